@@ -1,1 +1,32 @@
+//! polc compiles one policy, which says what a program may do, into what operating systems enforce.
+//!
+//! # Flow
+//!
+//! ```text
+//! file ── front-end ──► Policy ── back-end ──► Artifact + Ledger
+//!           │             │
+//!       diagnostics   semantics (decide, path algebra)
+//! ```
+//!
+//! A [front-end](frontend) reads a file and makes a [`policy::Policy`], the intermediate
+//! representation: resolved, validated, without a trace of YAML. [`semantics`] says what a policy
+//! means. A [back-end](backend) lowers the meaning to a typed model of its target's language and
+//! renders that model. What the target cannot say is in the [`fidelity::Ledger`], which has an
+//! entry for every rule and operation.
+//!
+//! # Terms
+//!
+//! - *subject*: who is confined.
+//! - *operation*: what the subject does, such as [`policy::Operation::Read`].
+//! - *object*: what it does it to: a path, a host, a program with arguments, a system call, a tool.
+//! - *rule*: an action for operations on objects. The first rule that matches decides.
+//! - *artefact*: a file for a target's own tool.
+//! - *fidelity*: how much of a rule's meaning a layer keeps.
+//! - *witness*: one object on which a layer and the policy disagree.
 
+pub mod backend;
+pub mod diagnostics;
+pub mod fidelity;
+pub mod frontend;
+pub mod policy;
+pub mod semantics;

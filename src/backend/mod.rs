@@ -1,0 +1,130 @@
+//! Back-ends: from a policy to the artefacts of one target.
+//!
+//! A back-end is a folder here and a line in [`all`]. It lowers the policy's meaning (sets of
+//! allowed accesses, from [`crate::semantics`]) to a typed model of its target's language
+//! (`lower.rs` makes `model.rs`), renders the model by templates that hold no policy logic
+//! (`templates/<id>/`), and says in a [`Ledger`] what the target keeps of each rule.
+
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::fidelity::Ledger;
+use crate::semantics::Meaning;
+use std::collections::BTreeMap;
+
+/// One file for a target's tool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// The file's name in a folder: `NAME.apparmor`.
+    pub file_name: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// What a back-end makes of a policy.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// The files. The first is the one that goes to standard output.
+    pub artifacts: Vec<Artifact>,
+    /// What they keep.
+    pub ledger: Ledger,
+}
+
+/// An option of a back-end, as `polc emit` shows it (`--abi 6`).
+#[derive(Debug, Clone, Copy)]
+pub struct OptionSpec {
+    /// Its name, unique over all back-ends.
+    pub name: &'static str,
+    /// What stands for the value in help; `None` for a switch.
+    pub value_name: Option<&'static str>,
+    /// The values that it may have; empty: [`Backend::compile`] checks.
+    pub values: &'static [&'static str],
+    /// What it is where it is not given; `None`: not set.
+    pub default: Option<&'static str>,
+    /// One line.
+    pub help: &'static str,
+}
+
+/// A back-end's options. Values are strings until the back-end reads them.
+#[derive(Debug, Clone, Default)]
+pub struct Target {
+    /// By name.
+    pub options: BTreeMap<&'static str, String>,
+    /// Text for the artefact's first comment line, where its language has comments: which command
+    /// made it. The same for the same input.
+    pub banner: Option<String>,
+}
+
+impl Target {
+    /// The value of an option, its default where it is not given.
+    #[must_use]
+    pub fn value(&self, spec: &OptionSpec) -> Option<&str> {
+        self.options
+            .get(spec.name)
+            .map(String::as_str)
+            .or(spec.default)
+    }
+
+    /// Whether a switch is on.
+    #[must_use]
+    pub fn is_set(&self, spec: &OptionSpec) -> bool {
+        self.options.contains_key(spec.name)
+    }
+}
+
+/// An evaluator of an artefact that was read back.
+pub trait Evaluate {
+    /// Whether the artefact lets the operation happen on the object; `None` where it says nothing.
+    fn allows(
+        &self,
+        operation: crate::policy::Operation,
+        object: &crate::fidelity::Object,
+    ) -> Option<bool>;
+}
+
+/// A back-end.
+pub trait Backend: Sync {
+    /// Its name on the command line.
+    fn id(&self) -> &'static str;
+
+    /// One line: what it makes.
+    fn summary(&self) -> &'static str;
+
+    /// Its options.
+    fn options(&self) -> &'static [OptionSpec] {
+        &[]
+    }
+
+    /// Makes the artefacts and their ledger.
+    ///
+    /// # Errors
+    /// A name that the target cannot quote, an option that is wrong.
+    fn compile(&self, meaning: &Meaning<'_>, target: &Target) -> Result<Compiled, Diagnostics>;
+
+    /// Reads artefacts back and evaluates them by the target's own rules.
+    ///
+    /// # Errors
+    /// What the reader does not understand. The default: that there is no reader yet.
+    fn read_back(
+        &self,
+        artifacts: &[Artifact],
+        target: &Target,
+    ) -> Result<Box<dyn Evaluate>, Diagnostics> {
+        let _ = (artifacts, target);
+        Err(Diagnostic::error(
+            "E100",
+            format!("`{}` artefacts cannot be read back yet", self.id()),
+        )
+        .into())
+    }
+}
+
+/// Every back-end, in the order of reports.
+#[must_use]
+pub fn all() -> &'static [&'static dyn Backend] {
+    &[]
+}
+
+/// The back-end with this name.
+#[must_use]
+pub fn find(id: &str) -> Option<&'static dyn Backend> {
+    all().iter().copied().find(|b| b.id() == id)
+}

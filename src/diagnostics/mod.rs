@@ -1,0 +1,177 @@
+//! Diagnostics: what is wrong with a policy, a command line or an artefact, where, and what to do.
+//!
+//! A [`Diagnostic`] is data; [`render`](crate::diagnostics) turns it into text, JSON or SARIF.
+
+use crate::policy::{Sources, Span};
+use std::fmt;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nothing is made.
+    Error,
+    /// Something is made, but it may not be what was meant.
+    Warning,
+    /// Good to know.
+    Note,
+}
+
+/// A place with a text.
+#[derive(Debug, Clone)]
+pub struct Label {
+    /// Where.
+    pub span: Span,
+    /// One line; may be empty.
+    pub text: String,
+}
+
+/// A replacement for a piece of a file.
+#[derive(Debug, Clone)]
+pub struct Suggestion {
+    /// What is replaced.
+    pub span: Span,
+    /// With what.
+    pub replacement: String,
+    /// One line.
+    pub text: String,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone)]
+pub struct Diagnostic {
+    /// Its code, such as `P001`. `polc explain CODE` tells more.
+    pub code: &'static str,
+    /// How bad.
+    pub severity: Severity,
+    /// One line: no capital, no full stop, user input in backticks.
+    pub message: String,
+    /// Where it is; `None` where there is no file (a command line).
+    pub primary: Option<Label>,
+    /// Other places that matter.
+    pub secondary: Vec<Label>,
+    /// What to do, one line each.
+    pub help: Vec<String>,
+    /// A replacement, where there is one.
+    pub suggestion: Option<Suggestion>,
+}
+
+impl Diagnostic {
+    /// An error.
+    #[must_use]
+    pub fn error(code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            severity: Severity::Error,
+            message: message.into(),
+            primary: None,
+            secondary: Vec::new(),
+            help: Vec::new(),
+            suggestion: None,
+        }
+    }
+
+    /// A warning.
+    #[must_use]
+    pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(code, message)
+        }
+    }
+
+    /// With the place.
+    #[must_use]
+    pub fn at(mut self, span: Span, text: impl Into<String>) -> Self {
+        self.primary = Some(Label {
+            span,
+            text: text.into(),
+        });
+        self
+    }
+
+    /// With another place.
+    #[must_use]
+    pub fn and_at(mut self, span: Span, text: impl Into<String>) -> Self {
+        self.secondary.push(Label {
+            span,
+            text: text.into(),
+        });
+        self
+    }
+
+    /// With a help line.
+    #[must_use]
+    pub fn help(mut self, text: impl Into<String>) -> Self {
+        self.help.push(text.into());
+        self
+    }
+
+    /// With a replacement.
+    #[must_use]
+    pub fn suggest(
+        mut self,
+        span: Span,
+        replacement: impl Into<String>,
+        text: impl Into<String>,
+    ) -> Self {
+        self.suggestion = Some(Suggestion {
+            span,
+            replacement: replacement.into(),
+            text: text.into(),
+        });
+        self
+    }
+}
+
+/// Several, with the files that they point into.
+#[derive(Debug, Clone, Default)]
+pub struct Diagnostics {
+    /// In the order of the files.
+    pub items: Vec<Diagnostic>,
+    /// The files.
+    pub sources: Sources,
+}
+
+impl Diagnostics {
+    /// Whether there is an error among them.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.items.iter().any(|d| d.severity == Severity::Error)
+    }
+}
+
+impl From<Diagnostic> for Diagnostics {
+    fn from(d: Diagnostic) -> Self {
+        Self {
+            items: vec![d],
+            sources: Sources::default(),
+        }
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, d) in self.items.iter().enumerate() {
+            if i > 0 {
+                f.write_str("\n")?;
+            }
+            if let Some(l) = &d.primary {
+                write!(f, "{}: ", self.sources.place(l.span))?;
+            }
+            write!(
+                f,
+                "{}[{}]: {}",
+                if d.severity == Severity::Error {
+                    "error"
+                } else {
+                    "warning"
+                },
+                d.code,
+                d.message
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Diagnostics {}

@@ -1,0 +1,97 @@
+//! The intermediate representation: a policy as the compiler sees it.
+//!
+//! Everything here is resolved (`~` and `${…}` expanded, includes spliced in) and validated. Front-ends
+//! make it; back-ends and [`crate::semantics`] take it. Every rule keeps its [`Span`].
+
+mod host;
+mod operation;
+mod pattern;
+mod rule;
+mod settings;
+mod source;
+mod subject;
+
+pub use host::{Address, Cidr, Host, HostPattern, HostSpec, Ports, Protocol};
+pub use operation::{Action, Operation, OperationSet};
+pub use pattern::{ByteSet, Component, PathPattern, PatternError, Sequence, Token, WordPattern};
+pub use rule::{
+    ArgumentPattern, CommandPattern, Condition, Objects, Rate, Rule, RuleId, SyscallName,
+    ToolPattern,
+};
+pub use settings::{Environment, Limits};
+pub use source::{FileId, SourceFile, Sources, Span};
+pub use subject::{Kubernetes, Subject};
+
+/// A whole policy.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The policy's name: `[A-Za-z0-9][A-Za-z0-9._-]*`, at most 63 bytes (front-ends check it).
+    pub name: String,
+    /// One or more lines for people.
+    pub description: Option<String>,
+    /// What happens where no rule matches. Never [`Action::Ask`].
+    pub default_action: Action,
+    /// Where `default_action` stands, or the start of the file where it is absent.
+    pub default_span: Span,
+    /// Who is confined.
+    pub subject: Subject,
+    /// In order: the first that matches decides. `rules[i].id == RuleId(i)`.
+    pub rules: Vec<Rule>,
+    /// Resource limits.
+    pub limits: Limits,
+    /// The environment that the program starts with.
+    pub environment: Environment,
+    /// Linux capabilities that are kept, as `CAP_NET_BIND_SERVICE`, sorted.
+    pub capabilities: Vec<String>,
+    /// What the policy's author says must hold; checked by `polc test`.
+    pub tests: Vec<PolicyTest>,
+    /// What the front-end has to say of parts that only some layer can keep (rule, text).
+    pub notes: Vec<Note>,
+    /// The files the policy was read from, for messages.
+    pub sources: Sources,
+}
+
+/// One line of `tests:`.
+#[derive(Debug, Clone)]
+pub struct PolicyTest {
+    /// The decision that is expected.
+    pub expect: Action,
+    /// What is asked.
+    pub query: Query,
+    /// Where the line stands.
+    pub span: Span,
+}
+
+/// A question to a policy: an operation on one object, or a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Query {
+    /// Operations (all parts of a group such as `write`) on a path, given as bytes, absolute.
+    Path(OperationSet, Vec<u8>),
+    /// Connect or bind to a host.
+    Host(Operation, HostSpec),
+    /// Execute with arguments: the program (with `/`: a path; else a base name) and its arguments.
+    Command(Vec<Vec<u8>>),
+    /// A system call by name.
+    Syscall(String),
+    /// A tool call by name.
+    Tool(String),
+}
+
+/// A remark of a front-end, kept for the ledger and `check`.
+#[derive(Debug, Clone)]
+pub struct Note {
+    /// The rule that it is about.
+    pub rule: Option<RuleId>,
+    /// One line, no capital, no full stop.
+    pub text: String,
+    /// Where.
+    pub span: Span,
+}
+
+impl Policy {
+    /// The rule with this id.
+    #[must_use]
+    pub fn rule(&self, id: RuleId) -> &Rule {
+        &self.rules[id.0 as usize]
+    }
+}

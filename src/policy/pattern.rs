@@ -1,0 +1,818 @@
+//! Path patterns and word patterns: their syntax, and the form in which the compiler holds them.
+//!
+//! A pattern is expanded into brace-free [`Sequence`]s when it is parsed, so that everything
+//! after the front-end handles four tokens only. The number of sequences is bounded by
+//! [`PathPattern::MAX_SEQUENCES`], the length of each by [`PathPattern::MAX_LENGTH`].
+
+use std::fmt;
+
+/// A set of bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct ByteSet([u64; 4]);
+
+impl ByteSet {
+    /// No byte.
+    pub const EMPTY: Self = Self([0; 4]);
+    /// Every byte.
+    pub const ALL: Self = Self([u64::MAX; 4]);
+
+    /// Adds one byte.
+    pub fn insert(&mut self, byte: u8) {
+        self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
+    }
+
+    /// Takes one byte out.
+    pub fn remove(&mut self, byte: u8) {
+        self.0[usize::from(byte >> 6)] &= !(1 << (byte & 63));
+    }
+
+    /// Whether `byte` is a member.
+    #[must_use]
+    pub fn contains(&self, byte: u8) -> bool {
+        self.0[usize::from(byte >> 6)] & (1 << (byte & 63)) != 0
+    }
+
+    /// All bytes that are not members.
+    #[must_use]
+    pub fn complement(&self) -> Self {
+        Self(self.0.map(|w| !w))
+    }
+
+    /// Members of both.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        let mut out = *self;
+        for (a, b) in out.0.iter_mut().zip(other.0) {
+            *a &= b;
+        }
+        out
+    }
+
+    /// The members, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u8> + '_ {
+        (0..=255u8).filter(|b| self.contains(*b))
+    }
+
+    /// Maximal runs of members, ascending, both ends included.
+    #[must_use]
+    pub fn ranges(&self) -> Vec<(u8, u8)> {
+        let mut out: Vec<(u8, u8)> = Vec::new();
+        for b in self.iter() {
+            match out.last_mut() {
+                Some((_, hi)) if *hi as u16 + 1 == u16::from(b) => *hi = b,
+                _ => out.push((b, b)),
+            }
+        }
+        out
+    }
+
+    /// Whether nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0 == [0; 4]
+    }
+}
+
+impl fmt::Debug for ByteSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.ranges()).finish()
+    }
+}
+
+/// One token of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Token {
+    /// This byte.
+    Byte(u8),
+    /// `?`: any one byte (in a path: but `/`).
+    Any,
+    /// `*`: any run of bytes, the empty one too (in a path: but `/`).
+    Star,
+    /// `[…]`: one byte of a class. Never holds `/` or NUL.
+    Class(ByteSet),
+}
+
+/// One component of a path pattern.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Component {
+    /// `**`: any number of components, none too.
+    AnyDepth,
+    /// A name with wildcards; never empty.
+    Name(Vec<Token>),
+}
+
+impl Component {
+    /// The bytes of a name without wildcards.
+    #[must_use]
+    pub fn literal(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::AnyDepth => None,
+            Self::Name(tokens) => tokens
+                .iter()
+                .map(|t| {
+                    if let Token::Byte(b) = t {
+                        Some(*b)
+                    } else {
+                        None
+                    }
+                })
+                .collect(),
+        }
+    }
+}
+
+/// A brace-free path pattern: its components; none is `/` itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Sequence {
+    /// From the root.
+    pub components: Vec<Component>,
+}
+
+impl Sequence {
+    /// The sequence that matches only this absolute path (as bytes, no trailing `/`; `/` is the root).
+    #[must_use]
+    pub fn literal(path: &[u8]) -> Self {
+        let components = path
+            .split(|b| *b == b'/')
+            .filter(|c| !c.is_empty())
+            .map(|c| Component::Name(c.iter().map(|b| Token::Byte(*b)).collect()))
+            .collect();
+        Self { components }
+    }
+
+    /// The same with `/**` behind it: the object and everything beneath.
+    #[must_use]
+    pub fn tree(mut self) -> Self {
+        if self.components.last() != Some(&Component::AnyDepth) {
+            self.components.push(Component::AnyDepth);
+        }
+        self
+    }
+
+    /// The path, if there is no wildcard in it. The root is `/`.
+    #[must_use]
+    pub fn as_literal(&self) -> Option<Vec<u8>> {
+        join(self.components.iter().map(Component::literal))
+    }
+
+    /// The path `/a/b` of a sequence `/a/b/**` without other wildcards. The root is `/`.
+    #[must_use]
+    pub fn as_literal_tree(&self) -> Option<Vec<u8>> {
+        let (last, init) = self.components.split_last()?;
+        if *last != Component::AnyDepth {
+            return None;
+        }
+        join(init.iter().map(Component::literal))
+    }
+
+    /// The longest prefix of components without wildcards, as a path. The root is `/`.
+    #[must_use]
+    pub fn literal_prefix(&self) -> Vec<u8> {
+        join(
+            self.components
+                .iter()
+                .map(Component::literal)
+                .take_while(Option::is_some),
+        )
+        .unwrap_or_else(|| b"/".to_vec())
+    }
+}
+
+fn join(parts: impl Iterator<Item = Option<Vec<u8>>>) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    for part in parts {
+        out.push(b'/');
+        out.extend(part?);
+    }
+    if out.is_empty() {
+        out.push(b'/');
+    }
+    Some(out)
+}
+
+impl fmt::Display for Sequence {
+    /// In the syntax of the language.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.components.is_empty() {
+            return f.write_str("/");
+        }
+        for c in &self.components {
+            f.write_str("/")?;
+            match c {
+                Component::AnyDepth => f.write_str("**")?,
+                Component::Name(tokens) => f.write_str(&display_tokens(tokens))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes as literal text of the language: what is special is escaped, UTF-8 is kept.
+#[must_use]
+pub fn escape_literal(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '*' | '?' | '[' | ']' | '{' | '}' | ',' | '\\' | '$' | '~' => {
+                    out.push('\\');
+                    out.push(c);
+                }
+                c if (c as u32) < 0x20 || c == '\x7f' => {
+                    out.push_str(&format!("\\x{:02x}", c as u32))
+                }
+                c => out.push(c),
+            }
+        }
+        for b in chunk.invalid() {
+            out.push_str(&format!("\\x{b:02x}"));
+        }
+    }
+    out
+}
+
+fn display_tokens(tokens: &[Token]) -> String {
+    let mut out = String::new();
+    let mut bytes = Vec::new();
+    for t in tokens {
+        if let Token::Byte(b) = t {
+            bytes.push(*b);
+            continue;
+        }
+        out.push_str(&escape_literal(&bytes));
+        bytes.clear();
+        match t {
+            Token::Byte(_) => {}
+            Token::Any => out.push('?'),
+            Token::Star => out.push('*'),
+            Token::Class(set) => {
+                // A class that holds most bytes reads better negated. '/' and NUL are never members.
+                let negated = set.contains(0xff);
+                let mut shown = if negated { set.complement() } else { *set };
+                if negated {
+                    shown.remove(b'/');
+                    shown.remove(0);
+                }
+                out.push_str(if negated { "[!" } else { "[" });
+                for (lo, hi) in shown.ranges() {
+                    for (i, b) in (if lo == hi { vec![lo] } else { vec![lo, hi] })
+                        .into_iter()
+                        .enumerate()
+                    {
+                        if i == 1 {
+                            out.push('-');
+                        }
+                        if b.is_ascii_alphanumeric() {
+                            out.push(char::from(b));
+                        } else {
+                            out.push_str(&format!("\\x{b:02x}"));
+                        }
+                    }
+                }
+                out.push(']');
+            }
+        }
+    }
+    out.push_str(&escape_literal(&bytes));
+    out
+}
+
+/// A path pattern: what it matches is what one of its sequences matches.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PathPattern {
+    /// As in the policy, variables expanded.
+    pub text: String,
+    /// Brace-free alternatives, without repeats, in the order of the text.
+    pub sequences: Vec<Sequence>,
+}
+
+/// What is wrong with a pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct PatternError {
+    /// Byte offset in the text.
+    pub offset: usize,
+    /// One line.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+fn fail<T>(
+    offset: usize,
+    message: impl Into<String>,
+    help: impl Into<Option<&'static str>>,
+) -> Result<T, PatternError> {
+    Err(PatternError {
+        offset,
+        message: message.into(),
+        help: help.into().map(str::to_owned),
+    })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Item {
+    Slash,
+    DoubleStar,
+    Token(Token),
+}
+
+type Items = Vec<(usize, Item)>;
+
+struct Parser<'a> {
+    text: &'a [u8],
+    at: usize,
+    /// Whether `/` separates components.
+    path: bool,
+    cost: usize,
+}
+
+impl Parser<'_> {
+    const MAX_NESTING: usize = 32;
+
+    /// Every brace-free form of what stands before the next `,` or `}` of an open brace, or the end.
+    fn alternatives(&mut self, depth: usize) -> Result<Vec<Items>, PatternError> {
+        let mut forms: Vec<Items> = vec![Vec::new()];
+        while let Some(&b) = self.text.get(self.at) {
+            let offset = self.at;
+            let item = match b {
+                b',' | b'}' if depth > 0 => break,
+                b'}' => {
+                    return fail(
+                        offset,
+                        "a `}` without its `{`",
+                        "write `\\}` for the character itself",
+                    );
+                }
+                b'{' => {
+                    if depth == Self::MAX_NESTING {
+                        return fail(offset, "braces nest too deep", None);
+                    }
+                    self.at += 1;
+                    let mut choices = Vec::new();
+                    loop {
+                        choices.extend(self.alternatives(depth + 1)?);
+                        match self.text.get(self.at) {
+                            Some(b',') => self.at += 1,
+                            Some(_) => break,
+                            None => {
+                                return fail(
+                                    offset,
+                                    "a `{` without its `}`",
+                                    "write `\\{` for the character itself",
+                                );
+                            }
+                        }
+                    }
+                    self.at += 1;
+                    if forms.len() * choices.len() > PathPattern::MAX_SEQUENCES {
+                        return fail(
+                            offset,
+                            format!(
+                                "the braces make more than {} alternatives",
+                                PathPattern::MAX_SEQUENCES
+                            ),
+                            "write several patterns, or a `*`",
+                        );
+                    }
+                    let mut next = Vec::with_capacity(forms.len() * choices.len());
+                    for f in &forms {
+                        for c in &choices {
+                            let mut joined = f.clone();
+                            joined.extend_from_slice(c);
+                            self.cost += joined.len();
+                            if self.cost > 4 * PathPattern::MAX_LENGTH * 64 {
+                                return fail(
+                                    offset,
+                                    "the braces make a pattern that is too large",
+                                    "write several patterns",
+                                );
+                            }
+                            next.push(joined);
+                        }
+                    }
+                    forms = next;
+                    continue;
+                }
+                b'[' => Item::Token(self.class()?),
+                b'*' => {
+                    if self.text.get(self.at + 1) == Some(&b'*') && self.path {
+                        self.at += 2;
+                        Item::DoubleStar
+                    } else {
+                        self.at += 1;
+                        Item::Token(Token::Star)
+                    }
+                }
+                b'?' => {
+                    self.at += 1;
+                    Item::Token(Token::Any)
+                }
+                _ => match self.byte()? {
+                    b'/' if self.path => Item::Slash,
+                    b => Item::Token(Token::Byte(b)),
+                },
+            };
+            for f in &mut forms {
+                f.push((offset, item));
+            }
+        }
+        Ok(forms)
+    }
+
+    /// One literal byte, which may be escaped.
+    fn byte(&mut self) -> Result<u8, PatternError> {
+        let offset = self.at;
+        let b = self.text[self.at];
+        self.at += 1;
+        let value = if b == b'\\' {
+            match self.text.get(self.at) {
+                None => {
+                    return fail(
+                        offset,
+                        "a `\\` with nothing behind it",
+                        "write `\\\\` for the character itself",
+                    );
+                }
+                Some(b'x') => {
+                    let digits = self.text.get(self.at + 1..self.at + 3).unwrap_or_default();
+                    let value = std::str::from_utf8(digits)
+                        .ok()
+                        .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+                    match value
+                        .and_then(|d| u8::from_str_radix(d, 16).ok())
+                        .filter(|_| digits.len() == 2)
+                    {
+                        Some(v) => {
+                            self.at += 3;
+                            v
+                        }
+                        None => {
+                            return fail(
+                                offset,
+                                "`\\x` needs two hexadecimal digits",
+                                "write `\\x0a`, or `\\\\x` for a backslash",
+                            );
+                        }
+                    }
+                }
+                Some(&b) => {
+                    self.at += 1;
+                    b
+                }
+            }
+        } else {
+            b
+        };
+        if value == 0 {
+            return fail(offset, "a NUL byte, which no name can hold", None);
+        }
+        Ok(value)
+    }
+
+    fn class(&mut self) -> Result<Token, PatternError> {
+        let open = self.at;
+        self.at += 1;
+        let negated = match self.text.get(self.at) {
+            Some(b'!') => {
+                self.at += 1;
+                true
+            }
+            Some(b'^') => {
+                return fail(
+                    self.at,
+                    "`[^` is not how this language negates a class",
+                    "write `[!…]`, or `[\\^…]` for the character itself",
+                );
+            }
+            _ => false,
+        };
+        let mut set = ByteSet::EMPTY;
+        let mut first = true;
+        loop {
+            let at = self.at;
+            match self.text.get(at) {
+                None => {
+                    return fail(
+                        open,
+                        "a `[` without its `]`",
+                        "write `\\[` for the character itself",
+                    );
+                }
+                Some(b']') if !first => {
+                    self.at += 1;
+                    break;
+                }
+                _ => {}
+            }
+            first = false;
+            let lo = self.class_byte(at)?;
+            let mut hi = lo;
+            if self.text.get(self.at) == Some(&b'-')
+                && self.text.get(self.at + 1).is_some_and(|b| *b != b']')
+            {
+                self.at += 1;
+                hi = self.class_byte(self.at)?;
+                if hi < lo {
+                    return fail(at, "a range whose end is before its start", None);
+                }
+            }
+            for b in lo..=hi {
+                set.insert(b);
+            }
+        }
+        if self.path && set.contains(b'/') {
+            return fail(
+                open,
+                "a class cannot hold `/`",
+                "a `/` stands between components only; split the range around it",
+            );
+        }
+        if negated {
+            set = set.complement();
+        }
+        if self.path {
+            set.remove(b'/');
+        }
+        set.remove(0);
+        if set.is_empty() {
+            return fail(open, "a class that no byte is in", None);
+        }
+        Ok(Token::Class(set))
+    }
+
+    fn class_byte(&mut self, at: usize) -> Result<u8, PatternError> {
+        if self.text[at] >= 0x80 {
+            return fail(
+                at,
+                "a class holds bytes, and this character is more than one",
+                "write braces: `{ä,ö}`",
+            );
+        }
+        self.byte()
+    }
+}
+
+fn merge_stars(tokens: &mut Vec<Token>) {
+    tokens.dedup_by(|a, b| *a == Token::Star && *b == Token::Star);
+}
+
+impl PathPattern {
+    /// Most alternatives that the braces of one pattern may make.
+    pub const MAX_SEQUENCES: usize = 1024;
+    /// Most bytes in a pattern's text; Linux takes paths below 4,096 bytes.
+    pub const MAX_LENGTH: usize = 4096 * 4;
+
+    /// Parses the syntax of the language, after `~` and `${…}` have been expanded.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        if text.len() > Self::MAX_LENGTH {
+            return fail(
+                0,
+                format!("the pattern is longer than {} bytes", Self::MAX_LENGTH),
+                None,
+            );
+        }
+        let mut parser = Parser {
+            text: text.as_bytes(),
+            at: 0,
+            path: true,
+            cost: 0,
+        };
+        let mut sequences: Vec<Sequence> = Vec::new();
+        let mut seen = rustc_hash::FxHashSet::default();
+        for items in parser.alternatives(0)? {
+            let sequence = components(&items)?;
+            if seen.insert(sequence.clone()) {
+                sequences.push(sequence);
+            }
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            sequences,
+        })
+    }
+
+    /// The pattern that matches only this path.
+    #[must_use]
+    pub fn literal(path: &[u8]) -> Self {
+        Self {
+            text: escape_literal(path),
+            sequences: vec![Sequence::literal(path)],
+        }
+    }
+
+    /// The pattern for this path and everything beneath.
+    #[must_use]
+    pub fn tree(path: &[u8]) -> Self {
+        let sequence = Sequence::literal(path).tree();
+        Self {
+            text: sequence.to_string(),
+            sequences: vec![sequence],
+        }
+    }
+}
+
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn components(items: &Items) -> Result<Sequence, PatternError> {
+    match items.first() {
+        Some((_, Item::Slash)) => {}
+        first => {
+            return fail(
+                first.map_or(0, |f| f.0),
+                "a path must be absolute",
+                "begin it with `/`, `~/` or `${workspace}/`",
+            );
+        }
+    }
+    if items.len() == 1 {
+        return Ok(Sequence::default());
+    }
+    let mut out = Vec::new();
+    for part in items[1..].split(|(_, i)| *i == Item::Slash) {
+        let Some(&(offset, _)) = part.first() else {
+            let at = items.last().map_or(0, |i| i.0);
+            return if items.last().is_some_and(|(_, i)| *i == Item::Slash) {
+                fail(
+                    at,
+                    "a path must not end in `/`",
+                    "`/a` is the object itself, `/a/**` it and everything beneath",
+                )
+            } else {
+                fail(items[0].0, "a path must not hold `//`", "write one `/`")
+            };
+        };
+        if let [(_, Item::DoubleStar)] = part {
+            // Two in a row mean what one means.
+            if out.last() != Some(&Component::AnyDepth) {
+                out.push(Component::AnyDepth);
+            }
+            continue;
+        }
+        let mut tokens = Vec::with_capacity(part.len());
+        for (at, item) in part {
+            match item {
+                Item::Token(t) => tokens.push(*t),
+                Item::DoubleStar | Item::Slash => {
+                    return fail(
+                        *at,
+                        "`**` must be a whole component",
+                        "write `/**/` between slashes, or `*` within a name",
+                    );
+                }
+            }
+        }
+        merge_stars(&mut tokens);
+        let component = Component::Name(tokens);
+        if let Some(name) = component.literal()
+            && (name == b"." || name == b"..")
+        {
+            return fail(
+                offset,
+                "a path must not hold `.` or `..` as a component",
+                "write the path that it leads to",
+            );
+        }
+        out.push(component);
+    }
+    Ok(Sequence { components: out })
+}
+
+/// A pattern over one word: `*` any run of bytes, `?` one, `[…]` a class; `/` is a byte as any other.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct WordPattern {
+    /// Brace-free alternatives.
+    pub alternatives: Vec<Vec<Token>>,
+}
+
+impl WordPattern {
+    /// Parses a glob with `*`, `?`, `[…]`, `{…}` and `\` (tool names).
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn parse_glob(text: &str) -> Result<Self, PatternError> {
+        let mut parser = Parser {
+            text: text.as_bytes(),
+            at: 0,
+            path: false,
+            cost: 0,
+        };
+        let mut alternatives = Vec::new();
+        for items in parser.alternatives(0)? {
+            let mut tokens: Vec<Token> = items
+                .into_iter()
+                .filter_map(|(_, i)| {
+                    if let Item::Token(t) = i {
+                        Some(t)
+                    } else {
+                        None
+                    }
+                })
+                .collect();
+            merge_stars(&mut tokens);
+            if !alternatives.contains(&tokens) {
+                alternatives.push(tokens);
+            }
+        }
+        Ok(Self { alternatives })
+    }
+
+    /// A word of a command, after the shell's quotes are gone: only `*` is special. `literal[i]` says that
+    /// byte `i` was quoted and stands for itself.
+    #[must_use]
+    pub fn from_word(bytes: &[u8], literal: &[bool]) -> Self {
+        let mut tokens: Vec<Token> = bytes
+            .iter()
+            .enumerate()
+            .map(|(i, b)| {
+                if *b == b'*' && !literal.get(i).copied().unwrap_or(false) {
+                    Token::Star
+                } else {
+                    Token::Byte(*b)
+                }
+            })
+            .collect();
+        merge_stars(&mut tokens);
+        Self {
+            alternatives: vec![tokens],
+        }
+    }
+
+    /// Any word.
+    #[must_use]
+    pub fn any() -> Self {
+        Self {
+            alternatives: vec![vec![Token::Star]],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> Vec<String> {
+        PathPattern::parse(text)
+            .unwrap()
+            .sequences
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn braces_expand_across_slashes() {
+        assert_eq!(
+            shown("/a/{b,c/{d,e},}x"),
+            ["/a/bx", "/a/c/dx", "/a/c/ex", "/a/x"]
+        );
+        assert_eq!(shown("{,/a}/b"), ["/b", "/a/b"]);
+        assert_eq!(shown("/a/{**,b}/c"), ["/a/**/c", "/a/b/c"]);
+        assert_eq!(shown("/{*,a}*"), ["/*", "/a*"]);
+        assert_eq!(shown("/"), ["/"]);
+    }
+
+    #[test]
+    fn what_is_special_can_be_named() {
+        let p = PathPattern::parse(r"/\*\{\xff\x0a ]").unwrap();
+        assert_eq!(p.sequences[0].as_literal().unwrap(), b"/*{\xff\n ]");
+        assert_eq!(
+            PathPattern::parse(&p.sequences[0].to_string())
+                .unwrap()
+                .sequences,
+            p.sequences
+        );
+        let class = PathPattern::parse("/[]a-c-]").unwrap();
+        let Component::Name(t) = &class.sequences[0].components[0] else {
+            panic!()
+        };
+        let Token::Class(set) = t[0] else { panic!() };
+        assert_eq!(
+            set.iter().collect::<Vec<_>>(),
+            b"-]abc"
+                .to_vec()
+                .into_iter()
+                .collect::<std::collections::BTreeSet<_>>()
+                .into_iter()
+                .collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn what_is_not_a_path_is_refused() {
+        for bad in [
+            "a", "", "/a//b", "/a/", "//", "/a/../b", "/.", "/a**", "/**a", "/[", "/[z-a]", "/{a",
+            "/a}", "/\\", "/\\xg0", "/\\x00", "/[ä]", "/[^a]", "/[--0]", "{,/a}",
+        ] {
+            assert!(PathPattern::parse(bad).is_err(), "{bad}");
+        }
+        assert!(PathPattern::parse(&format!("/{}", "{a,b}".repeat(11))).is_err());
+    }
+}

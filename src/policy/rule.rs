@@ -1,0 +1,185 @@
+//! Rules and their objects.
+
+use super::{Action, HostPattern, Operation, OperationSet, PathPattern, Span, WordPattern};
+
+/// The index of a rule in its policy: also its priority, a smaller one decides first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleId(pub u32);
+
+/// One rule.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Its index.
+    pub id: RuleId,
+    /// Its name, unique in the policy; `set/name` for a rule of an included set.
+    pub name: String,
+    /// What it says.
+    pub action: Action,
+    /// The operations that it speaks of. For commands: execute. For syscalls: syscall. For tools: tool.
+    pub operations: OperationSet,
+    /// What it speaks of.
+    pub objects: Objects,
+    /// For the person who is refused.
+    pub message: Option<String>,
+    /// How often it may be allowed; only the tool-call gate can count.
+    pub rate: Option<Rate>,
+    /// Lints that the author allows here: (code, reason).
+    pub lint_allowed: Vec<(String, String)>,
+    /// Where the rule's name stands (the rule's start where it has no name).
+    pub span: Span,
+}
+
+/// The objects of a rule: one kind. A rule matches what one of the first list matches and none of `except`.
+#[derive(Debug, Clone)]
+pub enum Objects {
+    /// Files, directories and unix sockets by path.
+    Paths {
+        /// Any of these.
+        paths: Vec<PathPattern>,
+        /// None of these.
+        except: Vec<PathPattern>,
+    },
+    /// Network addresses.
+    Hosts {
+        /// Any of these.
+        hosts: Vec<HostPattern>,
+        /// None of these.
+        except: Vec<HostPattern>,
+    },
+    /// Programs with their arguments.
+    Commands {
+        /// Any of these.
+        commands: Vec<CommandPattern>,
+        /// None of these.
+        except: Vec<CommandPattern>,
+    },
+    /// System calls.
+    Syscalls {
+        /// Any of these.
+        syscalls: Vec<SyscallName>,
+        /// None of these.
+        except: Vec<SyscallName>,
+    },
+    /// An agent's tools. `conditions` must all hold for the rule to match.
+    Tools {
+        /// Any of these.
+        tools: Vec<ToolPattern>,
+        /// None of these.
+        except: Vec<ToolPattern>,
+        /// Conditions on the call's arguments, which only the gate sees.
+        conditions: Vec<Condition>,
+    },
+}
+
+/// A system call or a group of them, as in the policy.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SyscallName {
+    /// By name, such as `ptrace`.
+    Name(String),
+    /// A group, without its `@`, such as `mount`.
+    Group(String),
+}
+
+/// A glob over tool names: `*` any run of characters, `?` one, case-sensitive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolPattern {
+    /// As in the policy.
+    pub text: String,
+    /// For matching.
+    pub glob: WordPattern,
+}
+
+/// A condition on the arguments of a tool call. Only the tool-call gate can keep it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// The argument contains (`negated`: does not contain) one of these texts, without regard to case.
+    ArgumentContains {
+        /// Which argument.
+        argument: String,
+        /// Any of these.
+        texts: Vec<String>,
+        /// The other way round.
+        negated: bool,
+    },
+    /// The argument, a path, lies (`negated`: does not lie) in one of these.
+    PathWithin {
+        /// Which argument; empty: any that is a path.
+        argument: String,
+        /// Any of these.
+        paths: Vec<PathPattern>,
+        /// The other way round.
+        negated: bool,
+    },
+    /// The command has no shell metacharacters.
+    ShellSafe,
+    /// The first word of the command is one of these.
+    CommandIn(Vec<String>),
+    /// The contents are scanned for secrets and injected instructions.
+    ContentScan(Vec<String>),
+}
+
+/// A rate: at most `calls` in `seconds`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub calls: u32,
+    /// In which time.
+    pub seconds: u32,
+}
+
+/// A program with patterns for its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandPattern {
+    /// As in the policy.
+    pub text: String,
+    /// The program: a path pattern. A base name `git` is `/**/git`, with [`CommandPattern::base_name`] set.
+    pub program: PathPattern,
+    /// Whether the first word had no `/`.
+    pub base_name: bool,
+    /// The other words.
+    pub arguments: ArgumentPattern,
+}
+
+/// A pattern over a list of arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArgumentPattern {
+    /// One for each argument.
+    pub words: Vec<WordPattern>,
+    /// Whether any number of arguments may follow (a last word `**`).
+    pub rest: bool,
+}
+
+impl ArgumentPattern {
+    /// Any arguments: the pattern of a path rule with `execute`.
+    #[must_use]
+    pub fn any() -> Self {
+        Self {
+            words: Vec::new(),
+            rest: true,
+        }
+    }
+
+    /// Whether every list of arguments matches.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.words.is_empty() && self.rest
+    }
+}
+
+impl Rule {
+    /// Whether the rule speaks of `operation` and its objects are paths (or programs, for execute).
+    #[must_use]
+    pub fn concerns_paths(&self, operation: Operation) -> bool {
+        self.operations.contains(operation)
+            && matches!(
+                self.objects,
+                Objects::Paths { .. } | Objects::Commands { .. }
+            )
+    }
+
+    /// Whether the rule speaks of `operation` and its objects are hosts.
+    #[must_use]
+    pub fn concerns_hosts(&self, operation: Operation) -> bool {
+        self.operations.contains(operation) && matches!(self.objects, Objects::Hosts { .. })
+    }
+}

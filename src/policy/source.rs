@@ -1,0 +1,64 @@
+//! Where things stand in the files they were read from.
+
+use std::sync::Arc;
+
+/// The index of a file in [`Sources`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct FileId(pub u32);
+
+/// A place in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Span {
+    /// Which file.
+    pub file: FileId,
+    /// Byte offset of the start.
+    pub start: usize,
+    /// Byte offset of the end, not included.
+    pub end: usize,
+    /// Line of the start, from 1.
+    pub line: u32,
+    /// Column of the start, from 1, in characters.
+    pub column: u32,
+}
+
+/// One file: its name as the user gave it (`builtin:credentials` for a built-in one) and its text.
+#[derive(Debug, Clone)]
+pub struct SourceFile {
+    /// For messages.
+    pub name: String,
+    /// Whole.
+    pub text: Arc<str>,
+}
+
+/// The files of a policy.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    files: Vec<SourceFile>,
+}
+
+impl Sources {
+    /// Adds a file.
+    pub fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> FileId {
+        let id = FileId(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
+        self.files.push(SourceFile {
+            name: name.into(),
+            text: text.into(),
+        });
+        id
+    }
+
+    /// The file, if there is one with this id.
+    #[must_use]
+    pub fn get(&self, id: FileId) -> Option<&SourceFile> {
+        self.files.get(id.0 as usize)
+    }
+
+    /// `name:line` of a span, for one-line messages.
+    #[must_use]
+    pub fn place(&self, span: Span) -> String {
+        match self.get(span.file) {
+            Some(f) => format!("{}:{}", f.name, span.line),
+            None => "<unknown>".to_owned(),
+        }
+    }
+}
