@@ -10,10 +10,13 @@ mod rule;
 mod settings;
 mod source;
 mod subject;
+pub mod syscalls;
 
 pub use host::{Address, Cidr, Host, HostPattern, HostSpec, Ports, Protocol};
 pub use operation::{Action, Operation, OperationSet};
-pub use pattern::{ByteSet, Component, PathPattern, PatternError, Sequence, Token, WordPattern};
+pub use pattern::{
+    ByteSet, Component, PathPattern, PatternError, Sequence, Token, WordPattern, escape_literal,
+};
 pub use rule::{
     ArgumentPattern, CommandPattern, Condition, Objects, Rate, Rule, RuleId, SyscallName,
     ToolPattern,
@@ -89,6 +92,30 @@ pub struct Note {
 }
 
 impl Policy {
+    /// A policy of rules alone, for programs that build one; front-ends fill in the rest. The rules get
+    /// their ids from their order.
+    #[must_use]
+    pub fn of_rules(name: &str, default_action: Action, rules: Vec<Rule>) -> Self {
+        let mut rules = rules;
+        for (i, r) in rules.iter_mut().enumerate() {
+            r.id = RuleId(u32::try_from(i).unwrap_or(u32::MAX));
+        }
+        Self {
+            name: name.to_owned(),
+            description: None,
+            default_action,
+            default_span: Span::default(),
+            subject: Subject::default(),
+            rules,
+            limits: Limits::default(),
+            environment: Environment::default(),
+            capabilities: Vec::new(),
+            tests: Vec::new(),
+            notes: Vec::new(),
+            sources: Sources::default(),
+        }
+    }
+
     /// The rule with this id.
     #[must_use]
     pub fn rule(&self, id: RuleId) -> &Rule {

@@ -167,6 +167,27 @@ impl ArgumentPattern {
 }
 
 impl Rule {
+    /// A rule with nothing but a name, an action, operations and objects.
+    #[must_use]
+    pub fn new(
+        name: impl Into<String>,
+        action: Action,
+        operations: OperationSet,
+        objects: Objects,
+    ) -> Self {
+        Self {
+            id: RuleId(0),
+            name: name.into(),
+            action,
+            operations,
+            objects,
+            message: None,
+            rate: None,
+            lint_allowed: Vec::new(),
+            span: Span::default(),
+        }
+    }
+
     /// Whether the rule speaks of `operation` and its objects are paths (or programs, for execute).
     #[must_use]
     pub fn concerns_paths(&self, operation: Operation) -> bool {

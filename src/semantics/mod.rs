@@ -1,22 +1,40 @@
 //! What a policy means.
+//!
+//! - [`decide`] is the reference: slow and obvious.
+//! - [`Meaning`] is a policy with its decided sets, each computed once for all back-ends.
+//! - [`Decisions`] says, for one operation, which rule decides each path, as an automaton.
+//! - [`PathSet`] is a set of paths with exact union, difference, inclusion, equality, emptiness and a
+//!   shortest witness.
+//! - [`CommandLabel`] is what a layer that sees a program but not its arguments makes of commands.
+//! - [`HostSpace`] splits network addresses into the regions that a policy tells apart.
+//! - [`LedgerBuilder`] compares what a layer allows with what the policy allows.
+//!
+//! Automata are capped ([`Limit`]); past the cap the answer is [`TooLarge`], never a guess.
 
-use crate::policy::Policy;
+mod automaton;
+mod commands;
+mod decisions;
+mod hosts;
+mod ledger;
+mod meaning;
+mod pathset;
+mod reference;
+#[cfg(test)]
+mod tests;
 
-/// A policy with its decided sets, each computed once for all back-ends.
-pub struct Meaning<'a> {
-    policy: &'a Policy,
-}
+pub use automaton::{Dfa, Limit, StateId, TooLarge};
+pub use commands::CommandLabel;
+pub use decisions::{Decisions, Verdict};
+pub use hosts::{HostRegion, HostSpace, Peers};
+pub use ledger::{LedgerBuilder, Reason};
+pub use meaning::Meaning;
+pub use pathset::PathSet;
+pub use reference::{Decision, decide, decide_query, matches_command, matches_path, matches_word};
 
-impl<'a> Meaning<'a> {
-    /// Of a policy.
-    #[must_use]
-    pub fn new(policy: &'a Policy) -> Self {
-        Self { policy }
-    }
-
-    /// The policy.
-    #[must_use]
-    pub fn policy(&self) -> &'a Policy {
-        self.policy
+impl From<TooLarge> for crate::diagnostics::Diagnostics {
+    fn from(e: TooLarge) -> Self {
+        crate::diagnostics::Diagnostic::error("E101", e.to_string())
+            .help("patterns with several `**` or `*` in the middle multiply: write them from the root, or split the policy")
+            .into()
     }
 }

@@ -1,0 +1,202 @@
+//! Commands, for layers that see a program but not its arguments.
+//!
+//! All rules on `execute` stand in one list. For one program, some of them match whatever the
+//! arguments are, others only for some lists. The lists are split into those that each rule decides, by
+//! an automaton over words; the program is allowed if one of its lists is.
+
+use super::automaton::{Domain, Limit, Nfa, SlotKind};
+use super::reference::{Decision, matches_path};
+use crate::policy::{Action, ArgumentPattern, Objects, Operation, Policy, RuleId, Token};
+
+/// What the rules that match one program make of its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandLabel {
+    /// What a layer that sees only the program has to answer.
+    pub program: Decision,
+    /// Every rule (and the default) that decides some list of arguments, with a shortest such list,
+    /// in the order of the rules.
+    pub parts: Vec<(Decision, Vec<Vec<u8>>)>,
+}
+
+/// One rule as it matches a program: on which arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CommandClause<'a> {
+    pub rule: RuleId,
+    pub action: Action,
+    pub arguments: Vec<&'a ArgumentPattern>,
+    pub except: Vec<&'a ArgumentPattern>,
+}
+
+/// Decides the arguments of a program that these rules match, in order.
+pub(crate) fn split_arguments(clauses: &[CommandClause<'_>], default: Action) -> CommandLabel {
+    let default = Decision {
+        action: default,
+        rule: None,
+    };
+    let decision = |label: u32| match label {
+        0 => default,
+        n => Decision {
+            action: clauses[n as usize - 1].action,
+            rule: Some(clauses[n as usize - 1].rule),
+        },
+    };
+    let mut nfa = Nfa::new(Domain::Words);
+    for (i, c) in clauses.iter().enumerate() {
+        for (patterns, kind) in [
+            (&c.arguments, SlotKind::Include),
+            (&c.except, SlotKind::Except),
+        ] {
+            if patterns.is_empty() {
+                continue;
+            }
+            let slot = nfa.slot(i as u32, kind);
+            for p in patterns {
+                for words in choices(p) {
+                    nfa.add_words(slot, &words, p.rest);
+                }
+            }
+        }
+    }
+    let slots = nfa.slots().to_vec();
+    let dfa = nfa.determinise(
+        Limit {
+            states: 50_000,
+            positions: 2_000_000,
+        },
+        None,
+        |matched| {
+            let excepted = |clause| {
+                matched.iter().any(|s| {
+                    slots[*s as usize].clause == clause
+                        && slots[*s as usize].kind == SlotKind::Except
+                })
+            };
+            matched
+                .iter()
+                .map(|s| slots[*s as usize])
+                .find(|s| s.kind == SlotKind::Include && !excepted(s.clause))
+                .map_or(0, |s| s.clause + 1)
+        },
+    );
+    let mut found: Vec<Option<Vec<Vec<u8>>>> = vec![None; clauses.len() + 1];
+    match dfa {
+        Ok(dfa) => {
+            // INVARIANT: walking an automaton in step with itself visits its own states only.
+            let _ = dfa.walk_pairs(&dfa, Limit::default(), |a, _, spell| {
+                let entry = &mut found[dfa.label(a) as usize];
+                if entry.is_none() {
+                    let text = spell();
+                    let words = text
+                        .split(|b| *b == 0)
+                        .map(<[u8]>::to_vec)
+                        .collect::<Vec<_>>();
+                    // Every word has a NUL behind it, so the last piece is empty.
+                    *entry = Some(words[..words.len() - 1].to_vec());
+                }
+                true
+            });
+        }
+        Err(_) => {
+            // Too many argument patterns to split: every rule may decide something. The witness is a
+            // list that its own pattern matches.
+            for (i, c) in clauses.iter().enumerate() {
+                found[i + 1] = c.arguments.first().map(|p| example(p));
+            }
+            found[0] = Some(Vec::new());
+        }
+    }
+    let mut parts: Vec<(Decision, Vec<Vec<u8>>)> = (1..=clauses.len())
+        .chain([0])
+        .filter_map(|i| found[i].take().map(|words| (decision(i as u32), words)))
+        .collect();
+    parts.dedup_by_key(|p| p.0);
+    let program = parts
+        .iter()
+        .find(|p| p.0.action.permits())
+        .or_else(|| parts.iter().find(|p| p.0.action == Action::Ask))
+        .or(parts.first())
+        .map_or(default, |p| p.0);
+    CommandLabel { program, parts }
+}
+
+/// All combinations of the words' alternatives (globs of tools may have some, commands have one each).
+fn choices(pattern: &ArgumentPattern) -> Vec<Vec<&[Token]>> {
+    let mut out: Vec<Vec<&[Token]>> = vec![Vec::new()];
+    for w in &pattern.words {
+        out = out
+            .into_iter()
+            .flat_map(|prefix| {
+                w.alternatives.iter().map(move |a| {
+                    let mut next = prefix.clone();
+                    next.push(a.as_slice());
+                    next
+                })
+            })
+            .collect();
+    }
+    out
+}
+
+fn example(pattern: &ArgumentPattern) -> Vec<Vec<u8>> {
+    let byte = |t: &Token| match t {
+        Token::Byte(b) => Some(*b),
+        Token::Any => Some(b'a'),
+        Token::Class(c) => c.iter().next(),
+        Token::Star => None,
+    };
+    let word = |tokens: &Vec<Token>| tokens.iter().filter_map(byte).collect();
+    pattern
+        .words
+        .iter()
+        .filter_map(|w| w.alternatives.first().map(word))
+        .collect()
+}
+
+/// The rules that match this program, each with the arguments on which it does.
+fn clauses_of<'a>(
+    policy: &'a Policy,
+    program: &[u8],
+    any: &'a ArgumentPattern,
+) -> Vec<CommandClause<'a>> {
+    let mut out = Vec::new();
+    for rule in policy
+        .rules
+        .iter()
+        .filter(|r| r.operations.contains(Operation::Execute))
+    {
+        let (arguments, except) = match &rule.objects {
+            Objects::Paths { paths, except } => {
+                let hit = |list: &[_]| list.iter().any(|p| matches_path(p, program));
+                (
+                    if hit(paths) { vec![any] } else { vec![] },
+                    if hit(except) { vec![any] } else { vec![] },
+                )
+            }
+            Objects::Commands { commands, except } => {
+                let hits = |list: &'a [crate::policy::CommandPattern]| {
+                    list.iter()
+                        .filter(|c| matches_path(&c.program, program))
+                        .map(|c| &c.arguments)
+                        .collect()
+                };
+                (hits(commands), hits(except))
+            }
+            _ => continue,
+        };
+        if !arguments.is_empty() {
+            out.push(CommandClause {
+                rule: rule.id,
+                action: rule.action,
+                arguments,
+                except,
+            });
+        }
+    }
+    out
+}
+
+/// What a layer that sees only the program has to answer.
+pub(crate) fn program_decision(policy: &Policy, program: &[u8]) -> Decision {
+    let any = ArgumentPattern::any();
+    split_arguments(&clauses_of(policy, program, &any), policy.default_action).program
+}

@@ -1,0 +1,208 @@
+//! Which rule decides each path, for one operation.
+
+use super::automaton::{Dfa, Domain, Limit, Nfa, SlotKind, TooLarge};
+use super::commands::{CommandClause, CommandLabel, split_arguments};
+use super::pathset::PathSet;
+use super::reference::Decision;
+use crate::policy::{ArgumentPattern, Objects, Operation, Policy, RuleId};
+use rustc_hash::FxHashMap;
+use std::sync::OnceLock;
+
+/// What decides a set of paths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The decision; for programs, the one of a layer that does not see arguments.
+    pub decision: Decision,
+    /// For programs on whose arguments it depends: how.
+    pub command: Option<CommandLabel>,
+}
+
+/// The decisions of one operation on all paths.
+#[derive(Debug)]
+pub struct Decisions {
+    dfa: Dfa,
+    verdicts: Vec<Verdict>,
+    allowed: OnceLock<PathSet>,
+}
+
+/// The rules that speak of the operation on paths, in order.
+pub(crate) fn relevant(policy: &Policy, operation: Operation) -> Vec<RuleId> {
+    policy
+        .rules
+        .iter()
+        .filter(|r| r.concerns_paths(operation))
+        .map(|r| r.id)
+        .collect()
+}
+
+#[derive(Clone, Copy)]
+enum SlotArguments<'a> {
+    Include(&'a ArgumentPattern),
+    Except(&'a ArgumentPattern),
+}
+
+impl Decisions {
+    /// Decides one operation.
+    ///
+    /// # Errors
+    /// The automaton is too large.
+    pub fn new(policy: &Policy, operation: Operation, limit: Limit) -> Result<Self, TooLarge> {
+        let any = ArgumentPattern::any();
+        let rules = relevant(policy, operation);
+        let mut nfa = Nfa::new(Domain::Path);
+        let mut arguments: Vec<SlotArguments<'_>> = Vec::new();
+        for (clause, id) in rules.iter().enumerate() {
+            let clause = clause as u32;
+            match &policy.rule(*id).objects {
+                Objects::Paths { paths, except } => {
+                    for (list, kind) in [(paths, SlotKind::Include), (except, SlotKind::Except)] {
+                        if list.is_empty() {
+                            continue;
+                        }
+                        let slot = nfa.slot(clause, kind);
+                        arguments.push(match kind {
+                            SlotKind::Except => SlotArguments::Except(&any),
+                            _ => SlotArguments::Include(&any),
+                        });
+                        for s in list.iter().flat_map(|p| &p.sequences) {
+                            nfa.add_sequence(slot, s);
+                        }
+                    }
+                }
+                Objects::Commands { commands, except } => {
+                    for (list, is_except) in [(commands, false), (except, true)] {
+                        for c in list {
+                            let kind = match (c.arguments.is_any(), is_except) {
+                                (false, _) => SlotKind::Maybe,
+                                (true, false) => SlotKind::Include,
+                                (true, true) => SlotKind::Except,
+                            };
+                            let slot = nfa.slot(clause, kind);
+                            arguments.push(if is_except {
+                                SlotArguments::Except(&c.arguments)
+                            } else {
+                                SlotArguments::Include(&c.arguments)
+                            });
+                            for s in &c.program.sequences {
+                                nfa.add_sequence(slot, s);
+                            }
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        let default = Decision {
+            action: policy.default_action,
+            rule: None,
+        };
+        let mut verdicts = vec![Verdict {
+            decision: default,
+            command: None,
+        }];
+        verdicts.extend(rules.iter().map(|id| Verdict {
+            decision: Decision {
+                action: policy.rule(*id).action,
+                rule: Some(*id),
+            },
+            command: None,
+        }));
+        let slots = nfa.slots().to_vec();
+        let mut known: FxHashMap<Vec<u32>, u32> = FxHashMap::default();
+        let dfa = nfa.determinise(limit, None, |matched| {
+            // The clauses that match, until one does whatever the arguments are.
+            let mut list: Vec<CommandClause<'_>> = Vec::new();
+            let mut at = 0;
+            while let Some(first) = matched.get(at) {
+                let clause = slots[*first as usize].clause;
+                let group = &matched[at..];
+                let end = group
+                    .iter()
+                    .take_while(|s| slots[**s as usize].clause == clause)
+                    .count();
+                let group = &group[..end];
+                at += end;
+                let rule = policy.rule(rules[clause as usize]);
+                let mut c = CommandClause {
+                    rule: rule.id,
+                    action: rule.action,
+                    arguments: vec![],
+                    except: vec![],
+                };
+                for s in group {
+                    match arguments[*s as usize] {
+                        SlotArguments::Include(a) => c.arguments.push(a),
+                        SlotArguments::Except(a) => c.except.push(a),
+                    }
+                }
+                if c.arguments.is_empty() || c.except.iter().any(|a| a.is_any()) {
+                    continue;
+                }
+                let sure = c.except.is_empty() && c.arguments.iter().any(|a| a.is_any());
+                if sure && list.is_empty() {
+                    return clause + 1;
+                }
+                list.push(c);
+                if sure {
+                    break;
+                }
+            }
+            if list.is_empty() {
+                return 0;
+            }
+            let key = matched.to_vec();
+            *known.entry(key).or_insert_with(|| {
+                let command = split_arguments(&list, policy.default_action);
+                verdicts.push(Verdict {
+                    decision: command.program,
+                    command: Some(command),
+                });
+                verdicts.len() as u32 - 1
+            })
+        })?;
+        Ok(Self {
+            dfa,
+            verdicts,
+            allowed: OnceLock::new(),
+        })
+    }
+
+    /// The automaton; its labels are indices of [`Decisions::verdicts`].
+    #[must_use]
+    pub fn dfa(&self) -> &Dfa {
+        &self.dfa
+    }
+
+    /// By label.
+    #[must_use]
+    pub fn verdicts(&self) -> &[Verdict] {
+        &self.verdicts
+    }
+
+    /// What decides a path (canonical, `/` is the root); `None` where it is not a path.
+    #[must_use]
+    pub fn verdict(&self, path: &[u8]) -> Option<&Verdict> {
+        self.dfa.label_of(path).map(|l| &self.verdicts[l as usize])
+    }
+
+    /// Whether a layer that cannot ask, and does not see arguments, lets it happen.
+    #[must_use]
+    pub fn permits(&self, label: u32) -> bool {
+        self.verdicts[label as usize].decision.action.permits()
+    }
+
+    /// The paths on which a layer that cannot ask lets the operation happen.
+    #[must_use]
+    pub fn allowed(&self) -> &PathSet {
+        self.allowed
+            .get_or_init(|| PathSet::from_dfa(&self.dfa, |l| self.permits(l)))
+    }
+
+    /// The paths that one rule (`None`: the default) decides.
+    #[must_use]
+    pub fn decided_by(&self, rule: Option<RuleId>) -> PathSet {
+        PathSet::from_dfa(&self.dfa, |l| {
+            self.verdicts[l as usize].decision.rule == rule
+        })
+    }
+}

@@ -1,0 +1,290 @@
+//! Network addresses, split into the regions that a policy tells apart.
+//!
+//! Every name that the policy mentions, the names below every `*.name`, all other names, and the
+//! intervals between the bounds of its address blocks are *atoms*: all members of an atom match the same
+//! patterns. For each atom and protocol, the ports split into intervals with one deciding rule each. The
+//! regions are exact and cover everything.
+
+use super::reference::Decision;
+use crate::policy::{
+    Address, Host, HostPattern, HostSpec, Objects, Operation, Policy, Ports, Protocol,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The peers of a region.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Peers {
+    /// Addresses of one family, both ends included.
+    Addresses(IpAddr, IpAddr),
+    /// One name.
+    Name(String),
+    /// The names below this one that have no region of their own.
+    Below(String),
+    /// The names that have no region of their own.
+    OtherNames,
+}
+
+/// Peers and ports that one rule decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostRegion {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The peers.
+    pub peers: Peers,
+    /// The ports.
+    pub ports: Ports,
+    /// What decides.
+    pub decision: Decision,
+    /// One member.
+    pub sample: HostSpec,
+}
+
+/// All regions of one operation (`connect` or `bind`).
+#[derive(Debug, Clone)]
+pub struct HostSpace {
+    regions: Vec<HostRegion>,
+}
+
+/// Intervals of ports with what decides them, ascending.
+type PortMap = Vec<(Ports, Decision)>;
+
+struct Flat<'a> {
+    rule: usize,
+    except: bool,
+    pattern: &'a HostPattern,
+}
+
+impl HostSpace {
+    /// Splits the addresses by the policy's rules for the operation.
+    #[must_use]
+    pub fn new(policy: &Policy, operation: Operation) -> Self {
+        let mut flat: Vec<Flat<'_>> = Vec::new();
+        for (rule, r) in policy.rules.iter().enumerate() {
+            if let (true, Objects::Hosts { hosts, except }) =
+                (r.operations.contains(operation), &r.objects)
+            {
+                flat.extend(hosts.iter().map(|pattern| Flat {
+                    rule,
+                    except: false,
+                    pattern,
+                }));
+                flat.extend(except.iter().map(|pattern| Flat {
+                    rule,
+                    except: true,
+                    pattern,
+                }));
+            }
+        }
+        let mut out = Self {
+            regions: Vec::new(),
+        };
+        for v6 in [false, true] {
+            out.addresses(policy, &flat, v6);
+        }
+        out.names(policy, &flat);
+        out
+    }
+
+    /// All of them: addresses first, ascending, then names.
+    #[must_use]
+    pub fn regions(&self) -> &[HostRegion] {
+        &self.regions
+    }
+
+    /// Whether something is allowed, by this protocol.
+    #[must_use]
+    pub fn any_allowed(&self, protocol: Protocol) -> bool {
+        self.regions
+            .iter()
+            .any(|r| r.protocol == protocol && r.decision.action.permits())
+    }
+
+    fn addresses(&mut self, policy: &Policy, flat: &[Flat<'_>], v6: bool) {
+        let max = if v6 { u128::MAX } else { u128::from(u32::MAX) };
+        let ip = |n: u128| {
+            if v6 {
+                IpAddr::V6(Ipv6Addr::from(n))
+            } else {
+                IpAddr::V4(Ipv4Addr::from(u32::try_from(n).unwrap_or(u32::MAX)))
+            }
+        };
+        // At each bound: patterns that begin and patterns that have ended.
+        let mut events: BTreeMap<u128, (Vec<usize>, Vec<usize>)> = BTreeMap::new();
+        events.entry(0).or_default();
+        for (i, f) in flat.iter().enumerate() {
+            for block in f.pattern.host.blocks() {
+                if block.address.is_ipv6() == v6 {
+                    let (lo, hi) = block.bounds();
+                    events.entry(lo).or_default().0.push(i);
+                    if hi < max {
+                        events.entry(hi + 1).or_default().1.push(i);
+                    }
+                }
+            }
+        }
+        let bounds: Vec<u128> = events.keys().copied().collect();
+        let mut active: BTreeSet<usize> = BTreeSet::new();
+        // (first, last, per protocol the ports with what decides them)
+        let mut merged: Vec<(u128, u128, [PortMap; 2])> = Vec::new();
+        for (n, lo) in bounds.iter().enumerate() {
+            if let Some((begin, end)) = events.get(lo) {
+                for e in end {
+                    active.remove(e);
+                }
+                active.extend(begin);
+            }
+            let hi = bounds.get(n + 1).map_or(max, |b| b - 1);
+            let ports = Protocol::ALL.map(|p| port_map(policy, flat, active.iter().copied(), p));
+            match merged.last_mut() {
+                Some(last) if last.2 == ports => last.1 = hi,
+                _ => merged.push((*lo, hi, ports)),
+            }
+        }
+        for (lo, hi, ports) in merged {
+            // The first address of a block is a network's own; the next reads better as an example.
+            let sample = Address::Ip(ip(if hi > lo && lo.trailing_zeros() > 3 {
+                lo + 1
+            } else {
+                lo
+            }));
+            self.push(&Peers::Addresses(ip(lo), ip(hi)), &sample, &ports);
+        }
+    }
+
+    fn names(&mut self, policy: &Policy, flat: &[Flat<'_>]) {
+        let mut exact: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        let mut below: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        let mut every: Vec<usize> = Vec::new();
+        for (i, f) in flat.iter().enumerate() {
+            match &f.pattern.host {
+                Host::Any => every.push(i),
+                Host::Localhost => exact.entry("localhost").or_default().push(i),
+                Host::Name(n) => exact.entry(n).or_default().push(i),
+                Host::Below(n) => below.entry(n).or_default().push(i),
+                Host::Addresses(_) => {}
+            }
+        }
+        let matching = |name: &str| {
+            let mut hits: BTreeSet<usize> = every.iter().copied().collect();
+            hits.extend(exact.get(name).into_iter().flatten());
+            let mut rest = name;
+            while let Some((_, parent)) = rest.split_once('.') {
+                hits.extend(below.get(parent).into_iter().flatten());
+                rest = parent;
+            }
+            hits
+        };
+        let fresh = |parent: Option<&str>| {
+            let name = |n: usize| {
+                let label = if n == 0 {
+                    "host".to_owned()
+                } else {
+                    format!("host{n}")
+                };
+                parent.map_or_else(|| format!("{label}.example"), |p| format!("{label}.{p}"))
+            };
+            let mentioned = |n: &str| exact.contains_key(n) || below.contains_key(n);
+            let free =
+                |n: &String| !mentioned(n) && (parent.is_some() || !below.contains_key("example"));
+            // One more candidate than there are names to clash with.
+            (0..=exact.len() + below.len())
+                .map(name)
+                .find(free)
+                .unwrap_or_else(|| format!("polc-{}.test", exact.len()))
+        };
+        let mut atoms: Vec<(Peers, String)> = exact
+            .keys()
+            .map(|n| (Peers::Name((*n).to_owned()), (*n).to_owned()))
+            .collect();
+        atoms.extend(
+            below
+                .keys()
+                .map(|n| (Peers::Below((*n).to_owned()), fresh(Some(n)))),
+        );
+        atoms.push((Peers::OtherNames, fresh(None)));
+        for (peers, sample) in atoms {
+            let hits = matching(&sample);
+            let ports = Protocol::ALL.map(|p| port_map(policy, flat, hits.iter().copied(), p));
+            self.push(&peers, &Address::Name(sample), &ports);
+        }
+    }
+
+    fn push(&mut self, peers: &Peers, sample: &Address, ports: &[PortMap; 2]) {
+        for (protocol, list) in Protocol::ALL.into_iter().zip(ports) {
+            for (ports, decision) in list {
+                let usual = [443u16, 80, 22, 53]
+                    .into_iter()
+                    .find(|p| ports.contains(*p));
+                self.regions.push(HostRegion {
+                    protocol,
+                    peers: peers.clone(),
+                    ports: *ports,
+                    decision: *decision,
+                    sample: HostSpec {
+                        protocol: Some(protocol),
+                        address: sample.clone(),
+                        port: usual.unwrap_or(if ports.first == 0 {
+                            ports.last.min(1)
+                        } else {
+                            ports.first
+                        }),
+                    },
+                });
+            }
+        }
+    }
+}
+
+/// The ports of one atom and protocol with what decides them, ascending, adjacent equals merged. `hits`
+/// are the patterns that match the atom, in order.
+fn port_map(
+    policy: &Policy,
+    flat: &[Flat<'_>],
+    hits: impl Iterator<Item = usize>,
+    protocol: Protocol,
+) -> PortMap {
+    let hits: Vec<&Flat<'_>> = hits
+        .map(|i| &flat[i])
+        .filter(|f| f.pattern.protocol.is_none_or(|p| p == protocol))
+        .collect();
+    let mut cuts: BTreeSet<u32> = BTreeSet::from([0]);
+    for f in &hits {
+        cuts.insert(u32::from(f.pattern.ports.first));
+        cuts.insert(u32::from(f.pattern.ports.last) + 1);
+    }
+    cuts.remove(&65536);
+    let cuts: Vec<u32> = cuts.into_iter().collect();
+    let mut out: PortMap = Vec::new();
+    for (n, first) in cuts.iter().enumerate() {
+        let last = cuts.get(n + 1).map_or(65535, |c| c - 1) as u16;
+        let first = *first as u16;
+        let mut decision = Decision {
+            action: policy.default_action,
+            rule: None,
+        };
+        let mut i = 0;
+        while i < hits.len() {
+            let rule = hits[i].rule;
+            let end = hits[i..].iter().take_while(|f| f.rule == rule).count() + i;
+            let matched = |except: bool| {
+                hits[i..end]
+                    .iter()
+                    .any(|f| f.except == except && f.pattern.ports.contains(first))
+            };
+            if matched(false) && !matched(true) {
+                decision = Decision {
+                    action: policy.rules[rule].action,
+                    rule: Some(policy.rules[rule].id),
+                };
+                break;
+            }
+            i = end;
+        }
+        match out.last_mut() {
+            Some(l) if l.1 == decision => l.0.last = last,
+            _ => out.push((Ports { first, last }, decision)),
+        }
+    }
+    out
+}

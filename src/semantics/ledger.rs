@@ -1,0 +1,395 @@
+//! From what a layer allows to its ledger.
+//!
+//! A back-end says, for each operation, which objects its artefact lets through, as a set. The ledger
+//! follows by comparing that set with the policy's on the objects that each rule decides. A back-end
+//! never states a fidelity itself; it only words the reason.
+
+use super::automaton::{Limit, TooLarge};
+use super::hosts::HostRegion;
+use super::meaning::Meaning;
+use super::pathset::{PathSet, canonical};
+use super::reference::decide;
+use crate::fidelity::{Entry, Fidelity, Ledger, Object, SettingEntry, Witness};
+use crate::policy::{Action, Objects, Operation, Rule, RuleId, SyscallName, syscalls};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// Words the reason for an entry that is not exact: for the rule (`None`: the default), and how it differs.
+pub type Reason<'r> = &'r dyn Fn(Option<&Rule>, Fidelity) -> Cow<'static, str>;
+
+#[derive(Default)]
+struct Account {
+    decides: bool,
+    stricter: Option<Witness>,
+    looser: Option<Witness>,
+    unenforced: bool,
+    reasons: Vec<Cow<'static, str>>,
+}
+
+/// Gathers what a layer allows and makes the [`Ledger`].
+pub struct LedgerBuilder<'m, 'a> {
+    meaning: &'m Meaning<'a>,
+    backend: &'static str,
+    accounts: BTreeMap<(u32, Operation), Account>,
+    settings: Vec<SettingEntry>,
+}
+
+const DEFAULT: u32 = u32::MAX;
+
+fn key(rule: Option<RuleId>) -> u32 {
+    rule.map_or(DEFAULT, |r| r.0)
+}
+
+impl<'m, 'a> LedgerBuilder<'m, 'a> {
+    /// For one back-end.
+    #[must_use]
+    pub fn new(meaning: &'m Meaning<'a>, backend: &'static str) -> Self {
+        Self {
+            meaning,
+            backend,
+            accounts: BTreeMap::new(),
+            settings: Vec::new(),
+        }
+    }
+
+    fn account(&mut self, rule: Option<RuleId>, operation: Operation) -> &mut Account {
+        self.accounts.entry((key(rule), operation)).or_default()
+    }
+
+    fn rule(&self, rule: Option<RuleId>) -> Option<&'a Rule> {
+        rule.map(|id| self.meaning.policy().rule(id))
+    }
+
+    /// The layer decides `operation` on paths: it lets it happen on the members of `allowed`.
+    ///
+    /// # Errors
+    /// The automata are too large together.
+    pub fn paths(
+        &mut self,
+        operation: Operation,
+        allowed: &PathSet,
+        reason: Reason<'_>,
+    ) -> Result<(), TooLarge> {
+        self.compare_paths(operation, allowed, false, reason)
+    }
+
+    /// The layer says nothing of `operation` on paths.
+    ///
+    /// # Errors
+    /// The automata are too large together.
+    pub fn paths_unenforced(
+        &mut self,
+        operation: Operation,
+        reason: &'static str,
+    ) -> Result<(), TooLarge> {
+        self.compare_paths(operation, &PathSet::all(), true, &|_, _| {
+            Cow::Borrowed(reason)
+        })
+    }
+
+    fn compare_paths(
+        &mut self,
+        operation: Operation,
+        allowed: &PathSet,
+        unenforced: bool,
+        reason: Reason<'_>,
+    ) -> Result<(), TooLarge> {
+        let decisions = self.meaning.decisions(operation)?;
+        let verdicts = decisions.verdicts();
+        #[derive(Clone, Default)]
+        struct Seen {
+            decides: bool,
+            stricter: bool,
+            looser: bool,
+            command: bool,
+        }
+        let mut seen = vec![Seen::default(); verdicts.len()];
+        let mut found: Vec<(Option<RuleId>, Option<Witness>)> = Vec::new();
+        decisions
+            .dfa()
+            .walk_pairs(allowed.dfa(), Limit::default(), |a, b, spell| {
+                let label = decisions.dfa().label(a) as usize;
+                let layer_allows = allowed.dfa().label(b) == 1;
+                let verdict = &verdicts[label];
+                let seen = &mut seen[label];
+                if !std::mem::replace(&mut seen.decides, true) {
+                    found.push((verdict.decision.rule, None));
+                    for part in verdict.command.iter().flat_map(|c| &c.parts) {
+                        found.push((part.0.rule, None));
+                    }
+                }
+                let permits = verdict.decision.action.permits();
+                if permits != layer_allows {
+                    let first = if permits {
+                        &mut seen.stricter
+                    } else {
+                        &mut seen.looser
+                    };
+                    if !std::mem::replace(first, true) {
+                        let object = Object::Path(canonical(spell()));
+                        found.push((
+                            verdict.decision.rule,
+                            Some(Witness {
+                                object,
+                                policy: verdict.decision.action,
+                                layer_allows,
+                            }),
+                        ));
+                    }
+                } else if let (true, Some(command)) = (layer_allows, &verdict.command)
+                    && !std::mem::replace(&mut seen.command, true)
+                {
+                    // The layer lets the program start, whatever its arguments are.
+                    let program = canonical(spell());
+                    for (decision, words) in command.parts.iter().filter(|p| !p.0.action.permits())
+                    {
+                        let mut all = vec![program.clone()];
+                        all.extend(words.iter().cloned());
+                        found.push((
+                            decision.rule,
+                            Some(Witness {
+                                object: Object::Command(all),
+                                policy: decision.action,
+                                layer_allows,
+                            }),
+                        ));
+                    }
+                }
+                true
+            })?;
+        for (rule, witness) in found {
+            self.record(rule, operation, witness, unenforced, reason);
+        }
+        Ok(())
+    }
+
+    fn record(
+        &mut self,
+        rule: Option<RuleId>,
+        operation: Operation,
+        witness: Option<Witness>,
+        unenforced: bool,
+        reason: Reason<'_>,
+    ) {
+        let the_rule = self.rule(rule);
+        let account = self.account(rule, operation);
+        account.decides = true;
+        let Some(witness) = witness else { return };
+        let looser = witness.layer_allows;
+        let arguments = looser && !unenforced && matches!(witness.object, Object::Command(_));
+        let first = if looser {
+            &mut account.looser
+        } else {
+            &mut account.stricter
+        };
+        if first.is_some() {
+            return;
+        }
+        *first = Some(witness);
+        account.unenforced |= unenforced && looser;
+        let text = if arguments {
+            Cow::Borrowed("this layer sees the program, not its arguments")
+        } else {
+            reason(
+                the_rule,
+                if looser {
+                    Fidelity::Looser
+                } else {
+                    Fidelity::Stricter
+                },
+            )
+        };
+        if !text.is_empty() && !account.reasons.contains(&text) {
+            account.reasons.push(text);
+        }
+    }
+
+    /// The layer decides `operation` on network addresses: it lets it happen where `allows` holds.
+    pub fn hosts(
+        &mut self,
+        operation: Operation,
+        allows: impl Fn(&HostRegion) -> bool,
+        reason: Reason<'_>,
+    ) {
+        self.compare_hosts(operation, allows, false, reason);
+    }
+
+    /// The layer says nothing of `operation` on network addresses.
+    pub fn hosts_unenforced(&mut self, operation: Operation, reason: &'static str) {
+        self.compare_hosts(operation, |_| true, true, &|_, _| Cow::Borrowed(reason));
+    }
+
+    fn compare_hosts(
+        &mut self,
+        operation: Operation,
+        allows: impl Fn(&HostRegion) -> bool,
+        unenforced: bool,
+        reason: Reason<'_>,
+    ) {
+        let meaning = self.meaning;
+        for region in meaning.hosts(operation).regions() {
+            let layer_allows = allows(region);
+            let differs = region.decision.action.permits() != layer_allows;
+            let witness = differs.then(|| Witness {
+                object: Object::Host(region.sample.clone()),
+                policy: region.decision.action,
+                layer_allows,
+            });
+            self.record(region.decision.rule, operation, witness, unenforced, reason);
+        }
+    }
+
+    /// The layer decides system calls: it lets through those that `allows` holds of.
+    pub fn syscalls(&mut self, allows: impl Fn(&str) -> bool, reason: Reason<'_>) {
+        self.compare_syscalls(allows, false, reason);
+    }
+
+    /// The layer says nothing of system calls by name.
+    pub fn syscalls_unenforced(&mut self, reason: &'static str) {
+        self.compare_syscalls(|_| true, true, &|_, _| Cow::Borrowed(reason));
+    }
+
+    fn compare_syscalls(
+        &mut self,
+        allows: impl Fn(&str) -> bool,
+        unenforced: bool,
+        reason: Reason<'_>,
+    ) {
+        let policy = self.meaning.policy();
+        let mut named: Vec<String> = syscalls::all().map(str::to_owned).collect();
+        for r in &policy.rules {
+            if let Objects::Syscalls { syscalls, except } = &r.objects {
+                named.extend(syscalls.iter().chain(except).filter_map(|s| match s {
+                    SyscallName::Name(n) => Some(n.clone()),
+                    SyscallName::Group(_) => None,
+                }));
+            }
+        }
+        named.sort_unstable();
+        named.dedup();
+        for name in named {
+            let object = Object::Syscall(name);
+            let decision = decide(policy, Operation::Syscall, &object);
+            let Object::Syscall(name) = &object else {
+                continue;
+            };
+            let layer_allows = allows(name);
+            let differs = decision.action.permits() != layer_allows;
+            let witness = differs.then(|| Witness {
+                object: object.clone(),
+                policy: decision.action,
+                layer_allows,
+            });
+            self.record(
+                decision.rule,
+                Operation::Syscall,
+                witness,
+                unenforced,
+                reason,
+            );
+        }
+    }
+
+    /// What the layer keeps of a part that is not a rule.
+    pub fn setting(
+        &mut self,
+        setting: impl Into<Cow<'static, str>>,
+        fidelity: Fidelity,
+        reason: impl Into<Cow<'static, str>>,
+    ) {
+        self.settings.push(SettingEntry {
+            setting: setting.into(),
+            fidelity,
+            reason: reason.into(),
+        });
+    }
+
+    /// Tool calls are the gate's; no layer of the kernel sees them.
+    fn tools(&mut self) {
+        let policy = self.meaning.policy();
+        let mut any = false;
+        for r in &policy.rules {
+            if let Objects::Tools { tools, .. } = &r.objects {
+                any = true;
+                let name = tools
+                    .first()
+                    .map_or_else(|| "tool".to_owned(), |t| t.text.clone());
+                let witness = (!r.action.permits()).then_some(Witness {
+                    object: Object::Tool(name),
+                    policy: r.action,
+                    layer_allows: true,
+                });
+                self.record(Some(r.id), Operation::Tool, witness, true, &|_, _| {
+                    GATE.into()
+                });
+            }
+        }
+        if any {
+            let witness = (policy.default_action == Action::Deny).then(|| Witness {
+                object: Object::Tool("another_tool".to_owned()),
+                policy: Action::Deny,
+                layer_allows: true,
+            });
+            self.record(None, Operation::Tool, witness, true, &|_, _| GATE.into());
+        }
+    }
+
+    /// The ledger: an entry for every rule and each of its operations, and for the default.
+    #[must_use]
+    pub fn finish(mut self) -> Ledger {
+        self.tools();
+        let policy = self.meaning.policy();
+        let mut entries = Vec::new();
+        for rule in &policy.rules {
+            for operation in rule.operations.iter() {
+                let account = self.accounts.remove(&(rule.id.0, operation));
+                entries.push(entry(Some(rule.id), operation, account));
+            }
+        }
+        let has_tools = policy
+            .rules
+            .iter()
+            .any(|r| matches!(r.objects, Objects::Tools { .. }));
+        for operation in Operation::ALL {
+            if operation == Operation::Tool && !has_tools {
+                continue;
+            }
+            let account = self.accounts.remove(&(DEFAULT, operation));
+            entries.push(entry(None, operation, account));
+        }
+        Ledger {
+            backend: self.backend,
+            entries,
+            settings: self.settings,
+        }
+    }
+}
+
+const GATE: &str = "only the tool-call gate sees the calls of an agent's tools";
+
+fn entry(rule: Option<RuleId>, operation: Operation, account: Option<Account>) -> Entry {
+    let account = account.unwrap_or_default();
+    let fidelity = match (&account.stricter, &account.looser) {
+        (None, None) => Fidelity::Exact,
+        (Some(_), None) => Fidelity::Stricter,
+        (None, Some(_)) if account.unenforced => Fidelity::Unenforced,
+        (None, Some(_)) => Fidelity::Looser,
+        (Some(_), Some(_)) => Fidelity::Mixed,
+    };
+    let reason = if account.decides {
+        match account.reasons.len() {
+            0 => Cow::Borrowed(""),
+            1 => account.reasons.into_iter().next().unwrap_or_default(),
+            _ => Cow::Owned(account.reasons.join("; ")),
+        }
+    } else {
+        Cow::Borrowed("decides nothing: the rules above it match all its objects first")
+    };
+    Entry {
+        rule,
+        operation,
+        fidelity,
+        reason,
+        witnesses: account.looser.into_iter().chain(account.stricter).collect(),
+    }
+}

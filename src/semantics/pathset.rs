@@ -1,0 +1,299 @@
+//! Sets of paths.
+
+use super::automaton::{Dfa, Domain, Limit, Nfa, SlotKind, TooLarge};
+use crate::policy::Sequence;
+
+/// A set of paths, exact.
+#[derive(Debug, Clone)]
+pub struct PathSet {
+    dfa: Dfa,
+}
+
+impl PathSet {
+    /// From an automaton, the paths whose label `member` holds of.
+    #[must_use]
+    pub fn from_dfa(dfa: &Dfa, member: impl Fn(u32) -> bool) -> Self {
+        let mut dfa = dfa.clone();
+        dfa.map_labels(|l| u32::from(member(l)));
+        Self { dfa }
+    }
+
+    /// Every path.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::constant(true)
+    }
+
+    /// No path.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::constant(false)
+    }
+
+    fn constant(value: bool) -> Self {
+        // INVARIANT: an automaton without patterns has at most eight states, whatever the limit.
+        match Nfa::new(Domain::Path).determinise(
+            Limit {
+                states: 16,
+                positions: 64,
+            },
+            None,
+            |_| u32::from(value),
+        ) {
+            Ok(dfa) => Self { dfa },
+            Err(_) => unreachable!("the automaton of the domain is smaller than its limit"),
+        }
+    }
+
+    /// What one of the sequences matches.
+    ///
+    /// # Errors
+    /// The automaton is too large.
+    pub fn of<'a>(sequences: impl IntoIterator<Item = &'a Sequence>) -> Result<Self, TooLarge> {
+        Self::first_match(
+            sequences
+                .into_iter()
+                .map(|s| (std::slice::from_ref(s), true)),
+            false,
+        )
+    }
+
+    /// First match over clauses, each with its patterns and whether it allows; `default` where none
+    /// matches. A deny-wins language is its denies as clauses before its allows.
+    ///
+    /// # Errors
+    /// The automaton is too large.
+    pub fn first_match<'a>(
+        clauses: impl IntoIterator<Item = (&'a [Sequence], bool)>,
+        default: bool,
+    ) -> Result<Self, TooLarge> {
+        let mut nfa = Nfa::new(Domain::Path);
+        let mut outcomes = Vec::new();
+        for (i, (sequences, allows)) in clauses.into_iter().enumerate() {
+            let slot = nfa.slot(i as u32, SlotKind::Include);
+            for s in sequences {
+                nfa.add_sequence(slot, s);
+            }
+            outcomes.push(u32::from(allows));
+        }
+        let dfa = nfa.determinise(Limit::default(), Some(&outcomes), |slots| {
+            // Slots are numbered as clauses are, so the first is the one that decides.
+            slots
+                .first()
+                .map_or(u32::from(default), |s| outcomes[*s as usize])
+        })?;
+        Ok(Self { dfa })
+    }
+
+    /// The automaton: label 1 is a member.
+    #[must_use]
+    pub fn dfa(&self) -> &Dfa {
+        &self.dfa
+    }
+
+    /// Whether the path (canonical, `/` is the root) is a member.
+    #[must_use]
+    pub fn contains(&self, path: &[u8]) -> bool {
+        self.dfa.label_of(path) == Some(1)
+    }
+
+    /// Members of either.
+    ///
+    /// # Errors
+    /// The automaton is too large.
+    pub fn union(&self, other: &Self) -> Result<Self, TooLarge> {
+        self.combine(other, |a, b| a | b)
+    }
+
+    /// Members of both.
+    ///
+    /// # Errors
+    /// The automaton is too large.
+    pub fn intersection(&self, other: &Self) -> Result<Self, TooLarge> {
+        self.combine(other, |a, b| a & b)
+    }
+
+    /// Members of this one that are not members of the other.
+    ///
+    /// # Errors
+    /// The automaton is too large.
+    pub fn difference(&self, other: &Self) -> Result<Self, TooLarge> {
+        self.combine(other, |a, b| a & (1 - b))
+    }
+
+    /// Paths that are not members.
+    #[must_use]
+    pub fn complement(&self) -> Self {
+        let mut dfa = self.dfa.clone();
+        dfa.map_labels(|l| 1 - l);
+        Self { dfa }
+    }
+
+    fn combine(&self, other: &Self, f: impl Fn(u32, u32) -> u32) -> Result<Self, TooLarge> {
+        Ok(Self {
+            dfa: self.dfa.product(&other.dfa, Limit::default(), f)?,
+        })
+    }
+
+    /// Whether it has no member.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.dfa
+            .states()
+            .all(|s| !self.dfa.is_path(s) || self.dfa.label(s) == 0)
+    }
+
+    /// Whether every path is a member.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.dfa
+            .states()
+            .all(|s| !self.dfa.is_path(s) || self.dfa.label(s) == 1)
+    }
+
+    /// A shortest path on which the two differ; `None`: they are equal.
+    ///
+    /// # Errors
+    /// The automata are too large together.
+    pub fn difference_witness(&self, other: &Self) -> Result<Option<Vec<u8>>, TooLarge> {
+        self.search(other, |a, b| a != b)
+    }
+
+    /// A shortest member that is not in the other; `None`: it is a subset.
+    ///
+    /// # Errors
+    /// The automata are too large together.
+    pub fn excess_witness(&self, other: &Self) -> Result<Option<Vec<u8>>, TooLarge> {
+        self.search(other, |a, b| a == 1 && b == 0)
+    }
+
+    /// A shortest member of both; `None`: they are disjoint.
+    ///
+    /// # Errors
+    /// The automata are too large together.
+    pub fn common_witness(&self, other: &Self) -> Result<Option<Vec<u8>>, TooLarge> {
+        self.search(other, |a, b| a == 1 && b == 1)
+    }
+
+    /// Whether every member is in the other.
+    ///
+    /// # Errors
+    /// The automata are too large together.
+    pub fn is_subset(&self, other: &Self) -> Result<bool, TooLarge> {
+        Ok(self.excess_witness(other)?.is_none())
+    }
+
+    /// A shortest member; `None`: it is empty.
+    #[must_use]
+    pub fn witness(&self) -> Option<Vec<u8>> {
+        self.search(&Self::empty(), |a, _| a == 1).ok().flatten()
+    }
+
+    fn search(
+        &self,
+        other: &Self,
+        found: impl Fn(u32, u32) -> bool,
+    ) -> Result<Option<Vec<u8>>, TooLarge> {
+        let mut out = None;
+        self.dfa
+            .walk_pairs(&other.dfa, Limit::default(), |a, b, spell| {
+                if found(self.dfa.label(a), other.dfa.label(b)) {
+                    out = Some(canonical(spell()));
+                }
+                out.is_none()
+            })?;
+        Ok(out)
+    }
+}
+
+/// The automaton's empty string is the root.
+pub(crate) fn canonical(path: Vec<u8>) -> Vec<u8> {
+    if path.is_empty() { b"/".to_vec() } else { path }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::PathPattern;
+
+    fn set(text: &str) -> PathSet {
+        PathSet::of(&PathPattern::parse(text).unwrap().sequences).unwrap()
+    }
+
+    #[test]
+    fn a_tree_is_its_root_and_everything_beneath() {
+        let t = set("/a/**");
+        for (path, member) in [
+            ("/a", true),
+            ("/a/b", true),
+            ("/a/.b/c", true),
+            ("/ab", false),
+            ("/", false),
+            ("/a/", false),
+            ("/a/..", false),
+            ("/a//b", false),
+        ] {
+            assert_eq!(t.contains(path.as_bytes()), member, "{path}");
+        }
+        assert!(set("/**").is_all());
+        assert!(set("/").contains(b"/") && !set("/").contains(b"/a") && !set("/*").contains(b"/"));
+        assert!(
+            !set("/a/*").contains(b"/a")
+                && set("/a/*").contains(b"/a/.b")
+                && !set("/a/*").contains(b"/a/b/c")
+        );
+        assert!(
+            set("/**/x").contains(b"/x")
+                && set("/a/**/x").contains(b"/a/b/x")
+                && !set("/a/**/x").contains(b"/ax")
+        );
+    }
+
+    #[test]
+    fn algebra() {
+        let a = set("/w/**");
+        let d = set("/w/.git/hooks/**");
+        let hole = a.difference(&d).unwrap();
+        assert!(
+            hole.contains(b"/w/.git")
+                && !hole.contains(b"/w/.git/hooks")
+                && hole.contains(b"/w/.git/hooksx")
+        );
+        assert!(hole.is_subset(&a).unwrap() && !a.is_subset(&hole).unwrap());
+        assert_eq!(a.excess_witness(&hole).unwrap().unwrap(), b"/w/.git/hooks");
+        assert_eq!(
+            hole.union(&d).unwrap().difference_witness(&a).unwrap(),
+            None
+        );
+        assert!(hole.intersection(&d).unwrap().is_empty());
+        assert!(
+            a.complement()
+                .complement()
+                .difference_witness(&a)
+                .unwrap()
+                .is_none()
+        );
+        assert!(PathSet::empty().is_empty() && PathSet::all().is_all());
+        assert_eq!(PathSet::all().witness().unwrap(), b"/");
+        assert!(
+            set("/a/[!b]*")
+                .difference_witness(&set("/a/[!b]*").difference(&set("/x")).unwrap())
+                .unwrap()
+                .is_none()
+        );
+        let min = hole.dfa.minimise();
+        assert!(min.len() <= hole.dfa.len());
+        assert_eq!(min.label_of(b"/w/.git/hooks/x"), Some(0));
+        assert_eq!(min.label_of(b"/w/x"), Some(1));
+    }
+
+    #[test]
+    fn floating_patterns_do_not_explode() {
+        let seqs: Vec<_> = (0..300)
+            .map(|i| PathPattern::parse(&format!("/**/secret{i}/**")).unwrap())
+            .collect();
+        let clauses = seqs.iter().map(|p| (p.sequences.as_slice(), false));
+        let s = PathSet::first_match(clauses, true).unwrap();
+        assert!(!s.contains(b"/a/secret7/b/secret299") && s.contains(b"/a/secret300"));
+    }
+}

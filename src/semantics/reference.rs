@@ -1,0 +1,232 @@
+//! The reference: what a policy says of one object, written to be read against the language's definition.
+
+use crate::fidelity::Object;
+use crate::policy::{
+    Action, ArgumentPattern, CommandPattern, Component, HostSpec, Objects, Operation, PathPattern,
+    Policy, Protocol, Query, Rule, RuleId, Sequence, SyscallName, Token, WordPattern, syscalls,
+};
+
+/// What a policy says, and which rule says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Decision {
+    /// What it says.
+    pub action: Action,
+    /// The rule; `None`: the default.
+    pub rule: Option<RuleId>,
+}
+
+/// The decision for an operation on an object.
+///
+/// `execute` on a path asks what a layer that sees only the program has to answer: allow, if one of its
+/// argument lists is allowed. A bare program name in a command stands for `/usr/bin/NAME`.
+/// An object of a kind that the operation does not have (a path for `bind`) is decided by the default.
+#[must_use]
+pub fn decide(policy: &Policy, operation: Operation, object: &Object) -> Decision {
+    match object {
+        Object::Path(path) if operation == Operation::Execute => {
+            super::commands::program_decision(policy, path)
+        }
+        Object::Host(spec) if spec.protocol.is_none() => {
+            let one = |p| {
+                decide(
+                    policy,
+                    operation,
+                    &Object::Host(HostSpec {
+                        protocol: Some(p),
+                        ..spec.clone()
+                    }),
+                )
+            };
+            let (tcp, udp) = (one(Protocol::Tcp), one(Protocol::Udp));
+            if tcp.action.strictest(udp.action) == tcp.action {
+                tcp
+            } else {
+                udp
+            }
+        }
+        _ => policy
+            .rules
+            .iter()
+            .find(|r| r.operations.contains(operation) && matches(r, object))
+            .map_or_else(
+                || Decision {
+                    action: default_action(policy, operation, object),
+                    rule: None,
+                },
+                |r| Decision {
+                    action: r.action,
+                    rule: Some(r.id),
+                },
+            ),
+    }
+}
+
+/// What happens where no rule matches. A system call that every ordinary program needs is allowed: a
+/// policy that denies by default still means a program that runs.
+fn default_action(policy: &Policy, operation: Operation, object: &Object) -> Action {
+    match object {
+        Object::Syscall(name) if operation == Operation::Syscall && syscalls::ordinary(name) => {
+            Action::Allow
+        }
+        _ => policy.default_action,
+    }
+}
+
+/// The decision for a question of a policy's `tests:`: the strictest of its parts.
+#[must_use]
+pub fn decide_query(policy: &Policy, query: &Query) -> Decision {
+    match query {
+        Query::Path(operations, path) => {
+            let object = Object::Path(path.clone());
+            operations
+                .iter()
+                .map(|o| decide(policy, o, &object))
+                .reduce(|a, b| {
+                    if a.action.strictest(b.action) == a.action {
+                        a
+                    } else {
+                        b
+                    }
+                })
+                .unwrap_or(Decision {
+                    action: policy.default_action,
+                    rule: None,
+                })
+        }
+        Query::Host(operation, spec) => decide(policy, *operation, &Object::Host(spec.clone())),
+        Query::Command(words) => {
+            decide(policy, Operation::Execute, &Object::Command(words.clone()))
+        }
+        Query::Syscall(name) => decide(policy, Operation::Syscall, &Object::Syscall(name.clone())),
+        Query::Tool(name) => decide(policy, Operation::Tool, &Object::Tool(name.clone())),
+    }
+}
+
+fn matches(rule: &Rule, object: &Object) -> bool {
+    fn split<T>(include: &[T], except: &[T], f: impl Fn(&T) -> bool) -> bool {
+        include.iter().any(&f) && !except.iter().any(&f)
+    }
+    match (&rule.objects, object) {
+        (Objects::Paths { paths, except }, Object::Path(p)) => {
+            split(paths, except, |x| matches_path(x, p))
+        }
+        (Objects::Paths { paths, except }, Object::Command(words)) => {
+            let program = program_path(words);
+            split(paths, except, |x| matches_path(x, &program))
+        }
+        (Objects::Commands { commands, except }, Object::Command(words)) => {
+            let program = program_path(words);
+            split(commands, except, |c| {
+                matches_command(c, &program, words.get(1..).unwrap_or_default())
+            })
+        }
+        (Objects::Hosts { hosts, except }, Object::Host(h)) => {
+            let protocol = h.protocol.unwrap_or(Protocol::Tcp);
+            split(hosts, except, |x| x.matches(protocol, &h.address, h.port))
+        }
+        (Objects::Syscalls { syscalls, except }, Object::Syscall(name)) => {
+            split(syscalls, except, |s| matches_syscall(s, name))
+        }
+        // A rule with conditions may or may not match; the answer for the bare tool is that it does.
+        (Objects::Tools { tools, except, .. }, Object::Tool(name)) => {
+            split(tools, except, |t| matches_word(&t.glob, name.as_bytes()))
+        }
+        _ => false,
+    }
+}
+
+/// Whether the system call is the one named, or in the group.
+pub(crate) fn matches_syscall(pattern: &SyscallName, name: &str) -> bool {
+    match pattern {
+        SyscallName::Name(n) => n == name,
+        SyscallName::Group(g) => syscalls::group(g).is_some_and(|members| members.contains(&name)),
+    }
+}
+
+/// The path that the first word of a command stands for.
+pub(crate) fn program_path(words: &[Vec<u8>]) -> Vec<u8> {
+    match words.first() {
+        Some(w) if w.contains(&b'/') => w.clone(),
+        Some(w) => [b"/usr/bin/".as_slice(), w].concat(),
+        None => b"/".to_vec(),
+    }
+}
+
+/// Whether a pattern matches a path (as bytes; `/` is the root). What is not a path in canonical form
+/// is matched by nothing.
+#[must_use]
+pub fn matches_path(pattern: &PathPattern, path: &[u8]) -> bool {
+    let Some(components) = split_path(path) else {
+        return false;
+    };
+    pattern
+        .sequences
+        .iter()
+        .any(|s| matches_sequence(s, &components))
+}
+
+fn split_path(path: &[u8]) -> Option<Vec<&[u8]>> {
+    if path == b"/" {
+        return Some(Vec::new());
+    }
+    let components: Vec<&[u8]> = path.strip_prefix(b"/")?.split(|b| *b == b'/').collect();
+    let fine = |c: &&[u8]| !c.is_empty() && *c != b"." && *c != b".." && !c.contains(&0);
+    components.iter().all(fine).then_some(components)
+}
+
+fn matches_sequence(sequence: &Sequence, path: &[&[u8]]) -> bool {
+    fn go(pattern: &[Component], path: &[&[u8]]) -> bool {
+        match (pattern.split_first(), path.split_first()) {
+            (None, rest) => rest.is_none(),
+            (Some((Component::AnyDepth, after)), rest) => {
+                go(after, path) || rest.is_some_and(|(_, path)| go(pattern, path))
+            }
+            (Some((Component::Name(_), _)), None) => false,
+            (Some((Component::Name(tokens), after)), Some((name, path))) => {
+                matches_tokens(tokens, name) && go(after, path)
+            }
+        }
+    }
+    go(&sequence.components, path)
+}
+
+fn matches_tokens(tokens: &[Token], word: &[u8]) -> bool {
+    match (tokens.split_first(), word.split_first()) {
+        (None, rest) => rest.is_none(),
+        (Some((Token::Star, after)), rest) => {
+            matches_tokens(after, word)
+                || rest.is_some_and(|(_, word)| matches_tokens(tokens, word))
+        }
+        (Some(_), None) => false,
+        (Some((Token::Byte(b), after)), Some((w, word))) => b == w && matches_tokens(after, word),
+        (Some((Token::Any, after)), Some((_, word))) => matches_tokens(after, word),
+        (Some((Token::Class(c), after)), Some((w, word))) => {
+            c.contains(*w) && matches_tokens(after, word)
+        }
+    }
+}
+
+/// Whether a word pattern matches a word.
+#[must_use]
+pub fn matches_word(pattern: &WordPattern, word: &[u8]) -> bool {
+    pattern.alternatives.iter().any(|t| matches_tokens(t, word))
+}
+
+/// Whether a command pattern matches a program (by path) and its arguments.
+#[must_use]
+pub fn matches_command(pattern: &CommandPattern, program: &[u8], arguments: &[Vec<u8>]) -> bool {
+    matches_path(&pattern.program, program) && matches_arguments(&pattern.arguments, arguments)
+}
+
+fn matches_arguments(pattern: &ArgumentPattern, arguments: &[Vec<u8>]) -> bool {
+    let n = pattern.words.len();
+    (if pattern.rest {
+        arguments.len() >= n
+    } else {
+        arguments.len() == n
+    }) && pattern
+        .words
+        .iter()
+        .zip(arguments)
+        .all(|(p, a)| matches_word(p, a))
+}

@@ -1,0 +1,341 @@
+//! The automata against the reference, on random policies, paths and commands.
+
+use super::*;
+use crate::fidelity::{Fidelity, Object};
+use crate::policy::*;
+use proptest::prelude::*;
+
+fn paths(list: &[&str]) -> Vec<PathPattern> {
+    list.iter()
+        .map(|p| PathPattern::parse(p).unwrap())
+        .collect()
+}
+
+fn path_rule(
+    name: &str,
+    action: Action,
+    operations: OperationSet,
+    include: &[&str],
+    except: &[&str],
+) -> Rule {
+    Rule::new(
+        name,
+        action,
+        operations,
+        Objects::Paths {
+            paths: paths(include),
+            except: paths(except),
+        },
+    )
+}
+
+fn command(program: &str, words: &[&str], rest: bool) -> CommandPattern {
+    let base_name = !program.contains('/');
+    let text = if base_name {
+        format!("/**/{program}")
+    } else {
+        program.to_owned()
+    };
+    let words = words
+        .iter()
+        .map(|w| WordPattern::from_word(w.as_bytes(), &[]))
+        .collect();
+    CommandPattern {
+        text: program.to_owned(),
+        program: PathPattern::parse(&text).unwrap(),
+        base_name,
+        arguments: ArgumentPattern { words, rest },
+    }
+}
+
+fn component() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => prop::sample::select(vec!["a", "b", ".a", "ab", "aa"]).prop_map(str::to_owned),
+        1 => prop::sample::select(vec!["*", "?", "a*", "*a", "[ab]", "[!a]*", "a?", "{a,b}", "{a/b,b}", "*a*", r"\*", "\\xff"]).prop_map(str::to_owned),
+        1 => Just("**".to_owned()),
+    ]
+}
+
+fn pattern() -> impl Strategy<Value = String> {
+    prop::collection::vec(component(), 0..4).prop_map(|c| format!("/{}", c.join("/")))
+}
+
+fn path() -> impl Strategy<Value = Vec<u8>> {
+    let part = prop::sample::select(vec![
+        &b"a"[..],
+        b"b",
+        b".a",
+        b"ab",
+        b"aa",
+        b"ba",
+        b"*",
+        b"\xff",
+        b"x",
+        b".",
+        b"..",
+        b"",
+    ]);
+    prop::collection::vec(part, 0..5).prop_map(|c| {
+        let mut out = Vec::new();
+        for part in c {
+            out.push(b'/');
+            out.extend_from_slice(part);
+        }
+        if out.is_empty() { b"/".to_vec() } else { out }
+    })
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop::sample::select(vec![Action::Allow, Action::Deny, Action::Ask])
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    let patterns = prop::collection::vec(pattern(), 1..3);
+    let word = prop::sample::select(vec!["x", "y", "*", "x*"]);
+    let commands = prop::collection::vec(
+        (
+            prop::sample::select(vec!["a", "b", "/a/*", "*", "[!a]"]),
+            prop::collection::vec(word, 0..3),
+            any::<bool>(),
+        )
+            .prop_map(|(p, w, rest)| command(p, &w, rest)),
+        1..3,
+    );
+    let excepts = prop::collection::vec(pattern(), 0..2);
+    let command_excepts = prop::collection::vec(
+        (
+            prop::sample::select(vec!["a", "*"]),
+            prop::sample::select(vec!["x", "y*"]),
+            any::<bool>(),
+        )
+            .prop_map(|(p, w, rest)| command(p, &[w], rest)),
+        0..2,
+    );
+    prop_oneof![
+        (action(), patterns, excepts, any::<bool>()).prop_map(|(action, p, e, execute)| {
+            let operations = if execute { "execute" } else { "read" };
+            let p: Vec<&str> = p.iter().map(String::as_str).collect();
+            let e: Vec<&str> = e.iter().map(String::as_str).collect();
+            path_rule(
+                "r",
+                action,
+                OperationSet::from_word(operations).unwrap(),
+                &p,
+                &e,
+            )
+        }),
+        (action(), commands, command_excepts).prop_map(|(action, commands, except)| {
+            let operations = OperationSet::from_word("execute").unwrap();
+            Rule::new(
+                "r",
+                action,
+                operations,
+                Objects::Commands { commands, except },
+            )
+        }),
+    ]
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    (prop::collection::vec(rule(), 0..6), any::<bool>()).prop_map(|(rules, allow)| {
+        Policy::of_rules("p", if allow { Action::Allow } else { Action::Deny }, rules)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn automata_decide_as_the_reference(policy in policy(), paths in prop::collection::vec(path(), 1..20)) {
+        let meaning = Meaning::new(&policy);
+        for path in &paths {
+            let canonical = path == b"/" || path[1..].split(|b| *b == b'/').all(|c| !matches!(c, b"" | b"." | b".."));
+            for operation in [Operation::Read, Operation::Execute] {
+                let decisions = meaning.decisions(operation).unwrap();
+                let verdict = decisions.verdict(path).map(|v| v.decision);
+                prop_assert_eq!(verdict.is_some(), canonical);
+                if canonical {
+                    prop_assert_eq!(verdict, Some(decide(&policy, operation, &Object::Path(path.clone()))));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_is_allowed_exactly_if_some_arguments_are(policy in policy(), path in path(), arguments in prop::collection::vec(prop::sample::select(vec!["x", "y", "xy", "z", ""]), 0..3)) {
+        let meaning = Meaning::new(&policy);
+        let decisions = meaning.decisions(Operation::Execute).unwrap();
+        if let Some(verdict) = decisions.verdict(&path) {
+            let mut words = vec![path.clone()];
+            words.extend(arguments.iter().map(|a| a.as_bytes().to_vec()));
+            let decided = decide(&policy, Operation::Execute, &Object::Command(words));
+            if decided.action.permits() {
+                prop_assert!(verdict.decision.action.permits());
+            }
+            for (decision, arguments) in verdict.command.iter().flat_map(|c| &c.parts) {
+                let mut words = vec![path.clone()];
+                words.extend(arguments.iter().cloned());
+                prop_assert_eq!(*decision, decide(&policy, Operation::Execute, &Object::Command(words)));
+            }
+        }
+    }
+
+    #[test]
+    fn the_ledger_tells_every_difference(policy in policy(), other in policy()) {
+        // The other policy plays a layer.
+        let meaning = Meaning::new(&policy);
+        let layer = Meaning::new(&other);
+        let allowed = layer.decisions(Operation::Read).unwrap().allowed().clone();
+        let mut builder = LedgerBuilder::new(&meaning, "test");
+        builder.paths(Operation::Read, &allowed, &|_, _| "because".into()).unwrap();
+        let ledger = builder.finish();
+        let mine = meaning.decisions(Operation::Read).unwrap().allowed();
+        let equal = mine.difference_witness(&allowed).unwrap().is_none();
+        let exact = ledger.entries.iter().all(|e| e.fidelity == Fidelity::Exact);
+        prop_assert_eq!(equal, exact);
+        for entry in &ledger.entries {
+            prop_assert_eq!(entry.witnesses.is_empty(), entry.fidelity == Fidelity::Exact);
+            for w in &entry.witnesses {
+                let decided = decide(&policy, entry.operation, &w.object);
+                prop_assert_eq!(decided, Decision { action: w.policy, rule: entry.rule });
+                let Object::Path(p) = &w.object else { panic!() };
+                prop_assert_eq!(allowed.contains(p), w.layer_allows);
+                prop_assert_ne!(w.layer_allows, decided.action.permits());
+            }
+        }
+    }
+
+    #[test]
+    fn host_regions_decide_as_the_reference(
+        rules in prop::collection::vec((action(), prop::collection::vec(host(), 1..3), prop::collection::vec(host(), 0..2)), 0..5),
+        questions in prop::collection::vec((address(), prop::sample::select(vec![0u16, 1, 79, 80, 81, 443, 65535])), 1..20),
+    ) {
+        let rules = rules.into_iter().map(|(action, h, e)| {
+            let hosts = h.iter().map(|t| HostPattern::parse(t).unwrap()).collect();
+            let except = e.iter().map(|t| HostPattern::parse(t).unwrap()).collect();
+            Rule::new("r", action, OperationSet::from_word("connect").unwrap(), Objects::Hosts { hosts, except })
+        }).collect();
+        let policy = Policy::of_rules("p", Action::Deny, rules);
+        let space = HostSpace::new(&policy, Operation::Connect);
+        for region in space.regions() {
+            prop_assert_eq!(decide(&policy, Operation::Connect, &Object::Host(region.sample.clone())), region.decision);
+        }
+        for (address, port) in questions {
+            for protocol in Protocol::ALL {
+                let hits: Vec<_> = space.regions().iter().filter(|r| r.protocol == protocol && r.ports.contains(port) && match (&r.peers, &address) {
+                    (Peers::Addresses(a, b), Address::Ip(ip)) => a.is_ipv4() == ip.is_ipv4() && a <= ip && ip <= b,
+                    (Peers::Name(n), Address::Name(m)) => n == m,
+                    _ => false,
+                }).collect();
+                if matches!(address, Address::Ip(_)) || !hits.is_empty() {
+                    prop_assert_eq!(hits.len(), 1);
+                    let object = Object::Host(HostSpec { protocol: Some(protocol), address: address.clone(), port });
+                    prop_assert_eq!(decide(&policy, Operation::Connect, &object), hits[0].decision);
+                }
+            }
+        }
+    }
+}
+
+fn host() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "*",
+        "*:80",
+        "a.org",
+        "a.org:80-443",
+        "*.org",
+        "*.a.org:443",
+        "10.0.0.0/8",
+        "10.1.0.0/16:80",
+        "udp://10.1.2.3:1",
+        "localhost",
+        "localhost:80",
+        "::/0",
+        "[fe80::/10]:443",
+        "tcp://host.example",
+        "*.example",
+        "0.0.0.0/0:*",
+    ])
+}
+
+fn address() -> impl Strategy<Value = Address> {
+    prop::sample::select(vec![
+        "a.org",
+        "localhost",
+        "10.0.0.0",
+        "10.1.2.3",
+        "10.1.2.4",
+        "11.0.0.0",
+        "127.0.0.1",
+        "::1",
+        "fe80::1",
+        "255.255.255.255",
+        "0.0.0.0",
+        "::",
+        "host.example",
+    ])
+    .prop_map(|t| {
+        t.parse()
+            .map_or_else(|_| Address::Name(t.to_owned()), Address::Ip)
+    })
+}
+
+#[test]
+fn a_partial_command_is_looser_at_the_program() {
+    let run = |name, action, c| {
+        Rule::new(
+            name,
+            action,
+            OperationSet::from_word("execute").unwrap(),
+            Objects::Commands {
+                commands: vec![c],
+                except: vec![],
+            },
+        )
+    };
+    let policy = Policy::of_rules(
+        "p",
+        Action::Deny,
+        vec![
+            run("no-push", Action::Ask, command("git", &["push"], true)),
+            run("git", Action::Allow, command("git", &[], true)),
+            run("one", Action::Allow, command("ls", &["-l"], false)),
+        ],
+    );
+    let meaning = Meaning::new(&policy);
+    let allowed = meaning
+        .decisions(Operation::Execute)
+        .unwrap()
+        .allowed()
+        .clone();
+    assert!(
+        allowed.contains(b"/usr/bin/git")
+            && allowed.contains(b"/bin/ls")
+            && !allowed.contains(b"/bin/rm")
+    );
+    let mut builder = LedgerBuilder::new(&meaning, "test");
+    builder
+        .paths(Operation::Execute, &allowed, &|_, _| "never".into())
+        .unwrap();
+    let ledger = builder.finish();
+    let of = |rule: Option<u32>| {
+        ledger
+            .entries
+            .iter()
+            .find(|e| e.rule == rule.map(RuleId) && e.operation == Operation::Execute)
+            .unwrap()
+    };
+    assert_eq!(of(Some(0)).fidelity, Fidelity::Looser);
+    assert!(
+        of(Some(0)).witnesses[0]
+            .object
+            .to_string()
+            .ends_with("/git push")
+    );
+    assert_eq!(of(Some(1)).fidelity, Fidelity::Exact);
+    assert_eq!(
+        of(None).fidelity,
+        Fidelity::Looser,
+        "ls without -l is the default's"
+    );
+}
