@@ -268,6 +268,26 @@ impl Nfa {
         }
     }
 
+    /// For each position one that stands for it: what is left to match from the last `**` of a pattern, or
+    /// behind its end, is the same for all patterns of a slot. Without this each `/x/**` of one rule would
+    /// get its own copy of whatever else can still match beneath.
+    fn representatives(&self) -> Vec<u32> {
+        let mut first: FxHashMap<(u32, u8), u32> = FxHashMap::default();
+        (0..self.positions.len() as u32)
+            .map(|p| {
+                let ends =
+                    |n: u32| matches!(self.positions.get((p + n) as usize), Some(Position::Accept));
+                let kind = match self.positions[p as usize] {
+                    Position::Accept => 0,
+                    Position::DepthBody if ends(1) => 1,
+                    Position::DepthOpen if ends(2) => 2,
+                    _ => return p,
+                };
+                *first.entry((self.owner[p as usize], kind)).or_insert(p)
+            })
+            .collect()
+    }
+
     /// Drops positions that can decide nothing any more. `outcome(clause)` tells whether two clauses
     /// come to the same, for automata that only ask for the outcome.
     fn absorb(&self, set: &mut Vec<u32>, outcome: Option<&[u32]>) {
@@ -338,10 +358,17 @@ impl Nfa {
             labels: Vec::new(),
             accepting: Vec::new(),
         };
+        let representatives = self.representatives();
+        let represent = |set: &mut Vec<u32>| {
+            for p in set {
+                *p = representatives[*p as usize];
+            }
+        };
         let mut scratch = Vec::new();
         for s in &self.starts {
             self.closure(*s, &mut scratch);
         }
+        represent(&mut scratch);
         scratch.sort_unstable();
         scratch.dedup();
         self.absorb(&mut scratch, outcome);
@@ -443,6 +470,7 @@ impl Nfa {
                             _ => {}
                         }
                     }
+                    represent(&mut scratch);
                     scratch.sort_unstable();
                     scratch.dedup();
                     self.absorb(&mut scratch, outcome);
