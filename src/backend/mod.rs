@@ -5,6 +5,8 @@
 //! (`lower.rs` makes `model.rs`), renders the model by templates that hold no policy logic
 //! (`templates/<id>/`), and says in a [`Ledger`] what the target keeps of each rule.
 
+mod tetragon;
+
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::Ledger;
 use crate::semantics::Meaning;
@@ -120,7 +122,7 @@ pub trait Backend: Sync {
 /// Every back-end, in the order of reports.
 #[must_use]
 pub fn all() -> &'static [&'static dyn Backend] {
-    &[]
+    &[&tetragon::Tetragon]
 }
 
 /// The back-end with this name.

@@ -92,6 +92,37 @@ impl HostSpace {
         &self.regions
     }
 
+    /// The regions, split at these ports too: each cut is the first port of a region. For layers whose own
+    /// answer changes there.
+    #[must_use]
+    pub fn split_at(&self, cuts: &[u16]) -> Vec<HostRegion> {
+        let mut out = Vec::with_capacity(self.regions.len());
+        for r in &self.regions {
+            let mut inside: Vec<u16> = cuts
+                .iter()
+                .copied()
+                .filter(|c| *c > r.ports.first && *c <= r.ports.last)
+                .collect();
+            inside.sort_unstable();
+            inside.dedup();
+            let mut first = r.ports.first;
+            for end in inside.iter().map(|c| c - 1).chain([r.ports.last]) {
+                let ports = Ports { first, last: end };
+                let sample = HostSpec {
+                    port: sample_port(ports),
+                    ..r.sample.clone()
+                };
+                out.push(HostRegion {
+                    ports,
+                    sample,
+                    ..r.clone()
+                });
+                first = end.saturating_add(1);
+            }
+        }
+        out
+    }
+
     /// Whether something is allowed, by this protocol.
     #[must_use]
     pub fn any_allowed(&self, protocol: Protocol) -> bool {
@@ -213,9 +244,6 @@ impl HostSpace {
     fn push(&mut self, peers: &Peers, sample: &Address, ports: &[PortMap; 2]) {
         for (protocol, list) in Protocol::ALL.into_iter().zip(ports) {
             for (ports, decision) in list {
-                let usual = [443u16, 80, 22, 53]
-                    .into_iter()
-                    .find(|p| ports.contains(*p));
                 self.regions.push(HostRegion {
                     protocol,
                     peers: peers.clone(),
@@ -224,16 +252,24 @@ impl HostSpace {
                     sample: HostSpec {
                         protocol: Some(protocol),
                         address: sample.clone(),
-                        port: usual.unwrap_or(if ports.first == 0 {
-                            ports.last.min(1)
-                        } else {
-                            ports.first
-                        }),
+                        port: sample_port(*ports),
                     },
                 });
             }
         }
     }
+}
+
+/// A port of the range that reads well in an example.
+fn sample_port(ports: Ports) -> u16 {
+    let usual = [443u16, 80, 22, 53]
+        .into_iter()
+        .find(|p| ports.contains(*p));
+    usual.unwrap_or(if ports.first == 0 {
+        ports.last.min(1)
+    } else {
+        ports.first
+    })
 }
 
 /// The ports of one atom and protocol with what decides them, ascending, adjacent equals merged. `hits`

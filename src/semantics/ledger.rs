@@ -22,7 +22,8 @@ struct Account {
     decides: bool,
     stricter: Option<Witness>,
     looser: Option<Witness>,
-    unenforced: bool,
+    /// Whether the layer decides some of the objects at all.
+    enforced: bool,
     reasons: Vec<Cow<'static, str>>,
 }
 
@@ -174,6 +175,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         let the_rule = self.rule(rule);
         let account = self.account(rule, operation);
         account.decides = true;
+        account.enforced |= !unenforced;
         let Some(witness) = witness else { return };
         let looser = witness.layer_allows;
         let arguments = looser && !unenforced && matches!(witness.object, Object::Command(_));
@@ -186,7 +188,6 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
             return;
         }
         *first = Some(witness);
-        account.unenforced |= unenforced && looser;
         let text = if arguments {
             Cow::Borrowed("this layer sees the program, not its arguments")
         } else {
@@ -211,23 +212,44 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         allows: impl Fn(&HostRegion) -> bool,
         reason: Reason<'_>,
     ) {
-        self.compare_hosts(operation, allows, false, reason);
+        let meaning = self.meaning;
+        self.hosts_in(
+            operation,
+            meaning.hosts(operation).regions(),
+            allows,
+            reason,
+        );
+    }
+
+    /// The same over regions that were split further ([`super::HostSpace::split_at`]).
+    pub fn hosts_in(
+        &mut self,
+        operation: Operation,
+        regions: &[HostRegion],
+        allows: impl Fn(&HostRegion) -> bool,
+        reason: Reason<'_>,
+    ) {
+        self.compare_hosts(operation, regions, allows, false, reason);
     }
 
     /// The layer says nothing of `operation` on network addresses.
     pub fn hosts_unenforced(&mut self, operation: Operation, reason: &'static str) {
-        self.compare_hosts(operation, |_| true, true, &|_, _| Cow::Borrowed(reason));
+        let meaning = self.meaning;
+        let regions = meaning.hosts(operation).regions();
+        self.compare_hosts(operation, regions, |_| true, true, &|_, _| {
+            Cow::Borrowed(reason)
+        });
     }
 
     fn compare_hosts(
         &mut self,
         operation: Operation,
+        regions: &[HostRegion],
         allows: impl Fn(&HostRegion) -> bool,
         unenforced: bool,
         reason: Reason<'_>,
     ) {
-        let meaning = self.meaning;
-        for region in meaning.hosts(operation).regions() {
+        for region in regions {
             let layer_allows = allows(region);
             let differs = region.decision.action.permits() != layer_allows;
             let witness = differs.then(|| Witness {
@@ -372,7 +394,7 @@ fn entry(rule: Option<RuleId>, operation: Operation, account: Option<Account>) -
     let fidelity = match (&account.stricter, &account.looser) {
         (None, None) => Fidelity::Exact,
         (Some(_), None) => Fidelity::Stricter,
-        (None, Some(_)) if account.unenforced => Fidelity::Unenforced,
+        (None, Some(_)) if !account.enforced => Fidelity::Unenforced,
         (None, Some(_)) => Fidelity::Looser,
         (Some(_), Some(_)) => Fidelity::Mixed,
     };

@@ -1,0 +1,672 @@
+//! From a policy's decided sets to TracingPolicies.
+
+use super::model::{
+    Arg, Ignore, Kprobe, MatchAction, MatchArg, MatchBinaries, Nest, Operator, Sees, Selector,
+    Spec, SpecOption, TracingPolicy,
+};
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::fidelity::{Fidelity, Ledger};
+use crate::policy::{Objects, Operation, Policy, Rule};
+use crate::semantics::{Decisions, LedgerBuilder, Meaning, StateId};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// The back-end's options, read.
+pub struct Options {
+    /// `None`: if the subject names a namespace.
+    pub namespaced: Option<bool>,
+    /// Whether a violation kills.
+    pub kill: bool,
+}
+
+/// Most bytes of a path in a filter: a `Prefix` takes 256 with its last `/`.
+const MAX_PATH: usize = 255;
+/// Selectors of one hook.
+const MAX_SELECTORS: usize = 5;
+/// Selectors with `followChildren` of one agent.
+const MAX_FOLLOWING: usize = 64;
+
+/// EACCES: what a refused call answers.
+const EACCES: i32 = -13;
+
+pub fn lower(
+    meaning: &Meaning<'_>,
+    options: &Options,
+) -> Result<(Vec<TracingPolicy>, Ledger), Diagnostics> {
+    let policy = meaning.policy();
+    let binding = Binding::of(policy, options)?;
+    let mut ledger = LedgerBuilder::new(meaning, "tetragon");
+    let tree = LiteralTree::of(policy)?;
+    let mut hooks: BTreeMap<&'static str, Vec<Hook>> = BTreeMap::new();
+
+    // Contents. Files and directories pass the same hook, so reading and listing have one answer: both allowed.
+    let of = |operation| meaning.decisions(operation);
+    let readable = tree.nest(&[of(Operation::Read)?, of(Operation::List)?], Sees::Object);
+    let editable = tree.nest(&[of(Operation::Edit)?], Sees::Object);
+    let metadata = tree.nest(&[of(Operation::Metadata)?], Sees::Object);
+    let executable = tree.nest(&[of(Operation::Execute)?], Sees::Object);
+    // What happens in a directory is judged by the directory: it is allowed there if it is for a name
+    // that the policy does not mention.
+    let creatable = tree.nest(&[of(Operation::Create)?], Sees::Parent);
+    let deletable = tree.nest(&[of(Operation::Delete)?], Sees::Parent);
+
+    let file = |kind| Arg { index: 0, kind };
+    let mask = |index, operator, value: &str| MatchArg {
+        index,
+        operator,
+        values: vec![value.to_owned()],
+    };
+    let mut add = |concern,
+                   call,
+                   args: Vec<Arg>,
+                   optional,
+                   nest: &Nest,
+                   index,
+                   extra: &[MatchArg],
+                   message: &str| {
+        if !nest.denies() {
+            return;
+        }
+        let filters = nest
+            .filters(index)
+            .into_iter()
+            .map(|f| [f, extra.to_vec()].concat())
+            .collect();
+        hooks.entry(concern).or_default().push(Hook {
+            call,
+            args,
+            optional,
+            filters,
+            message: message.to_owned(),
+        });
+    };
+    let masked = || {
+        vec![
+            file("file"),
+            Arg {
+                index: 1,
+                kind: "int",
+            },
+        ]
+    };
+    let mapped = || {
+        vec![
+            file("file"),
+            Arg {
+                index: 1,
+                kind: "uint64",
+            },
+            Arg {
+                index: 2,
+                kind: "uint64",
+            },
+        ]
+    };
+    // MAY_READ is 4, MAY_WRITE 2 (include/linux/fs.h); PROT_WRITE is 2, MAP_SHARED 1.
+    add(
+        "read",
+        "security_file_permission",
+        masked(),
+        false,
+        &readable,
+        0,
+        &[mask(1, Operator::Equal, "4")],
+        "read",
+    );
+    add(
+        "read",
+        "security_mmap_file",
+        mapped(),
+        false,
+        &readable,
+        0,
+        &[],
+        "map",
+    );
+    add(
+        "edit",
+        "security_file_permission",
+        masked(),
+        false,
+        &editable,
+        0,
+        &[mask(1, Operator::Equal, "2")],
+        "write",
+    );
+    let shared = [mask(1, Operator::Mask, "2"), mask(2, Operator::Mask, "1")];
+    add(
+        "edit",
+        "security_mmap_file",
+        mapped(),
+        false,
+        &editable,
+        0,
+        &shared,
+        "map for writing",
+    );
+    add(
+        "edit",
+        "security_path_truncate",
+        vec![file("path")],
+        true,
+        &editable,
+        0,
+        &[],
+        "truncate",
+    );
+    add(
+        "edit",
+        "security_file_truncate",
+        vec![file("file")],
+        true,
+        &editable,
+        0,
+        &[],
+        "truncate",
+    );
+    for call in [
+        "security_path_mknod",
+        "security_path_mkdir",
+        "security_path_symlink",
+    ] {
+        add(
+            "create",
+            call,
+            vec![file("path")],
+            false,
+            &creatable,
+            0,
+            &[],
+            "create",
+        );
+    }
+    let second = |index| {
+        vec![Arg {
+            index,
+            kind: "path",
+        }]
+    };
+    add(
+        "create",
+        "security_path_link",
+        second(1),
+        false,
+        &creatable,
+        1,
+        &[],
+        "link",
+    );
+    add(
+        "create",
+        "security_path_rename",
+        second(2),
+        false,
+        &creatable,
+        2,
+        &[],
+        "rename to",
+    );
+    for call in ["security_path_unlink", "security_path_rmdir"] {
+        add(
+            "delete",
+            call,
+            vec![file("path")],
+            false,
+            &deletable,
+            0,
+            &[],
+            "delete",
+        );
+    }
+    add(
+        "delete",
+        "security_path_rename",
+        vec![file("path")],
+        false,
+        &deletable,
+        0,
+        &[],
+        "rename away",
+    );
+    for call in ["security_path_chmod", "security_path_chown"] {
+        add(
+            "metadata",
+            call,
+            vec![file("path")],
+            false,
+            &metadata,
+            0,
+            &[],
+            "change metadata",
+        );
+    }
+    add(
+        "execute",
+        "security_bprm_check",
+        vec![file("linux_binprm")],
+        false,
+        &executable,
+        0,
+        &[],
+        "execute",
+    );
+
+    let long = tree.too_long;
+    let reason = move |text: &'static str| {
+        move |_: Option<&Rule>, _: Fidelity| -> Cow<'static, str> {
+            if long {
+                format!("{text}, and paths of more than {MAX_PATH} bytes cannot be named").into()
+            } else {
+                text.into()
+            }
+        }
+    };
+    const PLAIN: &str =
+        "filters know trees and objects by literal path, and never see the root itself";
+    const BOTH: &str = "filters know trees and objects by literal path, never the root itself, and have one answer for reading and listing";
+    let allowed = readable.allowed(Sees::Object)?;
+    ledger.paths(Operation::Read, &allowed, &reason(BOTH))?;
+    ledger.paths(Operation::List, &allowed, &reason(BOTH))?;
+    for (operation, nest) in [
+        (Operation::Edit, &editable),
+        (Operation::Execute, &executable),
+    ] {
+        ledger.paths(operation, &nest.allowed(Sees::Object)?, &reason(PLAIN))?;
+    }
+    let times =
+        "mode and owner are held by literal path; times and extended attributes are not hooked";
+    ledger.paths(
+        Operation::Metadata,
+        &metadata.allowed(Sees::Object)?,
+        &reason(times),
+    )?;
+    for (operation, nest) in [
+        (Operation::Create, &creatable),
+        (Operation::Delete, &deletable),
+    ] {
+        let text = "the hooks see the directory that it happens in, not the last name";
+        ledger.paths(operation, &nest.allowed(Sees::Parent)?, &reason(text))?;
+    }
+    ledger.paths_unenforced(Operation::Connect, "unix sockets are not hooked by path")?;
+
+    super::network::lower(meaning, &mut ledger, &mut hooks);
+    ledger.syscalls_unenforced("system calls by name are seccomp's");
+    settings(policy, &mut ledger, &binding);
+
+    let objects = objects(policy, &binding, options, &hooks)?;
+    Ok((objects, ledger.finish()))
+}
+
+/// A hook before it is split into objects.
+pub struct Hook {
+    pub call: &'static str,
+    pub args: Vec<Arg>,
+    /// Whether some kernels lack it.
+    pub optional: bool,
+    /// Each list is one selector's.
+    pub filters: Vec<Vec<MatchArg>>,
+    pub message: String,
+}
+
+/// Every literal path that the policy's patterns begin with, as a tree of names.
+struct LiteralTree {
+    /// (name, children by name). The first is the root.
+    nodes: Vec<(Vec<u8>, BTreeMap<Vec<u8>, usize>)>,
+    /// Whether a path was too long to be a filter's value.
+    too_long: bool,
+}
+
+/// A name that no policy mentions: what `*` matches and literals do not.
+const FRESH: &[u8] = b"/\x01polc\x01";
+
+impl LiteralTree {
+    fn of(policy: &Policy) -> Result<Self, Diagnostics> {
+        let mut tree = Self {
+            nodes: vec![(Vec::new(), BTreeMap::new())],
+            too_long: false,
+        };
+        let mut refused = Diagnostics {
+            items: Vec::new(),
+            sources: policy.sources.clone(),
+        };
+        for rule in &policy.rules {
+            let sequences: Vec<_> = match &rule.objects {
+                Objects::Paths { paths, except } => paths
+                    .iter()
+                    .chain(except)
+                    .flat_map(|p| &p.sequences)
+                    .collect(),
+                Objects::Commands { commands, except } => commands
+                    .iter()
+                    .chain(except)
+                    .flat_map(|c| &c.program.sequences)
+                    .collect(),
+                _ => continue,
+            };
+            for sequence in sequences {
+                let path = sequence.literal_prefix();
+                if std::str::from_utf8(&path).is_err() {
+                    let message = format!(
+                        "the rule `{}` names `{}`, which is not UTF-8, and a TracingPolicy holds text only",
+                        rule.name,
+                        crate::fidelity::show_bytes(&path)
+                    );
+                    refused.items.push(
+                        Diagnostic::error("E110", message)
+                            .at(rule.span, "in this rule")
+                            .help("leave the target `tetragon` out, or name a directory above it"),
+                    );
+                    break;
+                }
+                tree.insert(&path);
+            }
+        }
+        if refused.items.is_empty() {
+            Ok(tree)
+        } else {
+            Err(refused)
+        }
+    }
+
+    fn insert(&mut self, path: &[u8]) {
+        let mut at = 0;
+        let mut length = 1;
+        for name in path.split(|b| *b == b'/').filter(|c| !c.is_empty()) {
+            length += name.len() + 1;
+            if length > MAX_PATH {
+                self.too_long = true;
+                return;
+            }
+            let next = self.nodes.len();
+            let known = *self.nodes[at].1.entry(name.to_vec()).or_insert(next);
+            if known == next {
+                self.nodes.push((name.to_vec(), BTreeMap::new()));
+            }
+            at = known;
+        }
+    }
+
+    /// What is denied, of objects on which one of `all` does not permit. Beneath a literal path the answer
+    /// is the one for names that the policy does not mention, and deny where it differs with the depth.
+    fn nest(&self, all: &[&Decisions], sees: Sees) -> Nest {
+        let ask = |states: &[Option<StateId>], suffix: &[u8]| {
+            all.iter().zip(states).all(|(d, state)| {
+                let end = state.and_then(|s| suffix.iter().try_fold(s, |s, b| d.dfa().step(s, *b)));
+                end.is_some_and(|s| d.permits(d.dfa().label(s)))
+            })
+        };
+        let once = FRESH.to_vec();
+        let twice = FRESH.repeat(2);
+        let thrice = FRESH.repeat(3);
+        let own = |states: &[Option<StateId>]| match sees {
+            Sees::Object => ask(states, b""),
+            Sees::Parent => ask(states, &once),
+        };
+        let beneath = |states: &[Option<StateId>]| match sees {
+            Sees::Object => ask(states, &once) && ask(states, &twice),
+            Sees::Parent => ask(states, &twice) && ask(states, &thrice),
+        };
+        let start: Vec<Option<StateId>> = all.iter().map(|d| Some(d.dfa().start())).collect();
+        let mut nest = Nest {
+            denied: !beneath(&start),
+            ..Nest::default()
+        };
+        // (node, its path without a last `/`, its states, how many trees it lies in)
+        let mut work = vec![(0usize, Vec::new(), start, 0usize)];
+        while let Some((node, path, states, depth)) = work.pop() {
+            let around_denied = nest.denied == (depth % 2 == 0);
+            let mut inside = depth;
+            if node != 0 {
+                if own(&states) == around_denied {
+                    if around_denied {
+                        at_depth(&mut nest.allowed_objects, depth).push(path.clone());
+                    } else {
+                        nest.denied_objects.push(path.clone());
+                    }
+                }
+                if beneath(&states) == around_denied {
+                    at_depth(&mut nest.levels, depth).push(path.clone());
+                    inside += 1;
+                }
+            }
+            for child in self.nodes[node].1.values().rev() {
+                let mut path = path.clone();
+                path.push(b'/');
+                path.extend_from_slice(&self.nodes[*child].0);
+                let step = |d: &&Decisions, s: &Option<StateId>| {
+                    let name = &self.nodes[*child].0;
+                    s.and_then(|s| d.dfa().step(s, b'/'))
+                        .and_then(|s| name.iter().try_fold(s, |s, b| d.dfa().step(s, *b)))
+                };
+                let next = all.iter().zip(&states).map(|(d, s)| step(d, s)).collect();
+                work.push((*child, path, next, inside));
+            }
+        }
+        nest
+    }
+}
+
+fn at_depth(levels: &mut Vec<Vec<Vec<u8>>>, depth: usize) -> &mut Vec<Vec<u8>> {
+    if levels.len() <= depth {
+        levels.resize(depth + 1, Vec::new());
+    }
+    &mut levels[depth]
+}
+
+/// Who is struck.
+struct Binding {
+    binaries: Vec<String>,
+    pods: Option<LabelSelector>,
+    namespace: Option<String>,
+    /// Whether the policy names neither a program nor pods, and a label stands in.
+    assumed: bool,
+}
+
+impl Binding {
+    fn of(policy: &Policy, options: &Options) -> Result<Self, Diagnostics> {
+        let wrong = |code, message: String, help: &str| {
+            let mut d: Diagnostics = Diagnostic::error(code, message)
+                .at(policy.default_span, "")
+                .help(help)
+                .into();
+            d.sources = policy.sources.clone();
+            d
+        };
+        let mut binaries = Vec::new();
+        if let Some(executable) = &policy.subject.executable {
+            for s in &executable.sequences {
+                let path = s
+                    .as_literal()
+                    .and_then(|p| String::from_utf8(p).ok())
+                    .filter(|p| p.len() <= MAX_PATH);
+                let Some(path) = path else {
+                    return Err(wrong(
+                        "E110",
+                        format!(
+                            "`subject.executable` is `{executable}`, and matchBinaries takes literal paths of UTF-8 below 256 bytes"
+                        ),
+                        "name the programs one by one in braces, or leave `executable` out and select pods",
+                    ));
+                };
+                binaries.push(path);
+            }
+        }
+        let kubernetes = policy.subject.kubernetes.clone().unwrap_or_default();
+        let namespace = match (options.namespaced, &kubernetes.namespace) {
+            (Some(false), _) | (None, None) => None,
+            (_, Some(n)) => Some(n.clone()),
+            (Some(true), None) => {
+                return Err(wrong(
+                    "E113",
+                    "`--scope namespaced` needs a namespace".to_owned(),
+                    "write it in the policy: `subject: {kubernetes: {namespace: agents}}`",
+                ));
+            }
+        };
+        let mut labels: BTreeMap<String, String> = kubernetes.labels.iter().cloned().collect();
+        let assumed = binaries.is_empty() && labels.is_empty() && namespace.is_none();
+        if assumed {
+            labels.insert(
+                "app.kubernetes.io/name".to_owned(),
+                object_name(&policy.name),
+            );
+        }
+        let pods = (!labels.is_empty()).then(|| LabelSelector {
+            match_labels: Some(labels),
+            match_expressions: None,
+        });
+        Ok(Self {
+            binaries,
+            pods,
+            namespace,
+            assumed,
+        })
+    }
+}
+
+/// The policy's name as a Kubernetes object name: lower case, digits, `-`.
+fn object_name(name: &str) -> String {
+    let text: String = name
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    let text = text.trim_matches('-');
+    if text.is_empty() {
+        "policy".to_owned()
+    } else {
+        text.to_owned()
+    }
+}
+
+fn settings(policy: &Policy, ledger: &mut LedgerBuilder<'_, '_>, binding: &Binding) {
+    let absent = "a TracingPolicy has no such thing";
+    if !policy.limits.is_empty() {
+        ledger.setting("limits", Fidelity::Unenforced, absent);
+    }
+    if policy.environment.pass.is_some() || !policy.environment.set.is_empty() {
+        ledger.setting("environment", Fidelity::Unenforced, absent);
+    }
+    ledger.setting(
+        "capabilities",
+        Fidelity::Unenforced,
+        "capabilities are not taken away here",
+    );
+    if binding.assumed {
+        let text = "the policy names neither `subject.executable` nor `subject.kubernetes`: pods with the label app.kubernetes.io/name are bound";
+        ledger.setting("subject", Fidelity::Exact, text);
+    }
+}
+
+/// The objects: one for each concern, and more where a hook has more selectors than one takes.
+fn objects(
+    policy: &Policy,
+    binding: &Binding,
+    options: &Options,
+    hooks: &BTreeMap<&'static str, Vec<Hook>>,
+) -> Result<Vec<TracingPolicy>, Diagnostics> {
+    let mut actions = vec![MatchAction {
+        action: "Override",
+        arg_error: Some(EACCES),
+    }];
+    if options.kill {
+        actions.push(MatchAction {
+            action: "Sigkill",
+            arg_error: None,
+        });
+    }
+    let binaries: Vec<MatchBinaries> = if binding.binaries.is_empty() {
+        Vec::new()
+    } else {
+        vec![MatchBinaries {
+            operator: "In",
+            values: binding.binaries.clone(),
+            follow_children: true,
+        }]
+    };
+    let mut out = Vec::new();
+    let mut following = 0;
+    for (concern, hooks) in hooks {
+        let parts = hooks
+            .iter()
+            .map(|h| h.filters.len().div_ceil(MAX_SELECTORS))
+            .max()
+            .unwrap_or(0);
+        for part in 0..parts {
+            let kprobes: Vec<Kprobe> = hooks
+                .iter()
+                .filter_map(|h| {
+                    h.filters
+                        .chunks(MAX_SELECTORS)
+                        .nth(part)
+                        .map(|filters| (h, filters))
+                })
+                .map(|(h, filters)| Kprobe {
+                    call: h.call,
+                    syscall: false,
+                    ignore: h.optional.then_some(Ignore {
+                        call_not_found: true,
+                    }),
+                    message: format!(
+                        "polc: {}: refused: {}",
+                        object_name(&policy.name),
+                        h.message
+                    ),
+                    args: h.args.clone(),
+                    selectors: filters
+                        .iter()
+                        .map(|f| Selector {
+                            match_binaries: binaries.clone(),
+                            match_args: f.clone(),
+                            match_actions: actions.clone(),
+                        })
+                        .collect(),
+                })
+                .collect();
+            following += kprobes.iter().map(|k| k.selectors.len()).sum::<usize>();
+            let mut name = format!("{}-{concern}", object_name(&policy.name));
+            if part > 0 {
+                name.push_str(&format!("-{}", part + 1));
+            }
+            out.push(TracingPolicy {
+                api_version: "cilium.io/v1alpha1",
+                kind: if binding.namespace.is_some() {
+                    "TracingPolicyNamespaced"
+                } else {
+                    "TracingPolicy"
+                },
+                metadata: ObjectMeta {
+                    name: Some(name),
+                    namespace: binding.namespace.clone(),
+                    ..ObjectMeta::default()
+                },
+                spec: Spec {
+                    pod_selector: binding.pods.clone(),
+                    options: vec![SpecOption {
+                        name: "disable-kprobe-multi",
+                        value: "1",
+                    }],
+                    kprobes,
+                },
+            });
+        }
+    }
+    if !binaries.is_empty() && following > MAX_FOLLOWING {
+        let message = format!(
+            "the policy needs {following} selectors that follow the subject's children, and Tetragon takes {MAX_FOLLOWING}"
+        );
+        let mut d: Diagnostics = Diagnostic::error("E111", message)
+            .at(policy.default_span, "")
+            .help("select pods (`subject.kubernetes`) and leave `subject.executable` out, or use fewer sets of ports")
+            .into();
+        d.sources = policy.sources.clone();
+        return Err(d);
+    }
+    Ok(out)
+}

@@ -1,0 +1,307 @@
+//! What a TracingPolicy can say, as far as this back-end says it: the CRD's names, and nothing else.
+
+use crate::backend::Target;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::fidelity::{Fidelity, Ledger, show_bytes};
+use crate::policy::{Component, Policy, Sequence, Token};
+use crate::semantics::{PathSet, TooLarge};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use serde::Serialize;
+use std::fmt::Write;
+
+/// One object.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TracingPolicy {
+    pub api_version: &'static str,
+    pub kind: &'static str,
+    pub metadata: ObjectMeta,
+    pub spec: Spec,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spec {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_selector: Option<LabelSelector>,
+    pub options: Vec<SpecOption>,
+    pub kprobes: Vec<Kprobe>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct SpecOption {
+    pub name: &'static str,
+    pub value: &'static str,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Kprobe {
+    pub call: &'static str,
+    pub syscall: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ignore: Option<Ignore>,
+    pub message: String,
+    pub args: Vec<Arg>,
+    /// Never empty: an action without a selector would strike every process of the node.
+    pub selectors: Vec<Selector>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ignore {
+    pub call_not_found: bool,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Arg {
+    pub index: u32,
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Selector {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub match_binaries: Vec<MatchBinaries>,
+    pub match_args: Vec<MatchArg>,
+    pub match_actions: Vec<MatchAction>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MatchBinaries {
+    pub operator: &'static str,
+    pub values: Vec<String>,
+    pub follow_children: bool,
+}
+
+/// Operators of the CRD that are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Operator {
+    Equal,
+    NotEqual,
+    Prefix,
+    NotPrefix,
+    Mask,
+    SAddr,
+    NotSPort,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct MatchArg {
+    pub index: u32,
+    pub operator: Operator,
+    pub values: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MatchAction {
+    pub action: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arg_error: Option<i32>,
+}
+
+/// What is denied of an operation, as trees within trees. The tree `/a` here is what lies beneath `/a`;
+/// `/a` itself is an object of the tree around it. Paths are without a last `/`; the root is `/`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Nest {
+    /// Whether what no tree holds is denied.
+    pub denied: bool,
+    /// By depth: trees in which the answer is the other one than around them. Denied and allowed in turn.
+    pub levels: Vec<Vec<Vec<u8>>>,
+    /// By depth (0: in no tree): objects that are allowed although what is around them is denied.
+    pub allowed_objects: Vec<Vec<Vec<u8>>>,
+    /// Objects that are denied although what is around them is allowed.
+    pub denied_objects: Vec<Vec<u8>>,
+}
+
+/// How the paths of a filter relate to the object of the operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sees {
+    /// The hook sees the object's own path.
+    Object,
+    /// The hook sees the directory that holds it.
+    Parent,
+}
+
+impl Nest {
+    /// Whether anything is denied.
+    pub fn denies(&self) -> bool {
+        self.denied || !self.levels.is_empty() || !self.denied_objects.is_empty()
+    }
+
+    /// The objects that the filters let through. The root matches no filter, whatever it says.
+    ///
+    /// # Errors
+    /// The automaton is too large.
+    pub fn allowed(&self, sees: Sees) -> Result<PathSet, TooLarge> {
+        let name = || Component::Name(vec![Token::Star]);
+        let object = |path: &Vec<u8>| {
+            let mut s = Sequence::literal(path);
+            if sees == Sees::Parent {
+                s.components.push(name());
+            }
+            s
+        };
+        let beneath = |path: &Vec<u8>| {
+            let mut s = object(path);
+            s.components.push(name());
+            s.tree()
+        };
+        let mut root = vec![Sequence::default()];
+        if sees == Sees::Parent {
+            root.push(object(&b"/".to_vec()));
+        }
+        let denied: Vec<Sequence> = self.denied_objects.iter().map(object).collect();
+        let allowed: Vec<Sequence> = self.allowed_objects.iter().flatten().map(object).collect();
+        let levels: Vec<(Vec<Sequence>, bool)> = self
+            .levels
+            .iter()
+            .enumerate()
+            .map(|(depth, trees)| {
+                (
+                    trees.iter().map(beneath).collect(),
+                    self.denied == (depth % 2 == 0),
+                )
+            })
+            .collect();
+        let objects = [
+            (root.as_slice(), true),
+            (denied.as_slice(), false),
+            (allowed.as_slice(), true),
+        ];
+        PathSet::first_match(
+            objects.into_iter().chain(
+                levels
+                    .iter()
+                    .rev()
+                    .map(|(trees, allows)| (trees.as_slice(), *allows)),
+            ),
+            !self.denied,
+        )
+    }
+
+    /// The selectors' filters on the path argument `index`: each list is one selector.
+    pub fn filters(&self, index: u32) -> Vec<Vec<MatchArg>> {
+        let text = |p: &[u8]| String::from_utf8_lossy(p).into_owned();
+        let objects = |list: &[Vec<u8>]| list.iter().map(|p| text(p)).collect::<Vec<_>>();
+        let trees = |list: &[Vec<u8>]| {
+            list.iter()
+                .map(|p| {
+                    if p == b"/" {
+                        "/".to_owned()
+                    } else {
+                        text(p) + "/"
+                    }
+                })
+                .collect::<Vec<_>>()
+        };
+        let none = Vec::new();
+        let mut out = Vec::new();
+        for depth in 0..=self.levels.len() {
+            // Depth 0 is what no tree holds; depth n is in a tree of level n - 1.
+            if (depth % 2 == 0) != self.denied {
+                continue;
+            }
+            // Everywhere is a prefix too: a selector without a filter would be one without a condition.
+            let within = if depth == 0 {
+                vec!["/".to_owned()]
+            } else {
+                trees(&self.levels[depth - 1])
+            };
+            let but_trees = trees(self.levels.get(depth).unwrap_or(&none));
+            let but_objects = objects(self.allowed_objects.get(depth).unwrap_or(&none));
+            out.push(
+                [
+                    (Operator::Prefix, within),
+                    (Operator::NotPrefix, but_trees),
+                    (Operator::NotEqual, but_objects),
+                ]
+                .into_iter()
+                .filter(|(_, values)| !values.is_empty())
+                .map(|(operator, values)| MatchArg {
+                    index,
+                    operator,
+                    values,
+                })
+                .collect(),
+            );
+        }
+        if !self.denied_objects.is_empty() {
+            out.push(vec![MatchArg {
+                index,
+                operator: Operator::Equal,
+                values: objects(&self.denied_objects),
+            }]);
+        }
+        out
+    }
+}
+
+/// How many ledger lines the header shows.
+const SHOWN: usize = 40;
+
+/// The objects as one YAML stream behind a header of comments.
+pub fn render(
+    policy: &Policy,
+    objects: &[TracingPolicy],
+    ledger: &Ledger,
+    target: &Target,
+) -> Result<String, Diagnostics> {
+    let mut out = String::new();
+    if let Some(banner) = &target.banner {
+        let _ = writeln!(out, "# {}", show_bytes(banner.as_bytes()));
+    }
+    out.push_str("# Applied is not loaded: `tetra tracingpolicy list` shows load errors.\n");
+    let differing: Vec<_> = ledger
+        .entries
+        .iter()
+        .filter(|e| e.fidelity != Fidelity::Exact)
+        .collect();
+    for e in differing.iter().take(SHOWN) {
+        let name = e.rule.map_or("default_action", |id| &policy.rule(id).name);
+        let _ = write!(
+            out,
+            "# {}: {} ({}): {}",
+            e.fidelity,
+            show_bytes(name.as_bytes()),
+            e.operation,
+            show_bytes(e.reason.as_bytes())
+        );
+        if let Some(w) = e.witnesses.first() {
+            let _ = write!(
+                out,
+                "; {} {}",
+                if w.layer_allows { "allows" } else { "denies" },
+                w.object
+            );
+        }
+        out.push('\n');
+    }
+    if differing.len() > SHOWN {
+        let _ = writeln!(
+            out,
+            "# and {} more: polc emit tetragon --ledger json",
+            differing.len() - SHOWN
+        );
+    }
+    let mut options = serde_saphyr::SerializerOptions::default();
+    // A folded or literal block would depend on the text; one quoted line does not.
+    options.prefer_block_scalars = false;
+    for object in objects {
+        out.push_str("---\n");
+        let text = serde_saphyr::to_string_with_options(object, options.clone()).map_err(|e| {
+            Diagnostic::error(
+                "E112",
+                format!("the TracingPolicy cannot be written as YAML: {e}"),
+            )
+        })?;
+        out.push_str(text.trim_start_matches("---\n"));
+        if !out.ends_with('\n') {
+            out.push('\n');
+        }
+    }
+    Ok(out)
+}
