@@ -6,4 +6,5 @@
 #![allow(dead_code)] // grows with the artefacts: some questions have no artefact yet
 
 mod apparmor;
+mod selinux;
 mod tool;
