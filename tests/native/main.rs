@@ -6,5 +6,6 @@
 #![allow(dead_code)] // grows with the artefacts: some questions have no artefact yet
 
 mod apparmor;
+mod runc;
 mod selinux;
 mod tool;
