@@ -6,6 +6,8 @@
 #![allow(dead_code)] // grows with the artefacts: some questions have no artefact yet
 
 mod apparmor;
+mod corpus;
 mod runc;
+mod schema;
 mod selinux;
 mod tool;

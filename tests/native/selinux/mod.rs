@@ -126,6 +126,16 @@ impl Module {
         let heads = self.rules.lines().filter_map(|l| l.strip_prefix("(type "));
         heads.filter_map(|l| l.strip_suffix(')')).collect()
     }
+
+    /// Its domains: the types that it lets a program enter by an entry point.
+    pub fn domains(&self) -> Vec<&str> {
+        let enters = |t: &&str| {
+            let head = format!("(allow {t} ");
+            let mut rules = self.rules.lines().filter(|l| l.starts_with(&head));
+            rules.any(|l| l.contains("entrypoint"))
+        };
+        self.types().into_iter().filter(enters).collect()
+    }
 }
 
 /// The permissions of a domain: class, permission, target types.

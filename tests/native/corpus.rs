@@ -1,0 +1,231 @@
+//! Every artefact in `snapshots/`, handed to its target's own tool.
+//!
+//! The files there are what `polc emit all -o snapshots/POLICY` writes; a policy that is added is
+//! checked here without a line more.
+
+use crate::runc::As;
+use crate::{apparmor, runc, schema, selinux, tool};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// All artefacts of a back-end whose names end so, sorted; `None` where there is nothing yet.
+fn artefacts(backend: &str, end: &str) -> Option<Vec<PathBuf>> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("snapshots");
+    if !top.is_dir() {
+        eprintln!("skipped: no snapshots yet");
+        return None;
+    }
+    let mut found = Vec::new();
+    for folder in std::fs::read_dir(&top).unwrap() {
+        let folder = folder.unwrap().path();
+        if !folder.is_dir() {
+            continue;
+        }
+        for file in std::fs::read_dir(folder).unwrap() {
+            let file = file.unwrap().path();
+            if file.to_string_lossy().ends_with(end) {
+                found.push(file);
+            }
+        }
+    }
+    found.sort();
+    if found.is_empty() && polc::backend::find(backend).is_none() {
+        eprintln!("skipped: no back-end {backend} yet");
+        return None;
+    }
+    assert!(
+        !found.is_empty(),
+        "no *{end} in {}: the test would check nothing",
+        top.display()
+    );
+    Some(found)
+}
+
+/// Runs a check over all items on every processor, and reports all failures at once.
+fn each<T: Sync>(items: &[T], check: impl Fn(&T) -> Result<(), String> + Sync) {
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(words) = check(item) {
+                        failures.lock().unwrap().push(words);
+                    }
+                }
+            });
+        }
+    });
+    let mut failures = failures.into_inner().unwrap();
+    failures.sort();
+    assert!(
+        failures.is_empty(),
+        "{} of {} fail:\n\n{}",
+        failures.len(),
+        items.len(),
+        failures.join("\n\n")
+    );
+}
+
+fn short(file: &Path) -> String {
+    let parts: Vec<_> = file
+        .iter()
+        .rev()
+        .take(2)
+        .map(|p| p.to_string_lossy())
+        .collect();
+    parts.into_iter().rev().collect::<Vec<_>>().join("/")
+}
+
+fn json(file: &Path) -> Result<Value, String> {
+    let bytes = std::fs::read(file).map_err(|e| e.to_string())?;
+    serde_json::from_slice(&bytes).map_err(|e| format!("{}: {e}", short(file)))
+}
+
+#[test]
+fn apparmor_parser_compiles_every_profile() {
+    let Some(files) = artefacts("apparmor", ".apparmor") else {
+        return;
+    };
+    let Some(parser) = apparmor::parser() else {
+        return;
+    };
+    each(&files, |file| {
+        let blob = apparmor::compile(&parser, file)?;
+        let profiles = apparmor::blob::read(&blob).map_err(|e| format!("{}: {e}", short(file)))?;
+        for profile in profiles {
+            if profile.mode != 0 {
+                let name = profile.name.escape_ascii();
+                return Err(format!("{}: `{name}` does not enforce", short(file)));
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn selinux_modules_link_with_the_reference_policy() {
+    let Some(files) = artefacts("selinux", ".te") else {
+        return;
+    };
+    let Some(tools) = selinux::tools() else {
+        return;
+    };
+    let built = Mutex::new(BTreeMap::new());
+    each(&files, |te| {
+        let module = tools.build(te, &te.with_extension("fc"))?;
+        let dir = tool::folder("contexts");
+        tools
+            .contexts(&[&module], dir.path())
+            .map_err(|e| format!("{}: {e}", short(te)))?;
+        built.lock().unwrap().insert(te.clone(), module);
+        Ok(())
+    });
+    let built = built.into_inner().unwrap();
+    // One link for all of them, for a link takes seconds; names that come twice go to a further one.
+    let mut rounds: Vec<Vec<(&PathBuf, &selinux::Module)>> = Vec::new();
+    for (file, module) in &built {
+        let free = rounds
+            .iter_mut()
+            .find(|r| r.iter().all(|(_, m)| m.name != module.name));
+        match free {
+            Some(round) => round.push((file, module)),
+            None => rounds.push(vec![(file, module)]),
+        }
+    }
+    each(&rounds, |round| {
+        let modules: Vec<_> = round.iter().map(|(_, m)| *m).collect();
+        let dir = tool::folder("link");
+        let policy = match tools.link(&modules, dir.path()) {
+            Ok(policy) => policy,
+            Err(words) => {
+                // Which of them is it?
+                let alone = round.iter().find_map(|(file, module)| {
+                    let dir = tool::folder("alone");
+                    let error = tools.link(&[module], dir.path()).err()?;
+                    Some(format!("{}: {error}", short(file)))
+                });
+                return Err(alone.unwrap_or(format!("only together: {words}")));
+            }
+        };
+        let domains: Vec<&str> = modules.iter().flat_map(|m| m.domains()).collect();
+        let answers = tools.ask(&policy, &domains)?;
+        for (file, module) in round {
+            let (types, domains) = (module.types(), module.domains());
+            // A domain that no program of its own enters confines nobody.
+            let entered = |domain: &&str| {
+                types
+                    .iter()
+                    .any(|t| answers[*domain].allows(t, "file", "entrypoint"))
+            };
+            if domains.is_empty() || !domains.iter().all(entered) {
+                return Err(format!("{}: no entry point into {domains:?}", short(file)));
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn containers_start_with_every_seccomp_profile() {
+    let Some(files) = artefacts("seccomp", ".seccomp.json") else {
+        return;
+    };
+    let Some(runc) = runc::runc() else { return };
+    // What no container's default profile lets even an administrator do.
+    let probes = [
+        ("mount", "mount -t tmpfs none /tmp"),
+        ("a user namespace", "unshare -U true"),
+        ("a mount namespace", "unshare -m true"),
+    ];
+    for (what, probe) in probes {
+        let open = runc.run(&Value::Null, As::Root, true, probe);
+        assert!(
+            open.ok(),
+            "{what} fails without a profile too: {}",
+            open.words()
+        );
+    }
+    each(&files, |file| {
+        let seccomp = json(file)?;
+        runc.starts(&seccomp)
+            .map_err(|e| format!("{}: {e}", short(file)))?;
+        for (what, probe) in probes {
+            if runc.run(&seccomp, As::Root, true, probe).ok() {
+                return Err(format!("{}: lets {what} through", short(file)));
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn schemas_accept_every_artefact() {
+    let Some(schemas) = schema::schemas() else {
+        return;
+    };
+    type Check<'a> = &'a (dyn Fn(&Path) -> Result<(), String> + Sync);
+    let all: [(&str, &str, Check<'_>); 3] = [
+        ("tetragon", ".tetragon.yaml", &|file| {
+            schemas.tetragon(&std::fs::read_to_string(file).map_err(|e| e.to_string())?)
+        }),
+        ("seccomp", ".seccomp.json", &|file| {
+            schemas.seccomp(&json(file)?)
+        }),
+        ("landlock", ".landlock.json", &|file| {
+            schemas.landlock(&json(file)?)
+        }),
+    ];
+    for (backend, end, check) in all {
+        let Some(files) = artefacts(backend, end) else {
+            continue;
+        };
+        each(&files, |file| {
+            check(file).map_err(|e| format!("{}: {e}", short(file)))
+        });
+    }
+}
