@@ -309,10 +309,13 @@ pub struct Hook {
     pub message: String,
 }
 
+/// The nodes below one, by name.
+type Children = BTreeMap<Vec<u8>, usize>;
+
 /// Every literal path that the policy's patterns begin with, as a tree of names.
 struct LiteralTree {
-    /// (name, children by name). The first is the root.
-    nodes: Vec<(Vec<u8>, BTreeMap<Vec<u8>, usize>)>,
+    /// The first is the root.
+    nodes: Vec<(Vec<u8>, Children)>,
     /// Whether a path was too long to be a filter's value.
     too_long: bool,
 }
@@ -512,7 +515,7 @@ impl Binding {
                 object_name(&policy.name),
             );
         }
-        let pods = (!labels.is_empty()).then(|| LabelSelector {
+        let pods = (!labels.is_empty()).then_some(LabelSelector {
             match_labels: Some(labels),
             match_expressions: None,
         });
