@@ -1,6 +1,13 @@
 //! Diagnostics: what is wrong with a policy, a command line or an artefact, where, and what to do.
 //!
-//! A [`Diagnostic`] is data; [`render`](crate::diagnostics) turns it into text, JSON or SARIF.
+//! A [`Diagnostic`] is data; [`render()`], [`json`] and [`sarif`] turn it into text. [`codes`] explains each code.
+
+pub mod codes;
+mod machine;
+mod render;
+
+pub use machine::{json, sarif};
+pub use render::{Style, render};
 
 use crate::policy::{Sources, Span};
 use std::fmt;
@@ -14,6 +21,18 @@ pub enum Severity {
     Warning,
     /// Good to know.
     Note,
+}
+
+impl Severity {
+    /// The word in messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        }
+    }
 }
 
 /// A place with a text.
@@ -158,17 +177,7 @@ impl fmt::Display for Diagnostics {
             if let Some(l) = &d.primary {
                 write!(f, "{}: ", self.sources.place(l.span))?;
             }
-            write!(
-                f,
-                "{}[{}]: {}",
-                if d.severity == Severity::Error {
-                    "error"
-                } else {
-                    "warning"
-                },
-                d.code,
-                d.message
-            )?;
+            write!(f, "{}[{}]: {}", d.severity.name(), d.code, d.message)?;
         }
         Ok(())
     }

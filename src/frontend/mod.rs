@@ -1,3 +1,212 @@
-//! Front-ends: from a file to a [`crate::policy::Policy`].
+//! Front-ends: from a file to a [`Policy`].
 //!
-//! A front-end knows nothing of back-ends. Each has a folder here.
+//! A front-end knows nothing of back-ends. Each has a folder here: [`native`] reads the language of
+//! polc, [`avakill`] the policy files of AvaKill, which are recognised by their `policies` key.
+//! [`load`] picks; [`load_path`] and [`load_builtin`] find the text first.
+
+pub mod avakill;
+pub mod builtin;
+pub mod native;
+
+pub use native::question::question;
+
+use crate::diagnostics::{Diagnostic, Diagnostics, codes};
+use crate::policy::{FileId, Policy, Sources};
+use native::node;
+use native::reader::Report;
+use std::path::{Path, PathBuf};
+
+/// What `auto` stands for in `subject`, as bytes. `None`: it cannot be found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AutoPaths {
+    /// `subject.home: auto`.
+    pub home: Option<Vec<u8>>,
+    /// `subject.workspace: auto`.
+    pub workspace: Option<Vec<u8>>,
+    /// `subject.tmp: auto`.
+    pub tmp: Option<Vec<u8>>,
+}
+
+impl Default for AutoPaths {
+    /// The places that `emit` takes, the same on every machine.
+    fn default() -> Self {
+        Self {
+            home: Some(b"/home/agent".to_vec()),
+            workspace: Some(b"/workspace".to_vec()),
+            tmp: Some(b"/tmp".to_vec()),
+        }
+    }
+}
+
+impl AutoPaths {
+    /// By the variable's name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        match name {
+            "home" => self.home.as_deref(),
+            "workspace" => self.workspace.as_deref(),
+            "tmp" => self.tmp.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+/// How a policy is loaded. The default is what `emit` takes.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// What `auto` stands for.
+    pub auto: AutoPaths,
+    /// `--set NAME=PATH`: goes before what the policy says.
+    pub set: Vec<(String, Vec<u8>)>,
+    /// Where relative includes of the policy begin; else beside the file that its name says.
+    pub directory: Option<PathBuf>,
+    /// Whether a policy without `subject` gets `auto` for all three paths: for rule sets that are looked
+    /// at by themselves.
+    pub auto_without_subject: bool,
+}
+
+/// A policy, and what is to be said of it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The policy.
+    pub policy: Policy,
+    /// No errors among them.
+    pub warnings: Diagnostics,
+}
+
+/// Loads a policy from its text. `source_name` is for messages, and where relative includes begin.
+///
+/// # Errors
+/// Everything that is wrong with the file and with what it includes.
+pub fn load(source_name: &str, text: &str, options: &LoadOptions) -> Result<Loaded, Diagnostics> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut report = Report::default();
+    // A file that is refused for its size is not kept for messages either.
+    let kept = if text.len() > node::MAX_BYTES {
+        ""
+    } else {
+        text
+    };
+    let file: FileId = report.sources.add(source_name, kept);
+    let root = match node::parse(file, text) {
+        Ok(root) => root,
+        Err(d) => {
+            report.push(*d);
+            return Err(report.finish());
+        }
+    };
+    if avakill::recognises(&root) {
+        return avakill::load(&root, file, options, report);
+    }
+    let policy = native::policy(&root, file, options, &mut report);
+    let mut found = report.finish();
+    match policy {
+        Some(mut policy) if !found.has_errors() => {
+            policy.sources = found.sources.clone();
+            Ok(Loaded {
+                policy,
+                warnings: found,
+            })
+        }
+        _ => {
+            if !found.has_errors() {
+                found.items.push(Diagnostic::error(
+                    codes::WRONG_TYPE,
+                    "the file is not a policy",
+                ));
+            }
+            Err(found)
+        }
+    }
+}
+
+/// Loads a policy from bytes, which must be UTF-8.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_bytes(
+    source_name: &str,
+    bytes: &[u8],
+    options: &LoadOptions,
+) -> Result<Loaded, Diagnostics> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => load(source_name, text, options),
+        Err(e) => {
+            let valid = std::str::from_utf8(&bytes[..e.valid_up_to()]).unwrap_or_default();
+            let mut sources = Sources::default();
+            let shown = if bytes.len() > node::MAX_BYTES {
+                String::new()
+            } else {
+                String::from_utf8_lossy(bytes).into_owned()
+            };
+            let file = sources.add(source_name, shown);
+            // The sign that stands for the bytes in the message is three bytes long.
+            let span = node::place_of(
+                file,
+                sources.get(file).map_or("", |f| &f.text),
+                valid.len(),
+                valid.len() + 1,
+            );
+            let mut d = Diagnostic::error(
+                codes::NOT_UTF8,
+                format!("byte {} of the file is not UTF-8", e.valid_up_to()),
+            )
+            .at(span, "not UTF-8");
+            d = if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+                d.help("this looks like UTF-16: save it as UTF-8")
+            } else {
+                d.help("save it as UTF-8; a file name that is not UTF-8 is written with `\\xNN`")
+            };
+            Err(Diagnostics {
+                items: vec![d],
+                sources,
+            })
+        }
+    }
+}
+
+/// Loads a policy from a file, or a built-in one by `builtin:NAME`.
+///
+/// # Errors
+/// As [`load`]; that the file cannot be read.
+pub fn load_path(path: &Path, options: &LoadOptions) -> Result<Loaded, Diagnostics> {
+    if let Some(name) = path.to_str().and_then(|p| p.strip_prefix("builtin:")) {
+        return load_builtin(name, options);
+    }
+    let shown = path.to_string_lossy();
+    match native::read_bytes(path) {
+        Ok(bytes) => load_bytes(&shown, &bytes, options),
+        Err(why) => Err(Diagnostic::error(
+            codes::INCLUDE_UNREADABLE,
+            format!("cannot read `{shown}`: {why}"),
+        )
+        .into()),
+    }
+}
+
+/// Loads a built-in policy, or a built-in rule set as a policy of its own.
+///
+/// # Errors
+/// As [`load`]; that there is none of this name.
+pub fn load_builtin(name: &str, options: &LoadOptions) -> Result<Loaded, Diagnostics> {
+    if let Some(text) = builtin::policy(name) {
+        return load(&format!("builtin:{name}"), text, options);
+    }
+    if let Some(text) = builtin::rule_set(name) {
+        let options = LoadOptions {
+            auto_without_subject: true,
+            ..options.clone()
+        };
+        return load(&format!("builtin:{name}"), text, &options);
+    }
+    let names: Vec<&str> = builtin::policies().iter().map(|b| b.name).collect();
+    let mut d = Diagnostic::error(
+        codes::UNKNOWN_INCLUDE,
+        format!("there is no built-in policy `{name}`"),
+    );
+    d = match native::reader::nearest(name, names.iter().copied()) {
+        Some(near) => d.help(format!("did you mean `builtin:{near}`?")),
+        None => d.help(format!("there are {}", native::reader::one_of(&names))),
+    };
+    Err(d.into())
+}

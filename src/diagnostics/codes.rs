@@ -1,0 +1,190 @@
+//! Every code, with its long explanation.
+//!
+//! `polc explain CODE` prints what stands here, and the reference in `docs/` is generated from it.
+//! P0xx: the file and its shape. P1xx: names and values. P2xx: patterns, hosts, commands. P3xx:
+//! includes and the subject. E1xx: back-ends. L0xx: lints. A code that has been released keeps its
+//! meaning; one that is given up is never used again.
+
+/// One code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Code {
+    /// Such as `P006`.
+    pub code: &'static str,
+    /// One line: no capital, no full stop.
+    pub title: &'static str,
+    /// What it means, why it is so, an example: Markdown.
+    pub explanation: &'static str,
+}
+
+/// The code with this name, in any case.
+#[must_use]
+pub fn find(code: &str) -> Option<&'static Code> {
+    ALL.iter().find(|c| c.code.eq_ignore_ascii_case(code))
+}
+
+macro_rules! codes {
+    ($($name:ident = $code:literal, $title:literal, $long:literal;)*) => {
+        $(
+            #[doc = $title]
+            pub const $name: &str = $code;
+        )*
+        /// All of them, in order.
+        pub static ALL: &[Code] = &[$(Code { code: $code, title: $title, explanation: $long }),*];
+    };
+}
+
+codes! {
+    SYNTAX = "P001", "the file is not valid YAML",
+"The file could not be read as YAML, so nothing in it was looked at. Tabs for indentation, a bracket that
+is not closed, and a text that begins with `*`, `&`, `!`, `%`, `@` or a backtick without quotes are what it mostly is.
+
+```yaml
+hosts: [*.example.org]      # `*` begins an alias
+hosts: [\"*.example.org\"]    # a text
+```";
+    TOO_LARGE = "P002", "the file is too large, or nests too deep",
+"A policy has 4 MiB, a million nodes and 48 levels at most, aliases followed. A file beyond that is a mistake or an
+attack on the machine that reads it: a few lines of aliases can stand for billions of nodes.";
+    NOT_UTF8 = "P003", "the file is not UTF-8",
+"A policy is a text in UTF-8. A file name that is not UTF-8 is written with `\\xNN` in a pattern.
+
+```yaml
+paths: ['/srv/caf\\xe9']
+```";
+    EMPTY_FILE = "P004", "the file is empty",
+"There is nothing in it but blanks and comments. The smallest policy is `version`, `name` and `rules`; `polc init`
+writes one to start from.";
+    SEVERAL_DOCUMENTS = "P005", "the file holds several documents",
+"A policy is one YAML document. Were the second one left out without a word, so were its rules.";
+    UNKNOWN_KEY = "P006", "a key that is not part of the language",
+"Every key that is not known is an error. A key that is ignored is a rule that is not there: with `excpet:` for
+`except:` the policy would allow what it was written to forbid.";
+    DUPLICATE_KEY = "P007", "a key that stands twice",
+"Two equal keys in one mapping. YAML forbids them, and readers differ in which one they keep.";
+    MISSING_KEY = "P008", "a key that must be there is missing",
+"A policy needs `version`, `name` and `rules` (which may be empty). A rule needs `name`, `action`, one kind of
+object, and, if that is `paths` or `hosts`, `operations`.";
+    WRONG_TYPE = "P009", "a value of the wrong type",
+"A list stands where a text belongs, or the other way round. Lists are lists even where they have one entry.
+
+```yaml
+paths: /etc/hosts        # a text
+paths: [\"/etc/hosts\"]    # a list of one
+```";
+    EMPTY_VALUE = "P010", "a value that must not be empty",
+"A list of operations or objects with nothing in it matches nothing, so the rule says nothing. Leave the rule out, or
+write what was meant. Lists that mean something when they are empty may be: `rules`, `tests`, `capabilities`,
+`environment.pass`.";
+    YAML_FEATURE = "P011", "a part of YAML that the language does not have",
+"Tags (`!thing`), merge keys (`<<`), keys that are not texts, and aliases inside the node that they name. Anchors and
+aliases are otherwise fine.";
+    NOT_TEXT = "P012", "a text that YAML takes for something else",
+"`yes`, `no`, `on`, `off`, `true`, `false`, `null`, `~` and numbers are not texts for every reader of YAML. Where a text
+belongs they need quotes, so that every tool reads the same policy.
+
+```yaml
+commands: [yes]      # a boolean, for many readers
+commands: [\"yes\"]
+```";
+    MISPLACED_KEY = "P013", "a key that does not go with the others",
+"The key is known, but not here: a rule has exactly one of `paths`, `hosts`, `commands`, `syscalls` and `tools`; a rule
+over commands, system calls or tools has no `operations`; beside `include` nothing else stands; and a file that is
+included has rules and tests, but neither subject nor limits nor environment, which are the including policy's.";
+    MANY_ERRORS = "P014", "more errors than are shown",
+"Only the first hundred are shown. Mend these first.";
+
+    VERSION = "P101", "a version of the language that this polc does not know",
+"`version: 1` is the only one there is.";
+    BAD_NAME = "P102", "a name that cannot be one",
+"Names begin with a letter or digit and go on with letters, digits, `.`, `_` and `-`, 63 bytes at most. They become
+names of files, profiles and Kubernetes objects. A `/` is what stands between an included set and its rule.";
+    DUPLICATE_NAME = "P103", "a name that is taken",
+"Names are unique over the whole policy: messages, the ledger and `explain` tell rules apart by them. The same holds for
+included sets, whose rules are called `set/rule`.";
+    UNKNOWN_VALUE = "P104", "a value that is not one of the known ones",
+"`action` is `allow`, `deny` or `ask`; `default_action` is `allow` or `deny`.";
+    UNKNOWN_OPERATION = "P105", "an operation that is not part of the language",
+"`read`, `list`, `edit`, `create`, `delete`, `metadata`, `write` (the four before it), `execute`, `connect`, `bind`.";
+    WRONG_OPERATION = "P106", "an operation that does not go with this kind of object",
+"`paths` go with every operation but `bind`; `hosts` with `connect` and `bind`. Binding a unix socket to a path is
+`create`, connecting to it is `connect` with `paths`.";
+    UNKNOWN_CAPABILITY = "P107", "not a Linux capability",
+"A name from capabilities(7), with or without `CAP_`.";
+    BAD_SIZE = "P108", "not a size",
+"A number and a unit: `B`, `KiB`, `MiB`, `GiB` or `TiB`. `MB` means a thousand thousands to some and 1,048,576 to others,
+so it is not taken.";
+    BAD_DURATION = "P109", "not a duration",
+"A number and a unit, `s`, `m`, `h` or `d`, or several: `30s`, `1h`, `1h30m`.";
+    BAD_NUMBER = "P110", "not a number that fits",
+"`processes` and `open_files` are whole numbers from 1; `cpus` may have up to three decimals, `0.5`.";
+    BAD_VARIABLE_NAME = "P111", "not the name of an environment variable",
+"Letters, digits and `_`, not beginning with a digit. In `pass` it may end in `*`.";
+    BAD_RATE = "P112", "not a rate",
+"How many, and in which time: `10/1m` is ten in a minute. Only the tool-call gate can count. A rule that denies has
+none.";
+    UNKNOWN_SYSCALL = "P113", "not a system call or a group of them",
+"The name of a Linux system call, or of a group with `@` before it, such as `@mount` or `@io_uring`.";
+    BAD_TEST = "P114", "not a test",
+"`allow`, `deny` or `ask`, and a question: an operation and one object, or `run` and a command.
+
+```yaml
+tests:
+  - allow: read ${workspace}/src/main.rs
+  - deny: connect 169.254.169.254:80
+  - ask: run git push origin main
+  - deny: syscall mount
+  - allow: tool Read
+```";
+    BAD_LABEL = "P115", "not a name or label of Kubernetes",
+"Namespaces are lower-case letters, digits and `-`, 63 at most. Labels follow the syntax of Kubernetes: an optional prefix
+and `/`, then a name; values have 63 bytes at most.";
+    BAD_LINT = "P116", "not a lint that can be allowed",
+"`allow_lints` takes the codes of lints, `L0xx`, each with a reason for the next reader.";
+
+    BAD_PATH = "P201", "a path pattern that cannot be one",
+"Paths are absolute once `~` and `${…}` are expanded, without `//`, `.`, `..` or a `/` at the end. `*` is any run of bytes
+but `/`, `?` one of them, `[a-z]` and `[!x]` classes, `{a,b}` alternatives, `**` any number of components and always a whole
+one. `\\` takes the next byte literally; `\\xNN` is that byte.";
+    BAD_HOST = "P202", "a host pattern that cannot be one",
+"`[tcp://|udp://]HOST[:PORTS]`: HOST is a name, `*.name`, an address (IPv6 in brackets where ports follow), a block such as
+`10.0.0.0/8`, `localhost` or `*`; PORTS is a number, a range `8000-8080` or `*`.";
+    BAD_COMMAND = "P203", "a command pattern that cannot be one",
+"A command is split into words as a shell does, with its quotes, and nothing is expanded: no pipes, no lists, no
+substitutions. The first word is a path pattern if it has a `/`, else the name of the program. In the others `*` is any run
+of bytes, and a last word `**` any number of arguments.";
+    UNKNOWN_VARIABLE = "P204", "a variable that is not part of the language",
+"`${home}`, `${workspace}` and `${tmp}`, whose values stand in `subject`. `\\${` is the text itself. Environment variables are
+not expanded: the policy would mean something else on each machine.";
+    TILDE_USER = "P205", "`~user` is not part of the language",
+"`~` is the home directory of the subject. Another user's is written out.";
+    BAD_TOOL = "P206", "a pattern of tool names that cannot be one",
+"A glob over the names of an agent's tools: `*`, `?`, `[…]`, `{a,b}`.";
+    NOT_EXPANDED = "P207", "a variable where nothing is expanded",
+"In the arguments of a command nothing is expanded: `${workspace}` there is these twelve characters. What a kernel layer
+confines are the paths that the program opens, which `paths` are for.";
+
+    UNKNOWN_INCLUDE = "P301", "an included set that does not exist",
+"`builtin:NAME` is a set that comes with polc; anything else is a file, relative to the one that includes it.";
+    INCLUDE_CYCLE = "P302", "a file that includes itself",
+"A file includes itself, perhaps through others. There is no order of rules in which that could be meant.";
+    INCLUDE_UNREADABLE = "P303", "an included file that cannot be read",
+"A set that cannot be read is not left out: the rules that it would bring may be the ones that deny.";
+    BAD_SUBJECT_PATH = "P304", "a path of the subject that cannot be one",
+"`home`, `workspace` and `tmp` are absolute paths as they are, not patterns; `executable` is a path pattern. `workspace` and
+`tmp` may begin with `~/` or `${home}/`.";
+    UNDEFINED_VARIABLE = "P305", "a variable whose value the subject does not give",
+"`~` and `${home}` need `subject.home`, `${workspace}` needs `subject.workspace`, `${tmp}` needs `subject.tmp`. A value of
+`auto` takes the caller's (or, for `emit`, `/home/agent`, `/workspace` and `/tmp`).";
+    NO_AUTO = "P306", "`auto` cannot be found out here",
+"The caller's home, workspace or temporary directory could not be found. Write the path, or give it with `--set`.";
+    BAD_SETTING = "P307", "a `--set` that cannot be one",
+"`--set NAME=PATH`, where NAME is `home`, `workspace` or `tmp` and PATH an absolute path.";
+    TOO_MANY_INCLUDES = "P308", "too many included files",
+"A policy includes 256 files at most, 16 deep.";
+
+    NO_READER = "E100", "artefacts of this target cannot be read back",
+"The back-end writes artefacts but has no reader for them yet, so `verify` cannot compare them with the policy.";
+    TOO_COMPLEX = "E101", "the policy is too complex to be decided",
+"Patterns that begin with `**` in great number can make an automaton beyond the size that polc builds. It says so instead of
+guessing. Fewer floating patterns, or longer fixed beginnings, help.";
+}

@@ -1,0 +1,178 @@
+//! The policies and rule sets that come with polc: `policies/*.yaml` and `policies/rules/*.yaml`.
+//!
+//! They are compiled into the program. A test holds these lists against the folders.
+
+/// A file that comes with polc.
+#[derive(Debug, Clone, Copy)]
+pub struct Builtin {
+    /// As in `builtin:NAME`.
+    pub name: &'static str,
+    /// The file, whole.
+    pub text: &'static str,
+}
+
+impl Builtin {
+    /// The `description` of the file, for lists.
+    #[must_use]
+    pub fn description(&self) -> &'static str {
+        self.text
+            .lines()
+            .find_map(|l| l.strip_prefix("description: "))
+            .unwrap_or_default()
+    }
+}
+
+/// In the order of the alphabet.
+static POLICIES: &[Builtin] = &[
+    Builtin {
+        name: "ci-agent",
+        text: include_str!("../../policies/ci-agent.yaml"),
+    },
+    Builtin {
+        name: "coding-agent",
+        text: include_str!("../../policies/coding-agent.yaml"),
+    },
+    Builtin {
+        name: "data-analyst",
+        text: include_str!("../../policies/data-analyst.yaml"),
+    },
+    Builtin {
+        name: "read-only-explorer",
+        text: include_str!("../../policies/read-only-explorer.yaml"),
+    },
+    Builtin {
+        name: "research-agent",
+        text: include_str!("../../policies/research-agent.yaml"),
+    },
+];
+
+/// In the order of the alphabet.
+static RULE_SETS: &[Builtin] = &[
+    Builtin {
+        name: "ci-files",
+        text: include_str!("../../policies/rules/ci-files.yaml"),
+    },
+    Builtin {
+        name: "container-sockets",
+        text: include_str!("../../policies/rules/container-sockets.yaml"),
+    },
+    Builtin {
+        name: "credentials",
+        text: include_str!("../../policies/rules/credentials.yaml"),
+    },
+    Builtin {
+        name: "dangerous-syscalls",
+        text: include_str!("../../policies/rules/dangerous-syscalls.yaml"),
+    },
+    Builtin {
+        name: "editor-and-agent-config",
+        text: include_str!("../../policies/rules/editor-and-agent-config.yaml"),
+    },
+    Builtin {
+        name: "git-hooks",
+        text: include_str!("../../policies/rules/git-hooks.yaml"),
+    },
+    Builtin {
+        name: "linux-runtime",
+        text: include_str!("../../policies/rules/linux-runtime.yaml"),
+    },
+    Builtin {
+        name: "macos-runtime",
+        text: include_str!("../../policies/rules/macos-runtime.yaml"),
+    },
+    Builtin {
+        name: "metadata-services",
+        text: include_str!("../../policies/rules/metadata-services.yaml"),
+    },
+    Builtin {
+        name: "private-networks",
+        text: include_str!("../../policies/rules/private-networks.yaml"),
+    },
+    Builtin {
+        name: "session-sockets",
+        text: include_str!("../../policies/rules/session-sockets.yaml"),
+    },
+    Builtin {
+        name: "startup-files",
+        text: include_str!("../../policies/rules/startup-files.yaml"),
+    },
+    Builtin {
+        name: "system-programs",
+        text: include_str!("../../policies/rules/system-programs.yaml"),
+    },
+    Builtin {
+        name: "toolchains",
+        text: include_str!("../../policies/rules/toolchains.yaml"),
+    },
+];
+
+/// The built-in policies, by name.
+#[must_use]
+pub fn policies() -> &'static [Builtin] {
+    POLICIES
+}
+
+/// The built-in rule sets, by name.
+#[must_use]
+pub fn rule_sets() -> &'static [Builtin] {
+    RULE_SETS
+}
+
+/// The text of a built-in policy.
+#[must_use]
+pub fn policy(name: &str) -> Option<&'static str> {
+    POLICIES.iter().find(|b| b.name == name).map(|b| b.text)
+}
+
+/// The text of a built-in rule set.
+#[must_use]
+pub fn rule_set(name: &str) -> Option<&'static str> {
+    RULE_SETS.iter().find(|b| b.name == name).map(|b| b.text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frontend::{LoadOptions, load_builtin};
+
+    fn names(folder: &str) -> Vec<String> {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let mut out: Vec<String> = std::fs::read_dir(dir)
+            .unwrap()
+            .filter_map(|e| {
+                e.unwrap()
+                    .file_name()
+                    .into_string()
+                    .unwrap()
+                    .strip_suffix(".yaml")
+                    .map(str::to_owned)
+            })
+            .collect();
+        out.sort();
+        out
+    }
+
+    #[test]
+    fn the_lists_are_what_the_folders_hold() {
+        assert_eq!(
+            names("policies"),
+            POLICIES.iter().map(|b| b.name).collect::<Vec<_>>()
+        );
+        assert_eq!(
+            names("policies/rules"),
+            RULE_SETS.iter().map(|b| b.name).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn each_loads_under_its_own_name_and_says_what_it_is() {
+        for b in POLICIES.iter().chain(RULE_SETS) {
+            let loaded =
+                load_builtin(b.name, &LoadOptions::default()).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(loaded.policy.name, b.name);
+            assert!(loaded.warnings.items.is_empty(), "{}", loaded.warnings);
+            assert!(!loaded.policy.tests.is_empty(), "{} has no tests", b.name);
+            assert!(!b.description().is_empty(), "{}", b.name);
+        }
+    }
+}

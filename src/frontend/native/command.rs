@@ -1,0 +1,296 @@
+//! Commands: split into words as a POSIX shell splits them, with nothing expanded.
+//!
+//! The source for the quotes is the Shell Command Language of POSIX.1-2017, section 2.2: `\` keeps
+//! the next character, single quotes keep everything, in double quotes `\` is special before `$`, a
+//! backtick, `"`, `\` and newline only.
+
+use super::expand::{Mode, expand};
+use crate::diagnostics::codes;
+use crate::policy::{ArgumentPattern, CommandPattern, PathPattern, Subject, WordPattern};
+
+/// A word after its quotes are gone.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Word {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Which of them were quoted.
+    pub literal: Vec<bool>,
+    /// Where it stood in the text.
+    pub from: usize,
+    /// Where it ended.
+    pub to: usize,
+}
+
+/// What is wrong with a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CommandError {
+    pub code: &'static str,
+    pub from: usize,
+    pub to: usize,
+    pub message: String,
+    pub help: Option<String>,
+    pub replacement: Option<String>,
+}
+
+fn fail<T>(
+    from: usize,
+    to: usize,
+    message: impl Into<String>,
+    help: &str,
+) -> Result<T, CommandError> {
+    Err(CommandError {
+        code: codes::BAD_COMMAND,
+        from,
+        to,
+        message: message.into(),
+        help: (!help.is_empty()).then(|| help.to_owned()),
+        replacement: None,
+    })
+}
+
+const OPERATORS: [&str; 15] = [
+    "|", "||", "|&", ";", ";;", "&", "&&", "<", ">", ">>", "<<", "2>", "2>&1", "&>", "!",
+];
+
+/// Splits.
+///
+/// # Errors
+/// A quote that is not closed, nothing at all, a word that a shell would take for an operator.
+pub(crate) fn split(text: &str) -> Result<Vec<Word>, CommandError> {
+    let bytes = text.as_bytes();
+    let mut words = Vec::new();
+    let mut word: Option<Word> = None;
+    let mut at = 0;
+    while at < bytes.len() {
+        let b = bytes[at];
+        if matches!(b, b' ' | b'\t' | b'\n') {
+            if let Some(mut w) = word.take() {
+                w.to = at;
+                words.push(w);
+            }
+            at += 1;
+            continue;
+        }
+        let w = word.get_or_insert_with(|| Word {
+            from: at,
+            ..Word::default()
+        });
+        let mut push = |b: u8, literal: bool| {
+            w.bytes.push(b);
+            w.literal.push(literal);
+        };
+        match b {
+            b'\\' => match bytes.get(at + 1) {
+                None => {
+                    return fail(
+                        at,
+                        at + 1,
+                        "a `\\` with nothing behind it",
+                        "write `\\\\` for the character itself",
+                    );
+                }
+                // A newline that is escaped continues the line: it is not there.
+                Some(b'\n') => at += 2,
+                Some(&next) => {
+                    push(next, true);
+                    at += 2;
+                }
+            },
+            b'\'' => {
+                let Some(len) = text[at + 1..].find('\'') else {
+                    return fail(
+                        at,
+                        text.len(),
+                        "a `'` without its end",
+                        "write `\\'` for the character itself",
+                    );
+                };
+                for b in &bytes[at + 1..at + 1 + len] {
+                    push(*b, true);
+                }
+                at += len + 2;
+            }
+            b'"' => {
+                let open = at;
+                at += 1;
+                loop {
+                    match bytes.get(at) {
+                        None => {
+                            return fail(
+                                open,
+                                text.len(),
+                                "a `\"` without its end",
+                                "write `\\\"` for the character itself",
+                            );
+                        }
+                        Some(b'"') => {
+                            at += 1;
+                            break;
+                        }
+                        Some(b'\\')
+                            if bytes.get(at + 1).is_some_and(|n| {
+                                matches!(n, b'$' | b'`' | b'"' | b'\\' | b'\n')
+                            }) =>
+                        {
+                            if bytes[at + 1] != b'\n' {
+                                push(bytes[at + 1], true);
+                            }
+                            at += 2;
+                        }
+                        Some(&b) => {
+                            push(b, true);
+                            at += 1;
+                        }
+                    }
+                }
+            }
+            b => {
+                push(b, false);
+                at += 1;
+            }
+        }
+    }
+    if let Some(mut w) = word.take() {
+        w.to = bytes.len();
+        words.push(w);
+    }
+    if words.is_empty() {
+        return fail(
+            0,
+            text.len(),
+            "a command is empty",
+            "write a program, such as `git status`",
+        );
+    }
+    for w in &words {
+        if w.bytes.contains(&0) {
+            return fail(w.from, w.to, "a NUL byte, which no argument can hold", "");
+        }
+        let raw = &text[w.from..w.to];
+        if OPERATORS.contains(&raw) {
+            return fail(
+                w.from,
+                w.to,
+                format!("`{raw}` is for a shell, and a command is one program with its arguments"),
+                "write each command on its own; quote it where the argument itself is meant",
+            );
+        }
+    }
+    Ok(words)
+}
+
+/// Whether the first word is a path.
+fn is_path(w: &Word) -> bool {
+    w.bytes.contains(&b'/')
+        || (w.bytes.first() == Some(&b'~') && w.literal.first() == Some(&false))
+        || (w.bytes.starts_with(b"${") && w.literal.first() == Some(&false))
+}
+
+/// The first word in the syntax of patterns: what was quoted is escaped.
+fn as_pattern(w: &Word) -> Result<String, CommandError> {
+    let mut out = Vec::new();
+    for (b, literal) in w.bytes.iter().zip(&w.literal) {
+        if *literal
+            && b.is_ascii_punctuation()
+            && *b != b'/'
+            && *b != b'.'
+            && *b != b'-'
+            && *b != b'_'
+        {
+            out.push(b'\\');
+        }
+        out.push(*b);
+    }
+    String::from_utf8(out).or_else(|_| fail(w.from, w.to, "the program's name is not UTF-8", ""))
+}
+
+/// Whether an argument holds a variable, which is not expanded there.
+pub(crate) fn unexpanded(text: &str) -> Option<(usize, usize)> {
+    let words = split(text).ok()?;
+    words.iter().skip(1).find_map(|w| {
+        let raw = &text[w.from..w.to];
+        super::expand::VARIABLES
+            .iter()
+            .any(|v| raw.contains(&format!("${{{v}}}")))
+            .then_some((w.from, w.to))
+    })
+}
+
+/// A command pattern.
+///
+/// # Errors
+/// What is wrong, and where.
+pub(crate) fn pattern(text: &str, subject: &Subject) -> Result<CommandPattern, CommandError> {
+    let words = split(text)?;
+    let Some((first, rest)) = words.split_first() else {
+        return fail(0, text.len(), "a command is empty", "");
+    };
+    let base_name = !is_path(first);
+    let program = as_pattern(first)?;
+    let program = if base_name {
+        if program == "**" {
+            return fail(
+                first.from,
+                first.to,
+                "`**` stands for arguments, not for a program",
+                "any program is `*`",
+            );
+        }
+        if program.is_empty() {
+            return fail(first.from, first.to, "the program's name is empty", "");
+        }
+        PathPattern::parse(&format!("/**/{program}"))
+    } else {
+        let expanded = expand(&program, subject, Mode::Pattern).map_err(|e| CommandError {
+            code: e.code,
+            from: first.from,
+            to: first.to,
+            message: e.message,
+            help: e.help,
+            replacement: None,
+        })?;
+        PathPattern::parse(&expanded.text)
+    };
+    let program = program.or_else(|e| {
+        let help = if e.message.contains("absolute") {
+            "a program is a path from `/`, or a name without `/`".to_owned()
+        } else {
+            e.help.unwrap_or_default()
+        };
+        fail(
+            first.from,
+            first.to,
+            format!("the program's path: {}", e.message),
+            &help,
+        )
+    })?;
+    let mut arguments = ArgumentPattern {
+        words: Vec::new(),
+        rest: false,
+    };
+    for (i, w) in rest.iter().enumerate() {
+        let double = w.bytes == b"**" && w.literal.iter().all(|l| !l);
+        if double && i + 1 == rest.len() {
+            arguments.rest = true;
+        } else if double {
+            return Err(CommandError {
+                code: codes::BAD_COMMAND,
+                from: w.from,
+                to: w.to,
+                message: "`**` stands last: it is any number of arguments".to_owned(),
+                help: Some("one argument, whatever it is, is `*`".to_owned()),
+                replacement: Some("*".to_owned()),
+            });
+        } else {
+            arguments
+                .words
+                .push(WordPattern::from_word(&w.bytes, &w.literal));
+        }
+    }
+    Ok(CommandPattern {
+        text: text.to_owned(),
+        program,
+        base_name,
+        arguments,
+    })
+}

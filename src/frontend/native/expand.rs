@@ -1,0 +1,230 @@
+//! `~` and `${…}`: expanded to the text that a pattern matches literally.
+
+use super::node::Node;
+use super::reader::{Report, nearest, quoted};
+use crate::diagnostics::{Diagnostic, codes};
+use crate::policy::{Subject, escape_literal};
+
+/// The variables of the language.
+pub(crate) const VARIABLES: [&str; 3] = ["home", "workspace", "tmp"];
+
+/// The value of a variable, if the subject gives one.
+pub(crate) fn value<'s>(subject: &'s Subject, name: &str) -> Option<&'s [u8]> {
+    match name {
+        "home" => subject.home.as_deref(),
+        "workspace" => subject.workspace.as_deref(),
+        "tmp" => subject.tmp.as_deref(),
+        _ => None,
+    }
+}
+
+/// A text with its variables expanded, and from where each piece of it came.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Expanded {
+    pub text: String,
+    /// (offset in `text`, offset in the original, whether the piece is as it was), ascending.
+    pieces: Vec<(usize, usize, bool)>,
+}
+
+impl Expanded {
+    /// The offset in the original of an offset in the text.
+    pub fn origin(&self, at: usize) -> usize {
+        let i = self.pieces.partition_point(|p| p.0 <= at);
+        match i.checked_sub(1).map(|i| self.pieces[i]) {
+            Some((start, original, true)) => original + (at - start),
+            Some((_, original, false)) => original,
+            None => at,
+        }
+    }
+}
+
+/// What is wrong with a variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ExpandError {
+    pub code: &'static str,
+    pub from: usize,
+    pub to: usize,
+    pub message: String,
+    pub help: Option<String>,
+    /// A replacement for `from..to`.
+    pub replacement: Option<String>,
+}
+
+/// How a value is put in, and what else is special.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// A path pattern: values are escaped; `\` keeps the byte behind it from being special.
+    Pattern,
+    /// A literal text: values as they are; `\$` is a `$`; `~` is not special.
+    Text,
+    /// A path as it is: `~/` and `${…}` at the beginning alone.
+    Path,
+}
+
+/// Expands.
+///
+/// # Errors
+/// The first thing that cannot be expanded.
+pub(crate) fn expand(text: &str, subject: &Subject, mode: Mode) -> Result<Expanded, ExpandError> {
+    let mut out = Expanded::default();
+    out.pieces.push((0, 0, true));
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    if mode != Mode::Text && bytes.first() == Some(&b'~') {
+        let name: usize = text[1..].find('/').map_or(text.len(), |i| i + 1);
+        if name > 1 {
+            return Err(ExpandError {
+                code: codes::TILDE_USER,
+                from: 0,
+                to: name,
+                message: format!(
+                    "{} names another user's home directory",
+                    quoted(&text[..name])
+                ),
+                help: Some(
+                    "write the path out; a name that begins with `~` is written `\\~`".to_owned(),
+                ),
+                replacement: None,
+            });
+        }
+        put(&mut out, "home", "~", (0, 1), text, subject, mode)?;
+        at = 1;
+        out.pieces.push((out.text.len(), at, true));
+    }
+    while at < bytes.len() {
+        let rest = &text[at..];
+        if mode == Mode::Pattern && rest.starts_with('\\') {
+            let next = rest[1..].chars().next().map_or(1, |c| 1 + c.len_utf8());
+            out.text.push_str(&rest[..next]);
+            at += next;
+        } else if mode == Mode::Text && rest.starts_with("\\$") {
+            out.text.push('$');
+            at += 2;
+            out.pieces.push((out.text.len(), at, true));
+        } else if rest.starts_with("${") && (mode != Mode::Path || at == 0) {
+            let Some(end) = rest.find('}') else {
+                return Err(ExpandError {
+                    code: codes::UNKNOWN_VARIABLE,
+                    from: at,
+                    to: text.len(),
+                    message: "a `${` without its `}`".to_owned(),
+                    help: Some("write `\\${` for the characters themselves".to_owned()),
+                    replacement: None,
+                });
+            };
+            let name = &rest[2..end];
+            put(
+                &mut out,
+                name,
+                &rest[..=end],
+                (at, at + end + 1),
+                text,
+                subject,
+                mode,
+            )?;
+            at += end + 1;
+            out.pieces.push((out.text.len(), at, true));
+        } else {
+            let next = rest.chars().next().map_or(1, char::len_utf8);
+            out.text.push_str(&rest[..next]);
+            at += next;
+        }
+    }
+    Ok(out)
+}
+
+fn put(
+    out: &mut Expanded,
+    name: &str,
+    written: &str,
+    (from, to): (usize, usize),
+    text: &str,
+    subject: &Subject,
+    mode: Mode,
+) -> Result<(), ExpandError> {
+    let error = |code, message: String, help: Option<String>, replacement: Option<String>| {
+        Err(ExpandError {
+            code,
+            from,
+            to,
+            message,
+            help,
+            replacement,
+        })
+    };
+    if !VARIABLES.contains(&name) {
+        let near = nearest(name, VARIABLES).or(match name {
+            "HOME" => Some("home"),
+            "TMPDIR" => Some("tmp"),
+            "PWD" | "cwd" | "repo" | "project" => Some("workspace"),
+            _ => None,
+        });
+        return error(
+            codes::UNKNOWN_VARIABLE,
+            format!("unknown variable {}", quoted(written)),
+            near.is_none()
+                .then(|| "it is `${home}`, `${workspace}` or `${tmp}`; write `\\${` for the characters themselves".to_owned()),
+            near.map(|n| format!("${{{n}}}")),
+        );
+    }
+    let Some(value) = value(subject, name) else {
+        return error(
+            codes::UNDEFINED_VARIABLE,
+            format!("`{written}` has no value: the policy has no `subject.{name}`"),
+            Some(format!(
+                "add `subject: {{{name}: auto}}`, or a path in place of `auto`"
+            )),
+            None,
+        );
+    };
+    // The root directory and a `/` behind it are one `/`.
+    let value = if value == b"/" && text[to..].starts_with('/') {
+        b""
+    } else {
+        value
+    };
+    out.pieces.push((out.text.len(), from, false));
+    match mode {
+        Mode::Pattern => out.text.push_str(&escape_literal(value)),
+        Mode::Text | Mode::Path => match std::str::from_utf8(value) {
+            Ok(v) => out.text.push_str(v),
+            Err(_) => {
+                return error(
+                    codes::BAD_SUBJECT_PATH,
+                    format!("the value of `{written}` is not UTF-8, and stands in a text"),
+                    None,
+                    None,
+                );
+            }
+        },
+    }
+    Ok(())
+}
+
+/// Expands the text of a node, and reports what is wrong at its place.
+pub(crate) fn expand_node(
+    node: &Node,
+    text: &str,
+    subject: &Subject,
+    mode: Mode,
+    report: &mut Report,
+) -> Option<Expanded> {
+    match expand(text, subject, mode) {
+        Ok(e) => Some(e),
+        Err(e) => {
+            let span = node.part(e.from, e.to);
+            let mut d = Diagnostic::error(e.code, e.message).at(span, "");
+            if let Some(h) = e.help {
+                d = d.help(h);
+            }
+            if let Some(r) = e.replacement
+                && span.end - span.start == e.to - e.from
+            {
+                let t = format!("did you mean `{r}`?");
+                d = d.suggest(span, r, t);
+            }
+            report.push(d);
+            None
+        }
+    }
+}

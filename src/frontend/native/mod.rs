@@ -1,0 +1,189 @@
+//! The native front-end: the language that polc's own policies are written in.
+//!
+//! A file becomes a tree of [nodes](node) that know their places, and the tree is read by hand: that is
+//! what lets every error of a file be reported at once, each at its place, with the nearest known
+//! word. The order is fixed by what depends on what: the subject first (its paths are what `~` and
+//! `${…}` stand for), then rules with what they include, then settings, then tests.
+//!
+//! What the design left open, and how it is here:
+//!
+//! - Every rule has a name; only `include` has none.
+//! - A rule of an included set is called `set/rule`, after the `name` that the file gives itself; of a
+//!   set within a set, after the inner one. A set comes in once.
+//! - `~` and `${…}` in an included file are the including policy's.
+//! - In the first word of a command `~` and `${…}` are expanded, if it is a path; in its arguments nothing is.
+//! - `environment.set` expands `${…}`, not `~`; `\$` is a `$`.
+//! - A question (`tests`, `explain`) about `read` is about reading alone; in a rule `read` brings `list`.
+//! - Words that some readers of YAML take for booleans (`yes`, `on`) need quotes where a text belongs.
+
+pub(crate) mod command;
+pub(crate) mod expand;
+mod include;
+pub(crate) use include::read_bytes;
+pub(crate) mod node;
+pub(crate) mod question;
+pub(crate) mod reader;
+pub(crate) mod rule;
+pub mod schema;
+pub(crate) mod subject;
+pub(crate) mod value;
+
+use super::LoadOptions;
+use crate::diagnostics::{Diagnostic, codes};
+use crate::policy::{Action, FileId, Policy, Span, Subject};
+use include::Includer;
+use node::Node;
+use reader::{Fields, Report, fields, list, nonempty, quoted, word};
+use std::rc::Rc;
+
+/// The keys of a policy.
+pub(crate) const POLICY_KEYS: [&str; 10] = [
+    "version",
+    "name",
+    "description",
+    "default_action",
+    "subject",
+    "rules",
+    "limits",
+    "environment",
+    "capabilities",
+    "tests",
+];
+
+/// The keys of a file that is included.
+pub(crate) const SET_KEYS: [&str; 6] = [
+    "version",
+    "name",
+    "description",
+    "default_action",
+    "rules",
+    "tests",
+];
+
+/// Reads a policy out of the tree of its file. `None` if there was an error, which the report has.
+pub(crate) fn policy(
+    root: &Rc<Node>,
+    file: FileId,
+    options: &LoadOptions,
+    report: &mut Report,
+) -> Option<Policy> {
+    let f = head(root, file, "the policy", &POLICY_KEYS, report)?;
+    let name = f
+        .require("name", "the policy", report)
+        .and_then(|n| value::name(n, "the name of a policy", report));
+    let description = f
+        .get("description")
+        .and_then(|n| nonempty(n, "`description`", report))
+        .map(str::to_owned);
+    let default_action = default_action(&f, report);
+    let subject = subject::subject(f.get("subject"), options, report);
+    let mut includer = Includer::new(file, options, &subject);
+    if let Some(rules) = f.require("rules", "the policy", report) {
+        includer.rules(rules, "", file, report);
+    }
+    let rules = includer.finish();
+    let limits = f
+        .get("limits")
+        .map(|n| value::limits(n, report))
+        .unwrap_or_default();
+    let environment = f
+        .get("environment")
+        .map(|n| value::environment(n, &subject, report))
+        .unwrap_or_default();
+    let capabilities = f
+        .get("capabilities")
+        .map(|n| value::capabilities(n, report))
+        .unwrap_or_default();
+    let tests = tests(&f, &subject, report);
+    if report.failed() {
+        return None;
+    }
+    let mut policy = Policy::of_rules(name?, default_action, rules);
+    policy.description = description;
+    policy.default_span = f.key_span("default_action").unwrap_or(Span {
+        file,
+        start: 0,
+        end: 0,
+        line: 1,
+        column: 1,
+    });
+    policy.subject = subject;
+    policy.limits = limits;
+    policy.environment = environment;
+    policy.capabilities = capabilities;
+    policy.tests = tests;
+    Some(policy)
+}
+
+/// The keys of a file, and its version.
+fn head<'n>(
+    root: &'n Rc<Node>,
+    file: FileId,
+    what: &str,
+    known: &[&'static str],
+    report: &mut Report,
+) -> Option<Fields<'n>> {
+    let mut f = fields(root, what, known, report)?;
+    if let Some(n) = f.get("name") {
+        f.span = n.span;
+    } else {
+        f.span = Span { file, ..root.span };
+    }
+    if let Some(n) = f.require("version", what, report) {
+        version(n, report);
+    }
+    Some(f)
+}
+
+fn version(n: &Node, report: &mut Report) {
+    let ok = n.scalar().is_some_and(|s| s.plain && s.text == "1");
+    if !ok {
+        let shown = n
+            .scalar()
+            .map_or_else(|| n.type_name().to_owned(), |s| quoted(&s.text));
+        report.push(
+            Diagnostic::error(codes::VERSION, format!("`version` is 1, not {shown}"))
+                .at(n.span, "unknown version")
+                .suggest(
+                    n.span,
+                    "1",
+                    "the version of the language, not of the policy",
+                ),
+        );
+    }
+}
+
+fn default_action(f: &Fields<'_>, report: &mut Report) -> Action {
+    let Some(n) = f.get("default_action") else {
+        return Action::Deny;
+    };
+    if n.scalar().is_some_and(|s| s.text == "ask") {
+        report.error(
+            codes::UNKNOWN_VALUE,
+            "`default_action` cannot be `ask`",
+            n.span,
+            "`allow` or `deny`",
+            "ask in a last rule that matches what is meant, such as `paths: [\"/**\"]`",
+        );
+        return Action::Deny;
+    }
+    word(
+        n,
+        "default action",
+        codes::UNKNOWN_VALUE,
+        &rule::ACTIONS[..2],
+        report,
+    )
+    .unwrap_or(Action::Deny)
+}
+
+fn tests(f: &Fields<'_>, subject: &Subject, report: &mut Report) -> Vec<crate::policy::PolicyTest> {
+    let Some(n) = f.get("tests") else {
+        return Vec::new();
+    };
+    list(n, "`tests`", true, report)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|t| question::test(t, subject, report))
+        .collect()
+}

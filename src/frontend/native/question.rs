@@ -1,0 +1,256 @@
+//! Questions: `read /etc/hosts`, `connect example.org:443`, `run git push`, and the tests made of them.
+
+use super::command;
+use super::expand::{Mode, expand};
+use super::node::Node;
+use super::reader::{Report, fields, nearest, nonempty, one_of, quoted};
+use super::rule::ACTIONS;
+use crate::diagnostics::{Diagnostic, codes};
+use crate::policy::{
+    HostSpec, Operation, OperationSet, PathPattern, PolicyTest, Query, Subject, syscalls,
+};
+use std::rc::Rc;
+
+/// The words that a question begins with.
+pub(crate) const WORDS: [&str; 13] = [
+    "read", "list", "edit", "create", "delete", "metadata", "write", "execute", "connect", "bind",
+    "run", "syscall", "tool",
+];
+
+/// What is wrong with a question: the bytes of the text, a line, what to do, a replacement.
+pub(crate) struct QuestionError {
+    code: &'static str,
+    from: usize,
+    to: usize,
+    message: String,
+    help: Option<String>,
+    replacement: Option<String>,
+}
+
+fn fail<T>(
+    code: &'static str,
+    (from, to): (usize, usize),
+    message: impl Into<String>,
+    help: impl Into<Option<String>>,
+) -> Result<T, QuestionError> {
+    Err(QuestionError {
+        code,
+        from,
+        to,
+        message: message.into(),
+        help: help.into(),
+        replacement: None,
+    })
+}
+
+/// Parses a question.
+pub(crate) fn parse(t: &str, subject: &Subject) -> Result<Query, QuestionError> {
+    let (operation, object) = t.split_once(' ').unwrap_or((t, ""));
+    let word = (0, operation.len());
+    if !WORDS.contains(&operation) {
+        let near = nearest(operation, WORDS);
+        return Err(QuestionError {
+            code: codes::UNKNOWN_OPERATION,
+            from: 0,
+            to: operation.len(),
+            message: format!("unknown operation {}", quoted(operation)),
+            help: near
+                .is_none()
+                .then(|| format!("a question begins with {}", one_of(&WORDS))),
+            replacement: near.map(str::to_owned),
+        });
+    }
+    let start = operation.len() + 1;
+    if object.trim().is_empty() {
+        return fail(
+            codes::BAD_TEST,
+            word,
+            format!("`{operation}` of what?"),
+            format!("write `{operation}` and one object"),
+        );
+    }
+    let whole = (start, t.len());
+    let is_path = object.starts_with('/') || object.starts_with('~') || object.starts_with("${");
+    match operation {
+        "run" => {
+            let words = command::split(object).map_err(|e| QuestionError {
+                code: e.code,
+                from: start + e.from,
+                to: start + e.to,
+                message: e.message,
+                help: e.help,
+                replacement: e.replacement,
+            })?;
+            let mut out: Vec<Vec<u8>> = words.iter().map(|w| w.bytes.clone()).collect();
+            if let Some(first) = words.first()
+                && first.literal.first() == Some(&false)
+                && (first.bytes.starts_with(b"~") || first.bytes.starts_with(b"${"))
+            {
+                let raw = String::from_utf8_lossy(&first.bytes).into_owned();
+                out[0] = path(&raw, start + first.from, subject)?;
+            } else if out[0].contains(&b'/') && super::subject::path_as_it_is(&out[0]).is_err() {
+                return fail(
+                    codes::BAD_TEST,
+                    (start, start + words[0].to),
+                    "the program is an absolute path without `.` and `..`, or a name without `/`",
+                    None,
+                );
+            } else if out[0].is_empty() {
+                return fail(codes::BAD_TEST, whole, "the program's name is empty", None);
+            }
+            Ok(Query::Command(out))
+        }
+        "syscall" => {
+            if syscalls::known(object)
+                && object
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            {
+                Ok(Query::Syscall(object.to_owned()))
+            } else {
+                fail(
+                    codes::UNKNOWN_SYSCALL,
+                    whole,
+                    format!("{} is not a system call", quoted(object)),
+                    "a question names one system call, as in syscalls(2)".to_owned(),
+                )
+            }
+        }
+        "tool" => Ok(Query::Tool(object.to_owned())),
+        "bind" if is_path => fail(
+            codes::WRONG_OPERATION,
+            word,
+            "binding a unix socket to a path is `create`",
+            None,
+        ),
+        "connect" | "bind" if !is_path => match HostSpec::parse(object) {
+            Ok(h) => Ok(Query::Host(
+                if operation == "bind" {
+                    Operation::Bind
+                } else {
+                    Operation::Connect
+                },
+                h,
+            )),
+            Err(e) => fail(codes::BAD_HOST, whole, e, None),
+        },
+        _ => {
+            let operations = match operation {
+                "write" => OperationSet::WRITE,
+                // `read` in a question is reading alone, where in a rule it brings `list` along.
+                "read" => OperationSet::from_iter([Operation::Read]),
+                other => OperationSet::from_word(other).unwrap_or_default(),
+            };
+            Ok(Query::Path(operations, path(object, start, subject)?))
+        }
+    }
+}
+
+/// One path: the syntax of patterns, without a wildcard.
+fn path(object: &str, start: usize, subject: &Subject) -> Result<Vec<u8>, QuestionError> {
+    let e = expand(object, subject, Mode::Pattern).map_err(|e| QuestionError {
+        code: e.code,
+        from: start + e.from,
+        to: start + e.to,
+        message: e.message,
+        help: e.help,
+        replacement: e.replacement,
+    })?;
+    let p = match PathPattern::parse(&e.text) {
+        Ok(p) => p,
+        Err(err) => {
+            let at = start + e.origin(err.offset);
+            return fail(codes::BAD_PATH, (at, at + 1), err.message, err.help);
+        }
+    };
+    match p.sequences.as_slice() {
+        [one] => match one.as_literal() {
+            Some(bytes) => Ok(bytes),
+            None => wildcard(object, start),
+        },
+        _ => wildcard(object, start),
+    }
+}
+
+fn wildcard<T>(object: &str, start: usize) -> Result<T, QuestionError> {
+    let at = object.find(['*', '?', '[', '{']).unwrap_or(0);
+    fail(
+        codes::BAD_TEST,
+        (start + at, start + at + 1),
+        "a question is about one object, not a pattern",
+        "write one path; `\\*` is the character itself".to_owned(),
+    )
+}
+
+/// A question from a command line: an operation and its object.
+///
+/// # Errors
+/// What is wrong; without a place.
+pub fn question(text: &str, subject: &Subject) -> Result<Query, Diagnostic> {
+    parse(text, subject).map_err(|e| {
+        let mut d = Diagnostic::error(e.code, e.message);
+        d.help.extend(e.help);
+        d.help
+            .extend(e.replacement.map(|r| format!("did you mean `{r}`?")));
+        d
+    })
+}
+
+/// An entry of `tests`.
+pub(crate) fn test(node: &Rc<Node>, subject: &Subject, report: &mut Report) -> Option<PolicyTest> {
+    let f = fields(node, "a test", &["allow", "deny", "ask"], report)?;
+    let found: Vec<_> = ACTIONS
+        .iter()
+        .filter_map(|(k, a)| f.get(k).map(|n| (*k, *a, n)))
+        .collect();
+    let (expect, question) = match found[..] {
+        [(_, action, n)] => (action, n),
+        [] => {
+            if let super::node::Kind::Map(entries) = &node.kind
+                && entries.is_empty()
+            {
+                report.error(
+                    codes::BAD_TEST,
+                    "the test is empty",
+                    node.span,
+                    "",
+                    "write `allow: read /etc/hosts`",
+                );
+            }
+            return None;
+        }
+        [(first, ..), (second, ..), ..] => {
+            report.error(
+                codes::BAD_TEST,
+                format!(
+                    "a test expects one decision, and this one expects `{first}` and `{second}`"
+                ),
+                f.key_span(second).unwrap_or(f.span),
+                "a second decision",
+                "write two tests, each behind a `-`",
+            );
+            return None;
+        }
+    };
+    let t = nonempty(question, "the question", report)?;
+    match parse(t, subject) {
+        Ok(query) => Some(PolicyTest {
+            expect,
+            query,
+            span: question.span,
+        }),
+        Err(e) => {
+            let span = question.part(e.from, e.to);
+            let mut d = Diagnostic::error(e.code, e.message).at(span, "");
+            d.help.extend(e.help);
+            if let Some(r) = e.replacement
+                && span.end - span.start == e.to - e.from
+            {
+                let line = format!("did you mean `{r}`?");
+                d = d.suggest(span, r, line);
+            }
+            report.push(d);
+            None
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! One rule.
+
+use super::command;
+use super::expand::{Mode, expand_node};
+use super::node::Node;
+use super::reader::{Fields, Report, fields, nearest, nonempty, one_of, quoted, texts, word};
+use super::value::{lints, name, rate};
+use crate::diagnostics::{Diagnostic, codes};
+use crate::policy::{
+    Action, CommandPattern, HostPattern, Objects, Operation, OperationSet, PathPattern, Rule,
+    RuleId, Subject, SyscallName, ToolPattern, WordPattern, syscalls,
+};
+use std::rc::Rc;
+
+/// The kinds of object.
+pub(crate) const KINDS: [&str; 5] = ["paths", "hosts", "commands", "syscalls", "tools"];
+
+/// The keys of a rule.
+pub(crate) const KEYS: [&str; 13] = [
+    "name",
+    "action",
+    "operations",
+    "paths",
+    "hosts",
+    "commands",
+    "syscalls",
+    "tools",
+    "except",
+    "message",
+    "rate",
+    "allow_lints",
+    "include",
+];
+
+pub(crate) const ACTIONS: [(&str, Action); 3] = [
+    ("allow", Action::Allow),
+    ("deny", Action::Deny),
+    ("ask", Action::Ask),
+];
+
+/// The operations on paths, in the order of the reference.
+pub(crate) const ON_PATHS: [&str; 9] = [
+    "read", "list", "edit", "create", "delete", "metadata", "write", "execute", "connect",
+];
+/// The operations on hosts.
+pub(crate) const ON_HOSTS: [&str; 2] = ["connect", "bind"];
+
+/// What an entry of `rules` is.
+pub(crate) enum Entry<'n> {
+    /// A rule.
+    Rule(Rule),
+    /// `include`.
+    Include(&'n Node, &'n str),
+}
+
+/// Reads an entry of `rules`. The prefix is that of an included set, such as `credentials/`.
+pub(crate) fn entry<'n>(
+    node: &'n Rc<Node>,
+    prefix: &str,
+    subject: &Subject,
+    report: &mut Report,
+) -> Option<Entry<'n>> {
+    let mut f = fields(node, "a rule", &KEYS, report)?;
+    if let Some(include) = f.get("include") {
+        for key in KEYS.into_iter().filter(|k| *k != "include") {
+            if let Some(span) = f.key_span(key) {
+                report.error(codes::MISPLACED_KEY, format!("`{key}` does not go with `include`"), span, "not here", "the rules of a set are as they are; what is different stands in a rule above it");
+            }
+        }
+        return nonempty(include, "`include`", report).map(|t| Entry::Include(include, t));
+    }
+    // Errors of this rule point at its name.
+    if let Some(n) = f.get("name") {
+        f.span = n.span;
+    }
+    let rule_name = f
+        .require("name", "the rule", report)
+        .and_then(|n| name(n, "the name of a rule", report));
+    let action = f
+        .require("action", "the rule", report)
+        .and_then(|n| word(n, "action", codes::UNKNOWN_VALUE, &ACTIONS, report));
+    let present: Vec<&'static str> = KINDS.into_iter().filter(|k| f.get(k).is_some()).collect();
+    let kind = match present[..] {
+        [one] => Some(one),
+        [] => {
+            report.error(
+                codes::MISSING_KEY,
+                "the rule has no object",
+                f.span,
+                "of what does it speak?",
+                &format!("a rule has one of {}", one_of(&KINDS)),
+            );
+            None
+        }
+        [first, ..] => {
+            for other in &present[1..] {
+                if let (Some(second), Some(first_span)) = (f.key_span(other), f.key_span(first)) {
+                    report.push(
+                        Diagnostic::error(codes::MISPLACED_KEY, format!("a rule has one kind of object, and this one has `{first}` and `{other}`"))
+                            .at(second, "a second kind")
+                            .and_at(first_span, "the first")
+                            .help("write two rules"),
+                    );
+                }
+            }
+            Some(first)
+        }
+    };
+    let operations = kind.and_then(|k| operations(&f, k, report));
+    let objects = kind.and_then(|k| objects(&f, k, subject, report));
+    let message = f
+        .get("message")
+        .and_then(|n| nonempty(n, "`message`", report))
+        .map(str::to_owned);
+    let rule_rate = f.get("rate").and_then(|n| rate(n, report));
+    if rule_rate.is_some()
+        && action == Some(Action::Deny)
+        && let Some(span) = f.key_span("rate")
+    {
+        report.error(
+            codes::BAD_RATE,
+            "a rule that denies has no rate",
+            span,
+            "nothing to count",
+            "",
+        );
+    }
+    let lint_allowed = f
+        .get("allow_lints")
+        .map(|n| lints(n, report))
+        .unwrap_or_default();
+    Some(Entry::Rule(Rule {
+        id: RuleId(0),
+        name: format!("{prefix}{}", rule_name?),
+        action: action?,
+        operations: operations?,
+        objects: objects?,
+        message,
+        rate: rule_rate,
+        lint_allowed,
+        span: f.span,
+    }))
+}
+
+fn operations(f: &Fields<'_>, kind: &str, report: &mut Report) -> Option<OperationSet> {
+    let known: &[&'static str] = match kind {
+        "paths" => &ON_PATHS,
+        "hosts" => &ON_HOSTS,
+        other => {
+            if let Some(span) = f.key_span("operations") {
+                report.error(
+                    codes::MISPLACED_KEY,
+                    format!("a rule over `{other}` has no `operations`"),
+                    span,
+                    "not here",
+                    "leave it out: what is done with them is one thing only",
+                );
+            }
+            return Some(OperationSet::from_iter([match other {
+                "commands" => Operation::Execute,
+                "syscalls" => Operation::Syscall,
+                _ => Operation::Tool,
+            }]));
+        }
+    };
+    let node = f.require("operations", &format!("the rule over `{kind}`"), report)?;
+    let mut out = OperationSet::EMPTY;
+    for (n, t) in texts(node, "`operations`", false, report)? {
+        if known.contains(&t) {
+            out = out.union(OperationSet::from_word(t).unwrap_or_default());
+        } else {
+            unknown_operation(n, t, kind, known, report);
+        }
+    }
+    (!out.is_empty()).then_some(out)
+}
+
+fn unknown_operation(n: &Node, t: &str, kind: &str, known: &[&'static str], report: &mut Report) {
+    let other: &[&'static str] = if kind == "paths" {
+        &ON_HOSTS
+    } else {
+        &ON_PATHS
+    };
+    if other.contains(&t) {
+        let d = Diagnostic::error(
+            codes::WRONG_OPERATION,
+            format!("`{t}` does not go with `{kind}`"),
+        )
+        .at(n.span, "not with this object");
+        report.push(match t {
+            "bind" => d.help("binding a unix socket to a path is `create`"),
+            _ => d.help(format!("`{kind}` go with {}", one_of(known))),
+        });
+        return;
+    }
+    let synonym = match t.to_ascii_lowercase().as_str() {
+        "exec" | "run" | "x" => Some("execute"),
+        "modify" | "append" | "truncate" => Some("edit"),
+        "remove" | "unlink" | "rm" => Some("delete"),
+        "chmod" | "chown" => Some("metadata"),
+        "listen" => Some("bind"),
+        "r" => Some("read"),
+        "w" => Some("write"),
+        _ => None,
+    }
+    .filter(|w| known.contains(w));
+    let d = Diagnostic::error(
+        codes::UNKNOWN_OPERATION,
+        format!("unknown operation {}", quoted(t)),
+    )
+    .at(n.span, "unknown");
+    report.push(match nearest(t, known.iter().copied()).or(synonym) {
+        Some(near) => d.suggest(n.span, near, format!("did you mean `{near}`?")),
+        None if t == "*" || t == "all" => d.help("name each one that is meant"),
+        None => d.help(format!("`{kind}` go with {}", one_of(known))),
+    });
+}
+
+fn objects(
+    f: &Fields<'_>,
+    kind: &'static str,
+    subject: &Subject,
+    report: &mut Report,
+) -> Option<Objects> {
+    /// Both lists, each entry through one function.
+    fn both<T>(
+        f: &Fields<'_>,
+        kind: &'static str,
+        report: &mut Report,
+        mut one: impl FnMut(&Node, &str, &mut Report) -> Option<T>,
+    ) -> Option<(Vec<T>, Vec<T>)> {
+        let mut read = |key: &'static str, report: &mut Report| -> Option<Vec<T>> {
+            let Some(n) = f.get(key) else {
+                return Some(Vec::new());
+            };
+            let items = texts(n, &format!("`{key}`"), false, report)?;
+            Some(
+                items
+                    .into_iter()
+                    .filter_map(|(n, t)| one(n, t, report))
+                    .collect(),
+            )
+        };
+        let included = read(kind, report);
+        let except = read("except", report);
+        Some((included?, except?))
+    }
+    Some(match kind {
+        "paths" => {
+            let (paths, except) = both(f, kind, report, |n, t, r| path_pattern(n, t, subject, r))?;
+            Objects::Paths { paths, except }
+        }
+        "hosts" => {
+            let (hosts, except) = both(f, kind, report, host_pattern)?;
+            Objects::Hosts { hosts, except }
+        }
+        "commands" => {
+            let (commands, except) =
+                both(f, kind, report, |n, t, r| command_pattern(n, t, subject, r))?;
+            Objects::Commands { commands, except }
+        }
+        "syscalls" => {
+            let (syscalls, except) = both(f, kind, report, syscall)?;
+            Objects::Syscalls { syscalls, except }
+        }
+        _ => {
+            let (tools, except) = both(f, kind, report, tool)?;
+            Objects::Tools {
+                tools,
+                except,
+                conditions: Vec::new(),
+            }
+        }
+    })
+}
+
+/// A path pattern, its variables expanded; errors point at the byte.
+pub(crate) fn path_pattern(
+    node: &Node,
+    t: &str,
+    subject: &Subject,
+    report: &mut Report,
+) -> Option<PathPattern> {
+    let e = expand_node(node, t, subject, Mode::Pattern, report)?;
+    match PathPattern::parse(&e.text) {
+        Ok(p) => Some(p),
+        Err(err) => {
+            let at = e.origin(err.offset);
+            let width = t
+                .get(at..)
+                .and_then(|r| r.chars().next())
+                .map_or(0, char::len_utf8);
+            let span = node.part(at, at + width);
+            let mut d = Diagnostic::error(codes::BAD_PATH, err.message.clone()).at(span, "");
+            if let Some(h) = err.help {
+                d = d.help(h);
+            }
+            let trimmed = t.trim_end_matches('/');
+            if trimmed.len() + 1 == t.len()
+                && err.message.contains("end")
+                && node.part(0, t.len()).end > node.part(0, t.len()).start
+            {
+                let slash = node.part(t.len() - 1, t.len());
+                if slash.end - slash.start == 1 {
+                    d = d.suggest(slash, "/**", "for the directory and everything beneath");
+                }
+            }
+            report.push(d);
+            None
+        }
+    }
+}
+
+fn host_pattern(node: &Node, t: &str, report: &mut Report) -> Option<HostPattern> {
+    HostPattern::parse(t)
+        .map_err(|e| {
+            report.error(
+                codes::BAD_HOST,
+                e,
+                node.span,
+                "not a host",
+                "`[tcp://|udp://]HOST[:PORTS]`, such as `*.example.org:443` or `10.0.0.0/8`",
+            )
+        })
+        .ok()
+}
+
+fn command_pattern(
+    node: &Node,
+    t: &str,
+    subject: &Subject,
+    report: &mut Report,
+) -> Option<CommandPattern> {
+    match command::pattern(t, subject) {
+        Ok(p) => {
+            if let Some((from, to)) = command::unexpanded(t) {
+                report.push(
+                    Diagnostic::warning(codes::NOT_EXPANDED, "variables are not expanded in arguments")
+                        .at(node.part(from, to), "matches these very characters")
+                        .help("write the path out, or `*`; what the program may open is for `paths` to say"),
+                );
+            }
+            Some(p)
+        }
+        Err(e) => {
+            report_command(node, e, report);
+            None
+        }
+    }
+}
+
+/// Reports what is wrong with a command at its place.
+pub(crate) fn report_command(node: &Node, e: command::CommandError, report: &mut Report) {
+    let span = node.part(e.from, e.to);
+    let mut d = Diagnostic::error(e.code, e.message).at(span, "");
+    if let Some(h) = e.help {
+        d = d.help(h);
+    }
+    if let Some(r) = e.replacement
+        && span.end - span.start == e.to - e.from
+    {
+        d = d.suggest(span, r.clone(), format!("did you mean `{r}`?"));
+    }
+    report.push(d);
+}
+
+fn syscall(node: &Node, t: &str, report: &mut Report) -> Option<SyscallName> {
+    let word = |w: &str| {
+        !w.is_empty()
+            && w.bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    let (found, what) = match t.strip_prefix('@') {
+        Some(group) => (
+            (word(group)
+                && (syscalls::group(group).is_some() || syscalls::group("mount").is_none()))
+            .then(|| SyscallName::Group(group.to_owned())),
+            "a group of system calls",
+        ),
+        None => (
+            (word(t) && syscalls::known(t)).then(|| SyscallName::Name(t.to_owned())),
+            "a system call",
+        ),
+    };
+    if found.is_none() {
+        let d = Diagnostic::error(
+            codes::UNKNOWN_SYSCALL,
+            format!("{} is not {what}", quoted(t)),
+        )
+        .at(node.span, "unknown");
+        let near = if t.starts_with('@') {
+            None
+        } else {
+            nearest(t, syscalls::all())
+        };
+        report.push(match near {
+            Some(near) => d.suggest(node.span, near, format!("did you mean `{near}`?")),
+            None => d.help(
+                "a name as in syscalls(2), or a group with `@` before it, such as `\"@mount\"`",
+            ),
+        });
+    }
+    found
+}
+
+fn tool(node: &Node, t: &str, report: &mut Report) -> Option<ToolPattern> {
+    match WordPattern::parse_glob(t) {
+        Ok(glob) if !t.is_empty() => Some(ToolPattern {
+            text: t.to_owned(),
+            glob,
+        }),
+        Ok(_) => {
+            report.error(
+                codes::EMPTY_VALUE,
+                "the name of a tool is empty",
+                node.span,
+                "empty",
+                "",
+            );
+            None
+        }
+        Err(e) => {
+            let mut d = Diagnostic::error(codes::BAD_TOOL, e.message)
+                .at(node.part(e.offset, e.offset + 1), "");
+            if let Some(h) = e.help {
+                d = d.help(h);
+            }
+            report.push(d);
+            None
+        }
+    }
+}

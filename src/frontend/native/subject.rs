@@ -1,0 +1,156 @@
+//! `subject`: who is confined, and what the variables stand for.
+//!
+//! `home`, `workspace` and `tmp` are paths as they are, never patterns. `workspace` and `tmp` may
+//! begin with `~/` or a variable that is known by then (`home`, then `workspace`, then `tmp`), so that no two
+//! can stand for each other; `executable` is a path pattern with all three. Nothing else is expanded.
+
+use super::expand::{Mode, VARIABLES, expand_node};
+use super::node::Node;
+use super::reader::{Report, fields, nearest, nonempty, quoted};
+use super::rule::path_pattern;
+use super::value::kubernetes;
+use crate::diagnostics::{Diagnostic, codes};
+use crate::frontend::LoadOptions;
+use crate::policy::{PathPattern, Subject};
+use std::rc::Rc;
+
+/// The subject, the options' settings put over it.
+pub(crate) fn subject(
+    node: Option<&Rc<Node>>,
+    options: &LoadOptions,
+    report: &mut Report,
+) -> Subject {
+    let mut out = Subject::default();
+    for (name, value) in &options.set {
+        match path_as_it_is(value) {
+            _ if !VARIABLES.contains(&name.as_str()) => {
+                let d = Diagnostic::error(
+                    codes::BAD_SETTING,
+                    format!("{} cannot be set", quoted(name)),
+                );
+                report.push(match nearest(name, VARIABLES) {
+                    Some(near) => d.help(format!("did you mean `{near}`?")),
+                    None => d.help("it is `home`, `workspace` or `tmp`"),
+                });
+            }
+            Err(why) => report.push(Diagnostic::error(
+                codes::BAD_SETTING,
+                format!(
+                    "`{name}` cannot be {}: {why}",
+                    quoted(&String::from_utf8_lossy(value))
+                ),
+            )),
+            Ok(()) => *slot(&mut out, name) = Some(value.clone()),
+        }
+    }
+    let implied_auto = node.is_none() && options.auto_without_subject;
+    let found = node.and_then(|n| {
+        fields(
+            n,
+            "`subject`",
+            &["executable", "home", "workspace", "tmp", "kubernetes"],
+            report,
+        )
+    });
+    for name in VARIABLES {
+        let is_set = options.set.iter().any(|(n, _)| n == name);
+        let Some(n) = found.as_ref().and_then(|f| f.get(name)) else {
+            if implied_auto && !is_set {
+                *slot(&mut out, name) = options.auto.get(name).map(<[u8]>::to_vec);
+            }
+            continue;
+        };
+        let Some(t) = nonempty(n, &format!("`{name}`"), report) else {
+            continue;
+        };
+        if is_set {
+            continue;
+        }
+        if t == "auto" {
+            match options.auto.get(name) {
+                Some(v) => *slot(&mut out, name) = Some(v.to_vec()),
+                None => report.error(
+                    codes::NO_AUTO,
+                    format!("the {name} of whoever runs this cannot be found out"),
+                    n.span,
+                    "`auto`",
+                    &format!("write the path, or give it with `--set {name}=PATH`"),
+                ),
+            }
+            continue;
+        }
+        if name == "home" && (t.starts_with('~') || t.starts_with("${")) {
+            report.error(
+                codes::BAD_SUBJECT_PATH,
+                "`home` is what `~` and the others stand on: it is an absolute path",
+                n.span,
+                "",
+                "write the path, or `auto`",
+            );
+            continue;
+        }
+        let Some(e) = expand_node(n, t, &out, Mode::Path, report) else {
+            continue;
+        };
+        match path_as_it_is(e.text.as_bytes()) {
+            Ok(()) => *slot(&mut out, name) = Some(e.text.into_bytes()),
+            Err(why) => {
+                let mut d = Diagnostic::error(
+                    codes::BAD_SUBJECT_PATH,
+                    format!("`{name}` cannot be {}: {why}", quoted(t)),
+                )
+                .at(n.span, why);
+                let trimmed = t.trim_end_matches('/');
+                if trimmed != t
+                    && path_as_it_is(trimmed.as_bytes()).is_ok()
+                    && n.part(0, t.len()) == n.span
+                {
+                    d = d.suggest(n.span, trimmed, "without it");
+                }
+                report.push(d);
+            }
+        }
+    }
+    if let Some(f) = &found {
+        out.executable = f.get("executable").and_then(|n| {
+            let p: PathPattern =
+                path_pattern(n, nonempty(n, "`executable`", report)?, &out, report)?;
+            Some(p)
+        });
+        out.kubernetes = f.get("kubernetes").and_then(|n| kubernetes(n, report));
+    }
+    out
+}
+
+fn slot<'s>(subject: &'s mut Subject, name: &str) -> &'s mut Option<Vec<u8>> {
+    match name {
+        "home" => &mut subject.home,
+        "workspace" => &mut subject.workspace,
+        _ => &mut subject.tmp,
+    }
+}
+
+/// Whether the bytes are an absolute path without `//`, `.`, `..`, NUL or a `/` at the end.
+pub(crate) fn path_as_it_is(path: &[u8]) -> Result<(), &'static str> {
+    if path.first() != Some(&b'/') {
+        return Err("it is not absolute");
+    }
+    if path.contains(&0) {
+        return Err("it holds a NUL byte");
+    }
+    if path == b"/" {
+        return Ok(());
+    }
+    if path.len() > 4095 {
+        return Err("it is longer than a path can be");
+    }
+    for part in path[1..].split(|b| *b == b'/') {
+        match part {
+            b"" => return Err("it has a `/` too many"),
+            b"." | b".." => return Err("it holds `.` or `..`"),
+            p if p.len() > 255 => return Err("it holds a name of more than 255 bytes"),
+            _ => {}
+        }
+    }
+    Ok(())
+}
