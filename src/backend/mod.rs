@@ -5,6 +5,7 @@
 //! (`lower.rs` makes `model.rs`), renders the model by templates that hold no policy logic
 //! (`templates/<id>/`), and says in a [`Ledger`] what the target keeps of each rule.
 
+mod sbpl;
 mod tetragon;
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
@@ -122,7 +123,7 @@ pub trait Backend: Sync {
 /// Every back-end, in the order of reports.
 #[must_use]
 pub fn all() -> &'static [&'static dyn Backend] {
-    &[&tetragon::Tetragon]
+    &[&sbpl::Sbpl, &tetragon::Tetragon]
 }
 
 /// The back-end with this name.

@@ -85,6 +85,46 @@ impl PathSet {
         Ok(Self { dfa })
     }
 
+    /// As [`PathSet::first_match`], each clause with patterns that it does not match after all.
+    ///
+    /// # Errors
+    /// The automaton is too large.
+    pub fn first_match_except<'a>(
+        clauses: impl IntoIterator<Item = (&'a [Sequence], &'a [Sequence], bool)>,
+        default: bool,
+    ) -> Result<Self, TooLarge> {
+        let mut nfa = Nfa::new(Domain::Path);
+        let mut outcomes = Vec::new();
+        for (i, (include, except, allows)) in clauses.into_iter().enumerate() {
+            for (sequences, kind) in [(include, SlotKind::Include), (except, SlotKind::Except)] {
+                if kind == SlotKind::Except && sequences.is_empty() {
+                    continue;
+                }
+                let slot = nfa.slot(i as u32, kind);
+                for s in sequences {
+                    nfa.add_sequence(slot, s);
+                }
+            }
+            outcomes.push(u32::from(allows));
+        }
+        let slots = nfa.slots().to_vec();
+        let dfa = nfa.determinise(Limit::default(), Some(&outcomes), |matched| {
+            let of = |s: &u32| slots[*s as usize];
+            let excepted = |clause| {
+                matched
+                    .iter()
+                    .map(of)
+                    .any(|s| s.clause == clause && s.kind == SlotKind::Except)
+            };
+            matched
+                .iter()
+                .map(of)
+                .find(|s| s.kind == SlotKind::Include && !excepted(s.clause))
+                .map_or(u32::from(default), |s| outcomes[s.clause as usize])
+        })?;
+        Ok(Self { dfa })
+    }
+
     /// The automaton: label 1 is a member.
     #[must_use]
     pub fn dfa(&self) -> &Dfa {

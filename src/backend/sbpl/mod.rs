@@ -1,0 +1,89 @@
+//! macOS Seatbelt: profiles in SBPL, for `sandbox-exec -f FILE`.
+//!
+//! # Quirks
+//!
+//! No macOS machine was at hand: what follows is read from profiles and sources that are public, and the
+//! evaluation behind the ledger is a **model** of it.
+//!
+//! - Of several filtered rules on one operation the last that matches wins; a rule on a specific
+//!   operation beats one on its wildcard whatever the order; an unfiltered rule does not override a
+//!   filtered one. A profile from here never depends on that: each operation has **one** rule,
+//!   an allow (or, where the policy allows by default, a deny) with its carve-outs inside.
+//! - The kernel resolves paths first: /tmp, /var and /etc are /private/tmp and so on. Every
+//!   pattern under one of them comes with its twin. The ledger does not count the twins: they
+//!   are the same objects.
+//! - Directories are listed by `file-read-data`, as files are read; where the policy tells the two apart
+//!   the rule asks for the vnode's type.
+//! - Renaming a directory away takes what is below from under a path filter, and renaming one into place
+//!   brings what is below with it. The directories above a denied pattern can be neither unlinked nor
+//!   created ([`lower::ancestors`]).
+//! - `(literal "/")` must be readable, or exec dies without a word. The runtime base ([`lower::base`]) has
+//!   that and what dyld and libSystem need. It stands *below* the policy's rules, so that a deny
+//!   in the policy still wins; what it adds is in the ledger.
+//! - Hosts in a filter are `*` or `localhost` only. Named hosts go through a proxy on localhost
+//!   (`--proxy-port`); without one they are closed.
+//! - `file-link`, `file-clone` and `file-write-setugid` fall to the default, not to `file*`. They are
+//!   allowed nowhere: git and others fall back from a hard link to a rename.
+//! - A string holds at most 1,024 bytes, as does a path on macOS.
+//! - Names on macOS are UTF-8; a name that is not is refused.
+
+mod lower;
+mod model;
+#[cfg(test)]
+mod tests;
+
+use super::{Artifact, Backend, Compiled, OptionSpec, Target};
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::semantics::Meaning;
+
+/// The back-end.
+pub struct Sbpl;
+
+const PROXY_PORT: OptionSpec = OptionSpec {
+    name: "proxy-port",
+    value_name: Some("PORT"),
+    values: &[],
+    default: None,
+    help: "the port on localhost of a proxy that keeps the policy's hosts; the only way out",
+};
+
+impl Backend for Sbpl {
+    fn id(&self) -> &'static str {
+        "sbpl"
+    }
+
+    fn summary(&self) -> &'static str {
+        "a macOS Seatbelt profile for `sandbox-exec -f`"
+    }
+
+    fn options(&self) -> &'static [OptionSpec] {
+        const ALL: &[OptionSpec] = &[PROXY_PORT];
+        ALL
+    }
+
+    fn compile(&self, meaning: &Meaning<'_>, target: &Target) -> Result<Compiled, Diagnostics> {
+        let proxy = match target.value(&PROXY_PORT) {
+            None => None,
+            Some(text) => match text.parse::<u16>() {
+                Ok(port) if port > 0 => Some(port),
+                _ => {
+                    return Err(Diagnostic::error(
+                        "E102",
+                        format!("`--proxy-port {text}`: a port is a number from 1 to 65535"),
+                    )
+                    .into());
+                }
+            },
+        };
+        let (profile, ledger) = lower::lower(meaning, proxy)?;
+        let text = model::render(&profile, meaning.policy(), &ledger, target)?;
+        let artifact = Artifact {
+            file_name: format!("{}.sb", meaning.policy().name),
+            bytes: text.into_bytes(),
+        };
+        Ok(Compiled {
+            artifacts: vec![artifact],
+            ledger,
+        })
+    }
+}

@@ -1,0 +1,339 @@
+//! A profile as data, and its text.
+
+use crate::backend::Target;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::fidelity::{Fidelity, Ledger, show_bytes};
+use crate::policy::{Component, Policy, Sequence, Token};
+use askama::Template;
+use std::fmt::Write;
+
+/// A filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Filter {
+    /// One of these patterns.
+    Patterns(Vec<Sequence>),
+    /// Any of these.
+    Any(Vec<Filter>),
+    /// All of these.
+    All(Vec<Filter>),
+    /// Not this.
+    Not(Box<Filter>),
+    /// The object is a directory.
+    Directory,
+    /// A network peer or local address: `(remote tcp "*:443")`.
+    Network {
+        /// `remote` or `local`.
+        side: &'static str,
+        /// `tcp`, `udp` or `ip`.
+        protocol: &'static str,
+        /// `*` or `localhost`.
+        host: &'static str,
+        /// `None`: every port.
+        port: Option<u16>,
+    },
+}
+
+/// One rule: operations and the filter under which they are allowed (or denied).
+#[derive(Debug, Clone)]
+pub struct ProfileRule {
+    pub comment: &'static str,
+    pub allow: bool,
+    pub operations: Vec<&'static str>,
+    pub filter: Filter,
+}
+
+/// A profile.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    pub default_allow: bool,
+    pub rules: Vec<ProfileRule>,
+    /// Fixed rules for what is no object of a policy: forks, signals among the subject's own, sysctl, Mach.
+    pub with_base: bool,
+}
+
+impl Filter {
+    /// Whether the filter matches a path, for tests: by the meaning of SBPL's filters, in the model.
+    #[cfg(test)]
+    pub fn matches(&self, path: &[u8], directory: bool) -> bool {
+        match self {
+            Self::Patterns(list) => {
+                let p = crate::policy::PathPattern {
+                    text: String::new(),
+                    sequences: list.clone(),
+                };
+                crate::semantics::matches_path(&p, path)
+            }
+            Self::Any(list) => list.iter().any(|f| f.matches(path, directory)),
+            Self::All(list) => list.iter().all(|f| f.matches(path, directory)),
+            Self::Not(f) => !f.matches(path, directory),
+            Self::Directory => directory,
+            Self::Network { .. } => false,
+        }
+    }
+}
+
+/// The text is too long for a string of SBPL.
+const MAX_STRING: usize = 1024;
+
+fn string(text: &[u8]) -> Result<String, String> {
+    if text.len() > MAX_STRING {
+        return Err(format!(
+            "`{}…` is longer than {MAX_STRING} bytes, as long as a path or pattern can be on macOS",
+            show_bytes(&text[..60])
+        ));
+    }
+    let text = std::str::from_utf8(text).map_err(|_| {
+        format!(
+            "`{}` is not UTF-8, and names on macOS are",
+            show_bytes(text)
+        )
+    })?;
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() && c.is_ascii() => {
+                let _ = write!(out, "\\x{:02x}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    Ok(out)
+}
+
+/// A regular expression that matches exactly the paths of the sequence. Bytes of a name that is not UTF-8
+/// stay as they are; [`string`] refuses them.
+fn regex(sequence: &Sequence) -> Vec<u8> {
+    let mut out = b"^".to_vec();
+    for component in &sequence.components {
+        let Component::Name(tokens) = component else {
+            out.extend_from_slice(b"(/[^/]+)*");
+            continue;
+        };
+        out.push(b'/');
+        for t in tokens {
+            match t {
+                Token::Byte(b) => {
+                    if b"\\^$.[]|()*+?{}".contains(b) {
+                        out.push(b'\\');
+                    }
+                    out.push(*b);
+                }
+                Token::Any => out.extend_from_slice(b"[^/]"),
+                Token::Star => out.extend_from_slice(b"[^/]*"),
+                Token::Class(set) => {
+                    // A class that holds the high bytes is a negated one.
+                    let negated = set.contains(0xff);
+                    let mut members = if negated { set.complement() } else { *set };
+                    members.remove(0);
+                    let mut inside = Vec::new();
+                    // In brackets `]` must come first, `^` must not, `-` comes last; no escapes there.
+                    if members.contains(b']') {
+                        inside.push(b']');
+                    }
+                    for (lo, hi) in members.ranges() {
+                        for b in lo..=hi {
+                            if !b"]^-".contains(&b) {
+                                inside.push(b);
+                            }
+                        }
+                    }
+                    if members.contains(b'^') {
+                        inside.push(b'^');
+                    }
+                    if members.contains(b'-') {
+                        inside.push(b'-');
+                    }
+                    if inside == b"^" && !negated {
+                        out.extend_from_slice(b"\\^");
+                        continue;
+                    }
+                    out.push(b'[');
+                    if negated {
+                        out.push(b'^');
+                    }
+                    out.extend_from_slice(&inside);
+                    out.push(b']');
+                }
+            }
+        }
+    }
+    if sequence.components.is_empty() {
+        out.push(b'/');
+    }
+    out.push(b'$');
+    out
+}
+
+fn pattern(sequence: &Sequence) -> Result<String, String> {
+    if let Some(path) = sequence.as_literal() {
+        return Ok(format!("(literal {})", string(&path)?));
+    }
+    if let Some(path) = sequence.as_literal_tree() {
+        return Ok(format!("(subpath {})", string(&path)?));
+    }
+    Ok(format!("(regex {})", string(&regex(sequence))?))
+}
+
+fn indent(out: &mut String, depth: usize) {
+    out.push('\n');
+    for _ in 0..depth {
+        out.push_str("  ");
+    }
+}
+
+fn write_filter(out: &mut String, filter: &Filter, depth: usize) -> Result<(), String> {
+    let group = |out: &mut String, word: &str, list: &[Filter]| -> Result<(), String> {
+        if let [one] = list {
+            return write_filter(out, one, depth);
+        }
+        indent(out, depth);
+        let _ = write!(out, "({word}");
+        for f in list {
+            write_filter(out, f, depth + 1)?;
+        }
+        out.push(')');
+        Ok(())
+    };
+    match filter {
+        Filter::Patterns(list) => {
+            if let [one] = list.as_slice() {
+                indent(out, depth);
+                out.push_str(&pattern(one)?);
+                return Ok(());
+            }
+            indent(out, depth);
+            out.push_str("(require-any");
+            for s in list {
+                indent(out, depth + 1);
+                out.push_str(&pattern(s)?);
+            }
+            out.push(')');
+        }
+        Filter::Any(list) => group(out, "require-any", list)?,
+        Filter::All(list) => group(out, "require-all", list)?,
+        Filter::Not(f) => {
+            indent(out, depth);
+            out.push_str("(require-not");
+            write_filter(out, f, depth + 1)?;
+            out.push(')');
+        }
+        Filter::Directory => {
+            indent(out, depth);
+            out.push_str("(vnode-type DIRECTORY)");
+        }
+        Filter::Network {
+            side,
+            protocol,
+            host,
+            port,
+        } => {
+            indent(out, depth);
+            let port = port.map_or_else(|| "*".to_owned(), |p| p.to_string());
+            let _ = write!(out, "({side} {protocol} \"{host}:{port}\")");
+        }
+    }
+    Ok(())
+}
+
+#[derive(Template)]
+#[template(path = "sbpl/profile.sb", escape = "none")]
+struct Text<'a> {
+    comments: Vec<String>,
+    default: &'a str,
+    with_base: bool,
+    rules: Vec<String>,
+}
+
+/// How many ledger lines the header shows.
+const SHOWN: usize = 40;
+
+/// The profile's text.
+///
+/// # Errors
+/// A name that SBPL cannot hold.
+pub fn render(
+    profile: &Profile,
+    policy: &Policy,
+    ledger: &Ledger,
+    target: &Target,
+) -> Result<String, Diagnostics> {
+    let mut comments = Vec::new();
+    if let Some(banner) = &target.banner {
+        comments.push(show_bytes(banner.as_bytes()));
+    }
+    comments.push("run: sandbox-exec -f THIS-FILE COMMAND".to_owned());
+    let differing: Vec<_> = ledger
+        .entries
+        .iter()
+        .filter(|e| e.fidelity != Fidelity::Exact)
+        .collect();
+    for e in differing.iter().take(SHOWN) {
+        let name = e.rule.map_or("default_action", |id| &policy.rule(id).name);
+        let mut line = format!(
+            "{}: {} ({}): {}",
+            e.fidelity,
+            show_bytes(name.as_bytes()),
+            e.operation,
+            show_bytes(e.reason.as_bytes())
+        );
+        if let Some(w) = e.witnesses.first() {
+            let _ = write!(
+                line,
+                "; {} {}",
+                if w.layer_allows { "allows" } else { "denies" },
+                w.object
+            );
+        }
+        comments.push(line);
+    }
+    if differing.len() > SHOWN {
+        comments.push(format!(
+            "and {} more: polc emit sbpl --ledger json",
+            differing.len() - SHOWN
+        ));
+    }
+    let mut rules = Vec::new();
+    for r in &profile.rules {
+        let mut out = format!(
+            "; {}\n({} {}",
+            r.comment,
+            if r.allow { "allow" } else { "deny" },
+            r.operations.join(" ")
+        );
+        write_filter(&mut out, &r.filter, 1).map_err(|message| {
+            let mut d: Diagnostics = Diagnostic::error("E110", message)
+                .at(policy.default_span, "")
+                .help("leave the target `sbpl` out, or name a directory above it")
+                .into();
+            d.sources = policy.sources.clone();
+            d
+        })?;
+        out.push(')');
+        rules.push(out);
+    }
+    let default = if profile.default_allow {
+        "allow"
+    } else {
+        "deny"
+    };
+    Text {
+        comments,
+        default,
+        with_base: profile.with_base,
+        rules,
+    }
+    .render()
+    .map_err(|e| Diagnostic::error("E112", format!("the profile cannot be written: {e}")).into())
+}
+
+#[cfg(test)]
+pub fn regex_text(sequence: &Sequence) -> String {
+    String::from_utf8_lossy(&regex(sequence)).into_owned()
+}
