@@ -29,7 +29,9 @@ pub use hosts::{HostRegion, HostSpace, Peers};
 pub use ledger::{LedgerBuilder, Reason};
 pub use meaning::Meaning;
 pub use pathset::PathSet;
-pub use reference::{Decision, decide, decide_query, matches_command, matches_path, matches_word};
+pub use reference::{
+    Decision, decide, decide_query, matches_command, matches_path, matches_word, rule_matches,
+};
 
 impl From<TooLarge> for crate::diagnostics::Diagnostics {
     fn from(e: TooLarge) -> Self {

@@ -102,6 +102,21 @@ pub fn decide_query(policy: &Policy, query: &Query) -> Decision {
     }
 }
 
+/// Whether the rule speaks of the operation and matches the object, whatever stands above it. A program's path
+/// matches a command whatever its arguments.
+#[must_use]
+pub fn rule_matches(rule: &Rule, operation: Operation, object: &Object) -> bool {
+    if !rule.operations.contains(operation) {
+        return false;
+    }
+    match (&rule.objects, object) {
+        (Objects::Commands { commands, .. }, Object::Path(p)) => {
+            commands.iter().any(|c| matches_path(&c.program, p))
+        }
+        _ => matches(rule, object),
+    }
+}
+
 fn matches(rule: &Rule, object: &Object) -> bool {
     fn split<T>(include: &[T], except: &[T], f: impl Fn(&T) -> bool) -> bool {
         include.iter().any(&f) && !except.iter().any(&f)

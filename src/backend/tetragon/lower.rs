@@ -6,7 +6,7 @@ use super::model::{
 };
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Fidelity, Ledger};
-use crate::policy::{Objects, Operation, Policy, Rule};
+use crate::policy::{Component, Objects, Operation, Policy, Rule, Sequence};
 use crate::semantics::{Decisions, LedgerBuilder, Meaning, StateId};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use std::borrow::Cow;
@@ -363,6 +363,26 @@ impl LiteralTree {
                     break;
                 }
                 tree.insert(&path);
+                // `/w/**/x` is also `/w/x`: the one case of it that has a literal path.
+                if sequence
+                    .components
+                    .iter()
+                    .rev()
+                    .skip(1)
+                    .any(|c| *c == Component::AnyDepth)
+                {
+                    let shallow = |c: &&Component| **c != Component::AnyDepth;
+                    let components = sequence
+                        .components
+                        .iter()
+                        .filter(shallow)
+                        .cloned()
+                        .collect();
+                    let path = Sequence { components }.literal_prefix();
+                    if std::str::from_utf8(&path).is_ok() {
+                        tree.insert(&path);
+                    }
+                }
             }
         }
         if refused.items.is_empty() {

@@ -1,0 +1,255 @@
+//! `polc emit`: artefacts.
+
+use super::{Done, Global, Outcome, Stop, input, ledger, output, targets::TargetOptions};
+use anyhow::anyhow;
+use polc::backend::{self, Artifact, Backend};
+use polc::diagnostics::Diagnostics;
+use polc::fidelity::Ledger;
+use polc::policy::Policy;
+use polc::semantics::Meaning;
+use std::path::{Path, PathBuf};
+
+/// Compile the policy for one target, several, or all.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A target (`polc targets` lists them), several, or `all`
+    #[arg(required = true, value_name = "TARGET")]
+    targets: Vec<String>,
+    /// Where to write: a file for one artefact, a folder for several. Without it: standard output
+    #[arg(short, long, value_name = "PATH")]
+    output: Option<PathBuf>,
+    /// Print the whole ledger instead of its summary: on standard output where artefacts go to
+    /// files, else on standard error
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    ledger: Option<ledger::LedgerFormat>,
+    /// Write nothing and exit 3 if a layer lets through anything that the policy denies
+    #[arg(long)]
+    strict: bool,
+    /// Write nothing; compare with the files at `-o`, print the difference and exit 1 if there is one
+    #[arg(long, requires = "output")]
+    check: bool,
+    /// Leave out the summary
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    options: TargetOptions,
+}
+
+impl Args {
+    /// What `polc enforce sandbox --output F` and its like stand for.
+    pub fn for_target(
+        target: &str,
+        output: Option<PathBuf>,
+        strict: bool,
+        options: TargetOptions,
+    ) -> Self {
+        Self {
+            targets: vec![target.to_owned()],
+            output,
+            ledger: None,
+            strict,
+            check: false,
+            quiet: false,
+            options,
+        }
+    }
+}
+
+/// One target's part.
+struct Made {
+    artifacts: Vec<Artifact>,
+    ledger: Ledger,
+}
+
+pub fn run(global: &Global, args: &Args) -> Done {
+    let backends = select(&args.targets)?;
+    args.options.check(&backends).map_err(Stop::Usage)?;
+    let loaded = input::load(global, input::Purpose::Emit)?;
+    let policy = &loaded.policy;
+    let meaning = Meaning::new(policy);
+    let made = compile(&backends, &meaning, args, policy)?;
+
+    if !args.quiet || args.ledger.is_some() {
+        let to_stdout = args.output.is_some() && args.ledger.is_some();
+        let text = ledger::report(policy, made.iter().map(|m| &m.ledger), args.ledger);
+        if to_stdout {
+            output::stdout(text.as_bytes())?
+        } else {
+            output::stderr(&text)?
+        }
+    }
+    if args.strict && made.iter().any(|m| m.ledger.leaks()) {
+        output::stderr(
+            "error: `--strict`: a layer lets through what the policy denies; nothing was written\n",
+        )?;
+        return Ok(Outcome::BelowDemand);
+    }
+    let artifacts: Vec<&Artifact> = made.iter().flat_map(|m| &m.artifacts).collect();
+    match &args.output {
+        None => {
+            let [m] = made.as_slice() else {
+                return Err(Stop::Usage(
+                    "several targets need a folder to be written to: add `-o FOLDER`".to_owned(),
+                ));
+            };
+            let (first, rest) = m
+                .artifacts
+                .split_first()
+                .ok_or_else(|| anyhow!("the target made no artefact"))?;
+            for other in rest {
+                output::stderr(&format!(
+                    "note: `{}` belongs to it and is not shown; write both with `-o FOLDER`\n",
+                    other.file_name
+                ))?;
+            }
+            output::stdout(&first.bytes)?;
+        }
+        Some(path) => {
+            let files = destinations(path, &artifacts)?;
+            if args.check {
+                return check(&files);
+            }
+            output::write_all(&files)?;
+        }
+    }
+    Ok(Outcome::Fine)
+}
+
+/// The back-ends that the words name, in the order of the registry, each once.
+fn select(words: &[String]) -> Result<Vec<&'static dyn Backend>, Stop> {
+    for w in words {
+        if w != "all" && backend::find(w).is_none() {
+            let known: Vec<&str> = backend::all()
+                .iter()
+                .map(|b| b.id())
+                .chain(["all"])
+                .collect();
+            let near = known
+                .iter()
+                .max_by(|a, b| strsim::jaro(a, w).total_cmp(&strsim::jaro(b, w)));
+            let hint = near
+                .filter(|n| strsim::jaro(n, w) > 0.7)
+                .map(|n| format!("; did you mean `{n}`?"))
+                .unwrap_or_default();
+            return Err(Stop::Usage(format!(
+                "unknown target `{w}`{hint} The targets are {}",
+                known.join(", ")
+            )));
+        }
+    }
+    Ok(backend::all()
+        .iter()
+        .copied()
+        .filter(|b| words.iter().any(|w| w == "all" || w == b.id()))
+        .collect())
+}
+
+fn compile(
+    backends: &[&'static dyn Backend],
+    meaning: &Meaning<'_>,
+    args: &Args,
+    policy: &Policy,
+) -> Result<Vec<Made>, Stop> {
+    let mut made = Vec::new();
+    let mut failed = Diagnostics {
+        items: Vec::new(),
+        sources: policy.sources.clone(),
+    };
+    // Each back-end on its own thread: they share the decided sets and nothing else.
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let handles: Vec<_> = backends
+            .iter()
+            .map(|b| {
+                let target = args.options.target(*b, policy);
+                scope.spawn(move || b.compile(meaning, &target))
+            })
+            .collect();
+        handles
+            .into_iter()
+            .map(std::thread::ScopedJoinHandle::join)
+            .collect()
+    });
+    for (b, result) in backends.iter().zip(results) {
+        match result {
+            Ok(Ok(c)) => made.push(Made {
+                artifacts: c.artifacts,
+                ledger: c.ledger,
+            }),
+            Ok(Err(d)) => failed.items.extend(d.items),
+            Err(_) => {
+                return Err(
+                    anyhow!("the back-end `{}` failed; this is a bug in polc", b.id()).into(),
+                );
+            }
+        }
+    }
+    if failed.items.is_empty() {
+        Ok(made)
+    } else {
+        Err(Stop::Diagnostics(failed))
+    }
+}
+
+/// Where each artefact goes.
+fn destinations<'a>(
+    path: &Path,
+    artifacts: &[&'a Artifact],
+) -> Result<Vec<(PathBuf, &'a [u8])>, Stop> {
+    let wants_folder = path.as_os_str().as_encoded_bytes().ends_with(b"/") || path.is_dir();
+    if let ([one], false) = (artifacts, wants_folder) {
+        return Ok(vec![(path.to_owned(), one.bytes.as_slice())]);
+    }
+    if path.exists() && !path.is_dir() {
+        return Err(Stop::Usage(format!(
+            "`{}` is a file, and several artefacts need a folder",
+            path.display()
+        )));
+    }
+    Ok(artifacts
+        .iter()
+        .map(|a| (path.join(&a.file_name), a.bytes.as_slice()))
+        .collect())
+}
+
+fn check(files: &[(PathBuf, &[u8])]) -> Done {
+    let mut differs = false;
+    let mut out = String::new();
+    for (path, bytes) in files {
+        let on_disk = match std::fs::read(path) {
+            Ok(b) => b,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                differs = true;
+                out.push_str(&format!("{}: is missing\n", path.display()));
+                continue;
+            }
+            Err(e) => {
+                return Err(anyhow::Error::new(e)
+                    .context(format!("cannot read `{}`", path.display()))
+                    .into());
+            }
+        };
+        if on_disk == *bytes {
+            continue;
+        }
+        differs = true;
+        let (old, new) = (
+            String::from_utf8_lossy(&on_disk),
+            String::from_utf8_lossy(bytes),
+        );
+        let diff = similar::TextDiff::from_lines(old.as_ref(), new.as_ref());
+        let name = path.display().to_string();
+        out.push_str(
+            &diff
+                .unified_diff()
+                .context_radius(3)
+                .header(&name, &format!("{name} (from the policy)"))
+                .to_string(),
+        );
+    }
+    output::stdout(out.as_bytes())?;
+    Ok(if differs {
+        Outcome::Failure
+    } else {
+        Outcome::Fine
+    })
+}

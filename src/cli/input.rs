@@ -1,0 +1,145 @@
+//! Finding and loading the policy, and reading questions.
+
+use super::{Global, Stop, output};
+use anyhow::Context;
+use polc::diagnostics::Diagnostics;
+use polc::frontend::{self, AutoPaths, LoadOptions, builtin};
+use polc::policy::{Policy, Query};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// What the policy is loaded for: it decides what `auto` paths of the subject are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Artefacts for some host: `/home/agent`, `/workspace`, `/tmp`, the same everywhere.
+    Emit,
+    /// This host: the caller's home, the enclosing repository, the temporary directory.
+    Host,
+}
+
+/// A policy with the name it was asked for by.
+pub struct Loaded {
+    pub name: String,
+    pub policy: Policy,
+}
+
+/// Loads the policy that the command line names, and prints the warnings.
+pub fn load(global: &Global, purpose: Purpose) -> Result<Loaded, Stop> {
+    let name = match &global.policy {
+        Some(name) => name.clone(),
+        None => nearest()?,
+    };
+    let options = LoadOptions {
+        auto: auto_paths(purpose)?,
+        set: overrides(&global.set)?,
+        ..LoadOptions::default()
+    };
+    let loaded = if name == "-" {
+        let mut text = Vec::new();
+        let mut input = std::io::stdin().lock().take(MAX_INPUT);
+        input
+            .read_to_end(&mut text)
+            .context("cannot read the policy from standard input")?;
+        frontend::load_bytes("<stdin>", &text, &options)?
+    } else {
+        if !name.starts_with("builtin:") && !Path::new(&name).exists() {
+            let hint = builtin::policy(&name)
+                .map(|_| format!("; the built-in one is `builtin:{name}`"))
+                .unwrap_or_default();
+            return Err(Stop::Usage(format!("there is no file `{name}`{hint}")));
+        }
+        frontend::load_path(Path::new(&name), &options)?
+    };
+    if !loaded.warnings.items.is_empty() {
+        output::diagnostics(global, &loaded.warnings)?;
+    }
+    Ok(Loaded {
+        name,
+        policy: loaded.policy,
+    })
+}
+
+/// More than the largest policy that is taken: the front-end says that it is too large.
+const MAX_INPUT: u64 = 64 * 1024 * 1024;
+
+/// The nearest `polc.yaml` upwards.
+fn nearest() -> Result<String, Stop> {
+    let here = std::env::current_dir().context("cannot tell the current directory")?;
+    for folder in here.ancestors() {
+        let file = folder.join("polc.yaml");
+        if file.is_file() {
+            // Relative where it is here: messages read better.
+            let shown = if folder == here {
+                PathBuf::from("polc.yaml")
+            } else {
+                file
+            };
+            return Ok(shown.display().to_string());
+        }
+    }
+    Err(Stop::Usage(
+        "there is no `polc.yaml` here or above; write one with `polc init`, or name one with `--policy builtin:coding-agent`".to_owned(),
+    ))
+}
+
+fn auto_paths(purpose: Purpose) -> Result<AutoPaths, Stop> {
+    match purpose {
+        Purpose::Emit => Ok(AutoPaths::default()),
+        Purpose::Host => {
+            let here = std::env::current_dir().context("cannot tell the current directory")?;
+            let repository = here
+                .ancestors()
+                .find(|a| a.join(".git").exists())
+                .unwrap_or(&here)
+                .to_owned();
+            let resolved = |p: &Path| {
+                std::fs::canonicalize(p)
+                    .ok()
+                    .map(|p| p.into_os_string().into_encoded_bytes())
+            };
+            let home = std::env::var_os("HOME").filter(|h| Path::new(h).is_absolute());
+            Ok(AutoPaths {
+                home: home.and_then(|h| resolved(Path::new(&h))),
+                workspace: resolved(&repository),
+                tmp: resolved(&std::env::temp_dir()),
+            })
+        }
+    }
+}
+
+fn overrides(set: &[String]) -> Result<Vec<(String, Vec<u8>)>, Stop> {
+    set.iter()
+        .map(|s| match s.split_once('=') {
+            Some((name @ ("workspace" | "home" | "tmp"), path)) => {
+                Ok((name.to_owned(), path.as_bytes().to_vec()))
+            }
+            Some((name, _)) => Err(Stop::Usage(format!(
+                "`--set {s}`: `{name}` cannot be set; it is workspace, home or tmp"
+            ))),
+            None => Err(Stop::Usage(format!(
+                "`--set {s}`: write `--set workspace=/path`"
+            ))),
+        })
+        .collect()
+}
+
+/// Reads a question such as `read ~/.ssh/id`: the words of the command line.
+pub fn query(policy: &Policy, words: &[String]) -> Result<Query, Stop> {
+    let (operation, object) = words
+        .split_first()
+        .ok_or_else(|| Stop::Usage("a question is an operation and an object".to_owned()))?;
+    let object = if operation == "run" {
+        // The shell has taken the quotes off; the question has its own.
+        object
+            .iter()
+            .map(|w| format!("'{}'", w.replace('\'', "'\\''")))
+            .collect::<Vec<_>>()
+            .join(" ")
+    } else {
+        object.join(" ")
+    };
+    Ok(
+        frontend::question(&format!("{operation} {object}"), &policy.subject)
+            .map_err(Diagnostics::from)?,
+    )
+}
