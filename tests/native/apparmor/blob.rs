@@ -103,6 +103,10 @@ pub struct Dfa {
     classes: Option<Vec<u32>>,
 }
 
+/// A state of a profile's file rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct State(u32);
+
 /// The state that matches nothing any more.
 const NOMATCH: u32 = 0;
 /// Where an automaton starts that does not say where.
@@ -378,15 +382,38 @@ impl Profile {
         Ok(profile)
     }
 
+    fn file_rules(&self) -> Option<(&Dfa, u32)> {
+        match (&self.files, &self.policy) {
+            (Some((dfa, start)), _) => Some((dfa, *start)),
+            // No automaton of their own: file rules are class 2 of the policy's.
+            (None, Some((dfa, start))) => Some((dfa, dfa.step(*start, 2))),
+            (None, None) => None,
+        }
+    }
+
     /// The bits of the state that a path ends in.
     pub fn bits(&self, path: &[u8]) -> u32 {
-        let (dfa, start) = match (&self.files, &self.policy) {
-            (Some((dfa, start)), _) => (dfa, *start),
-            // No automaton of their own: file rules are class 2 of the policy's.
-            (None, Some((dfa, start))) => (dfa, dfa.step(*start, 2)),
-            (None, None) => return 0,
-        };
-        dfa.accept(dfa.walk(start, path))
+        let rules = self.file_rules();
+        rules.map_or(0, |(dfa, start)| dfa.accept(dfa.walk(start, path)))
+    }
+
+    /// Where the file rules begin.
+    pub fn start(&self) -> State {
+        State(self.file_rules().map_or(NOMATCH, |(_, start)| start))
+    }
+
+    /// One byte further in the file rules.
+    pub fn step(&self, state: State, byte: u8) -> State {
+        match self.file_rules() {
+            Some((dfa, _)) if state.0 != NOMATCH => State(dfa.step(state.0, byte)),
+            _ => State(NOMATCH),
+        }
+    }
+
+    /// The rights of a process that does not own the file on a path that ends here.
+    pub fn rights(&self, state: State) -> Rights {
+        let bits = self.file_rules().map_or(0, |(dfa, _)| dfa.accept(state.0));
+        Rights::of(bits >> 14)
     }
 
     /// The rights on a path. Directories carry a trailing slash, as the kernel names them.

@@ -241,8 +241,9 @@ impl Tools {
 
     fn secilc(&self, policy: &Path, contexts: &Path, parts: &[&Path]) -> Result<(), String> {
         let mut command = Command::new(&self.secilc);
+        // `-m` as semodule does it: Debian 13's own modules declare a role twice.
         command
-            .args(["-M", "true", "-c", "33", "-o"])
+            .args(["-m", "-M", "true", "-c", "33", "-o"])
             .arg(policy)
             .arg("-f")
             .arg(contexts);
