@@ -4,6 +4,7 @@ use super::{Diagnostic, Diagnostics, Label, Severity};
 use crate::policy::{SourceFile, Sources, Span};
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Patch, Renderer, Snippet};
+use std::borrow::Cow;
 
 /// How diagnostics are rendered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,19 +63,25 @@ fn one(d: &Diagnostic, sources: &Sources, renderer: &Renderer) -> String {
         // Far-apart places of one file are shown apart too, or a label 4,000 lines up would drag all of them in.
         let window = Window::around(source, here.iter().map(|(_, l)| l.span));
         group = match window {
-            Some(window) => group.element(
-                Snippet::source(window.text)
-                    .line_start(window.line)
-                    .path(visible(&source.name))
-                    .annotations(here.iter().map(|(kind, l)| {
+            Some(window) => {
+                let annotations: Vec<_> = here
+                    .iter()
+                    .map(|(kind, l)| {
                         let a = kind.span(window.range(l.span));
                         if l.text.is_empty() {
                             a
                         } else {
                             a.label(visible(&l.text))
                         }
-                    })),
-            ),
+                    })
+                    .collect();
+                group.element(
+                    Snippet::source(window.text)
+                        .line_start(window.line)
+                        .path(visible(&source.name))
+                        .annotations(annotations),
+                )
+            }
             None => here.iter().fold(group, |g, (_, l)| {
                 g.element(
                     Origin::path(visible(&source.name))
@@ -107,7 +114,7 @@ fn one(d: &Diagnostic, sources: &Sources, renderer: &Renderer) -> String {
 
 /// The lines of a file that a message shows.
 struct Window<'a> {
-    text: &'a str,
+    text: Cow<'a, str>,
     /// The number of its first line.
     line: usize,
     /// Where it begins in the file.
@@ -130,11 +137,16 @@ impl<'a> Window<'a> {
         let end = end.clamp(start, text.len());
         let end = text.get(end..)?.find('\n').map_or(text.len(), |i| end + i);
         let text = text.get(start..end)?;
-        (line > 0 && text.lines().all(|l| l.len() <= MAX_LINE)).then_some(Self {
-            text,
-            line,
-            start,
-        })
+        if line == 0 || text.lines().any(|l| l.len() > MAX_LINE) {
+            return None;
+        }
+        // The line ends of Windows are no part of what is shown; a blank keeps the offsets.
+        let text = if text.contains('\r') {
+            Cow::Owned(text.replace('\r', " "))
+        } else {
+            Cow::Borrowed(text)
+        };
+        Some(Self { text, line, start })
     }
 
     fn range(&self, span: Span) -> std::ops::Range<usize> {
@@ -149,7 +161,7 @@ impl<'a> Window<'a> {
 
 /// Control characters, which a policy's text may bring into a message, made visible: a terminal must
 /// not obey them.
-fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control()

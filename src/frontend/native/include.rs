@@ -163,13 +163,13 @@ impl<'a> Includer<'a> {
             .filter(|k| !SET_KEYS.contains(k) && root.get(k).is_some())
             .collect();
         for key in &misplaced {
-            if let Some(v) = root.get(key) {
+            if let Some(span) = root.key_span(key) {
                 report.push(
                     Diagnostic::error(
                         codes::MISPLACED_KEY,
                         format!("an included file has no `{key}`"),
                     )
-                    .at(v.span, "of an included file")
+                    .at(span, "not here")
                     .and_at(include.span, "included here")
                     .help(
                         "subject, limits, environment and capabilities are the including policy's",

@@ -69,7 +69,7 @@ impl Type {
     /// As it is called in a message.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Text => "text",
+            Self::Text => "a text",
             Self::Null => "nothing",
             Self::Bool => "a boolean",
             Self::Number => "a number",
@@ -152,6 +152,17 @@ impl Node {
             .iter()
             .find(|(k, _)| k.scalar().is_some_and(|s| s.text == key))
             .map(|(_, v)| v)
+    }
+
+    /// Where a key of this mapping stands.
+    pub fn key_span(&self, key: &str) -> Option<Span> {
+        let Kind::Map(entries) = &self.kind else {
+            return None;
+        };
+        entries
+            .iter()
+            .find(|(k, _)| k.scalar().is_some_and(|s| s.text == key))
+            .map(|(k, _)| k.span)
     }
 
     /// The place of the bytes `from..to` of a scalar's text; the whole scalar where the file has
@@ -500,6 +511,26 @@ impl Builder<'_> {
         } else if matches!(e.kind(), K::RecursionLimitExceeded) {
             d.code = codes::TOO_LARGE;
             d.message = format!("the file nests deeper than {MAX_DEPTH} levels");
+            return d;
+        }
+        // A bracket that was never closed is found far behind it.
+        let open = self.open.iter().rev().find_map(|o| match o {
+            Open::List {
+                start, flow: true, ..
+            }
+            | Open::Map {
+                start, flow: true, ..
+            } => Some(self.span(start)),
+            _ => None,
+        });
+        if let Some(open) = open {
+            d = d.and_at(
+                Span {
+                    end: open.start + 1,
+                    ..open
+                },
+                "this is still open",
+            );
         }
         d
     }

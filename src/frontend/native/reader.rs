@@ -87,8 +87,9 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, k)| k)
 }
 
-/// A text of the user in a message: in backticks, cut where it is long.
+/// A text of the user in a message: in backticks, on one line, cut where it is long.
 pub(crate) fn quoted(text: &str) -> String {
+    let text = crate::diagnostics::visible(text);
     if text.chars().count() <= 80 {
         return format!("`{text}`");
     }
@@ -113,6 +114,8 @@ pub(crate) struct Fields<'n> {
     /// Where to point when a key is missing.
     pub span: Span,
     found: FxHashMap<&'static str, (Span, &'n Rc<Node>)>,
+    /// Keys that a wrong one was taken for: that they are missing has been said.
+    guessed: Vec<&'static str>,
 }
 
 impl<'n> Fields<'n> {
@@ -126,6 +129,11 @@ impl<'n> Fields<'n> {
         self.found.get(key).map(|(s, _)| *s)
     }
 
+    /// Whether an unknown key was taken for this one.
+    pub fn is_guessed(&self, key: &str) -> bool {
+        self.guessed.contains(&key)
+    }
+
     /// The value of a key that must be there.
     pub fn require(
         &self,
@@ -134,7 +142,7 @@ impl<'n> Fields<'n> {
         report: &mut Report,
     ) -> Option<&'n Rc<Node>> {
         let found = self.get(key);
-        if found.is_none() {
+        if found.is_none() && !self.is_guessed(key) {
             report.error(
                 codes::MISSING_KEY,
                 format!("{what} has no `{key}`"),
@@ -165,6 +173,10 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("cpu", "cpus"),
     ("nofile", "open_files"),
     ("timeout", "wall_time"),
+    ("permit", "allow"),
+    ("block", "deny"),
+    ("refuse", "deny"),
+    ("prompt", "ask"),
 ];
 
 /// Checks the keys of a mapping against the known ones: each known, none twice.
@@ -186,6 +198,7 @@ pub(crate) fn fields<'n>(
     };
     let mut found: FxHashMap<&'static str, (Span, &'n Rc<Node>)> = FxHashMap::default();
     let mut others: FxHashMap<&str, Span> = FxHashMap::default();
+    let mut guessed = Vec::new();
     for (key, value) in entries {
         let Some(name) = key_text(key, report) else {
             continue;
@@ -194,7 +207,7 @@ pub(crate) fn fields<'n>(
             if let Some(first) = others.insert(name, key.span) {
                 duplicate(name, key.span, first, report);
             } else {
-                unknown_key(name, what, key, known, report);
+                guessed.extend(unknown_key(name, what, key, known, report));
             }
             continue;
         };
@@ -207,6 +220,7 @@ pub(crate) fn fields<'n>(
     Some(Fields {
         span: node.span,
         found,
+        guessed,
     })
 }
 
@@ -237,7 +251,13 @@ fn duplicate(name: &str, second: Span, first: Span, report: &mut Report) {
     );
 }
 
-fn unknown_key(name: &str, what: &str, key: &Node, known: &[&'static str], report: &mut Report) {
+fn unknown_key(
+    name: &str,
+    what: &str,
+    key: &Node,
+    known: &[&'static str],
+    report: &mut Report,
+) -> Option<&'static str> {
     if name == "<<" {
         report.error(
             codes::YAML_FEATURE,
@@ -246,7 +266,7 @@ fn unknown_key(name: &str, what: &str, key: &Node, known: &[&'static str], repor
             "a merge key",
             "write the keys out, or use an alias for a whole value",
         );
-        return;
+        return None;
     }
     let mut d = Diagnostic::error(
         codes::UNKNOWN_KEY,
@@ -264,6 +284,7 @@ fn unknown_key(name: &str, what: &str, key: &Node, known: &[&'static str], repor
         None => d.help(format!("known here: {}", one_of(known))),
     };
     report.push(d);
+    near
 }
 
 /// A text. Anything that YAML may take for something else needs quotes.
@@ -352,7 +373,9 @@ pub(crate) fn list<'n>(
         }
         Kind::List(items) => Some(items),
         Kind::Scalar(s) if s.resolve() != Type::Null && !s.text.contains('\n') => {
-            let replacement = if s.plain
+            let replacement = if s.resolve() != Type::Text {
+                None
+            } else if s.plain
                 && !s
                     .text
                     .contains(['[', ']', '{', '}', ',', '"', '\\', '*', '#'])
@@ -427,7 +450,7 @@ pub(crate) fn word<T: Copy>(
     known: &[(&'static str, T)],
     report: &mut Report,
 ) -> Option<T> {
-    let t = text(node, what, report)?;
+    let t = text(node, &format!("the {what}"), report)?;
     if let Some((_, v)) = known.iter().find(|(k, _)| *k == t) {
         return Some(*v);
     }

@@ -82,6 +82,7 @@ pub(crate) fn entry<'n>(
     let present: Vec<&'static str> = KINDS.into_iter().filter(|k| f.get(k).is_some()).collect();
     let kind = match present[..] {
         [one] => Some(one),
+        [] if KINDS.iter().any(|k| f.is_guessed(k)) => None,
         [] => {
             report.error(
                 codes::MISSING_KEY,
@@ -353,13 +354,13 @@ fn command_pattern(
 pub(crate) fn report_command(node: &Node, e: command::CommandError, report: &mut Report) {
     let span = node.part(e.from, e.to);
     let mut d = Diagnostic::error(e.code, e.message).at(span, "");
-    if let Some(h) = e.help {
-        d = d.help(h);
-    }
-    if let Some(r) = e.replacement
-        && span.end - span.start == e.to - e.from
-    {
-        d = d.suggest(span, r.clone(), format!("did you mean `{r}`?"));
+    match (e.help, e.replacement) {
+        (help, Some(r)) if span.end - span.start == e.to - e.from => {
+            let text = help.unwrap_or_else(|| format!("did you mean `{r}`?"));
+            d = d.suggest(span, r, text);
+        }
+        (Some(help), _) => d = d.help(help),
+        _ => {}
     }
     report.push(d);
 }

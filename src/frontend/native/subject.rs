@@ -99,7 +99,7 @@ pub(crate) fn subject(
                     codes::BAD_SUBJECT_PATH,
                     format!("`{name}` cannot be {}: {why}", quoted(t)),
                 )
-                .at(n.span, why);
+                .at(n.span, "");
                 let trimmed = t.trim_end_matches('/');
                 if trimmed != t
                     && path_as_it_is(trimmed.as_bytes()).is_ok()

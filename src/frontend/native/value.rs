@@ -80,7 +80,7 @@ pub(crate) fn name<'n>(node: &'n Node, what: &str, report: &mut Report) -> Optio
         })
         .collect();
     let mended = mended.trim_matches(['-', '.', '_']);
-    if is_name(mended) && mended != t {
+    if t.is_ascii() && is_name(mended) && mended != t {
         d = d.suggest(node.span, mended, "such as");
     }
     report.push(d);
@@ -117,7 +117,7 @@ fn split_unit(t: &str) -> (&str, &str) {
     let at = t
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(t.len());
-    (&t[..at], t[at..].trim_start())
+    (&t[..at], &t[at..])
 }
 
 /// A number with at most `places` decimals, times `10^places`.
