@@ -1,30 +1,135 @@
-//! AvaKill's policy files, recognised by their `policies` key.
+//! AvaKill's policy files: what users of AvaKill 1.x have, read as they are.
+//!
+//! A file is recognised by its `policies` key; a profile (`agent` and `sandbox`, no rules) by its `agent` key.
+//! The file is checked strictly ([`file`]), and its rules are lowered in order ([`lower`]), since there as here the
+//! first that matches decides.
+//!
+//! # What the file means here
+//!
+//! | in the file | in the IR |
+//! |---|---|
+//! | tools (canonical or an agent's own names, globs, `all`) | the operations that they stand for ([`tools`]), and a rule over `tools` for the gate |
+//! | `require_approval` | ask: what cannot ask denies |
+//! | `enforcement: advisory` on a denial | allow, as AvaKill does; `soft` denies |
+//! | `path_match`, `path_not_match` on a file | trees, on a `/` boundary, and `except` |
+//! | `args_match` on a file's path | paths with that text in a name, where it says enough |
+//! | `args_match` on a URL | that host and those below, where it names one |
+//! | `command_allowlist` | programs by base name |
+//! | `shell_safe`, `content_scan`, other arguments, `rate_limit` | the gate alone, with a note |
+//! | `sandbox` | rules before and behind those of the file ([`base`]), limits, environment |
+//!
+//! Names of rules are those of the file, cut to what every target can write; the parts of one rule for the kernel
+//! layers are called `name/paths`, `name/commands`, `name/programs` and `name/hosts`.
+//!
+//! `~`, `$HOME`, `$PWD`, `$TMPDIR` and `__workspace__` are the subject's places. AvaKill's own self-protection, its approvals
+//! and its hooks are not in its files, and so not here.
+
+mod base;
+mod file;
+mod judge;
+mod lower;
+mod places;
+mod tools;
 
 use super::native::node::Node;
 use super::native::reader::Report;
+use super::native::{subject, value};
 use super::{LoadOptions, Loaded};
-use crate::diagnostics::{Diagnostics, codes};
-use crate::policy::FileId;
+use crate::diagnostics::Diagnostics;
+use crate::policy::{Environment, FileId, Policy};
 use std::rc::Rc;
 
 /// Whether the file is one of AvaKill's.
 pub(crate) fn recognises(root: &Node) -> bool {
-    root.get("policies").is_some() && root.get("rules").is_none()
+    let has = |key| root.get(key).is_some();
+    !has("rules") && (has("policies") || (has("agent") && has("sandbox")))
 }
 
 /// Reads one.
+///
+/// # Errors
+/// Everything that is wrong with the file.
 pub(crate) fn load(
     root: &Rc<Node>,
-    _file: FileId,
-    _options: &LoadOptions,
+    file: FileId,
+    options: &LoadOptions,
     mut report: Report,
 ) -> Result<Loaded, Diagnostics> {
-    report.error(
-        codes::UNKNOWN_KEY,
-        "AvaKill's policy files cannot be read yet",
-        root.span,
-        "",
-        "",
+    let places = LoadOptions {
+        auto_without_subject: true,
+        ..options.clone()
+    };
+    let subject = subject::subject(None, &places, &mut report);
+    let read = file::read(root, &subject, &mut report);
+    let Some(read) = read.filter(|_| !report.failed()) else {
+        return Err(report.finish());
+    };
+    let sandbox = read.sandbox.as_ref();
+    let base = base::Base::new(sandbox, options, &mut report.sources)?;
+    let mut out = lower::Output::default();
+    base.before(sandbox, read.agent.as_ref(), &mut out);
+    lower::rules(&read.policies, &base, &mut out);
+    base.after(
+        sandbox,
+        read.policies.is_empty(),
+        read.default_action,
+        &mut out,
     );
-    Err(report.finish())
+    base.notes(sandbox, read.default_action, read.default_span, &mut out);
+    if let Some(span) = read.notifications {
+        out.note(None, "`notifications` are AvaKill's own", span);
+    }
+
+    let name = match &read.agent {
+        Some(a) => a.name.clone(),
+        None => None,
+    };
+    let name = name.unwrap_or_else(|| {
+        let path = report.sources.get(file).map_or("", |f| f.name.as_str());
+        let last = path.rsplit(['/', '\\']).next().unwrap_or_default();
+        last.trim_end_matches(".yaml")
+            .trim_end_matches(".yml")
+            .to_owned()
+    });
+    let mut policy = Policy::of_rules(&policy_name(&name), read.default_action, out.rules);
+    policy.notes = out.notes;
+    policy.default_span = read.default_span;
+    policy.subject = subject;
+    policy.description = read
+        .agent
+        .and_then(|a| a.description)
+        .filter(|d| !d.is_empty());
+    if let Some(s) = &read.sandbox {
+        policy.limits = s.limits.clone();
+        policy.environment = Environment {
+            pass: (!s.inherit_env).then(Vec::new),
+            set: Vec::new(),
+        };
+    }
+    let warnings = report.finish();
+    policy.sources = warnings.sources.clone();
+    Ok(Loaded { policy, warnings })
+}
+
+/// A name that a policy may have.
+fn policy_name(wanted: &str) -> String {
+    let mut name: String = wanted
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') {
+                c
+            } else {
+                '-'
+            }
+        })
+        .take(63)
+        .collect();
+    if !value::is_name(&name) {
+        name = format!("avakill-{name}").chars().take(63).collect();
+    }
+    if value::is_name(&name) {
+        name
+    } else {
+        "avakill".to_owned()
+    }
 }

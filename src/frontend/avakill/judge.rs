@@ -1,0 +1,230 @@
+//! What a kernel layer can keep of a rule's conditions, for one kind of tool.
+//!
+//! AvaKill looks at the arguments of a call; a kernel sees a path, a program or a peer. Three answers are
+//! possible for a rule and a kind of tool. It never matches: the condition needs an argument that the tool
+//! does not have. It is kept: the condition speaks of the object itself. Or it is kept in part, and which way
+//! to err depends on the action: see [`super::lower`].
+
+use super::file::Conditions;
+use super::tools::{Kind, kind_of_argument};
+use crate::policy::{ByteSet, Component, HostPattern, PathPattern, Sequence, Token};
+
+/// The judgement.
+#[derive(Debug, Default)]
+pub(super) struct Judged {
+    /// The rule cannot match a tool of this kind.
+    pub never: bool,
+    /// A negated condition speaks of an argument that tools of this kind do not have: it always holds.
+    pub absent: bool,
+    /// Conditions that a kernel layer cannot see.
+    pub unseen: Vec<String>,
+    /// Files: these alone.
+    pub paths: Option<Vec<PathPattern>>,
+    /// Files: none of these.
+    pub except: Vec<PathPattern>,
+    /// Programs: these alone.
+    pub commands: Option<Vec<String>>,
+    /// Peers: these alone.
+    pub hosts: Option<Vec<HostPattern>>,
+    /// Peers: none of these.
+    pub except_hosts: Vec<HostPattern>,
+}
+
+/// Most texts of one condition that become patterns: each lies anywhere in a path, which is what costs.
+const MAX_TEXTS: usize = 16;
+
+/// Judges the conditions of a rule.
+pub(super) fn judge(kind: Kind, c: &Conditions) -> Judged {
+    let mut out = Judged::default();
+    let other = |argument: &str| kind_of_argument(argument).is_some_and(|k| k != kind);
+    for (argument, texts) in &c.args_match {
+        if other(argument) {
+            out.never = true;
+        } else if let (Kind::Web, None, Some(h)) = (kind, &out.hosts, hosts_of(argument, texts)) {
+            out.hosts = Some(h);
+        } else if let (Kind::File, None, Some(p)) = (kind, &out.paths, patterns_of(argument, texts))
+        {
+            out.paths = Some(p);
+        } else {
+            out.unseen.push(format!("`args_match` on `{argument}`"));
+        }
+    }
+    for (argument, texts) in &c.args_not_match {
+        if other(argument) {
+            out.absent = true;
+        } else if let (Kind::Web, Some(h)) = (kind, hosts_of(argument, texts)) {
+            out.except_hosts.extend(h);
+        } else if let (Kind::File, Some(p)) = (kind, patterns_of(argument, texts)) {
+            out.except.extend(p);
+        } else {
+            out.unseen.push(format!("`args_not_match` on `{argument}`"));
+        }
+    }
+    // An argument with a path that is not a command belongs to a tool that works on files.
+    let on_commands = |argument: &str| kind_of_argument(argument) == Some(Kind::Shell);
+    for (argument, trees) in &c.path_match {
+        match kind {
+            Kind::File if on_commands(argument) || other(argument) => out.never = true,
+            Kind::File => {
+                // Two conditions on where a file lies: one is kept, the other narrows it further.
+                if out.paths.is_some() {
+                    out.unseen.push(format!(
+                        "`path_match` on `{argument}` together with another condition on paths"
+                    ));
+                }
+                out.paths = Some(trees.iter().map(|t| PathPattern::tree(t)).collect());
+            }
+            Kind::Shell if on_commands(argument) => {
+                out.unseen.push(format!("`path_match` on `{argument}`"))
+            }
+            Kind::Shell | Kind::Web => out.never = true,
+        }
+    }
+    for (argument, trees) in &c.path_not_match {
+        match kind {
+            Kind::File if on_commands(argument) || other(argument) => out.absent = true,
+            Kind::File => out
+                .except
+                .extend(trees.iter().map(|t| PathPattern::tree(t))),
+            Kind::Shell if on_commands(argument) => {
+                out.unseen.push(format!("`path_not_match` on `{argument}`"))
+            }
+            Kind::Shell | Kind::Web => out.absent = true,
+        }
+    }
+    if c.path_not_match.len() > 1 {
+        // It fails only where all of the arguments lie in their trees.
+        out.unseen
+            .push("`path_not_match` on several arguments".to_owned());
+    }
+    if c.shell_safe && kind == Kind::Shell {
+        out.unseen.push("`shell_safe`".to_owned());
+    }
+    if !c.commands.is_empty() {
+        if kind == Kind::Shell {
+            out.commands = Some(c.commands.clone());
+        } else {
+            out.never = true;
+        }
+    }
+    if !c.content_scan.is_empty() {
+        out.unseen.push("`content_scan`".to_owned());
+    }
+    out
+}
+
+/// The hosts that texts in a URL name, if all of them name one. A URL of such a host holds the text, so
+/// that a denial of these hosts denies nothing that the file allows, and an allowance allows nothing that it denies.
+fn hosts_of(argument: &str, texts: &[String]) -> Option<Vec<HostPattern>> {
+    if kind_of_argument(argument) != Some(Kind::Web) || texts.is_empty() {
+        return None;
+    }
+    let mut out = Vec::new();
+    for t in texts {
+        let t = t.to_ascii_lowercase();
+        let t = t
+            .strip_prefix("https://")
+            .or_else(|| t.strip_prefix("http://"))
+            .unwrap_or(&t);
+        let name = t
+            .strip_prefix("*.")
+            .or_else(|| t.strip_prefix('.'))
+            .unwrap_or(t);
+        let name = name.strip_suffix('/').unwrap_or(name);
+        let fine = |label: &str| {
+            !label.is_empty()
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        };
+        // A name without a dot, or with a path behind it, says more or less than a host.
+        if !name.contains('.') || !name.split('.').all(fine) {
+            return None;
+        }
+        let host = HostPattern::parse(name).ok()?;
+        if !matches!(host.host, crate::policy::Host::Addresses(_)) {
+            out.push(HostPattern::parse(&format!("*.{name}")).ok()?);
+        }
+        out.push(host);
+    }
+    Some(out)
+}
+
+/// Patterns for the paths that hold one of some texts in a name, without regard to the case of ASCII
+/// letters. Texts with a `/`, and those so short that most paths hold them, are left to the gate.
+fn patterns_of(argument: &str, texts: &[String]) -> Option<Vec<PathPattern>> {
+    let lower = argument.to_ascii_lowercase();
+    let of_a_path = kind_of_argument(argument) == Some(Kind::File)
+        && (lower.contains("path") || lower.contains("file"));
+    if !of_a_path || texts.is_empty() || texts.len() > MAX_TEXTS {
+        return None;
+    }
+    texts.iter().map(|t| containing(t)).collect()
+}
+
+fn containing(text: &str) -> Option<PathPattern> {
+    let letters = text.bytes().filter(u8::is_ascii_alphanumeric).count();
+    if letters < 2
+        || text.len() < 3
+        || !text.is_ascii()
+        || text.contains(['/', '\0', '*', '?', '~', '$'])
+    {
+        return None;
+    }
+    let mut name = vec![Token::Star];
+    for b in text.bytes() {
+        let (low, high) = (b.to_ascii_lowercase(), b.to_ascii_uppercase());
+        name.push(if low == high {
+            Token::Byte(b)
+        } else {
+            let mut set = ByteSet::EMPTY;
+            set.insert(low);
+            set.insert(high);
+            Token::Class(set)
+        });
+    }
+    name.push(Token::Star);
+    let sequence = Sequence {
+        components: vec![
+            Component::AnyDepth,
+            Component::Name(name),
+            Component::AnyDepth,
+        ],
+    };
+    Some(PathPattern {
+        text: sequence.to_string(),
+        sequences: vec![sequence],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::semantics::matches_path;
+
+    #[test]
+    fn a_text_in_a_path_is_a_pattern_where_it_says_enough() {
+        let p = containing(".env").unwrap();
+        for path in ["/w/.env", "/w/.ENV.local", "/w/x.env/y"] {
+            assert!(matches_path(&p, path.as_bytes()), "{path}");
+        }
+        assert!(!matches_path(&p, b"/w/env") && !matches_path(&p, b"/"));
+        assert_eq!(PathPattern::parse(&p.text).unwrap().sequences, p.sequences);
+        for little in [".", "/", "a/b", "..", ".x", "*.pem", ""] {
+            assert!(containing(little).is_none(), "{little}");
+        }
+    }
+
+    #[test]
+    fn a_text_in_a_url_is_a_host_where_it_names_one() {
+        let of = |t: &str| {
+            hosts_of("url", &[t.to_owned()])
+                .map(|h| h.into_iter().map(|h| h.text).collect::<Vec<_>>())
+        };
+        assert_eq!(of("https://Docs.RS/").unwrap(), ["*.docs.rs", "docs.rs"]);
+        assert_eq!(of("169.254.169.254").unwrap(), ["169.254.169.254"]);
+        assert_eq!(of("localhost"), None);
+        assert_eq!(of("github.com/acme"), None);
+        assert_eq!(hosts_of("query", &["docs.rs".to_owned()]), None);
+    }
+}
