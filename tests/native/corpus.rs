@@ -5,6 +5,10 @@
 
 use crate::runc::As;
 use crate::{apparmor, runc, schema, selinux, tool};
+use polc::backend::Target;
+use polc::frontend::{LoadOptions, load_path};
+use polc::policy::Policy;
+use polc::semantics::Meaning;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -42,6 +46,28 @@ fn artefacts(backend: &str, end: &str) -> Option<Vec<PathBuf>> {
         top.display()
     );
     Some(found)
+}
+
+/// Every policy of the repository, with its file's name.
+fn policies() -> Vec<(String, Policy)> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["policies", "tests/policies"] {
+        for file in std::fs::read_dir(top.join(folder)).unwrap() {
+            let file = file.unwrap().path();
+            if file.extension().is_some_and(|e| e == "yaml") {
+                files.push(file);
+            }
+        }
+    }
+    files.sort();
+    assert!(files.len() >= 13, "the policies are gone");
+    let load = |file: &PathBuf| {
+        let loaded = load_path(file, &LoadOptions::default());
+        let loaded = loaded.unwrap_or_else(|e| panic!("{}: {:?}", file.display(), e.items));
+        (short(file), loaded.policy)
+    };
+    files.iter().map(load).collect()
 }
 
 /// Runs a check over all items on every processor, and reports all failures at once.
@@ -104,6 +130,29 @@ fn apparmor_parser_compiles_every_profile() {
             }
         }
         Ok(())
+    });
+}
+
+#[test]
+fn the_compiled_profile_means_what_the_ledger_says() {
+    let Some(backend) = polc::backend::find("apparmor") else {
+        eprintln!("skipped: no back-end apparmor yet");
+        return;
+    };
+    let Some(parser) = apparmor::parser() else {
+        return;
+    };
+    each(&policies(), |(name, policy)| {
+        let meaning = Meaning::new(policy);
+        let compiled = backend.compile(&meaning, &Target::default());
+        let compiled = compiled.map_err(|e| format!("{name}: {:?}", e.items))?;
+        let blob = apparmor::compile_text(&parser, &compiled.artifacts[0].bytes)?;
+        let profiles = apparmor::blob::read(&blob)?;
+        let faults = apparmor::meaning::compare(&meaning, &profiles[0], &compiled.ledger);
+        match faults.is_empty() {
+            true => Ok(()),
+            false => Err(format!("{name}:\n  {}", faults.join("\n  "))),
+        }
     });
 }
 

@@ -410,6 +410,12 @@ impl Profile {
         }
     }
 
+    /// Bytes of one class lead to the same places everywhere in the file rules.
+    pub fn class(&self, byte: u8) -> u8 {
+        let classes = self.file_rules().and_then(|(dfa, _)| dfa.classes.as_ref());
+        classes.map_or(byte, |c| c[usize::from(byte)] as u8)
+    }
+
     /// The rights of a process that does not own the file on a path that ends here.
     pub fn rights(&self, state: State) -> Rights {
         let bits = self.file_rules().map_or(0, |(dfa, _)| dfa.accept(state.0));

@@ -1,7 +1,7 @@
 //! AppArmor: the parser compiles the profile, and the automaton that it made is asked.
 
 pub mod blob;
-mod meaning;
+pub mod meaning;
 mod own;
 
 use crate::tool;
