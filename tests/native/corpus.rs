@@ -71,7 +71,7 @@ fn policies() -> Vec<(String, Policy)> {
 }
 
 /// Runs a check over all items on every processor, and reports all failures at once.
-fn each<T: Sync>(items: &[T], check: impl Fn(&T) -> Result<(), String> + Sync) {
+fn each<'a, T: Sync>(items: &'a [T], check: impl Fn(&'a T) -> Result<(), String> + Sync) {
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
@@ -149,6 +149,60 @@ fn the_compiled_profile_means_what_the_ledger_says() {
         let blob = apparmor::compile_text(&parser, &compiled.artifacts[0].bytes)?;
         let profiles = apparmor::blob::read(&blob)?;
         let faults = apparmor::meaning::compare(&meaning, &profiles[0], &compiled.ledger);
+        match faults.is_empty() {
+            true => Ok(()),
+            false => Err(format!("{name}:\n  {}", faults.join("\n  "))),
+        }
+    });
+}
+
+#[test]
+fn the_linked_module_means_what_the_ledger_says() {
+    let Some(backend) = polc::backend::find("selinux") else {
+        eprintln!("skipped: no back-end selinux yet");
+        return;
+    };
+    let Some(tools) = selinux::tools() else {
+        return;
+    };
+    let policies = policies();
+    let done = Mutex::new(Vec::new());
+    each(&policies, |(name, policy)| {
+        let meaning = Meaning::new(policy);
+        let compiled = backend.compile(&meaning, &Target::default());
+        let compiled = compiled.map_err(|e| format!("{name}: {:?}", e.items))?;
+        let dir = tool::folder("selinux");
+        let mut te = None;
+        for artifact in &compiled.artifacts {
+            let file = dir.path().join(&artifact.file_name);
+            std::fs::write(&file, &artifact.bytes).map_err(|e| e.to_string())?;
+            te = te.or(artifact.file_name.ends_with(".te").then_some(file));
+        }
+        let te = te.ok_or("no .te")?;
+        let module = tools.build(&te, &te.with_extension("fc"))?;
+        let contexts = tools
+            .contexts(&[&module], dir.path())
+            .map_err(|e| format!("{name}: {e}"))?;
+        let places = selinux::meaning::all_places(&meaning);
+        let paths: Vec<&[u8]> = places.iter().map(Vec::as_slice).collect();
+        let files = tools.labels(&contexts, "file", &paths)?;
+        let directories = tools.labels(&contexts, "dir", &paths)?;
+        let types = files.into_iter().zip(directories).map(|(f, d)| [f, d]);
+        let labels: BTreeMap<_, _> = places.iter().cloned().zip(types).collect();
+        done.lock()
+            .unwrap()
+            .push((name, meaning, compiled.ledger, module, labels));
+        Ok(())
+    });
+    let done = done.into_inner().unwrap();
+    let modules: Vec<_> = done.iter().map(|d| &d.3).collect();
+    let dir = tool::folder("meaning");
+    let policy = tools.link(&modules, dir.path()).unwrap();
+    let domains: Vec<&str> = modules.iter().flat_map(|m| m.domains()).collect();
+    let answers = tools.ask(&policy, &domains).unwrap();
+    each(&done, |(name, meaning, ledger, module, labels)| {
+        let domain = module.domains().first().copied().ok_or("no domain")?;
+        let faults = selinux::meaning::compare(meaning, ledger, &answers[domain], labels);
         match faults.is_empty() {
             true => Ok(()),
             false => Err(format!("{name}:\n  {}", faults.join("\n  "))),

@@ -1,0 +1,158 @@
+//! What a linked module lets its domain do, against what the policy means.
+//!
+//! Labels are regular expressions over paths, decided by the base policy too, so this asks about
+//! paths: a shortest one for every state of the policy's automaton, with what lies beneath and beside
+//! it. `matchpathcon` labels each as a file and as a directory, and the linked policy says what the
+//! domain may do with that type.
+
+use super::Allowed;
+use polc::fidelity::{Fidelity, Ledger};
+use polc::policy::Operation;
+use polc::semantics::{Dfa, Meaning};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+/// An operation on a class of object: the permissions of which any is a leak, and those that it needs.
+type Question = (
+    Operation,
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
+// `execute` alone is what mapping a library takes; starting a program in the domain itself takes
+// `execute_no_trans` too.
+const QUESTIONS: [Question; 10] = [
+    (
+        Operation::Read,
+        "file",
+        &["read"],
+        &["open", "read", "getattr"],
+    ),
+    (Operation::List, "dir", &["read"], &["open", "read"]),
+    (
+        Operation::Edit,
+        "file",
+        &["write", "append"],
+        &["open", "write", "append"],
+    ),
+    (Operation::Create, "file", &["create"], &["create"]),
+    (Operation::Create, "dir", &["create"], &["create"]),
+    (
+        Operation::Delete,
+        "file",
+        &["unlink", "rename"],
+        &["unlink", "rename"],
+    ),
+    (Operation::Delete, "dir", &["rmdir"], &["rmdir"]),
+    (Operation::Metadata, "file", &["setattr"], &["setattr"]),
+    (Operation::Metadata, "dir", &["setattr"], &["setattr"]),
+    (
+        Operation::Execute,
+        "file",
+        &["execute_no_trans"],
+        &["execute", "execute_no_trans"],
+    ),
+];
+
+/// A shortest path to every state of an automaton, and what lies beneath and beside it.
+fn places(dfa: &Dfa) -> BTreeSet<Vec<u8>> {
+    let mut paths = HashMap::from([(dfa.start(), Vec::new())]);
+    let mut queue = VecDeque::from([dfa.start()]);
+    let mut found = BTreeSet::new();
+    while let Some(state) = queue.pop_front() {
+        let path = paths[&state].clone();
+        if dfa.is_path(state) {
+            let ends: [&[u8]; 3] = [b"", b"/x", b"x"];
+            for end in ends {
+                let place = [&path[..], end].concat();
+                let place = if place.is_empty() {
+                    b"/".to_vec()
+                } else {
+                    place
+                };
+                if dfa.label_of(&place).is_some() && !place.contains(&b'\n') {
+                    found.insert(place);
+                }
+            }
+        }
+        for &(low, high, next) in dfa.transitions(state) {
+            let byte = if (low..=high).contains(&b'q') {
+                b'q'
+            } else {
+                low
+            };
+            paths.entry(next).or_insert_with(|| {
+                queue.push_back(next);
+                let mut longer = path.clone();
+                longer.push(byte);
+                longer
+            });
+        }
+    }
+    found
+}
+
+/// All places that a policy tells apart, of all operations.
+pub fn all_places(meaning: &Meaning<'_>) -> Vec<Vec<u8>> {
+    let mut all = BTreeSet::new();
+    for operation in Operation::ON_PATHS {
+        all.extend(places(meaning.decisions(operation).unwrap().dfa()));
+    }
+    all.into_iter().collect()
+}
+
+/// Where the linked policy does not keep what the ledger claims. `labels` gives each place's types as
+/// a file and as a directory.
+pub fn compare(
+    meaning: &Meaning<'_>,
+    ledger: &Ledger,
+    domain: &Allowed,
+    labels: &BTreeMap<Vec<u8>, [String; 2]>,
+) -> Vec<String> {
+    let policy = meaning.policy();
+    let entries = ledger.entries.iter();
+    let claimed: BTreeMap<_, _> = entries
+        .map(|e| ((e.rule, e.operation), e.fidelity))
+        .collect();
+    let mut faults = BTreeMap::new();
+    for (operation, class, leaks, needs) in QUESTIONS {
+        let decisions = meaning.decisions(operation).unwrap();
+        for (path, types) in labels {
+            let target = &types[usize::from(class == "dir")];
+            let root_as_file = class == "file" && path == b"/";
+            if root_as_file || target == "<<none>>" {
+                continue;
+            }
+            let Some(verdict) = decisions.verdict(path) else {
+                continue;
+            };
+            let decision = verdict.decision;
+            let permits = decision.action.permits();
+            let has = |permission: &&str| domain.allows(target, class, permission);
+            let fidelity = claimed.get(&(decision.rule, operation)).copied();
+            let leak = !permits && leaks.iter().any(has);
+            let lack = permits && !needs.iter().all(has);
+            let kept = match fidelity {
+                Some(Fidelity::Exact) => !leak && !lack,
+                Some(Fidelity::Stricter) => !leak,
+                Some(Fidelity::Looser) => !lack,
+                Some(Fidelity::Mixed | Fidelity::Unenforced) => true,
+                None => false,
+            };
+            if !kept {
+                let name = decision
+                    .rule
+                    .map_or("the default", |id| policy.rule(id).name.as_str());
+                let says = fidelity.map_or("nothing", Fidelity::name);
+                faults.entry((decision.rule, operation, class)).or_insert(format!(
+                    "`{name}` {} {} {} ({target}:{class}), which has {:?}, and the ledger says {says}",
+                    if permits { "allows" } else { "denies" },
+                    operation.name(),
+                    path.escape_ascii(),
+                    domain.on(target).iter().filter(|p| p.starts_with(class)).collect::<Vec<_>>(),
+                ));
+            }
+        }
+    }
+    faults.into_values().collect()
+}
