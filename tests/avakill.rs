@@ -1,5 +1,6 @@
 //! AvaKill's policy files: what is decided on objects, by the reference, of files of every shape that they have.
 
+use polc::diagnostics::Severity;
 use polc::fidelity::Object;
 use polc::frontend::{AutoPaths, LoadOptions, Loaded, load, load_bytes};
 use polc::policy::{Action, Condition, HostSpec, Objects, Operation, Policy, Rate};
@@ -369,6 +370,21 @@ fn a_file_that_lets_nothing_start_says_so() {
     };
     assert!(says("no-shell.yaml") && says("order.yaml"));
     assert!(!says("allowlist.yaml") && !says("sandbox.yaml") && !says("deny-paths.yaml"));
+}
+
+#[test]
+fn what_only_the_gate_keeps_is_said_where_it_stands() {
+    let l = loaded("allowlist.yaml");
+    let about = |line: u32, part: &str| {
+        l.warnings.items.iter().any(|d| {
+            d.severity == Severity::Note
+                && d.message.contains(part)
+                && d.primary.as_ref().is_some_and(|p| p.span.line == line)
+        })
+    };
+    assert!(about(5, "`args_match` on `command`") && about(11, "`shell_safe`"));
+    assert!(about(3, "builtin:linux-runtime"));
+    assert!(!l.warnings.has_errors());
 }
 
 #[test]

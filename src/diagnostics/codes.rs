@@ -182,6 +182,18 @@ confines are the paths that the program opens, which `paths` are for.";
     TOO_MANY_INCLUDES = "P308", "too many included files",
 "A policy includes 256 files at most, 16 deep.";
 
+    PEER_MEANING = "P401", "what a rule of another tool's file means here",
+"A file of AvaKill speaks of tool calls and their arguments. A kernel layer sees paths, programs and peers, so that a
+condition such as `shell_safe` is kept by the tool-call gate alone. A denial with such a condition is left to the gate
+(without the condition it would deny everything); an allowance holds in the kernel layers without it, but not over what
+a later rule denies. The note says which of the two happened, and what was taken for granted.
+
+```yaml
+- name: no-forced-deletion
+  tools: [Bash]
+  action: deny
+  conditions: {args_match: {command: [\"rm -rf\"]}}   # the gate sees the arguments, a kernel the program
+```";
     NO_READER = "E100", "artefacts of this target cannot be read back",
 "The back-end writes artefacts but has no reader for them yet, so `verify` cannot compare them with the policy.";
     TOO_COMPLEX = "E101", "the policy is too complex to be decided",

@@ -35,8 +35,8 @@ use super::native::node::Node;
 use super::native::reader::Report;
 use super::native::{subject, value};
 use super::{LoadOptions, Loaded};
-use crate::diagnostics::Diagnostics;
-use crate::policy::{Environment, FileId, Policy};
+use crate::diagnostics::{Diagnostic, Diagnostics, Label, Severity, codes};
+use crate::policy::{Environment, FileId, Note, Policy};
 use std::rc::Rc;
 
 /// Whether the file is one of AvaKill's.
@@ -91,6 +91,7 @@ pub(crate) fn load(
             .trim_end_matches(".yml")
             .to_owned()
     });
+    tell(&out.notes, &mut report);
     let mut policy = Policy::of_rules(&policy_name(&name), read.default_action, out.rules);
     policy.notes = out.notes;
     policy.default_span = read.default_span;
@@ -109,6 +110,29 @@ pub(crate) fn load(
     let warnings = report.finish();
     policy.sources = warnings.sources.clone();
     Ok(Loaded { policy, warnings })
+}
+
+/// Says what the notes say, each text once with all its places.
+fn tell(notes: &[Note], report: &mut Report) {
+    let mut said: Vec<Diagnostic> = Vec::new();
+    for n in notes {
+        match said.iter_mut().find(|d| d.message == n.text) {
+            Some(d) => {
+                let again = Label {
+                    span: n.span,
+                    text: String::new(),
+                };
+                d.secondary.push(again);
+            }
+            None => said.push(Diagnostic {
+                severity: Severity::Note,
+                ..Diagnostic::error(codes::PEER_MEANING, n.text.clone()).at(n.span, "")
+            }),
+        }
+    }
+    for d in said {
+        report.push(d);
+    }
 }
 
 /// A name that a policy may have.
