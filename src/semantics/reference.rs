@@ -62,10 +62,18 @@ pub fn decide(policy: &Policy, operation: Operation, object: &Object) -> Decisio
 }
 
 /// What happens where no rule matches. A system call that every ordinary program needs is allowed: a
-/// policy that denies by default still means a program that runs.
+/// policy that denies by default still means a program that runs. So is one that belongs to a capability
+/// which the policy keeps.
 fn default_action(policy: &Policy, operation: Operation, object: &Object) -> Action {
+    let of_capability = |name: &str| {
+        let mut kept = policy.capabilities.iter();
+        kept.any(|c| syscalls::of_capability(c).contains(&name))
+    };
     match object {
-        Object::Syscall(name) if operation == Operation::Syscall && syscalls::ordinary(name) => {
+        Object::Syscall(name)
+            if operation == Operation::Syscall
+                && (syscalls::ordinary(name) || of_capability(name)) =>
+        {
             Action::Allow
         }
         _ => policy.default_action,
