@@ -43,7 +43,7 @@ hosts: [*.example.org]      # `*` begins an alias
 hosts: [\"*.example.org\"]    # a text
 ```";
     TOO_LARGE = "P002", "the file is too large, or nests too deep",
-"A policy has 4 MiB, a million nodes and 48 levels at most, aliases followed. A file beyond that is a mistake or an
+"A policy has 4 MiB, half a million nodes and 48 levels at most, aliases followed. A file beyond that is a mistake or an
 attack on the machine that reads it: a few lines of aliases can stand for billions of nodes.";
     NOT_UTF8 = "P003", "the file is not UTF-8",
 "A policy is a text in UTF-8. A file name that is not UTF-8 is written with `\\xNN` in a pattern.
@@ -94,7 +94,7 @@ included has rules and tests, but neither subject nor limits nor environment, wh
 "Only the first hundred are shown. Mend these first.";
 
     VERSION = "P101", "a version of the language that this polc does not know",
-"`version: 1` is the only one there is.";
+"The only one there is: `version: 1`. It is the version of the language, not of the policy.";
     BAD_NAME = "P102", "a name that cannot be one",
 "Names begin with a letter or digit and go on with letters, digits, `.`, `_` and `-`, 63 bytes at most. They become
 names of files, profiles and Kubernetes objects. A `/` is what stands between an included set and its rule.";
@@ -153,7 +153,8 @@ one. `\\` takes the next byte literally; `\\xNN` is that byte.";
 substitutions. The first word is a path pattern if it has a `/`, else the name of the program. In the others `*` is any run
 of bytes, and a last word `**` any number of arguments.";
     UNKNOWN_VARIABLE = "P204", "a variable that is not part of the language",
-"`${home}`, `${workspace}` and `${tmp}`, whose values stand in `subject`. `\\${` is the text itself. Environment variables are
+"`${home}`, `${workspace}` and `${tmp}`, whose values stand in `subject`. In a path `$\\{home\\}` is the text itself, in
+`environment.set` `\\${home}`. Environment variables are
 not expanded: the policy would mean something else on each machine.";
     TILDE_USER = "P205", "`~user` is not part of the language",
 "`~` is the home directory of the subject. Another user's is written out.";
@@ -199,4 +200,102 @@ a later rule denies. The note says which of the two happened, and what was taken
     TOO_COMPLEX = "E101", "the policy is too complex to be decided",
 "Patterns that begin with `**` in great number can make an automaton beyond the size that polc builds. It says so instead of
 guessing. Fewer floating patterns, or longer fixed beginnings, help.";
+    BAD_OPTION = "E102", "an option of a target with a value that it cannot have",
+"`polc emit TARGET --help` lists the options with their values, and `polc targets` shows all of them.";
+    UNNAMEABLE = "E110", "a name that the target has no way to write",
+"Some languages cannot hold every name that Linux can: a byte that is not UTF-8, a newline, a path beyond a fixed
+length. polc never writes something else in its place, so it writes nothing. The message names the rule and the target.";
+    TARGET_LIMIT = "E111", "more than the target can hold",
+"The target has a fixed limit (selectors of a hook, values of a filter), and what the policy says does not fit even after
+everything that can be joined has been. The message names the limit.";
+    NOT_RENDERED = "E112", "an artefact that could not be written",
+"The text of the artefact could not be made. This is a fault of polc: please report it, with the policy.";
+    TARGET_NEEDS = "E113", "the target needs something that the policy does not say",
+"Such as the namespace of a namespaced TracingPolicy. An artefact without it would bind nobody, or everybody.";
+}
+
+/// All codes as one page of the reference: Markdown.
+#[must_use]
+pub fn reference() -> String {
+    let mut out = String::from("# Codes\n\n`polc explain CODE` prints the same.\n");
+    for c in ALL {
+        out.push_str(&format!(
+            "\n## {}: {}\n\n{}\n",
+            c.code, c.title, c.explanation
+        ));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A code that users have met keeps its meaning. Codes are added here, never changed or used again.
+    #[test]
+    fn the_list_of_codes() {
+        let pinned: Vec<&str> = "\
+            P001 P002 P003 P004 P005 P006 P007 P008 P009 P010 P011 P012 P013 P014 \
+            P101 P102 P103 P104 P105 P106 P107 P108 P109 P110 P111 P112 P113 P114 P115 P116 \
+            P201 P202 P203 P204 P205 P206 P207 \
+            P301 P302 P303 P304 P305 P306 P307 P308 \
+            E100 E101 E102 E110 E111 E112 E113"
+            .split_whitespace()
+            .collect();
+        assert_eq!(ALL.iter().map(|c| c.code).collect::<Vec<_>>(), pinned);
+    }
+
+    #[test]
+    fn titles_and_explanations_are_there() {
+        for c in ALL {
+            assert!(!c.title.ends_with('.') && !c.title.is_empty(), "{}", c.code);
+            assert!(
+                c.explanation.len() > 40 && c.explanation.trim_end().ends_with(['.', '`']),
+                "{}",
+                c.code
+            );
+            assert_eq!(find(&c.code.to_lowercase()), Some(c));
+        }
+    }
+
+    /// No diagnostic is made with a code that the table does not have.
+    #[test]
+    fn every_code_in_the_sources_is_in_the_table() {
+        fn walk(dir: &std::path::Path, found: &mut Vec<(std::path::PathBuf, String)>) {
+            for e in std::fs::read_dir(dir).unwrap() {
+                let p = e.unwrap().path();
+                if p.is_dir() {
+                    walk(&p, found);
+                } else if p.extension().is_some_and(|e| e == "rs") {
+                    let text = std::fs::read_to_string(&p).unwrap();
+                    for (i, _) in text.match_indices('"') {
+                        let word = &text.as_bytes()[i + 1..];
+                        if word.len() > 4
+                            && b"PEL".contains(&word[0])
+                            && word[1..4].iter().all(u8::is_ascii_digit)
+                            && word[4] == b'"'
+                        {
+                            found.push((
+                                p.clone(),
+                                String::from_utf8_lossy(&word[..4]).into_owned(),
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(
+            &std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+            &mut found,
+        );
+        assert!(found.len() > 40);
+        for (path, code) in found {
+            assert!(
+                find(&code).is_some(),
+                "{} makes {code}, which codes.rs does not have",
+                path.display()
+            );
+        }
+    }
 }

@@ -294,3 +294,101 @@ pub(crate) fn pattern(text: &str, subject: &Subject) -> Result<CommandPattern, C
         arguments,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Token;
+    use proptest::prelude::*;
+    use std::process::Command;
+
+    fn words(t: &str) -> Vec<String> {
+        split(t)
+            .unwrap()
+            .into_iter()
+            .map(|w| String::from_utf8(w.bytes).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn quotes_are_the_shells() {
+        assert_eq!(
+            words(r#"git commit -m "it's \"so\" \n" 'a\b' c\ d"e"'f'"#),
+            ["git", "commit", "-m", r#"it's "so" \n"#, r"a\b", "c def"]
+        );
+        assert_eq!(words("a '' \"\""), ["a", "", ""]);
+        assert_eq!(words("a\\\nb"), ["ab"]);
+        assert_eq!(
+            words("echo $HOME ${x} $(id) `id` ~ {a,b}"),
+            ["echo", "$HOME", "${x}", "$(id)", "`id`", "~", "{a,b}"]
+        );
+    }
+
+    #[test]
+    fn what_is_quoted_is_literal() {
+        let p = pattern(r#"git add '*' \* "a*" b* *"#, &Subject::default()).unwrap();
+        let stars: Vec<bool> = p
+            .arguments
+            .words
+            .iter()
+            .map(|w| w.alternatives[0].contains(&Token::Star))
+            .collect();
+        assert_eq!(stars, [false, false, false, false, true, true]);
+        assert!(!p.arguments.rest && p.base_name);
+        let p = pattern("/opt/'my [x]'/* -- '**' **", &Subject::default()).unwrap();
+        assert!(p.arguments.rest && !p.base_name);
+        assert_eq!(p.program.sequences[0].literal_prefix(), b"/opt/my [x]");
+        assert_eq!(p.arguments.words.len(), 2);
+        assert!(!p.arguments.words[1].alternatives[0].contains(&Token::Star));
+    }
+
+    #[test]
+    fn the_program_takes_variables_and_the_arguments_do_not() {
+        let subject = Subject {
+            home: Some(b"/h [1]".to_vec()),
+            ..Subject::default()
+        };
+        for t in ["~/bin/x", "${home}/bin/x"] {
+            let p = pattern(&format!("{t} ${{home}}"), &subject).unwrap();
+            assert_eq!(
+                p.program.sequences[0].as_literal().unwrap(),
+                b"/h [1]/bin/x"
+            );
+            assert_eq!(p.arguments.words[0].alternatives[0].len(), "${home}".len());
+        }
+        assert!(
+            pattern("'~/bin/x'", &subject).is_err(),
+            "a quoted `~` is no home directory"
+        );
+        assert!(pattern("~/bin/x", &Subject::default()).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// The shell itself is asked.
+        #[test]
+        fn as_sh_splits(text in "[ab*'\" \\\\-]{1,14}") {
+            let escapes = text.bytes().rev().take_while(|b| *b == b'\\').count();
+            prop_assume!(escapes % 2 == 0 && !text.trim().is_empty());
+            let script = format!("set -f; printf '%s\\0' {text}");
+            let Ok(out) = Command::new("/bin/sh").arg("-c").arg(&script).output() else {
+                assert!(std::env::var_os("CI").is_none(), "no /bin/sh");
+                println!("skipped: no /bin/sh");
+                return Ok(());
+            };
+            match split(&text) {
+                Ok(words) => {
+                    prop_assert!(out.status.success(), "sh refuses {text:?}");
+                    let mut expected = Vec::new();
+                    for w in words {
+                        expected.extend(w.bytes);
+                        expected.push(0);
+                    }
+                    prop_assert_eq!(expected, out.stdout);
+                }
+                Err(_) => prop_assert!(!out.status.success(), "sh takes {text:?}"),
+            }
+        }
+    }
+}

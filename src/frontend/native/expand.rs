@@ -228,3 +228,65 @@ pub(crate) fn expand_node(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::PathPattern;
+
+    fn subject() -> Subject {
+        Subject {
+            home: Some(b"/h/*{a,b}".to_vec()),
+            workspace: Some(b"/w\xff".to_vec()),
+            tmp: Some(b"/".to_vec()),
+            ..Subject::default()
+        }
+    }
+
+    fn literal(t: &str) -> Option<Vec<u8>> {
+        let e = expand(t, &subject(), Mode::Pattern).unwrap();
+        PathPattern::parse(&e.text).unwrap().sequences[0].as_literal()
+    }
+
+    #[test]
+    fn values_are_literal_text() {
+        assert_eq!(literal("~/x").unwrap(), b"/h/*{a,b}/x");
+        assert_eq!(literal("~").unwrap(), b"/h/*{a,b}");
+        assert_eq!(literal("${workspace}/x").unwrap(), b"/w\xff/x");
+        assert_eq!(literal("${tmp}/x").unwrap(), b"/x");
+        assert_eq!(literal("${tmp}").unwrap(), b"/");
+        assert_eq!(literal("/a/~/~b").unwrap(), b"/a/~/~b");
+        assert_eq!(
+            literal(r"/a/\${home}/$x\{y}"),
+            None.or(literal(r"/a/\$\{home\}/$x\{y\}"))
+        );
+    }
+
+    #[test]
+    fn an_offset_leads_back() {
+        let t = "${home}/[x/~";
+        let e = expand(t, &subject(), Mode::Pattern).unwrap();
+        let at = PathPattern::parse(&e.text).unwrap_err().offset;
+        assert_eq!(&t[e.origin(at)..=e.origin(at)], "[");
+        // Within a value: where the variable stands.
+        assert_eq!(e.origin(2), 0);
+    }
+
+    #[test]
+    fn texts_keep_what_is_special_in_patterns() {
+        let s = Subject {
+            home: Some(b"/h*".to_vec()),
+            ..Subject::default()
+        };
+        assert_eq!(
+            expand(r"~:${home}\n\${home} $USER", &s, Mode::Text)
+                .unwrap()
+                .text,
+            r"~:/h*\n${home} $USER"
+        );
+        assert!(
+            expand("${workspace}", &subject(), Mode::Text).is_err(),
+            "bytes that are not UTF-8 in a text"
+        );
+    }
+}

@@ -15,7 +15,7 @@ use std::rc::Rc;
 /// The largest file that is read, in bytes.
 pub(crate) const MAX_BYTES: usize = 4 << 20;
 /// Most nodes of a file, aliases followed.
-const MAX_NODES: u64 = 1_000_000;
+const MAX_NODES: u64 = 500_000;
 /// The deepest nesting; the language needs six.
 const MAX_DEPTH: usize = 48;
 
