@@ -5,7 +5,7 @@ use super::expand::{Mode, expand};
 use super::node::Node;
 use super::reader::{Report, fields, nearest, nonempty, one_of, quoted};
 use super::rule::ACTIONS;
-use crate::diagnostics::{Diagnostic, codes};
+use crate::diagnostics::{Diagnostic, Diagnostics, codes};
 use crate::policy::{
     HostSpec, Operation, OperationSet, PathPattern, PolicyTest, Query, Subject, syscalls,
 };
@@ -186,13 +186,13 @@ fn wildcard<T>(object: &str, start: usize) -> Result<T, QuestionError> {
 ///
 /// # Errors
 /// What is wrong; without a place.
-pub fn question(text: &str, subject: &Subject) -> Result<Query, Diagnostic> {
+pub fn question(text: &str, subject: &Subject) -> Result<Query, Diagnostics> {
     parse(text, subject).map_err(|e| {
         let mut d = Diagnostic::error(e.code, e.message);
         d.help.extend(e.help);
         d.help
             .extend(e.replacement.map(|r| format!("did you mean `{r}`?")));
-        d
+        d.into()
     })
 }
 

@@ -158,7 +158,7 @@ fn size(node: &Node, what: &str, report: &mut Report) -> Option<u64> {
     let bytes = shift.and_then(|s| {
         let thousandths = decimal(number, 3)?;
         let bytes = u128::from(thousandths) * (1u128 << s);
-        (bytes % 1000 == 0).then_some(bytes / 1000)
+        bytes.is_multiple_of(1000).then_some(bytes / 1000)
     });
     // Kernels count bytes in signed 64 bits.
     if let Some(b) = bytes
@@ -573,9 +573,66 @@ fn dns_label(t: &str) -> bool {
 }
 
 fn label_text(t: &str) -> bool {
-    t.len() <= 63
-        && t.bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-        && t.starts_with(|c: char| c.is_ascii_alphanumeric()) == !t.is_empty()
-        && t.ends_with(|c: char| c.is_ascii_alphanumeric()) == !t.is_empty()
+    let edge = |c: char| c.is_ascii_alphanumeric();
+    t.is_empty()
+        || (t.len() <= 63
+            && t.starts_with(edge)
+            && t.ends_with(edge)
+            && t.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (t, s) in [
+            ("30s", Some(30)),
+            ("1h30m", Some(5400)),
+            ("2d", Some(172_800)),
+            ("0s", None),
+            ("", None),
+            ("1", None),
+            ("h", None),
+            ("30m1h", None),
+            ("1h1h", None),
+            ("-1s", None),
+            ("1.5h", None),
+            ("99999999999999999999s", None),
+            ("9999999d", None),
+        ] {
+            assert_eq!(seconds(t), s, "{t}");
+        }
+    }
+
+    #[test]
+    fn decimals_are_exact() {
+        assert_eq!(decimal("0.5", 3), Some(500));
+        assert_eq!(decimal("2", 3), Some(2000));
+        assert_eq!(decimal("1.005", 3), Some(1005));
+        for bad in [
+            "1.0005",
+            ".5",
+            "5.",
+            "1e3",
+            "",
+            "+1",
+            "99999999999999999999",
+        ] {
+            assert_eq!(decimal(bad, 3), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn labels() {
+        assert!(label_text("") && label_text("a") && label_text("a.b_c-d"));
+        assert!(
+            !label_text("-a")
+                && !label_text("a-")
+                && !label_text("a b")
+                && !label_text(&"a".repeat(64))
+        );
+    }
 }
