@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 pub struct Place<'a> {
     /// The label that the policy's automaton gives it.
     pub label: u32,
+    /// Where the policy's automaton goes on beneath it.
+    pub beneath: Option<StateId>,
     /// The rights on it as a file; `None` for the root, which is none.
     pub file: Option<Rights>,
     /// The rights on it as a directory.
@@ -57,6 +59,7 @@ pub fn walk(dfa: &Dfa, profile: &Profile, mut visit: impl FnMut(&Place<'_>)) {
             };
             visit(&Place {
                 label: dfa.label(state),
+                beneath: dfa.step(state, b'/'),
                 file: (!root).then(|| profile.rights(compiled)),
                 directory: profile.rights(profile.step(compiled, b'/')),
                 spell: &spell,
@@ -87,6 +90,8 @@ pub fn walk(dfa: &Dfa, profile: &Profile, mut visit: impl FnMut(&Place<'_>)) {
 /// What a right on a place stands for: the operation, and the bits that must agree with it.
 type Question = (Operation, &'static str, fn(&Place<'_>) -> Option<bool>);
 
+const DIRECTORY_W: &str = "w of a directory";
+
 /// A file's rights answer for files, a directory's for directories; where an operation is about both,
 /// both are asked.
 const QUESTIONS: [Question; 10] = [
@@ -97,13 +102,9 @@ const QUESTIONS: [Question; 10] = [
     (Operation::Edit, "w of a file", |p| Some(p.file?.write)),
     (Operation::Edit, "a of a file", |p| Some(p.file?.append)),
     (Operation::Create, "w of a file", |p| Some(p.file?.write)),
-    (Operation::Create, "w of a directory", |p| {
-        Some(p.directory.write)
-    }),
+    (Operation::Create, DIRECTORY_W, |p| Some(p.directory.write)),
     (Operation::Delete, "w of a file", |p| Some(p.file?.write)),
-    (Operation::Delete, "w of a directory", |p| {
-        Some(p.directory.write)
-    }),
+    (Operation::Delete, DIRECTORY_W, |p| Some(p.directory.write)),
     (Operation::Metadata, "w of a file", |p| Some(p.file?.write)),
     (Operation::Execute, "x of a file", |p| Some(p.file?.exec)),
 ];
@@ -126,11 +127,16 @@ pub fn compare(meaning: &Meaning<'_>, profile: &Profile, ledger: &Ledger) -> Vec
             continue;
         }
         let decisions = meaning.decisions(operation).unwrap();
+        // To remove a directory, or to move it away, is the same of everything beneath.
+        let deletable = decisions.dfa().all_below(|label| decisions.permits(label));
+        let deletable: HashMap<_, _> = decisions.dfa().states().zip(deletable).collect();
         let mut kinds = HashSet::new();
         walk(decisions.dfa(), profile, |place| {
             for (_, what, asks) in &questions {
                 let Some(layer) = asks(place) else { continue };
-                if !kinds.insert((place.label, *what, layer)) {
+                let whole = operation == Operation::Delete && *what == DIRECTORY_W;
+                let beneath = !whole || place.beneath.is_none_or(|state| deletable[&state]);
+                if !kinds.insert((place.label, *what, layer, beneath)) {
                     continue;
                 }
                 let path = (place.spell)();
@@ -142,11 +148,12 @@ pub fn compare(meaning: &Meaning<'_>, profile: &Profile, ledger: &Ledger) -> Vec
                     permits,
                     "{operation:?} {shown}"
                 );
+                let permits = permits && beneath;
                 let rule = decisions.verdicts()[place.label as usize].decision.rule;
                 let name = rule.map_or("the default", |id| policy.rule(id).name.as_str());
                 let Some(fidelity) = claimed.get(&(rule, operation)) else {
                     let fault = format!("no entry for `{name}`, {} {shown}", operation.name());
-                    faults.entry((rule, *what)).or_insert(fault);
+                    faults.entry((rule, operation, *what)).or_insert(fault);
                     continue;
                 };
                 let kept = match fidelity {
@@ -156,9 +163,13 @@ pub fn compare(meaning: &Meaning<'_>, profile: &Profile, ledger: &Ledger) -> Vec
                     Fidelity::Mixed | Fidelity::Unenforced => true,
                 };
                 if !kept {
-                    let policy_says = if permits { "allows" } else { "denies" };
+                    let policy_says = match (permits, beneath) {
+                        (true, _) => "allows",
+                        (false, true) => "denies",
+                        (false, false) => "denies something beneath",
+                    };
                     let profile_says = if layer { "has" } else { "has not" };
-                    faults.entry((rule, *what)).or_insert(format!(
+                    faults.entry((rule, operation, *what)).or_insert(format!(
                         "`{name}` {policy_says} {} {shown}, the profile {profile_says} {what}, \
                          and the ledger says {fidelity}",
                         operation.name()
@@ -264,6 +275,24 @@ mod own {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_directory_above_a_denied_path_must_not_be_moved() {
+        let rules = "{name: hooks, action: deny, operations: [delete], paths: ['/a/s/h']}
+  - {name: tree, action: allow, operations: [write], paths: ['/a/**']}";
+        let moved = "/a{,/,/**} w, deny /a/s/h{,/,/**} w,";
+        let Some(found) = faults(rules, moved, Fidelity::Exact) else {
+            return;
+        };
+        let bypass = "`tree` denies something beneath delete /a, the profile has w of a directory";
+        assert!(found.iter().any(|f| f.contains(bypass)), "{found:#?}");
+        let found = faults(
+            rules,
+            "/a{,/,/**} w, deny /a/{,s/,s/h,s/h/**} w,",
+            Fidelity::Stricter,
+        );
+        assert_eq!(found, Some(vec![]));
     }
 
     #[test]
