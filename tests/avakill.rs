@@ -1,6 +1,6 @@
 //! AvaKill's policy files: what is decided on objects, by the reference, of files of every shape that they have.
 
-use polc::diagnostics::Severity;
+use polc::diagnostics::{Diagnostic, Severity};
 use polc::fidelity::Object;
 use polc::frontend::{AutoPaths, LoadOptions, Loaded, load, load_bytes};
 use polc::policy::{Action, Condition, HostSpec, Objects, Operation, Policy, Rate};
@@ -259,14 +259,30 @@ fn texts_in_a_url_are_hosts() {
     check(
         "web.yaml",
         "deny connect paste.example:443
-         deny connect a.drop.example:443
+         deny connect a.paste.example:443
+         deny connect drop.example:443
+         allow connect a.drop.example:443
          deny connect 169.254.169.254:80
          allow connect docs.rs:443
          allow connect docs.python.org:443
+         ask connect python.org:443
+         ask connect a.example.net:443
          ask connect example.org:443
          deny run curl https://docs.rs",
     );
     let p = policy("web.yaml");
+    let star = |d: &Diagnostic| {
+        d.severity == Severity::Warning && d.message.contains("ordinary character")
+    };
+    assert_eq!(
+        loaded("web.yaml")
+            .warnings
+            .items
+            .iter()
+            .filter(|d| star(d))
+            .count(),
+        1
+    );
     let questions = p.rules.iter().find(|r| r.name == "questions").unwrap();
     assert_eq!(
         questions.rate,

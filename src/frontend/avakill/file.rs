@@ -418,6 +418,9 @@ fn arguments<T>(
         let Some(items) = texts(v, &format!("`{key}` of {}", quoted(name)), false, report) else {
             continue;
         };
+        if key.starts_with("args_") && tools::kind_of_argument(name) == Some(tools::Kind::Web) {
+            items.iter().for_each(|(n, t)| ordinary(n, t, report));
+        }
         out.push((
             name.to_owned(),
             items
@@ -429,6 +432,16 @@ fn arguments<T>(
     Some(out)
 }
 
+/// What looks like a pattern and is none.
+fn ordinary(node: &Node, text: &str, report: &mut Report) {
+    if text.contains('*') {
+        let d = Diagnostic::warning(codes::PEER_MEANING, "`*` is an ordinary character here, as in AvaKill")
+            .at(node.span, "not a pattern")
+            .help("a path stands for everything beneath it, a text for everything that holds it: leave the `*` out");
+        report.push(d);
+    }
+}
+
 fn path(
     node: &Node,
     text: &str,
@@ -436,6 +449,7 @@ fn path(
     workspace: Option<&[u8]>,
     report: &mut Report,
 ) -> Option<Vec<u8>> {
+    ordinary(node, text, report);
     match places::absolute(text, subject, workspace) {
         Ok(p) => Some(p),
         Err(BadPath {

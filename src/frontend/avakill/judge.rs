@@ -7,7 +7,7 @@
 
 use super::file::Conditions;
 use super::tools::{Kind, kind_of_argument};
-use crate::policy::{ByteSet, Component, HostPattern, PathPattern, Sequence, Token};
+use crate::policy::{ByteSet, Component, Host, HostPattern, PathPattern, Sequence, Token};
 
 /// The judgement.
 #[derive(Debug, Default)]
@@ -121,15 +121,20 @@ fn hosts_of(argument: &str, texts: &[String]) -> Option<Vec<HostPattern>> {
     }
     let mut out = Vec::new();
     for t in texts {
+        // `*` is an ordinary character there, and no URL holds one in its host.
+        if t.contains('*') {
+            continue;
+        }
         let t = t.to_ascii_lowercase();
-        let t = t
+        let bare = t
             .strip_prefix("https://")
-            .or_else(|| t.strip_prefix("http://"))
-            .unwrap_or(&t);
-        let name = t
-            .strip_prefix("*.")
-            .or_else(|| t.strip_prefix('.'))
-            .unwrap_or(t);
+            .or_else(|| t.strip_prefix("http://"));
+        let with_scheme = bare.is_some();
+        let t = bare.unwrap_or(&t);
+        let (name, only_below) = match t.strip_prefix('.') {
+            Some(name) => (name, true),
+            None => (t, false),
+        };
         let name = name.strip_suffix('/').unwrap_or(name);
         let fine = |label: &str| {
             !label.is_empty()
@@ -142,10 +147,13 @@ fn hosts_of(argument: &str, texts: &[String]) -> Option<Vec<HostPattern>> {
             return None;
         }
         let host = HostPattern::parse(name).ok()?;
-        if !matches!(host.host, crate::policy::Host::Addresses(_)) {
+        let below = !with_scheme && !matches!(host.host, Host::Addresses(_));
+        if below {
             out.push(HostPattern::parse(&format!("*.{name}")).ok()?);
         }
-        out.push(host);
+        if !only_below {
+            out.push(host);
+        }
     }
     Some(out)
 }
@@ -221,7 +229,10 @@ mod tests {
             hosts_of("url", &[t.to_owned()])
                 .map(|h| h.into_iter().map(|h| h.text).collect::<Vec<_>>())
         };
-        assert_eq!(of("https://Docs.RS/").unwrap(), ["*.docs.rs", "docs.rs"]);
+        assert_eq!(of("Docs.RS/").unwrap(), ["*.docs.rs", "docs.rs"]);
+        assert_eq!(of("https://docs.rs").unwrap(), ["docs.rs"]);
+        assert_eq!(of(".docs.rs").unwrap(), ["*.docs.rs"]);
+        assert!(of("*.docs.rs").unwrap().is_empty());
         assert_eq!(of("169.254.169.254").unwrap(), ["169.254.169.254"]);
         assert_eq!(of("localhost"), None);
         assert_eq!(of("github.com/acme"), None);

@@ -475,6 +475,7 @@ fn emit(
                     except: Vec::new(),
                 },
             ),
+            Target::Hosts { hosts, .. } if hosts.is_empty() => continue,
             Target::Hosts { hosts, except } => {
                 ("hosts".to_owned(), Objects::Hosts { hosts, except })
             }
