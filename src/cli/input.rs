@@ -2,7 +2,6 @@
 
 use super::{Global, Stop, output};
 use anyhow::Context;
-use polc::diagnostics::Diagnostics;
 use polc::frontend::{self, AutoPaths, LoadOptions, builtin};
 use polc::policy::{Policy, Query};
 use std::io::Read;
@@ -138,8 +137,8 @@ pub fn query(policy: &Policy, words: &[String]) -> Result<Query, Stop> {
     } else {
         object.join(" ")
     };
-    Ok(
-        frontend::question(&format!("{operation} {object}"), &policy.subject)
-            .map_err(Diagnostics::from)?,
-    )
+    Ok(frontend::question(
+        &format!("{operation} {object}"),
+        &policy.subject,
+    )?)
 }

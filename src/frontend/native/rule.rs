@@ -366,42 +366,44 @@ pub(crate) fn report_command(node: &Node, e: command::CommandError, report: &mut
 }
 
 fn syscall(node: &Node, t: &str, report: &mut Report) -> Option<SyscallName> {
-    let word = |w: &str| {
-        !w.is_empty()
-            && w.bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-    };
-    let (found, what) = match t.strip_prefix('@') {
+    let groups = || syscalls::groups().iter().map(|g| g.name);
+    let (what, near) = match t.strip_prefix('@') {
+        Some(group) if syscalls::group(group).is_some() => {
+            return Some(SyscallName::Group(group.to_owned()));
+        }
+        // A text that begins with `@` needs quotes in YAML.
         Some(group) => (
-            (word(group)
-                && (syscalls::group(group).is_some() || syscalls::group("mount").is_none()))
-            .then(|| SyscallName::Group(group.to_owned())),
             "a group of system calls",
+            nearest(group, groups()).map(|g| format!("\"@{g}\"")),
         ),
+        None if syscalls::known(t) => return Some(SyscallName::Name(t.to_owned())),
         None => (
-            (word(t) && syscalls::known(t)).then(|| SyscallName::Name(t.to_owned())),
             "a system call",
+            groups()
+                .find(|g| *g == t)
+                .map(|g| format!("\"@{g}\""))
+                .or_else(|| nearest(t, syscalls::all()).map(str::to_owned)),
         ),
     };
-    if found.is_none() {
-        let d = Diagnostic::error(
-            codes::UNKNOWN_SYSCALL,
-            format!("{} is not {what}", quoted(t)),
-        )
-        .at(node.span, "unknown");
-        let near = if t.starts_with('@') {
-            None
-        } else {
-            nearest(t, syscalls::all())
-        };
-        report.push(match near {
-            Some(near) => d.suggest(node.span, near, format!("did you mean `{near}`?")),
-            None => d.help(
-                "a name as in syscalls(2), or a group with `@` before it, such as `\"@mount\"`",
-            ),
-        });
-    }
-    found
+    let d = Diagnostic::error(
+        codes::UNKNOWN_SYSCALL,
+        format!("{} is not {what}", quoted(t)),
+    )
+    .at(node.span, "unknown");
+    report.push(match near {
+        Some(near) => {
+            let text = format!("did you mean `{}`?", near.trim_matches('"'));
+            d.suggest(node.span, near, text)
+        }
+        None if t.starts_with('@') => d.help(format!(
+            "the groups are {}",
+            one_of(&groups().collect::<Vec<_>>())
+        )),
+        None => {
+            d.help("a name as in syscalls(2), or a group with `@` before it, such as `\"@mount\"`")
+        }
+    });
+    None
 }
 
 fn tool(node: &Node, t: &str, report: &mut Report) -> Option<ToolPattern> {

@@ -6,12 +6,12 @@
 
 use super::expand::{Mode, VARIABLES, expand_node};
 use super::node::Node;
-use super::reader::{Report, fields, nearest, nonempty, quoted};
+use super::reader::{Report, fields, nearest, nonempty, quoted, text};
 use super::rule::path_pattern;
-use super::value::kubernetes;
+use super::value::pairs;
 use crate::diagnostics::{Diagnostic, codes};
 use crate::frontend::LoadOptions;
-use crate::policy::{PathPattern, Subject};
+use crate::policy::{Kubernetes, PathPattern, Subject};
 use std::rc::Rc;
 
 /// The subject, the options' settings put over it.
@@ -153,4 +153,103 @@ pub(crate) fn path_as_it_is(path: &[u8]) -> Result<(), &'static str> {
         }
     }
     Ok(())
+}
+
+/// `subject.kubernetes`.
+fn kubernetes(node: &Rc<Node>, report: &mut Report) -> Option<Kubernetes> {
+    let f = fields(node, "`kubernetes`", &["namespace", "labels"], report)?;
+    let mut out = Kubernetes::default();
+    let bad = |n: &Node, t: &str, what: &str, help: &str, report: &mut Report| {
+        report.error(
+            codes::BAD_LABEL,
+            format!("{} is not {what}", quoted(t)),
+            n.span,
+            "",
+            help,
+        );
+    };
+    if let Some(n) = f.get("namespace")
+        && let Some(t) = nonempty(n, "`namespace`", report)
+    {
+        if dns_label(t) {
+            out.namespace = Some(t.to_owned());
+        } else {
+            bad(
+                n,
+                t,
+                "the name of a namespace",
+                "lower-case letters, digits and `-`, 63 bytes at most",
+                report,
+            );
+        }
+    }
+    if let Some(n) = f.get("labels") {
+        for (key, name, value) in pairs(n, "`labels`", report).unwrap_or_default() {
+            let Some(v) = text(value, &format!("the label {}", quoted(name)), report) else {
+                continue;
+            };
+            let (prefix, short) = name
+                .rsplit_once('/')
+                .map_or((None, name), |(p, s)| (Some(p), s));
+            if !label_text(short)
+                || short.is_empty()
+                || prefix.is_some_and(|p| p.len() > 253 || !p.split('.').all(dns_label))
+            {
+                bad(
+                    key,
+                    name,
+                    "the key of a label",
+                    "`[prefix/]name`, such as `app.kubernetes.io/name`",
+                    report,
+                );
+            } else if !label_text(v) {
+                bad(
+                    value,
+                    v,
+                    "the value of a label",
+                    "letters, digits, `.`, `_` and `-`, 63 bytes at most",
+                    report,
+                );
+            } else {
+                out.labels.push((name.to_owned(), v.to_owned()));
+            }
+        }
+        out.labels.sort();
+    }
+    Some(out)
+}
+
+fn dns_label(t: &str) -> bool {
+    !t.is_empty()
+        && t.len() <= 63
+        && !t.starts_with('-')
+        && !t.ends_with('-')
+        && t.bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+fn label_text(t: &str) -> bool {
+    let edge = |c: char| c.is_ascii_alphanumeric();
+    t.is_empty()
+        || (t.len() <= 63
+            && t.starts_with(edge)
+            && t.ends_with(edge)
+            && t.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels() {
+        assert!(label_text("") && label_text("a") && label_text("a.b_c-d"));
+        assert!(
+            !label_text("-a")
+                && !label_text("a-")
+                && !label_text("a b")
+                && !label_text(&"a".repeat(64))
+        );
+    }
 }

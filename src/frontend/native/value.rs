@@ -3,7 +3,7 @@
 use super::node::{Node, Type};
 use super::reader::{Report, fields, list, nearest, nonempty, quoted, text, texts};
 use crate::diagnostics::{Diagnostic, codes};
-use crate::policy::{Environment, Kubernetes, Limits, Rate, Subject};
+use crate::policy::{Environment, Limits, Rate, Subject};
 use std::rc::Rc;
 
 /// The capabilities of Linux 6.12 (include/uapi/linux/capability.h), without `CAP_`.
@@ -356,7 +356,7 @@ fn bad_variable(node: &Node, t: &str, report: &mut Report) {
 }
 
 /// The entries of a mapping with free keys, each once.
-fn pairs<'n>(
+pub(crate) fn pairs<'n>(
     node: &'n Rc<Node>,
     what: &str,
     report: &mut Report,
@@ -499,89 +499,6 @@ pub(crate) fn lints(node: &Node, report: &mut Report) -> Vec<(String, String)> {
     out
 }
 
-/// `subject.kubernetes`.
-pub(crate) fn kubernetes(node: &Rc<Node>, report: &mut Report) -> Option<Kubernetes> {
-    let f = fields(node, "`kubernetes`", &["namespace", "labels"], report)?;
-    let mut out = Kubernetes::default();
-    let bad = |n: &Node, t: &str, what: &str, help: &str, report: &mut Report| {
-        report.error(
-            codes::BAD_LABEL,
-            format!("{} is not {what}", quoted(t)),
-            n.span,
-            "",
-            help,
-        );
-    };
-    if let Some(n) = f.get("namespace")
-        && let Some(t) = nonempty(n, "`namespace`", report)
-    {
-        if dns_label(t) {
-            out.namespace = Some(t.to_owned());
-        } else {
-            bad(
-                n,
-                t,
-                "the name of a namespace",
-                "lower-case letters, digits and `-`, 63 bytes at most",
-                report,
-            );
-        }
-    }
-    if let Some(n) = f.get("labels") {
-        for (key, name, value) in pairs(n, "`labels`", report).unwrap_or_default() {
-            let Some(v) = text(value, &format!("the label {}", quoted(name)), report) else {
-                continue;
-            };
-            let (prefix, short) = name
-                .rsplit_once('/')
-                .map_or((None, name), |(p, s)| (Some(p), s));
-            if !label_text(short)
-                || short.is_empty()
-                || prefix.is_some_and(|p| p.len() > 253 || !p.split('.').all(dns_label))
-            {
-                bad(
-                    key,
-                    name,
-                    "the key of a label",
-                    "`[prefix/]name`, such as `app.kubernetes.io/name`",
-                    report,
-                );
-            } else if !label_text(v) {
-                bad(
-                    value,
-                    v,
-                    "the value of a label",
-                    "letters, digits, `.`, `_` and `-`, 63 bytes at most",
-                    report,
-                );
-            } else {
-                out.labels.push((name.to_owned(), v.to_owned()));
-            }
-        }
-        out.labels.sort();
-    }
-    Some(out)
-}
-
-fn dns_label(t: &str) -> bool {
-    !t.is_empty()
-        && t.len() <= 63
-        && !t.starts_with('-')
-        && !t.ends_with('-')
-        && t.bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-}
-
-fn label_text(t: &str) -> bool {
-    let edge = |c: char| c.is_ascii_alphanumeric();
-    t.is_empty()
-        || (t.len() <= 63
-            && t.starts_with(edge)
-            && t.ends_with(edge)
-            && t.bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -623,16 +540,5 @@ mod tests {
         ] {
             assert_eq!(decimal(bad, 3), None, "{bad}");
         }
-    }
-
-    #[test]
-    fn labels() {
-        assert!(label_text("") && label_text("a") && label_text("a.b_c-d"));
-        assert!(
-            !label_text("-a")
-                && !label_text("a-")
-                && !label_text("a b")
-                && !label_text(&"a".repeat(64))
-        );
     }
 }
