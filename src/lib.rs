@@ -26,6 +26,7 @@
 
 pub mod backend;
 pub mod diagnostics;
+pub mod enforce;
 pub mod fidelity;
 pub mod frontend;
 pub mod policy;

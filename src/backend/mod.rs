@@ -5,6 +5,7 @@
 //! (`lower.rs` makes `model.rs`), renders the model by templates that hold no policy logic
 //! (`templates/<id>/`), and says in a [`Ledger`] what the target keeps of each rule.
 
+pub mod landlock;
 mod sbpl;
 mod tetragon;
 
@@ -123,7 +124,7 @@ pub trait Backend: Sync {
 /// Every back-end, in the order of reports.
 #[must_use]
 pub fn all() -> &'static [&'static dyn Backend] {
-    &[&sbpl::Sbpl, &tetragon::Tetragon]
+    &[&landlock::Landlock, &sbpl::Sbpl, &tetragon::Tetragon]
 }
 
 /// The back-end with this name.

@@ -1,6 +1,9 @@
 //! `polc enforce`.
 
-use super::{Done, Global, Stop, emit, input, output, targets::TargetOptions};
+use super::{Done, Global, Outcome, emit, input, output, targets::TargetOptions};
+use polc::backend::landlock::RealHost;
+use polc::enforce::landlock;
+use polc::semantics::Meaning;
 use std::path::PathBuf;
 
 /// Enforce on this host, or write what another tool enforces.
@@ -43,13 +46,11 @@ struct FileArgs {
 pub fn run(global: &Global, args: &Args) -> Done {
     match &args.layer {
         Layer::Landlock(_) => {
-            let _ = (
-                input::load(global, input::Purpose::Host)?,
-                output::stdout(b"")?,
-            );
-            Err(Stop::Usage(
-                "`enforce landlock` is not built yet".to_owned(),
-            ))
+            let loaded = input::load(global, input::Purpose::Host)?;
+            let meaning = Meaning::new(&loaded.policy);
+            let report = landlock::dry_run(&meaning, &RealHost, landlock::kernel_abi())?;
+            output::stdout(report.as_bytes())?;
+            Ok(Outcome::Fine)
         }
         Layer::Sandbox(a) => emit::run(
             global,

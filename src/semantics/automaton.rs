@@ -21,6 +21,14 @@ use std::rc::Rc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StateId(pub(crate) u32);
 
+impl StateId {
+    /// For arrays by state, such as those of [`Dfa::all_below`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// An automaton would have been too large; the question has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the patterns together need an automaton of more than {states} states")]

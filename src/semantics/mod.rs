@@ -16,6 +16,7 @@ mod commands;
 mod decisions;
 mod hosts;
 mod ledger;
+mod literals;
 mod meaning;
 mod pathset;
 mod reference;
@@ -27,6 +28,7 @@ pub use commands::CommandLabel;
 pub use decisions::{Decisions, Verdict};
 pub use hosts::{HostRegion, HostSpace, Peers};
 pub use ledger::{LedgerBuilder, Reason};
+pub use literals::{LiteralTree, sequences_of};
 pub use meaning::Meaning;
 pub use pathset::PathSet;
 pub use reference::{

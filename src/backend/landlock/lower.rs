@@ -1,0 +1,551 @@
+//! From a policy's decided sets to trees that are granted.
+
+use super::model::{AccessFs, AccessNet, NetPort, PathBeneath, Ruleset, Scope};
+use crate::diagnostics::Diagnostics;
+use crate::fidelity::{Fidelity, Ledger};
+use crate::policy::{Component, Operation, Policy, Protocol, Rule, Sequence, Token};
+use crate::semantics::{
+    Decisions, HostRegion, LedgerBuilder, LiteralTree, Meaning, PathSet, StateId, TooLarge,
+};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What stands at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing.
+    Missing,
+    /// A directory.
+    Directory,
+    /// A file, device, socket: anything that has nothing beneath.
+    File,
+    /// A symbolic link, with the path that it leads to in the end, if there is one.
+    Link(Option<Vec<u8>>),
+}
+
+/// A file system to look at.
+pub trait Host {
+    /// What stands at the path, not followed.
+    fn kind(&self, path: &[u8]) -> Kind;
+    /// The names in a directory, sorted; none if it cannot be read.
+    fn list(&self, path: &[u8]) -> Vec<Vec<u8>>;
+}
+
+/// A ruleset with its ledger, and what was seen on the way.
+pub struct Lowered {
+    /// The ruleset.
+    pub ruleset: Ruleset,
+    /// What it keeps.
+    pub ledger: Ledger,
+    /// With a host: paths that the policy grants something on and that are not there, or are links.
+    pub absent: Vec<Entry>,
+}
+
+/// A path that the policy grants something on, and what stands there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The path.
+    pub path: Vec<u8>,
+    /// What stands there.
+    pub kind: Kind,
+}
+
+/// Most entries of a host that one operation looks at.
+const MAX_ENTRIES: usize = 20_000;
+/// Most ports that are written out.
+const MAX_PORTS: usize = 4096;
+
+/// How rights reach objects.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// A right on D is for D and what lies beneath.
+    Object,
+    /// A right on D is for what lies beneath.
+    Beneath,
+}
+
+/// What is granted for one operation.
+#[derive(Default)]
+struct Grants {
+    /// Nothing is restricted.
+    free: bool,
+    trees: BTreeSet<Vec<u8>>,
+    files: BTreeSet<Vec<u8>>,
+}
+
+struct Walk<'a> {
+    decisions: &'a Decisions,
+    tree: &'a LiteralTree,
+    reach: Reach,
+    /// Whether the right can be granted on a file.
+    files: bool,
+    host: Option<&'a dyn Host>,
+    /// By state: whether nothing at it or beneath it is allowed.
+    dead: Vec<bool>,
+    /// By node: whether it can be granted whole.
+    whole: Vec<bool>,
+    looked: usize,
+    grants: Grants,
+    absent: Vec<Entry>,
+}
+
+impl Walk<'_> {
+    /// Whether what the policy does not mention beneath the state is allowed, to any depth.
+    fn unmentioned(&self, state: StateId) -> bool {
+        (1..=3).all(|depth| {
+            self.decisions
+                .enter_fresh(state, depth)
+                .is_some_and(|s| self.decisions.permits_state(s))
+        })
+    }
+
+    /// Fills in [`Walk::whole`] for a node and everything below it. Iterative: paths can be deep.
+    fn judge(&mut self) {
+        let mut order = vec![(self.tree.root(), Some(self.decisions.dfa().start()))];
+        let mut at = 0;
+        let mut parents: Vec<Option<usize>> = vec![None];
+        while at < order.len() {
+            let (node, state) = order[at];
+            for (name, child) in self.tree.children(node) {
+                order.push((child, state.and_then(|s| self.decisions.enter(s, name))));
+                parents.push(Some(at));
+            }
+            at += 1;
+        }
+        self.whole = vec![false; self.tree.len()];
+        // Whether all children of the entry can be granted whole.
+        let mut children_whole = vec![true; order.len()];
+        for at in (0..order.len()).rev() {
+            let (node, state) = order[at];
+            let own = state.is_some_and(|s| self.decisions.permits_state(s));
+            let beneath = state.is_some_and(|s| self.unmentioned(s)) && children_whole[at];
+            self.whole[node] = beneath && (own || self.reach == Reach::Beneath);
+            // Seen from above the object itself counts in both cases.
+            if let (Some(parent), false) = (parents[at], beneath && own) {
+                children_whole[parent] = false;
+            }
+        }
+    }
+
+    fn run(mut self) -> (Grants, Vec<Entry>) {
+        let start = self.decisions.dfa().start();
+        self.judge();
+        if self.whole[self.tree.root()] {
+            self.grants.free = true;
+            return (self.grants, self.absent);
+        }
+        if self.host.is_none() && self.unmentioned(start) {
+            // All but some paths, and no host to list the rest of: to restrict would be to stop everything.
+            self.grants.free = true;
+            return (self.grants, self.absent);
+        }
+        let mut work: Vec<(Option<usize>, Vec<u8>, StateId)> =
+            vec![(Some(self.tree.root()), Vec::new(), start)];
+        while let Some((node, path, state)) = work.pop() {
+            self.visit(node, path, state, &mut work);
+        }
+        (self.grants, self.absent)
+    }
+
+    fn visit(
+        &mut self,
+        node: Option<usize>,
+        path: Vec<u8>,
+        state: StateId,
+        work: &mut Vec<(Option<usize>, Vec<u8>, StateId)>,
+    ) {
+        let shown = if path.is_empty() {
+            b"/".to_vec()
+        } else {
+            path.clone()
+        };
+        let own = self.decisions.permits_state(state);
+        let whole = match node {
+            Some(n) => self.whole[n],
+            None => self.unmentioned(state) && (own || self.reach == Reach::Beneath),
+        };
+        let kind = self.host.map(|h| {
+            if path.is_empty() {
+                Kind::Directory
+            } else {
+                h.kind(&shown)
+            }
+        });
+        match kind {
+            Some(Kind::Missing | Kind::Link(_)) => {
+                // A rule on a link would bind to where it leads, which has a name of its own.
+                if own || whole {
+                    self.absent.push(Entry {
+                        path: shown,
+                        kind: kind.unwrap_or(Kind::Missing),
+                    });
+                }
+                return;
+            }
+            Some(Kind::File) => {
+                if own && self.files {
+                    self.grants.files.insert(shown);
+                }
+                return;
+            }
+            Some(Kind::Directory) | None => {}
+        }
+        if whole {
+            self.grants.trees.insert(shown);
+            return;
+        }
+        match self.host {
+            None => {
+                let Some(node) = node else { return };
+                // Named, with nothing named beneath, and nothing allowed beneath: a file.
+                let leaf = self.tree.children(node).next().is_none();
+                let nothing_beneath = !self
+                    .decisions
+                    .enter_fresh(state, 1)
+                    .is_some_and(|s| self.decisions.permits_state(s));
+                if own && leaf && nothing_beneath && self.files && !path.is_empty() {
+                    self.grants.files.insert(shown);
+                }
+                for (name, child) in self.tree.children(node) {
+                    if let Some(s) = self.decisions.enter(state, name) {
+                        work.push((Some(child), join(&path, name), s));
+                    }
+                }
+            }
+            Some(host) => {
+                let mut names: BTreeSet<Vec<u8>> = node
+                    .into_iter()
+                    .flat_map(|n| self.tree.children(n))
+                    .map(|c| c.0.to_vec())
+                    .collect();
+                if self.looked < MAX_ENTRIES {
+                    let listed = host.list(&shown);
+                    self.looked += listed.len();
+                    names.extend(listed);
+                }
+                for name in names {
+                    let Some(s) = self.decisions.enter(state, &name) else {
+                        continue;
+                    };
+                    if !self.dead[s.index()] {
+                        let child = node.and_then(|n| self.tree.child(n, &name));
+                        work.push((child, join(&path, &name), s));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut out = path.to_vec();
+    out.push(b'/');
+    out.extend_from_slice(name);
+    out
+}
+
+impl Grants {
+    /// The objects that the grants reach.
+    fn allowed(&self, reach: Reach) -> Result<PathSet, TooLarge> {
+        if self.free {
+            return Ok(PathSet::all());
+        }
+        let tree = |path: &Vec<u8>| {
+            let mut s = Sequence::literal(path);
+            if reach == Reach::Beneath {
+                s.components.push(Component::Name(vec![Token::Star]));
+            }
+            s.tree()
+        };
+        let all: Vec<Sequence> = self
+            .trees
+            .iter()
+            .map(tree)
+            .chain(self.files.iter().map(|p| Sequence::literal(p)))
+            .collect();
+        PathSet::first_match([(all.as_slice(), true)], false)
+    }
+
+    /// Whether a tree that is granted holds the path.
+    fn covers(&self, path: &[u8]) -> bool {
+        self.free
+            || self.trees.contains(b"/".as_slice())
+            || (1..=path.len())
+                .any(|n| (n == path.len() || path[n] == b'/') && self.trees.contains(&path[..n]))
+    }
+}
+
+/// Lowers a policy for an ABI; with a host, for what stands there.
+///
+/// # Errors
+/// The policy's automata are too large.
+pub fn lower(
+    meaning: &Meaning<'_>,
+    abi: u32,
+    host: Option<&dyn Host>,
+) -> Result<Lowered, Diagnostics> {
+    let policy = meaning.policy();
+    let tree = LiteralTree::of(policy, usize::MAX, false);
+    let mut absent: Vec<Entry> = Vec::new();
+    let mut of = |operation: Operation| -> Result<Grants, TooLarge> {
+        let decisions = meaning.decisions(operation)?;
+        let reach = match operation {
+            Operation::Create | Operation::Delete => Reach::Beneath,
+            _ => Reach::Object,
+        };
+        let walk = Walk {
+            decisions,
+            tree: &tree,
+            reach,
+            files: reach == Reach::Object && operation != Operation::List,
+            host,
+            dead: if host.is_some() {
+                decisions.dfa().all_below(|l| !decisions.permits(l))
+            } else {
+                Vec::new()
+            },
+            whole: Vec::new(),
+            looked: 0,
+            grants: Grants::default(),
+            absent: Vec::new(),
+        };
+        let (grants, missing) = walk.run();
+        absent.extend(missing);
+        Ok(grants)
+    };
+    let read = of(Operation::Read)?;
+    let list = of(Operation::List)?;
+    let edit = of(Operation::Edit)?;
+    let create = of(Operation::Create)?;
+    let delete = of(Operation::Delete)?;
+    let execute = of(Operation::Execute)?;
+    absent.sort_by(|a, b| a.path.cmp(&b.path));
+    absent.dedup();
+
+    let mut rights: BTreeMap<Vec<u8>, (BTreeSet<AccessFs>, bool)> = BTreeMap::new();
+    let mut handled = BTreeSet::new();
+    let mut grant = |grants: &Grants, list: &[AccessFs]| {
+        if grants.free {
+            return;
+        }
+        let list: Vec<AccessFs> = list.iter().copied().filter(|a| a.since() <= abi).collect();
+        handled.extend(&list);
+        for (paths, file) in [(&grants.trees, false), (&grants.files, true)] {
+            for path in paths {
+                let entry = rights
+                    .entry(path.clone())
+                    .or_insert((BTreeSet::new(), true));
+                entry
+                    .0
+                    .extend(list.iter().filter(|a| !file || a.on_files()));
+                entry.1 &= file;
+            }
+        }
+    };
+    grant(&read, &[AccessFs::ReadFile]);
+    grant(&list, &[AccessFs::ReadDir]);
+    grant(&edit, &[AccessFs::WriteFile, AccessFs::Truncate]);
+    grant(&create, &AccessFs::MAKE);
+    grant(&delete, &AccessFs::REMOVE);
+    grant(&execute, &[AccessFs::Execute]);
+    let both = Grants {
+        free: create.free && delete.free,
+        trees: create
+            .trees
+            .iter()
+            .chain(&delete.trees)
+            .filter(|p| create.covers(p) && delete.covers(p))
+            .cloned()
+            .collect(),
+        files: BTreeSet::new(),
+    };
+    grant(&both, &[AccessFs::Refer]);
+    let paths = rights
+        .into_iter()
+        .filter(|(_, (allowed, _))| !allowed.is_empty())
+        .map(|(parent, (allowed, file))| PathBeneath {
+            parent,
+            allowed,
+            file,
+        })
+        .collect::<Vec<_>>();
+
+    let mut ledger = LedgerBuilder::new(meaning, "landlock");
+    let shrinks = if host.is_some() {
+        SHRINKS_ON_HOST
+    } else {
+        SHRINKS
+    };
+    let reason = |fidelity: Fidelity| {
+        if fidelity == Fidelity::Stricter {
+            shrinks
+        } else {
+            REACHES
+        }
+    };
+    let plain = |_: Option<&Rule>, f: Fidelity| -> Cow<'static, str> { reason(f).into() };
+    ledger.paths(Operation::Read, &read.allowed(Reach::Object)?, &plain)?;
+    // A file has no entries: of a path that is granted as one, listing is no question.
+    let listed = Grants {
+        free: list.free,
+        trees: list.trees,
+        files: read.files.clone(),
+    };
+    ledger.paths(Operation::List, &listed.allowed(Reach::Object)?, &plain)?;
+    if abi < 3 && !edit.free {
+        let text = "truncating is not restricted before ABI 3 (Linux 6.2)";
+        ledger.paths(Operation::Edit, &PathSet::all(), &|_, _| text.into())?;
+    } else {
+        ledger.paths(Operation::Edit, &edit.allowed(Reach::Object)?, &plain)?;
+    }
+    ledger.paths(Operation::Create, &create.allowed(Reach::Beneath)?, &plain)?;
+    ledger.paths(Operation::Delete, &delete.allowed(Reach::Beneath)?, &plain)?;
+    let started = execute
+        .allowed(Reach::Object)?
+        .intersection(&read.allowed(Reach::Object)?)?;
+    ledger.paths(Operation::Execute, &started, &|_, f| match f {
+        Fidelity::Stricter => format!("{shrinks}, and a program must be readable to start").into(),
+        _ => REACHES.into(),
+    })?;
+    ledger.paths_unenforced(
+        Operation::Metadata,
+        "Landlock does not mediate mode, owner, times and attributes",
+    )?;
+    ledger.paths_unenforced(
+        Operation::Connect,
+        if abi >= 9 {
+            "landlockconfig cannot say `resolve_unix` yet"
+        } else {
+            "unix sockets by path are mediated from ABI 9 on"
+        },
+    )?;
+
+    let mut handled_net = BTreeSet::new();
+    let mut ports = Vec::new();
+    for (operation, access) in [
+        (Operation::Connect, AccessNet::ConnectTcp),
+        (Operation::Bind, AccessNet::BindTcp),
+    ] {
+        network(
+            meaning,
+            abi,
+            operation,
+            access,
+            &mut ledger,
+            &mut handled_net,
+            &mut ports,
+        );
+    }
+    let scoped = if abi >= 6 {
+        [Scope::AbstractUnixSocket, Scope::Signal].into()
+    } else {
+        BTreeSet::new()
+    };
+    ledger.syscalls_unenforced("system calls by name are seccomp's");
+    settings(policy, abi, &paths, host.is_some(), &mut ledger);
+    let ruleset = Ruleset {
+        abi,
+        handled_fs: handled,
+        handled_net,
+        scoped,
+        paths,
+        ports,
+    };
+    Ok(Lowered {
+        ruleset,
+        ledger: ledger.finish(),
+        absent,
+    })
+}
+
+const SHRINKS: &str = "a right reaches everything beneath: of a tree with a hole, or a pattern with wildcards, only what the policy names can be granted (--expand looks at the host)";
+const SHRINKS_ON_HOST: &str = "a right reaches everything beneath: of a tree with a hole, or a pattern with wildcards, only what is on this host now is granted";
+const REACHES: &str = "nothing beneath a granted directory can be taken away, so a deny with wildcards denies nothing there";
+
+/// TCP ports at which some peer is allowed.
+fn allowed_ports(regions: &[HostRegion]) -> BTreeSet<u16> {
+    regions
+        .iter()
+        .filter(|r| r.protocol == Protocol::Tcp && r.decision.action.permits())
+        .flat_map(|r| r.ports.first..=r.ports.last)
+        .collect()
+}
+
+fn network(
+    meaning: &Meaning<'_>,
+    abi: u32,
+    operation: Operation,
+    access: AccessNet,
+    ledger: &mut LedgerBuilder<'_, '_>,
+    handled: &mut BTreeSet<AccessNet>,
+    out: &mut Vec<NetPort>,
+) {
+    if abi < 4 {
+        ledger.hosts_unenforced(operation, "TCP is mediated from ABI 4 on (Linux 6.7)");
+        return;
+    }
+    let space = meaning.hosts(operation);
+    let allowed = allowed_ports(space.regions());
+    // More rules than anyone would read: then the right is not restricted, and the ledger says so.
+    let free = allowed.len() > MAX_PORTS;
+    if !free {
+        handled.insert(access);
+        out.push(NetPort {
+            access,
+            ports: allowed.iter().copied().collect(),
+        });
+    }
+    let cuts: Vec<u16> = if free {
+        Vec::new()
+    } else {
+        allowed
+            .iter()
+            .flat_map(|p| [Some(*p), p.checked_add(1)])
+            .flatten()
+            .collect()
+    };
+    let regions = space.split_at(&cuts);
+    ledger.hosts_in(
+        operation,
+        &regions,
+        |r| r.protocol == Protocol::Udp || free || allowed.contains(&r.ports.first),
+        &|_, _| "TCP ports only: no addresses, no UDP".into(),
+    );
+}
+
+fn settings(
+    policy: &Policy,
+    abi: u32,
+    paths: &[PathBeneath],
+    on_host: bool,
+    ledger: &mut LedgerBuilder<'_, '_>,
+) {
+    let absent = "a ruleset has no such thing";
+    if !policy.limits.is_empty() {
+        ledger.setting("limits", Fidelity::Unenforced, absent);
+    }
+    if policy.environment.pass.is_some() || !policy.environment.set.is_empty() {
+        ledger.setting("environment", Fidelity::Unenforced, absent);
+    }
+    if policy.subject.executable.is_some() {
+        ledger.setting(
+            "subject.executable",
+            Fidelity::Unenforced,
+            "a ruleset confines the process that applies it",
+        );
+    }
+    let files = paths.iter().filter(|p| p.file).count();
+    if files > 0 && !on_host {
+        let text = format!(
+            "{files} paths are taken for files, as nothing is named beneath them; of a directory, everything beneath is granted"
+        );
+        ledger.setting("paths named as files", Fidelity::Exact, text);
+    }
+    if abi < 2 {
+        ledger.setting(
+            "renames",
+            Fidelity::Stricter,
+            "linking and renaming across directories always fail before ABI 2",
+        );
+    }
+}

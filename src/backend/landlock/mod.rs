@@ -1,0 +1,104 @@
+//! Landlock: a ruleset in the landlockconfig format, and the plan for a host.
+//!
+//! # Quirks
+//!
+//! Measured on 6.18 (ABI 7) where nothing else is said; the rest is from the kernel's documentation
+//! (Documentation/userspace-api/landlock.rst).
+//!
+//! - Allow-list only. A right on a directory reaches everything beneath, and nothing below can be taken
+//!   away again. So what is granted are the largest trees that hold nothing forbidden, and a tree
+//!   with a hole shrinks to its parts. Without a host to look at, the parts are the paths that the
+//!   policy names; with one (`--expand`, and `enforce landlock`) they are the siblings on the way to the
+//!   hole.
+//! - A hole here is a *literal* path. A deny with wildcards (`/w/**/.env`) could be anywhere; to keep it,
+//!   nothing of `/w` could be granted. That would be a sandbox in which nothing works, so it is looser,
+//!   and the ledger says so.
+//! - A right that is not handled is not restricted. An operation that the policy allows everywhere is
+//!   not handled at all.
+//! - Making and removing are rights of the parent directory: `make_*` on D is for what lies beneath D.
+//! - A directory's right on a file is EINVAL when it is applied: an object that is not a tree gets file
+//!   rights only. Whether it is a file the static artefact cannot know; it takes a path that is named
+//!   without anything beneath for one. If it is a directory the same rights reach beneath it.
+//! - Execution needs `read_file` too: a program that may be executed but not read does not start.
+//! - `refer` (ABI 2) is needed to link or rename across directories; where it is not handled that
+//!   always fails with EXDEV. `truncate` is ABI 3: before, truncating is not restricted. TCP ports
+//!   are ABI 4, without addresses. Scopes are ABI 6. Unix sockets by path are ABI 9, which
+//!   landlockconfig cannot say yet.
+//! - Not mediated: mode, owner, times, attributes; UDP, raw sockets, MPTCP; `ld.so /path/to/program`
+//!   where the program may be read. seccomp closes some of these.
+//! - `ioctl_dev` is left unhandled: no operation of the language speaks of device commands.
+//! - landlockconfig expands `${name}` in paths; a path that holds `${` is refused.
+
+mod host;
+mod lower;
+mod model;
+#[cfg(test)]
+mod tests;
+
+pub use host::RealHost;
+pub use lower::{Entry, Host, Kind, Lowered, lower};
+pub use model::{AccessFs, AccessNet, NetPort, PathBeneath, Ruleset, Scope};
+
+use super::{Artifact, Backend, Compiled, OptionSpec, Target};
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::semantics::Meaning;
+
+/// The back-end.
+pub struct Landlock;
+
+const ABI: OptionSpec = OptionSpec {
+    name: "abi",
+    value_name: Some("ABI"),
+    values: &["1", "2", "3", "4", "5", "6", "7", "8", "9"],
+    // The newest whose rights landlockconfig can write, and the one of Debian 13's kernel.
+    default: Some("6"),
+    help: "the version of Landlock that the kernel has",
+};
+
+const EXPAND: OptionSpec = OptionSpec {
+    name: "expand",
+    value_name: None,
+    values: &[],
+    default: None,
+    help: "look at this host: list the siblings of holes, and what patterns with wildcards match",
+};
+
+impl Backend for Landlock {
+    fn id(&self) -> &'static str {
+        "landlock"
+    }
+
+    fn summary(&self) -> &'static str {
+        "a Landlock ruleset in the landlockconfig format"
+    }
+
+    fn options(&self) -> &'static [OptionSpec] {
+        const ALL: &[OptionSpec] = &[ABI, EXPAND];
+        ALL
+    }
+
+    fn compile(&self, meaning: &Meaning<'_>, target: &Target) -> Result<Compiled, Diagnostics> {
+        let abi = target
+            .value(&ABI)
+            .and_then(|v| v.parse().ok())
+            .filter(|n| (1..=9).contains(n));
+        let Some(abi) = abi else {
+            return Err(Diagnostic::error("E102", "`--abi` is a number from 1 to 9").into());
+        };
+        let host: Option<&dyn Host> = if target.is_set(&EXPAND) {
+            Some(&RealHost)
+        } else {
+            None
+        };
+        let lowered = lower(meaning, abi, host)?;
+        let text = model::render(&lowered.ruleset, meaning.policy())?;
+        let artifact = Artifact {
+            file_name: format!("{}.landlock.json", meaning.policy().name),
+            bytes: text.into_bytes(),
+        };
+        Ok(Compiled {
+            artifacts: vec![artifact],
+            ledger: lowered.ledger,
+        })
+    }
+}

@@ -1,0 +1,3 @@
+//! Enforcement on this host.
+
+pub mod landlock;

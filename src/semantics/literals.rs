@@ -1,0 +1,146 @@
+//! The literal paths that a policy's patterns begin with, as a tree of names.
+//!
+//! Targets that know trees and objects by literal path (Landlock, Tetragon) lower from it: at each node the
+//! decided sets say what holds for the object itself, and for names beneath it that the policy does not
+//! mention.
+
+use super::automaton::StateId;
+use super::decisions::Decisions;
+use crate::policy::{Component, Objects, Policy, Rule, Sequence};
+use std::collections::BTreeMap;
+
+/// The nodes below one, by name.
+type Children = BTreeMap<Vec<u8>, usize>;
+
+/// Every literal path that the policy's patterns begin with.
+#[derive(Debug)]
+pub struct LiteralTree {
+    nodes: Vec<(Vec<u8>, Children)>,
+    /// Whether a path was longer than the tree takes, and is not in it.
+    pub too_long: bool,
+}
+
+/// A name that no policy mentions: what `*` matches and literals do not.
+const FRESH: &[u8] = b"/\x01polc\x01";
+
+impl LiteralTree {
+    /// The paths of all rules on paths and programs, those of more than `longest` bytes left out. With
+    /// `shallow`, `/w/**/x` stands for `/w/x` too, the one case of it that has a literal path.
+    #[must_use]
+    pub fn of(policy: &Policy, longest: usize, shallow: bool) -> Self {
+        let mut tree = Self {
+            nodes: vec![(Vec::new(), BTreeMap::new())],
+            too_long: false,
+        };
+        for sequence in policy.rules.iter().flat_map(sequences_of) {
+            tree.insert(&sequence.literal_prefix(), longest);
+            if shallow
+                && sequence
+                    .components
+                    .iter()
+                    .rev()
+                    .skip(1)
+                    .any(|c| *c == Component::AnyDepth)
+            {
+                let components = sequence
+                    .components
+                    .iter()
+                    .filter(|c| **c != Component::AnyDepth)
+                    .cloned()
+                    .collect();
+                tree.insert(&Sequence { components }.literal_prefix(), longest);
+            }
+        }
+        tree
+    }
+
+    fn insert(&mut self, path: &[u8], longest: usize) {
+        let mut at = 0;
+        let mut length = 1;
+        for name in path.split(|b| *b == b'/').filter(|c| !c.is_empty()) {
+            length += name.len() + 1;
+            if length > longest {
+                self.too_long = true;
+                return;
+            }
+            let next = self.nodes.len();
+            let known = *self.nodes[at].1.entry(name.to_vec()).or_insert(next);
+            if known == next {
+                self.nodes.push((name.to_vec(), BTreeMap::new()));
+            }
+            at = known;
+        }
+    }
+
+    /// The root's number.
+    #[must_use]
+    pub fn root(&self) -> usize {
+        0
+    }
+
+    /// How many nodes there are; they are numbered from 0, a parent before its children.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Never: the root is a node.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// The children of a node, by name.
+    pub fn children(&self, node: usize) -> impl DoubleEndedIterator<Item = (&[u8], usize)> {
+        self.nodes[node]
+            .1
+            .iter()
+            .map(|(name, child)| (name.as_slice(), *child))
+    }
+
+    /// The child of this name.
+    #[must_use]
+    pub fn child(&self, node: usize, name: &[u8]) -> Option<usize> {
+        self.nodes[node].1.get(name).copied()
+    }
+}
+
+/// The path patterns of a rule, its exceptions too; programs are paths.
+pub fn sequences_of(rule: &Rule) -> Vec<&Sequence> {
+    match &rule.objects {
+        Objects::Paths { paths, except } => paths
+            .iter()
+            .chain(except)
+            .flat_map(|p| &p.sequences)
+            .collect(),
+        Objects::Commands { commands, except } => commands
+            .iter()
+            .chain(except)
+            .flat_map(|c| &c.program.sequences)
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+impl Decisions {
+    /// The state of a child by its name.
+    #[must_use]
+    pub fn enter(&self, state: StateId, name: &[u8]) -> Option<StateId> {
+        let below = self.dfa().step(state, b'/')?;
+        name.iter().try_fold(below, |s, b| self.dfa().step(s, *b))
+    }
+
+    /// Whether the object of this state is let through.
+    #[must_use]
+    pub fn permits_state(&self, state: StateId) -> bool {
+        self.dfa().is_path(state) && self.permits(self.dfa().label(state))
+    }
+
+    /// The state of a name, `depth` levels beneath this one, that no policy mentions.
+    #[must_use]
+    pub fn enter_fresh(&self, state: StateId, depth: usize) -> Option<StateId> {
+        (0..depth).try_fold(state, |s, _| {
+            FRESH.iter().try_fold(s, |s, b| self.dfa().step(s, *b))
+        })
+    }
+}
