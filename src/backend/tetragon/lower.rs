@@ -6,8 +6,8 @@ use super::model::{
 };
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Fidelity, Ledger};
-use crate::policy::{Component, Objects, Operation, Policy, Rule, Sequence};
-use crate::semantics::{Decisions, LedgerBuilder, Meaning, StateId};
+use crate::policy::{Operation, Policy, Rule, Sequence};
+use crate::semantics::{Decisions, LedgerBuilder, LiteralTree, Meaning, StateId, sequences_of};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -37,19 +37,23 @@ pub fn lower(
     let policy = meaning.policy();
     let binding = Binding::of(policy, options)?;
     let mut ledger = LedgerBuilder::new(meaning, "tetragon");
-    let tree = LiteralTree::of(policy)?;
+    let tree = literal_tree(policy)?;
     let mut hooks: BTreeMap<&'static str, Vec<Hook>> = BTreeMap::new();
 
     // Contents. Files and directories pass the same hook, so reading and listing have one answer: both allowed.
     let of = |operation| meaning.decisions(operation);
-    let readable = tree.nest(&[of(Operation::Read)?, of(Operation::List)?], Sees::Object);
-    let editable = tree.nest(&[of(Operation::Edit)?], Sees::Object);
-    let metadata = tree.nest(&[of(Operation::Metadata)?], Sees::Object);
-    let executable = tree.nest(&[of(Operation::Execute)?], Sees::Object);
+    let readable = nest(
+        &tree,
+        &[of(Operation::Read)?, of(Operation::List)?],
+        Sees::Object,
+    );
+    let editable = nest(&tree, &[of(Operation::Edit)?], Sees::Object);
+    let metadata = nest(&tree, &[of(Operation::Metadata)?], Sees::Object);
+    let executable = nest(&tree, &[of(Operation::Execute)?], Sees::Object);
     // What happens in a directory is judged by the directory: it is allowed there if it is for a name
     // that the policy does not mention.
-    let creatable = tree.nest(&[of(Operation::Create)?], Sees::Parent);
-    let deletable = tree.nest(&[of(Operation::Delete)?], Sees::Parent);
+    let creatable = nest(&tree, &[of(Operation::Create)?], Sees::Parent);
+    let deletable = nest(&tree, &[of(Operation::Delete)?], Sees::Parent);
 
     let file = |kind| Arg { index: 0, kind };
     let mask = |index, operator, value: &str| MatchArg {
@@ -309,165 +313,83 @@ pub struct Hook {
     pub message: String,
 }
 
-/// The nodes below one, by name.
-type Children = BTreeMap<Vec<u8>, usize>;
-
-/// Every literal path that the policy's patterns begin with, as a tree of names.
-struct LiteralTree {
-    /// The first is the root.
-    nodes: Vec<(Vec<u8>, Children)>,
-    /// Whether a path was too long to be a filter's value.
-    too_long: bool,
+/// The policy's literal paths, which filters have to name.
+///
+/// # Errors
+/// A path that is not UTF-8: a TracingPolicy holds text only.
+fn literal_tree(policy: &Policy) -> Result<LiteralTree, Diagnostics> {
+    let mut refused = Diagnostics {
+        items: Vec::new(),
+        sources: policy.sources.clone(),
+    };
+    for rule in &policy.rules {
+        let not_text = |s: &&Sequence| std::str::from_utf8(&s.literal_prefix()).is_err();
+        if let Some(sequence) = sequences_of(rule).into_iter().find(not_text) {
+            let message = format!(
+                "the rule `{}` names `{}`, which is not UTF-8, and a TracingPolicy holds text only",
+                rule.name,
+                crate::fidelity::show_bytes(&sequence.literal_prefix())
+            );
+            refused.items.push(
+                Diagnostic::error("E110", message)
+                    .at(rule.span, "in this rule")
+                    .help("leave the target `tetragon` out, or name a directory above it"),
+            );
+        }
+    }
+    if refused.items.is_empty() {
+        Ok(LiteralTree::of(policy, MAX_PATH, true))
+    } else {
+        Err(refused)
+    }
 }
 
-/// A name that no policy mentions: what `*` matches and literals do not.
-const FRESH: &[u8] = b"/\x01polc\x01";
-
-impl LiteralTree {
-    fn of(policy: &Policy) -> Result<Self, Diagnostics> {
-        let mut tree = Self {
-            nodes: vec![(Vec::new(), BTreeMap::new())],
-            too_long: false,
-        };
-        let mut refused = Diagnostics {
-            items: Vec::new(),
-            sources: policy.sources.clone(),
-        };
-        for rule in &policy.rules {
-            let sequences: Vec<_> = match &rule.objects {
-                Objects::Paths { paths, except } => paths
-                    .iter()
-                    .chain(except)
-                    .flat_map(|p| &p.sequences)
-                    .collect(),
-                Objects::Commands { commands, except } => commands
-                    .iter()
-                    .chain(except)
-                    .flat_map(|c| &c.program.sequences)
-                    .collect(),
-                _ => continue,
-            };
-            for sequence in sequences {
-                let path = sequence.literal_prefix();
-                if std::str::from_utf8(&path).is_err() {
-                    let message = format!(
-                        "the rule `{}` names `{}`, which is not UTF-8, and a TracingPolicy holds text only",
-                        rule.name,
-                        crate::fidelity::show_bytes(&path)
-                    );
-                    refused.items.push(
-                        Diagnostic::error("E110", message)
-                            .at(rule.span, "in this rule")
-                            .help("leave the target `tetragon` out, or name a directory above it"),
-                    );
-                    break;
-                }
-                tree.insert(&path);
-                // `/w/**/x` is also `/w/x`: the one case of it that has a literal path.
-                if sequence
-                    .components
-                    .iter()
-                    .rev()
-                    .skip(1)
-                    .any(|c| *c == Component::AnyDepth)
-                {
-                    let shallow = |c: &&Component| **c != Component::AnyDepth;
-                    let components = sequence
-                        .components
-                        .iter()
-                        .filter(shallow)
-                        .cloned()
-                        .collect();
-                    let path = Sequence { components }.literal_prefix();
-                    if std::str::from_utf8(&path).is_ok() {
-                        tree.insert(&path);
-                    }
+/// What is denied, of objects on which one of `all` does not permit. Beneath a literal path the answer is
+/// the one for names that the policy does not mention, and deny where it differs with the depth.
+fn nest(tree: &LiteralTree, all: &[&Decisions], sees: Sees) -> Nest {
+    let ask = |states: &[Option<StateId>], depth| {
+        all.iter().zip(states).all(|(d, state)| {
+            state
+                .and_then(|s| d.enter_fresh(s, depth))
+                .is_some_and(|s| d.permits_state(s))
+        })
+    };
+    let above = if sees == Sees::Parent { 1 } else { 0 };
+    let beneath = |states: &[Option<StateId>]| ask(states, above + 1) && ask(states, above + 2);
+    let start: Vec<Option<StateId>> = all.iter().map(|d| Some(d.dfa().start())).collect();
+    let mut nest = Nest {
+        denied: !beneath(&start),
+        ..Nest::default()
+    };
+    // (node, its path without a last `/`, its states, how many trees it lies in)
+    let mut work = vec![(tree.root(), Vec::new(), start, 0usize)];
+    while let Some((node, path, states, depth)) = work.pop() {
+        let around_denied = nest.denied == (depth % 2 == 0);
+        let mut inside = depth;
+        if node != tree.root() {
+            if ask(&states, above) == around_denied {
+                if around_denied {
+                    at_depth(&mut nest.allowed_objects, depth).push(path.clone());
+                } else {
+                    nest.denied_objects.push(path.clone());
                 }
             }
+            if beneath(&states) == around_denied {
+                at_depth(&mut nest.levels, depth).push(path.clone());
+                inside += 1;
+            }
         }
-        if refused.items.is_empty() {
-            Ok(tree)
-        } else {
-            Err(refused)
+        for (name, child) in tree.children(node).rev() {
+            let path = [path.as_slice(), b"/", name].concat();
+            let next = all
+                .iter()
+                .zip(&states)
+                .map(|(d, s)| s.and_then(|s| d.enter(s, name)))
+                .collect();
+            work.push((child, path, next, inside));
         }
     }
-
-    fn insert(&mut self, path: &[u8]) {
-        let mut at = 0;
-        let mut length = 1;
-        for name in path.split(|b| *b == b'/').filter(|c| !c.is_empty()) {
-            length += name.len() + 1;
-            if length > MAX_PATH {
-                self.too_long = true;
-                return;
-            }
-            let next = self.nodes.len();
-            let known = *self.nodes[at].1.entry(name.to_vec()).or_insert(next);
-            if known == next {
-                self.nodes.push((name.to_vec(), BTreeMap::new()));
-            }
-            at = known;
-        }
-    }
-
-    /// What is denied, of objects on which one of `all` does not permit. Beneath a literal path the answer
-    /// is the one for names that the policy does not mention, and deny where it differs with the depth.
-    fn nest(&self, all: &[&Decisions], sees: Sees) -> Nest {
-        let ask = |states: &[Option<StateId>], suffix: &[u8]| {
-            all.iter().zip(states).all(|(d, state)| {
-                let end = state.and_then(|s| suffix.iter().try_fold(s, |s, b| d.dfa().step(s, *b)));
-                end.is_some_and(|s| d.permits(d.dfa().label(s)))
-            })
-        };
-        let once = FRESH.to_vec();
-        let twice = FRESH.repeat(2);
-        let thrice = FRESH.repeat(3);
-        let own = |states: &[Option<StateId>]| match sees {
-            Sees::Object => ask(states, b""),
-            Sees::Parent => ask(states, &once),
-        };
-        let beneath = |states: &[Option<StateId>]| match sees {
-            Sees::Object => ask(states, &once) && ask(states, &twice),
-            Sees::Parent => ask(states, &twice) && ask(states, &thrice),
-        };
-        let start: Vec<Option<StateId>> = all.iter().map(|d| Some(d.dfa().start())).collect();
-        let mut nest = Nest {
-            denied: !beneath(&start),
-            ..Nest::default()
-        };
-        // (node, its path without a last `/`, its states, how many trees it lies in)
-        let mut work = vec![(0usize, Vec::new(), start, 0usize)];
-        while let Some((node, path, states, depth)) = work.pop() {
-            let around_denied = nest.denied == (depth % 2 == 0);
-            let mut inside = depth;
-            if node != 0 {
-                if own(&states) == around_denied {
-                    if around_denied {
-                        at_depth(&mut nest.allowed_objects, depth).push(path.clone());
-                    } else {
-                        nest.denied_objects.push(path.clone());
-                    }
-                }
-                if beneath(&states) == around_denied {
-                    at_depth(&mut nest.levels, depth).push(path.clone());
-                    inside += 1;
-                }
-            }
-            for child in self.nodes[node].1.values().rev() {
-                let mut path = path.clone();
-                path.push(b'/');
-                path.extend_from_slice(&self.nodes[*child].0);
-                let step = |d: &&Decisions, s: &Option<StateId>| {
-                    let name = &self.nodes[*child].0;
-                    s.and_then(|s| d.dfa().step(s, b'/'))
-                        .and_then(|s| name.iter().try_fold(s, |s, b| d.dfa().step(s, *b)))
-                };
-                let next = all.iter().zip(&states).map(|(d, s)| step(d, s)).collect();
-                work.push((*child, path, next, inside));
-            }
-        }
-        nest
-    }
+    nest
 }
 
 fn at_depth(levels: &mut Vec<Vec<Vec<u8>>>, depth: usize) -> &mut Vec<Vec<u8>> {
