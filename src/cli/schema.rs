@@ -8,7 +8,7 @@ pub struct Args {}
 
 /// The schema.
 pub fn value() -> anyhow::Result<serde_json::Value> {
-    Ok(serde_json::json!({}))
+    Ok(polc::frontend::native::schema::schema())
 }
 
 pub fn run(_: &Args) -> Done {

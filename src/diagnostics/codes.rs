@@ -212,6 +212,9 @@ everything that can be joined has been. The message names the limit.";
 "The text of the artefact could not be made. This is a fault of polc: please report it, with the policy.";
     TARGET_NEEDS = "E113", "the target needs something that the policy does not say",
 "Such as the namespace of a namespaced TracingPolicy. An artefact without it would bind nobody, or everybody.";
+    NOTHING_TO_RESTRICT = "E114", "the policy restricts nothing that the target knows",
+"An artefact that restricts nothing may be refused by its own tool, and would look like protection. Leave the target \
+out, or choose a version of it that knows more.";
 }
 
 /// All codes as one page of the reference: Markdown.
@@ -239,7 +242,7 @@ mod tests {
             P101 P102 P103 P104 P105 P106 P107 P108 P109 P110 P111 P112 P113 P114 P115 P116 \
             P201 P202 P203 P204 P205 P206 P207 \
             P301 P302 P303 P304 P305 P306 P307 P308 P401 \
-            E100 E101 E102 E110 E111 E112 E113"
+            E100 E101 E102 E110 E111 E112 E113 E114"
             .split_whitespace()
             .collect();
         assert_eq!(ALL.iter().map(|c| c.code).collect::<Vec<_>>(), pinned);
