@@ -7,6 +7,7 @@
 
 pub mod landlock;
 mod sbpl;
+mod seccomp;
 mod tetragon;
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
@@ -124,7 +125,12 @@ pub trait Backend: Sync {
 /// Every back-end, in the order of reports.
 #[must_use]
 pub fn all() -> &'static [&'static dyn Backend] {
-    &[&landlock::Landlock, &sbpl::Sbpl, &tetragon::Tetragon]
+    &[
+        &landlock::Landlock,
+        &seccomp::Seccomp,
+        &sbpl::Sbpl,
+        &tetragon::Tetragon,
+    ]
 }
 
 /// The back-end with this name.

@@ -1,0 +1,112 @@
+//! seccomp: an OCI profile for container runtimes, or the filter itself.
+//!
+//! # Quirks
+//!
+//! - A filter sees the number of a call and its arguments as numbers: no path, no address, no name, and
+//!   nothing behind a pointer. A rule about a path or a host is kept here only where the policy
+//!   allows *no* object at all, so that a whole family of calls can go; the ledger says so.
+//! - A family goes whole or its denial is empty: `unlinkat` and `renameat2` delete as `unlink` does.
+//!   io_uring does it all without those calls: it is refused unless a `syscall` rule allows it by name,
+//!   and then no family counts as closed.
+//! - `clone` without flags for namespaces; `clone3` has its flags behind a pointer and answers ENOSYS,
+//!   so that C libraries fall back to `clone` (with EPERM they don't). `openat2` the same,
+//!   where opening with `O_CREAT` is refused.
+//! - A refused call answers EPERM. A call that is not known, or newer than the base, answers ENOSYS:
+//!   programs that probe for it then use an older one.
+//! - Only the 64-bit calls of x86_64 and aarch64. Docker's profile adds 32-bit x86, x32 and 32-bit Arm;
+//!   their calls have other numbers and other ways in (`socketcall` hides all its arguments behind a
+//!   pointer), so they are left out, and a program that uses them is killed. Stricter, and said here.
+//! - An `int` argument is the lower half of a register: an "equals" over 64 bits refuses a program that
+//!   leaves rubbish in the upper half, and a "not equals" over 64 bits is a hole. Every
+//!   comparison is masked. In OCI's `MASKED_EQ`, `value` is the mask and `valueTwo` the value.
+//! - In runc, crun and Podman, the conditions of a rule on one argument are ORed if it is
+//!   repeated; libseccomp lets a rule without conditions swallow the others of the same call. The
+//!   model allows neither ([`model::Rule`]).
+//! - Sockets: local, IPv4, IPv6 and the routing part of netlink (C libraries ask it for the
+//!   machine's addresses), unless the policy leaves the network entirely open. Of IPv4 and IPv6 only
+//!   what the language can name: TCP and UDP. MPTCP is TCP that Landlock and others do not see, and
+//!   is refused where hosts are restricted. A pair of datagram sockets (`socketpair`) can send to
+//!   any path, so it goes with local sockets.
+//! - A socket that the policy does not allow to listen anywhere is refused `listen`; `bind` stays, since
+//!   the resolver binds netlink sockets.
+//! - The runtime starts the program under the filter: `execve` can't be refused. Without
+//!   `no_new_privs` the runtime also changes user and capabilities under it; a policy that denies
+//!   `setuid` and its like by name needs `no_new_privs` to start. A descriptor to a fifo is opened for writing
+//!   by runc at the very end, so opening for writing cannot be refused either.
+//! - JSON has no comments; the ledger is `polc emit --ledger json`.
+//!
+//! The file of `--bpf` holds `struct sock_filter` records, one file an architecture: what bubblewrap's
+//! `--seccomp FD` and `prctl(PR_SET_SECCOMP)` take.
+
+mod bpf;
+mod lower;
+mod model;
+
+use super::{Artifact, Backend, Compiled, OptionSpec, Target};
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::policy::syscalls::Arch;
+use crate::semantics::Meaning;
+
+/// The back-end.
+pub struct Seccomp;
+
+const ARCH: OptionSpec = OptionSpec {
+    name: "arch",
+    value_name: Some("ARCH"),
+    values: &["x86_64", "aarch64", "all"],
+    default: Some("all"),
+    help: "the architecture that the filter is for",
+};
+
+const BPF: OptionSpec = OptionSpec {
+    name: "bpf",
+    value_name: None,
+    values: &[],
+    default: None,
+    help: "the filter itself as BPF instructions, one file an architecture, in place of OCI JSON",
+};
+
+impl Backend for Seccomp {
+    fn id(&self) -> &'static str {
+        "seccomp"
+    }
+
+    fn summary(&self) -> &'static str {
+        "an OCI seccomp profile for runc, crun, Docker, Podman and Kubernetes, or raw BPF"
+    }
+
+    fn options(&self) -> &'static [OptionSpec] {
+        const ALL: &[OptionSpec] = &[ARCH, BPF];
+        ALL
+    }
+
+    fn compile(&self, meaning: &Meaning<'_>, target: &Target) -> Result<Compiled, Diagnostics> {
+        let arches = match target.value(&ARCH) {
+            Some("x86_64") => vec![Arch::X86_64],
+            Some("aarch64") => vec![Arch::Aarch64],
+            _ => Arch::ALL.to_vec(),
+        };
+        let (profile, ledger) = lower::lower(meaning, arches)?;
+        let name = &meaning.policy().name;
+        let artifacts = if target.is_set(&BPF) {
+            let one = |arch: &Arch| match bpf::compile(&profile, *arch) {
+                Ok(bytes) => Ok(Artifact {
+                    file_name: format!("{name}.{}.bpf", arch.name()),
+                    bytes,
+                }),
+                Err(e) => Err(cannot(&e)),
+            };
+            profile.arches.iter().map(one).collect::<Result<_, _>>()?
+        } else {
+            vec![Artifact {
+                file_name: format!("{name}.seccomp.json"),
+                bytes: profile.to_oci().map_err(|e| cannot(&e))?,
+            }]
+        };
+        Ok(Compiled { artifacts, ledger })
+    }
+}
+
+fn cannot(error: &dyn std::error::Error) -> Diagnostics {
+    Diagnostic::error("E112", format!("the filter cannot be written: {error}")).into()
+}
