@@ -400,6 +400,7 @@ fn the_profile_keeps_to_what_every_runtime_reads() {
         let profile = oci(&policy);
         for call in [
             "execve",
+            "getdents64",
             "prctl",
             "capset",
             "setuid",
@@ -699,10 +700,6 @@ fn families_of_calls_go_whole() {
         assert_eq!(fidelity(&p, o), [Fidelity::Exact], "{o}");
     }
     assert_eq!(fidelity(&p, Operation::Edit), [Fidelity::Unenforced]);
-    assert_eq!(
-        fidelity(&p, Operation::List),
-        [Fidelity::Exact, Fidelity::Exact]
-    );
     // Where files may be edited, `> /dev/null` must work, so new files are not stopped, and that is said.
     let p = policy("rules:\n- {name: a, action: allow, operations: [edit], paths: [/dev/null]}\n");
     assert_eq!(

@@ -29,7 +29,8 @@
 //!   any path, so it goes with local sockets.
 //! - A socket that the policy does not allow to listen anywhere is refused `listen`; `bind` stays, since
 //!   the resolver binds netlink sockets.
-//! - The runtime starts the program under the filter: `execve` can't be refused. Without
+//! - The runtime starts the program under the filter: `execve` can't be refused, nor `getdents64`, with
+//!   which runc finds the descriptors that it has to close (seen: no container starts). Without
 //!   `no_new_privs` the runtime also changes user and capabilities under it; a policy that denies
 //!   `setuid` and its like by name needs `no_new_privs` to start. A descriptor to a fifo is opened for writing
 //!   by runc at the very end, so opening for writing cannot be refused either.
