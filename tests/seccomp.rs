@@ -247,7 +247,7 @@ fn run(program: &[u8], arch: u32, number: u32, args: &Arguments) -> Answer {
         match code {
             0x20 => {
                 let k = k as usize;
-                assert!(k % 4 == 0 && k < 64);
+                assert!(k.is_multiple_of(4) && k < 64);
                 acc = u32::from_le_bytes([data[k], data[k + 1], data[k + 2], data[k + 3]]);
             }
             0x54 => acc &= k,
@@ -287,7 +287,7 @@ fn the_bpf_decides_as_the_oci_profile_does() {
         for arch in Arch::ALL {
             let program = bpf(&policy, arch);
             assert!(
-                program.len() % 8 == 0 && program.len() / 8 <= 4096,
+                program.len().is_multiple_of(8) && program.len() / 8 <= 4096,
                 "{name}"
             );
             let mut known = BTreeSet::new();
@@ -419,7 +419,7 @@ fn the_profile_keeps_to_what_every_runtime_reads() {
                 "{name}: {call}"
             );
         }
-        let thread = 0x0050_f00;
+        let thread = 0x0005_0f00;
         assert_eq!(
             profile.decide("clone", &[thread, 0, 0, 0, 0, 0]),
             Answer::Allow

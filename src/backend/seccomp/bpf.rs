@@ -4,7 +4,10 @@
 //! match and one for the rest, and has no check of x32; so a prologue comes before it, which answers
 //! ENOSYS for the calls that are to look absent and for every number that is not in the table (the
 //! x32 ones are among them: they have bit 30 set). The prologue leaves to seccompiler's part by
-//! falling through, so that no jump crosses the seam.
+//! falling through, so that no jump crosses the seam. Arguments that no rule of a conditional call
+//! names (a socket of a strange family) answer EPERM here and ENOSYS in the OCI profile, where only
+//! the default is left for them; what is allowed is the same (compared with libseccomp 2.5.4's own code
+//! for each policy of the repository).
 
 use super::model::{Condition, ENOSYS, EPERM, Profile, Verdict};
 use crate::policy::syscalls::{Arch, of_arch};
