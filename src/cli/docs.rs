@@ -77,7 +77,7 @@ fn referred(value: &Value) -> Vec<String> {
                     .map(str::to_owned)
                     .into_iter()
                     .collect(),
-                ("$defs", _) => Vec::new(),
+                ("definitions", _) => Vec::new(),
                 _ => referred(v),
             })
             .collect(),
@@ -138,7 +138,7 @@ fn section(
     }
     for name in referred(value) {
         if seen.insert(name.clone()) {
-            queue.push((name.clone(), schema["$defs"][&name].clone()));
+            queue.push((name.clone(), schema["definitions"][&name].clone()));
         }
     }
 }

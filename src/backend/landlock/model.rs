@@ -2,7 +2,8 @@
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::show_bytes;
-use crate::policy::Policy;
+use crate::policy::{Policy, Rule};
+use crate::semantics::sequences_of;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -177,9 +178,16 @@ pub fn render(ruleset: &Ruleset, policy: &Policy) -> Result<String, Diagnostics>
         sources: policy.sources.clone(),
     };
     let mut refuse = |path: &[u8], why: &str| {
+        // The rule that names it; a sibling that was found on the host has none.
+        let names = |r: &&Rule| sequences_of(r).iter().any(|s| s.literal_prefix() == path);
+        let span = policy
+            .rules
+            .iter()
+            .find(names)
+            .map_or(policy.default_span, |r| r.span);
         refused.items.push(
             Diagnostic::error("E110", format!("`{}` {why}", show_bytes(path)))
-                .at(policy.default_span, "")
+                .at(span, "granted by this rule")
                 .help("leave the target `landlock` out, or name a directory above it; `polc enforce landlock` takes every name"),
         );
     };

@@ -4,6 +4,7 @@ use crate::backend::Target;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Fidelity, Ledger, show_bytes};
 use crate::policy::{Component, Policy, Sequence, Token};
+use crate::semantics::sequences_of;
 use askama::Template;
 use std::fmt::Write;
 
@@ -128,10 +129,14 @@ fn regex(sequence: &Sequence) -> Vec<u8> {
                 Token::Any => out.extend_from_slice(b"[^/]"),
                 Token::Star => out.extend_from_slice(b"[^/]*"),
                 Token::Class(set) => {
-                    // A class that holds the high bytes is a negated one.
-                    let negated = set.contains(0xff);
+                    // A class that holds the bytes of non-ASCII text is a negated one.
+                    let negated = (0x80..=0xf4).all(|b| set.contains(b));
                     let mut members = if negated { set.complement() } else { *set };
                     members.remove(0);
+                    if negated {
+                        // No name on macOS holds these: they are no UTF-8.
+                        (0xf5..=0xff).for_each(|b| members.remove(b));
+                    }
                     let mut inside = Vec::new();
                     // In brackets `]` must come first, `^` must not, `-` comes last; no escapes there.
                     if members.contains(b']') {
@@ -254,6 +259,34 @@ struct Text<'a> {
 /// How many ledger lines the header shows.
 const SHOWN: usize = 40;
 
+/// That SBPL can hold every pattern of the policy.
+fn names(policy: &Policy) -> Result<(), Diagnostics> {
+    let mut refused = Diagnostics {
+        items: Vec::new(),
+        sources: policy.sources.clone(),
+    };
+    for rule in &policy.rules {
+        if let Some(message) = sequences_of(rule)
+            .into_iter()
+            .find_map(|s| pattern(s).err())
+        {
+            refused.items.push(
+                Diagnostic::error(
+                    "E110",
+                    format!("the rule `{}` cannot be said in SBPL: {message}", rule.name),
+                )
+                .at(rule.span, "in this rule")
+                .help("leave the target `sbpl` out, or name a directory above it"),
+            );
+        }
+    }
+    if refused.items.is_empty() {
+        Ok(())
+    } else {
+        Err(refused)
+    }
+}
+
 /// The profile's text.
 ///
 /// # Errors
@@ -264,6 +297,7 @@ pub fn render(
     ledger: &Ledger,
     target: &Target,
 ) -> Result<String, Diagnostics> {
+    names(policy)?;
     let mut comments = Vec::new();
     if let Some(banner) = &target.banner {
         comments.push(show_bytes(banner.as_bytes()));
@@ -307,14 +341,8 @@ pub fn render(
             if r.allow { "allow" } else { "deny" },
             r.operations.join(" ")
         );
-        write_filter(&mut out, &r.filter, 1).map_err(|message| {
-            let mut d: Diagnostics = Diagnostic::error("E110", message)
-                .at(policy.default_span, "")
-                .help("leave the target `sbpl` out, or name a directory above it")
-                .into();
-            d.sources = policy.sources.clone();
-            d
-        })?;
+        write_filter(&mut out, &r.filter, 1)
+            .map_err(|message| Diagnostic::error("E110", message))?;
         out.push(')');
         rules.push(out);
     }

@@ -1,0 +1,401 @@
+//! The program as its users run it: exit status, what goes where, and that nothing is half-written.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn polc(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_polc"))
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .env_remove("NO_COLOR")
+        .output()
+        .unwrap()
+}
+
+fn status(o: &Output) -> i32 {
+    o.status.code().unwrap()
+}
+
+fn err(o: &Output) -> String {
+    String::from_utf8_lossy(&o.stderr).into_owned()
+}
+
+fn out(o: &Output) -> String {
+    String::from_utf8_lossy(&o.stdout).into_owned()
+}
+
+const SMALL: &str = r#"version: 1
+name: small
+subject: {home: auto, workspace: auto, tmp: auto}
+rules:
+  - name: secret
+    action: deny
+    operations: [read]
+    paths: ["${workspace}/secret"]
+  - name: work
+    action: allow
+    operations: [read, write]
+    paths: ["${workspace}/**"]
+tests:
+  - allow: read ${workspace}/x
+  - deny: read ${workspace}/secret
+"#;
+
+fn folder() -> tempfile::TempDir {
+    let d = tempfile::tempdir().unwrap();
+    std::fs::write(d.path().join("polc.yaml"), SMALL).unwrap();
+    d
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut out: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    out.sort();
+    out
+}
+
+#[test]
+fn artefacts_go_to_stdout_and_words_to_stderr() {
+    let d = folder();
+    let o = polc(d.path(), &["emit", "landlock"]);
+    assert_eq!(status(&o), 0, "{}", err(&o));
+    let json: serde_json::Value = serde_json::from_slice(&o.stdout).unwrap();
+    assert_eq!(json["abi"], 6);
+    assert!(err(&o).starts_with("landlock: "), "{}", err(&o));
+    let quiet = polc(d.path(), &["emit", "landlock", "--quiet"]);
+    assert_eq!(
+        (
+            quiet.stdout,
+            err(&polc(d.path(), &["emit", "landlock", "-q"]))
+        ),
+        (o.stdout, String::new())
+    );
+}
+
+#[test]
+fn one_target_goes_to_a_file_and_all_to_a_folder() {
+    let d = folder();
+    assert_eq!(
+        status(&polc(d.path(), &["emit", "sbpl", "-o", "x.sb", "-q"])),
+        0
+    );
+    assert!(
+        std::fs::read_to_string(d.path().join("x.sb"))
+            .unwrap()
+            .contains("(version 1)")
+    );
+    let o = polc(d.path(), &["emit", "all", "-o", "made"]);
+    assert_eq!(status(&o), 0, "{}", err(&o));
+    let made = names(&d.path().join("made"));
+    for file in ["small.landlock.json", "small.sb", "small.tetragon.yaml"] {
+        assert!(made.iter().any(|m| m == file), "{made:?}");
+    }
+    let several = polc(d.path(), &["emit", "sbpl", "landlock"]);
+    assert_eq!(status(&several), 2);
+    assert!(several.stdout.is_empty() && err(&several).contains("-o"));
+}
+
+#[test]
+fn check_compares_with_what_is_on_disk() {
+    let d = folder();
+    let missing = polc(d.path(), &["emit", "sbpl", "-o", "x.sb", "--check", "-q"]);
+    assert_eq!(
+        (status(&missing), out(&missing).as_str()),
+        (1, "x.sb: is missing\n")
+    );
+    assert_eq!(
+        status(&polc(d.path(), &["emit", "sbpl", "-o", "x.sb", "-q"])),
+        0
+    );
+    assert_eq!(
+        status(&polc(
+            d.path(),
+            &["emit", "sbpl", "-o", "x.sb", "--check", "-q"]
+        )),
+        0
+    );
+    let text = std::fs::read_to_string(d.path().join("x.sb"))
+        .unwrap()
+        .replace("(deny default)", "(allow default)");
+    std::fs::write(d.path().join("x.sb"), &text).unwrap();
+    let o = polc(d.path(), &["emit", "sbpl", "-o", "x.sb", "--check", "-q"]);
+    assert_eq!(status(&o), 1);
+    assert!(
+        out(&o).contains("-(allow default)") && out(&o).contains("+(deny default)"),
+        "{}",
+        out(&o)
+    );
+    assert_eq!(
+        std::fs::read_to_string(d.path().join("x.sb")).unwrap(),
+        text,
+        "only compared"
+    );
+}
+
+#[test]
+fn strict_writes_nothing_where_a_layer_leaks() {
+    let d = folder();
+    let o = polc(d.path(), &["emit", "landlock", "-o", "x.json", "--strict"]);
+    assert_eq!(status(&o), 3, "metadata is never Landlock's");
+    assert_eq!(names(d.path()), ["polc.yaml"]);
+    let piped = polc(d.path(), &["emit", "landlock", "--strict"]);
+    assert_eq!(status(&piped), 3);
+    assert!(piped.stdout.is_empty());
+}
+
+#[test]
+fn the_whole_ledger_is_json() {
+    let d = folder();
+    let o = polc(
+        d.path(),
+        &["emit", "landlock", "sbpl", "-o", "made", "--ledger", "json"],
+    );
+    let ledgers: serde_json::Value = serde_json::from_slice(&o.stdout).unwrap();
+    let entries = ledgers[0]["entries"].as_array().unwrap();
+    // Two operations of the first rule, six of the second, ten of the default.
+    assert_eq!(entries.len(), 2 + 6 + 10);
+    for e in entries {
+        let exact = e["fidelity"] == "exact";
+        assert_eq!(e["witnesses"].as_array().unwrap().is_empty(), exact, "{e}");
+        assert!(exact || !e["reason"].as_str().unwrap().is_empty(), "{e}");
+    }
+    assert_eq!(entries[0]["place"], "polc.yaml:5");
+}
+
+#[test]
+fn a_wrong_policy_is_two_and_leaves_nothing() {
+    let d = folder();
+    std::fs::write(
+        d.path().join("bad.yaml"),
+        SMALL.replace("operations: [read]", "operation: [read]"),
+    )
+    .unwrap();
+    let o = polc(d.path(), &["emit", "all", "-p", "bad.yaml", "-o", "made"]);
+    assert_eq!(status(&o), 2);
+    assert!(
+        err(&o).contains("bad.yaml:7") && err(&o).contains("operations"),
+        "{}",
+        err(&o)
+    );
+    assert_eq!(names(d.path()), ["bad.yaml", "polc.yaml"]);
+    let json = polc(d.path(), &["check", "bad.yaml", "--format", "json"]);
+    assert_eq!(status(&json), 2);
+    assert!(
+        serde_json::from_slice::<serde_json::Value>(&json.stderr).is_ok(),
+        "{}",
+        err(&json)
+    );
+    let sarif = polc(d.path(), &["check", "bad.yaml", "--format", "sarif"]);
+    let value: serde_json::Value = serde_json::from_slice(&sarif.stderr).unwrap();
+    assert_eq!(value["version"], "2.1.0");
+}
+
+#[test]
+fn a_name_that_a_target_cannot_hold_is_two_and_leaves_nothing() {
+    let d = folder();
+    std::fs::write(
+        d.path().join("odd.yaml"),
+        SMALL.replace("${workspace}/secret\"", "${workspace}/\\\\xff\""),
+    )
+    .unwrap();
+    let o = polc(d.path(), &["emit", "all", "-p", "odd.yaml", "-o", "made"]);
+    assert_eq!(status(&o), 2, "{}", err(&o));
+    assert!(
+        err(&o).contains("E110") && err(&o).contains("`secret`"),
+        "{}",
+        err(&o)
+    );
+    assert_eq!(names(d.path()), ["odd.yaml", "polc.yaml"]);
+}
+
+#[test]
+fn the_command_line_is_checked() {
+    let d = folder();
+    for (args, says) in [
+        (&["emit", "landlok"][..], "did you mean `landlock`"),
+        (
+            &["emit", "sbpl", "--abi", "3"],
+            "`--abi` is an option of landlock",
+        ),
+        (&["emit", "landlock", "--abi", "77"], "--abi"),
+        (&["emit", "sbpl", "--proxy-port", "0"], "E102"),
+        (&["emit", "sbpl", "-p", "nowhere.yaml"], "nowhere.yaml"),
+        (
+            &["emit", "sbpl", "-p", "coding-agent"],
+            "builtin:coding-agent",
+        ),
+        (
+            &["emit", "sbpl", "-p", "builtin:codng-agent"],
+            "coding-agent",
+        ),
+        (
+            &["emit", "sbpl", "--set", "place=/x"],
+            "workspace, home or tmp",
+        ),
+        (&["explain", "X999"], "X999"),
+        (&["explain", "reed", "/x"], "read"),
+        (&["frobnicate"], "frobnicate"),
+    ] {
+        let o = polc(d.path(), args);
+        assert_eq!(status(&o), 2, "{args:?}: {}", err(&o));
+        assert!(err(&o).contains(says), "{args:?}: {}", err(&o));
+        assert!(o.stdout.is_empty());
+    }
+    let nowhere = tempfile::tempdir().unwrap();
+    let o = polc(nowhere.path(), &["emit", "sbpl"]);
+    assert_eq!(status(&o), 2);
+    assert!(err(&o).contains("polc init") && err(&o).contains("--policy builtin:coding-agent"));
+}
+
+#[test]
+fn explain_and_test_answer_by_exit_status() {
+    let d = folder();
+    let work = d.path().canonicalize().unwrap();
+    let secret = format!("{}/secret", work.display());
+    let o = polc(&work, &["explain", "read", &secret]);
+    assert_eq!(status(&o), 4);
+    assert!(
+        out(&o).starts_with("deny: read ")
+            && out(&o).contains("rule `secret` at polc.yaml:5")
+            && out(&o).contains("rule `work` at polc.yaml:9"),
+        "{}",
+        out(&o)
+    );
+    assert_eq!(status(&polc(&work, &["explain", "edit", &secret])), 0);
+    assert_eq!(status(&polc(&work, &["test"])), 0);
+    std::fs::write(
+        work.join("wrong.yaml"),
+        SMALL.replace("allow: read ${workspace}/x", "deny: read ${workspace}/x"),
+    )
+    .unwrap();
+    let o = polc(&work, &["test", "wrong.yaml"]);
+    assert_eq!(status(&o), 4);
+    assert!(
+        out(&o).contains("wrong.yaml:14: expected deny, but it is allow by rule `work`")
+            && out(&o).contains("1 passed, 1 failed"),
+        "{}",
+        out(&o)
+    );
+    assert_eq!(status(&polc(&work, &["explain", "p001"])), 0);
+}
+
+#[test]
+fn init_writes_a_policy_that_an_editor_understands() {
+    let d = tempfile::tempdir().unwrap();
+    let o = polc(d.path(), &["init"]);
+    assert_eq!(status(&o), 0, "{}", err(&o));
+    let text = std::fs::read_to_string(d.path().join("polc.yaml")).unwrap();
+    assert_eq!(
+        text.lines().next().unwrap(),
+        "# yaml-language-server: $schema=./polc.schema.json"
+    );
+    let schema = std::fs::read_to_string(d.path().join("polc.schema.json")).unwrap();
+    assert_eq!(schema, out(&polc(d.path(), &["schema"])));
+    assert_eq!(status(&polc(d.path(), &["check"])), 0);
+    assert_eq!(status(&polc(d.path(), &["test"])), 0);
+    let again = polc(d.path(), &["init", "ci-agent"]);
+    assert_eq!(status(&again), 2, "somebody's work is not written over");
+    assert_eq!(
+        std::fs::read_to_string(d.path().join("polc.yaml")).unwrap(),
+        text
+    );
+    assert_eq!(status(&polc(d.path(), &["init", "ci-agent", "--force"])), 0);
+    let list = out(&polc(d.path(), &["init", "--list"]));
+    for name in [
+        "coding-agent",
+        "read-only-explorer",
+        "ci-agent",
+        "research-agent",
+        "data-analyst",
+        "credentials",
+        "linux-runtime",
+        "macos-runtime",
+        "git-hooks",
+    ] {
+        assert!(list.contains(name), "{list}");
+    }
+}
+
+#[test]
+fn enforce_spells_emit() {
+    let d = folder();
+    for (layer, target) in [("sandbox", "sbpl"), ("tetragon", "tetragon")] {
+        assert_eq!(
+            status(&polc(d.path(), &["enforce", layer, "--output", "a"])),
+            0
+        );
+        assert_eq!(status(&polc(d.path(), &["emit", target, "-o", "b"])), 0);
+        assert_eq!(
+            std::fs::read(d.path().join("a")).unwrap(),
+            std::fs::read(d.path().join("b")).unwrap()
+        );
+    }
+    let o = polc(d.path(), &["enforce", "landlock", "--dry-run"]);
+    assert_eq!(status(&o), 0, "{}", err(&o));
+    assert!(
+        out(&o).contains("Landlock") && out(&o).contains("polc.yaml"),
+        "siblings of the hole are listed: {}",
+        out(&o)
+    );
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let d = folder();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_polc"))
+        .args(["emit", "tetragon", "-p", "builtin:coding-agent", "-q"])
+        .current_dir(d.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let o = child.wait_with_output().unwrap();
+    assert_eq!((o.status.code(), err(&o)), (Some(0), String::new()));
+}
+
+#[test]
+fn completions_manual_and_targets() {
+    let d = folder();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(out(&polc(d.path(), &["completions", shell])).contains("polc"));
+    }
+    assert!(out(&polc(d.path(), &["man"])).contains(".TH polc"));
+    assert_eq!(status(&polc(d.path(), &["man", "-o", "man"])), 0);
+    assert!(
+        names(&d.path().join("man"))
+            .iter()
+            .any(|n| n == "polc-emit.1")
+    );
+    let targets = out(&polc(d.path(), &["targets"]));
+    for b in polc::backend::all() {
+        assert!(
+            targets.contains(b.id())
+                && b.options()
+                    .iter()
+                    .all(|o| targets.contains(&format!("--{}", o.name)))
+        );
+    }
+}
+
+#[test]
+fn the_reference_is_current() {
+    let d = tempfile::tempdir().unwrap();
+    assert_eq!(status(&polc(d.path(), &["docs", "-o", "docs"])), 0);
+    for file in names(&d.path().join("docs")) {
+        let made = std::fs::read_to_string(d.path().join("docs").join(&file)).unwrap();
+        let kept = std::fs::read_to_string(
+            Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("docs")
+                .join(&file),
+        )
+        .unwrap_or_default();
+        assert!(
+            made == kept,
+            "docs/{file} is not current: `cargo run -- docs -o docs`"
+        );
+    }
+}
