@@ -5,6 +5,7 @@
 //! (`lower.rs` makes `model.rs`), renders the model by templates that hold no policy logic
 //! (`templates/<id>/`), and says in a [`Ledger`] what the target keeps of each rule.
 
+mod apparmor;
 pub mod landlock;
 mod sbpl;
 mod seccomp;
@@ -128,6 +129,7 @@ pub fn all() -> &'static [&'static dyn Backend] {
     &[
         &landlock::Landlock,
         &seccomp::Seccomp,
+        &apparmor::AppArmor,
         &sbpl::Sbpl,
         &tetragon::Tetragon,
     ]

@@ -1,8 +1,8 @@
 //! Which rule decides each path, for one operation.
 
-use super::automaton::{Dfa, Domain, Limit, Nfa, SlotKind, TooLarge};
+use super::automaton::{Dfa, Domain, Limit, Nfa, SlotKind, StateId, TooLarge};
 use super::commands::{CommandClause, CommandLabel, split_arguments};
-use super::pathset::PathSet;
+use super::pathset::{PathSet, canonical};
 use super::reference::Decision;
 use crate::policy::{ArgumentPattern, Objects, Operation, Policy, RuleId};
 use rustc_hash::FxHashMap;
@@ -196,6 +196,25 @@ impl Decisions {
     pub fn allowed(&self) -> &PathSet {
         self.allowed
             .get_or_init(|| PathSet::from_dfa(&self.dfa, |l| self.permits(l)))
+    }
+
+    /// Walks the decisions in step with a set: at each pair of states where a path may end, the label, the
+    /// state, whether the path is in the set, and a way to spell a shortest such path.
+    ///
+    /// # Errors
+    /// The automata are too large together.
+    pub fn walk_with(
+        &self,
+        set: &PathSet,
+        mut visit: impl FnMut(u32, StateId, bool, &dyn Fn() -> Vec<u8>),
+    ) -> Result<(), TooLarge> {
+        self.dfa
+            .walk_pairs(set.dfa(), Limit::default(), |a, b, spell| {
+                visit(self.dfa.label(a), a, set.dfa().label(b) == 1, &|| {
+                    canonical(spell())
+                });
+                true
+            })
     }
 
     /// The paths that one rule (`None`: the default) decides.

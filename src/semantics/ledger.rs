@@ -312,6 +312,19 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         }
     }
 
+    /// One more difference, which is not one of sets: such as a directory that takes along what is beneath it.
+    pub fn differs(
+        &mut self,
+        rule: Option<RuleId>,
+        operation: Operation,
+        witness: Witness,
+        reason: &'static str,
+    ) {
+        self.record(rule, operation, Some(witness), false, &|_, _| {
+            Cow::Borrowed(reason)
+        });
+    }
+
     /// What the layer keeps of a part that is not a rule.
     pub fn setting(
         &mut self,

@@ -1,0 +1,538 @@
+//! From a policy's ordered rules to AppArmor's deny-wins.
+//!
+//! A path is allowed if some allow rule matches it and no deny rule above that one does. So each allow
+//! comes out less the denies above it. A deny that no allow above it meets can be a deny of the
+//! profile; another one is cut out of the allows below it.
+
+use super::carve::{meet, without};
+use super::model::{Access, FileRule, Form, Profile};
+use crate::diagnostics::Diagnostics;
+use crate::fidelity::{Fidelity, Ledger, Object, Witness};
+use crate::policy::{
+    Action, Component, Objects, Operation, Policy, Protocol, Rule, RuleId, Sequence, Token,
+};
+use crate::semantics::{LedgerBuilder, Meaning, PathSet, TooLarge};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A rule as one right sees it.
+#[derive(Debug, Clone)]
+struct Clause {
+    include: Vec<Sequence>,
+    except: Vec<Sequence>,
+    allows: bool,
+}
+
+/// Patterns of earlier clauses by the literal path that they begin with, to find quickly which meet.
+#[derive(Default)]
+struct Index {
+    by_prefix: BTreeMap<Vec<u8>, Vec<usize>>,
+    sequences: Vec<Sequence>,
+}
+
+fn prefix_key(sequence: &Sequence) -> Vec<u8> {
+    let mut path = sequence.literal_prefix();
+    if path != b"/" {
+        path.push(b'/');
+    }
+    path
+}
+
+impl Index {
+    fn add(&mut self, sequence: &Sequence) {
+        self.by_prefix
+            .entry(prefix_key(sequence))
+            .or_default()
+            .push(self.sequences.len());
+        self.sequences.push(sequence.clone());
+    }
+
+    /// Those that meet the sequence, in the order that they were added.
+    fn meeting(&self, sequence: &Sequence) -> Vec<&Sequence> {
+        let key = prefix_key(sequence);
+        let mut found: Vec<usize> = Vec::new();
+        for (end, _) in key.iter().enumerate().filter(|(_, b)| **b == b'/') {
+            found.extend(self.by_prefix.get(&key[..=end]).into_iter().flatten());
+        }
+        if sequence.as_literal().is_none() {
+            let beneath = self
+                .by_prefix
+                .range(key.clone()..)
+                .take_while(|(k, _)| k.starts_with(&key));
+            found.extend(beneath.flat_map(|(_, list)| list));
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+            .into_iter()
+            .map(|i| &self.sequences[i])
+            .filter(|s| meet(s, sequence))
+            .collect()
+    }
+}
+
+/// Lowers ordered clauses to what is granted and denied.
+fn lower_clauses(clauses: &[Clause]) -> Access {
+    let mut out = Access::default();
+    let mut above = Index::default();
+    // Denies that are cut out of the allows below them.
+    let mut cuts = Index::default();
+    // What some allow below a deny meets decides whether it is needed at all.
+    let mut later = Index::default();
+    for c in clauses.iter().filter(|c| c.allows) {
+        c.include.iter().for_each(|s| later.add(s));
+    }
+    for clause in clauses {
+        for s in &clause.include {
+            let except: Vec<&Sequence> = clause.except.iter().filter(|e| meet(e, s)).collect();
+            if clause.allows {
+                let mut holes = cuts.meeting(s);
+                holes.extend(&except);
+                if holes.is_empty() {
+                    out.allow.push(s.clone());
+                } else if let Some(rest) = without(s, &holes) {
+                    out.allow.extend(rest);
+                } else {
+                    // What cannot be cut out of the pattern stays denied for everybody: stricter.
+                    out.allow.push(s.clone());
+                    out.deny.extend(holes.into_iter().cloned());
+                }
+                continue;
+            }
+            if later.meeting(s).is_empty() {
+                continue;
+            }
+            let pieces = if except.is_empty() {
+                vec![s.clone()]
+            } else {
+                // Exceptions that cannot be cut out stay denied: stricter.
+                without(s, &except).unwrap_or_else(|| vec![s.clone()])
+            };
+            for piece in pieces {
+                let literal = piece.as_literal().is_some() || piece.as_literal_tree().is_some();
+                let met = above.meeting(&piece);
+                if met.is_empty() {
+                    out.deny.push(piece);
+                } else if literal && cuttable(&piece, &later) {
+                    cuts.add(&piece);
+                } else if let Some(rest) = without(&piece, &met) {
+                    out.deny.extend(rest);
+                } else {
+                    out.deny.push(piece);
+                }
+            }
+        }
+        if clause.allows {
+            clause.include.iter().for_each(|s| above.add(s));
+        }
+    }
+    let mut seen = rustc_hash::FxHashSet::default();
+    out.allow.retain(|s| seen.insert(s.clone()));
+    seen.clear();
+    out.deny.retain(|s| seen.insert(s.clone()));
+    out
+}
+
+/// Whether every allow that meets the literal piece is a literal tree, so that it can be cut out of it.
+fn cuttable(piece: &Sequence, allows: &Index) -> bool {
+    allows
+        .meeting(piece)
+        .iter()
+        .all(|s| s.as_literal_tree().is_some() || s.as_literal().is_some())
+}
+
+fn sequences_of<'a>(
+    patterns: impl IntoIterator<Item = &'a crate::policy::PathPattern>,
+) -> Vec<Sequence> {
+    patterns
+        .into_iter()
+        .flat_map(|p| p.sequences.iter().cloned())
+        .collect()
+}
+
+/// The clauses of one right: `speaks` says whether a rule allows (or denies) it, or is silent.
+fn clauses(policy: &Policy, speaks: impl Fn(&Rule) -> Option<bool>) -> Vec<Clause> {
+    let mut out = Vec::new();
+    for rule in &policy.rules {
+        let Some(allows) = speaks(rule) else { continue };
+        let (include, except) = match &rule.objects {
+            Objects::Paths { paths, except } => (sequences_of(paths), sequences_of(except)),
+            Objects::Commands { commands, except } => {
+                // Only the program is seen: a deny of some argument lists denies nothing here, an allow of
+                // some allows the program.
+                let include = commands
+                    .iter()
+                    .filter(|c| allows || c.arguments.is_any())
+                    .map(|c| &c.program);
+                let out = except
+                    .iter()
+                    .filter(|c| !allows || c.arguments.is_any())
+                    .map(|c| &c.program);
+                (sequences_of(include), sequences_of(out))
+            }
+            _ => continue,
+        };
+        if !include.is_empty() {
+            out.push(Clause {
+                include,
+                except,
+                allows,
+            });
+        }
+    }
+    if policy.default_action.permits() {
+        out.push(Clause {
+            include: vec![Sequence::default().tree()],
+            except: Vec::new(),
+            allows: true,
+        });
+    }
+    out
+}
+
+fn one(operation: Operation) -> impl Fn(&Rule) -> Option<bool> {
+    move |r| r.concerns_paths(operation).then(|| r.action.permits())
+}
+
+/// `w`: a rule allows it if it allows all of `all`, and denies it if it denies one of them.
+fn write(all: &'static [Operation]) -> impl Fn(&Rule) -> Option<bool> {
+    move |r| {
+        let speaks = |o: &Operation| r.concerns_paths(*o);
+        match r.action.permits() {
+            true if all.iter().all(speaks) => Some(true),
+            true if r.concerns_paths(Operation::Edit)
+                && only_devices(r)
+                && all.contains(&Operation::Edit) =>
+            {
+                Some(true)
+            }
+            false if all.iter().any(speaks) => Some(false),
+            _ => None,
+        }
+    }
+}
+
+/// Devices are written to and neither made nor removed: `w` is granted where edit is.
+fn only_devices(rule: &Rule) -> bool {
+    let device = |s: &Sequence| {
+        s.components
+            .first()
+            .and_then(Component::literal)
+            .is_some_and(|n| n == b"dev")
+    };
+    match &rule.objects {
+        Objects::Paths { paths, .. } => paths.iter().flat_map(|p| &p.sequences).all(device),
+        _ => false,
+    }
+}
+
+/// The directories above denied patterns: moved away, they would take what is denied with them.
+fn ancestors(deny: &[Sequence]) -> Vec<Sequence> {
+    let mut out = BTreeSet::new();
+    for s in deny {
+        let mut above = s.components.as_slice();
+        if above.last() == Some(&Component::AnyDepth) {
+            above = &above[..above.len() - 1];
+        }
+        while let Some((_, rest)) = above.split_last() {
+            above = rest;
+            let holds = match above.last() {
+                Some(Component::Name(tokens)) => !tokens.iter().all(|t| *t == Token::Star),
+                _ => false,
+            };
+            if holds
+                && !out.insert(Sequence {
+                    components: above.to_vec(),
+                })
+            {
+                break;
+            }
+        }
+    }
+    out.into_iter().collect()
+}
+
+const FILE_WRITE: &[Operation] = &[Operation::Edit, Operation::Create, Operation::Delete];
+const DIRECTORY_WRITE: &[Operation] = &[Operation::Create, Operation::Delete];
+
+pub fn lower(meaning: &Meaning<'_>, abi: &str) -> Result<(Profile, Ledger), Diagnostics> {
+    let policy = meaning.policy();
+    let mut read = lower_clauses(&clauses(policy, one(Operation::Read)));
+    let list = lower_clauses(&clauses(policy, one(Operation::List)));
+    let write_file = lower_clauses(&clauses(policy, write(FILE_WRITE)));
+    let mut write_directory = lower_clauses(&clauses(policy, write(DIRECTORY_WRITE)));
+    let execute = lower_clauses(&clauses(policy, one(Operation::Execute)));
+    let attachment = policy
+        .subject
+        .executable
+        .as_ref()
+        .map(|e| e.sequences.clone())
+        .unwrap_or_default();
+
+    // A directory is moved with everything beneath: it takes a tree. What was cut out of one lies below
+    // the directories that are left as single objects.
+    write_directory
+        .allow
+        .retain(|s| s.components.last() == Some(&Component::AnyDepth));
+    let above = ancestors(&denied(policy, DIRECTORY_WRITE));
+    write_directory.deny.extend(above);
+    // The kernel maps the program itself by the rules of its own profile.
+    read.allow.extend(attachment.iter().cloned());
+
+    let mut ledger = LedgerBuilder::new(meaning, "apparmor");
+    file_entries(
+        meaning,
+        &mut ledger,
+        &read,
+        &list,
+        &write_file,
+        &write_directory,
+        &execute,
+    )?;
+
+    let mut files = Vec::new();
+    let mut rules = |access: &Access, form: Form, rights: &'static str, denied: &'static str| {
+        let one = |deny, rights| {
+            move |s: &Sequence| FileRule {
+                deny,
+                pattern: s.clone(),
+                form,
+                rights,
+            }
+        };
+        files.extend(access.allow.iter().map(one(false, rights)));
+        files.extend(access.deny.iter().map(one(true, denied)));
+    };
+    if read == list {
+        rules(&read, Form::Both, "rmk", "r");
+    } else {
+        rules(&read, Form::File, "rmk", "r");
+        rules(&list, Form::Directory, "r", "r");
+    }
+    if write_file == write_directory {
+        rules(&write_file, Form::Both, "w", "w");
+    } else {
+        rules(&write_file, Form::File, "w", "w");
+        rules(&write_directory, Form::Directory, "w", "w");
+    }
+    rules(&execute, Form::File, "ix", "x");
+
+    let mut profile = Profile {
+        abi: abi.to_owned(),
+        attachment,
+        rules: Vec::new(),
+        files,
+    };
+    network(meaning, &mut ledger, &mut profile.rules);
+    others(policy, &mut ledger, &mut profile.rules);
+    ledger.syscalls_unenforced("system calls by name are seccomp's");
+    Ok((profile, ledger.finish()))
+}
+
+/// The patterns that rules deny one of these operations on, where not everything is denied anyway.
+fn denied(policy: &Policy, operations: &[Operation]) -> Vec<Sequence> {
+    let speaks = |r: &&Rule| !r.action.permits() && operations.iter().any(|o| r.concerns_paths(*o));
+    policy
+        .rules
+        .iter()
+        .filter(speaks)
+        .filter_map(|r| match &r.objects {
+            Objects::Paths { paths, .. } => Some(sequences_of(paths)),
+            _ => None,
+        })
+        .flatten()
+        .collect()
+}
+
+fn file_entries(
+    meaning: &Meaning<'_>,
+    ledger: &mut LedgerBuilder<'_, '_>,
+    read: &Access,
+    list: &Access,
+    write_file: &Access,
+    write_directory: &Access,
+    execute: &Access,
+) -> Result<(), TooLarge> {
+    const CUT: &str = "deny wins here, and the pattern cannot be cut out of the deny";
+    let reason = |_: Option<&Rule>, f: Fidelity| -> Cow<'static, str> {
+        match f {
+            Fidelity::Stricter => CUT.into(),
+            _ => "the subject's own program must be readable".into(),
+        }
+    };
+    ledger.paths(Operation::Read, &read.set()?, &reason)?;
+    ledger.paths(Operation::List, &list.set()?, &reason)?;
+    ledger.paths(Operation::Execute, &execute.set()?, &reason)?;
+    let (file, directory) = (write_file.set()?, write_directory.set()?);
+    let writing = |_: Option<&Rule>, f: Fidelity| -> Cow<'static, str> {
+        match f {
+            Fidelity::Stricter => {
+                "`w` is edit, create and delete in one: it is granted where all three are allowed"
+                    .into()
+            }
+            _ => "`w` is edit, create, delete and metadata in one".into(),
+        }
+    };
+    let moving = |_: Option<&Rule>, f: Fidelity| -> Cow<'static, str> {
+        match f {
+            Fidelity::Stricter => {
+                "a directory is moved with what is beneath: only one in which everything may be deleted is made or removed".into()
+            }
+            _ => "`w` is edit, create, delete and metadata in one".into(),
+        }
+    };
+    ledger.paths(Operation::Edit, &file, &writing)?;
+    for operation in [Operation::Create, Operation::Delete] {
+        ledger.paths(operation, &file, &writing)?;
+        ledger.paths(operation, &directory, &moving)?;
+    }
+    let metadata = |_: Option<&Rule>, _: Fidelity| -> Cow<'static, str> {
+        "`w` covers mode and owner together with writing; times and extended attributes are not mediated".into()
+    };
+    ledger.paths(Operation::Metadata, &file, &metadata)?;
+    ledger.paths(Operation::Metadata, &PathSet::all(), &metadata)?;
+    movable(meaning, ledger, &directory)?;
+    ledger.paths_unenforced(
+        Operation::Connect,
+        "mainline kernels do not mediate connecting to a socket by its path",
+    )
+}
+
+/// Directories that can be moved away although something beneath may not be deleted: a pattern with `**`
+/// could deny something in any of them.
+fn movable(
+    meaning: &Meaning<'_>,
+    ledger: &mut LedgerBuilder<'_, '_>,
+    directory: &PathSet,
+) -> Result<(), TooLarge> {
+    let decisions = meaning.decisions(Operation::Delete)?;
+    let deletable = decisions.dfa().all_below(|l| decisions.permits(l));
+    // One witness a rule: in the paths on which the rule allows, `w` is there, and something beneath is denied.
+    let mut rules: BTreeSet<Option<RuleId>> = BTreeSet::new();
+    let mut found: Vec<(Option<RuleId>, Vec<u8>)> = Vec::new();
+    decisions.walk_with(directory, |label, state, granted, spell| {
+        let decision = decisions.verdicts()[label as usize].decision;
+        // Beneath the directory, not of longer names that begin as its own does.
+        let beneath = decisions.dfa().step(state, b'/');
+        let whole = beneath.is_none_or(|s| deletable[s.index()]);
+        if granted && decision.action.permits() && !whole && rules.insert(decision.rule) {
+            found.push((decision.rule, spell()));
+        }
+    })?;
+    for (rule, path) in found {
+        let witness = Witness {
+            object: Object::Path(path),
+            policy: Action::Deny,
+            layer_allows: true,
+        };
+        let reason = "a directory can be moved away with what a pattern denies beneath it";
+        ledger.differs(rule, Operation::Delete, witness, reason);
+    }
+    Ok(())
+}
+
+fn network(meaning: &Meaning<'_>, ledger: &mut LedgerBuilder<'_, '_>, rules: &mut Vec<String>) {
+    let (connect, bind) = (
+        meaning.hosts(Operation::Connect),
+        meaning.hosts(Operation::Bind),
+    );
+    let used = |p| connect.any_allowed(p) || bind.any_allowed(p);
+    if meaning.policy().default_action.permits() {
+        rules.push("network".to_owned());
+    } else {
+        for (protocol, kind) in [(Protocol::Tcp, "stream"), (Protocol::Udp, "dgram")] {
+            if used(protocol) {
+                rules.push(format!("network inet {kind}"));
+                rules.push(format!("network inet6 {kind}"));
+            }
+        }
+        if used(Protocol::Tcp) || used(Protocol::Udp) {
+            // The C library asks for the host's addresses before it resolves a name.
+            rules.push("network netlink raw".to_owned());
+        }
+        rules.push("network unix stream".to_owned());
+        rules.push("network unix dgram".to_owned());
+        rules.push("network unix seqpacket".to_owned());
+    }
+    let open = meaning.policy().default_action.permits();
+    for operation in [Operation::Connect, Operation::Bind] {
+        ledger.hosts(operation, |r| open || used(r.protocol), &|_, _| {
+            "families and types of sockets are told apart, hosts and ports are not".into()
+        });
+    }
+}
+
+/// What is no file and no host.
+fn others(policy: &Policy, ledger: &mut LedgerBuilder<'_, '_>, rules: &mut Vec<String>) {
+    for c in &policy.capabilities {
+        rules.push(format!(
+            "capability {}",
+            c.trim_start_matches("CAP_").to_ascii_lowercase()
+        ));
+    }
+    if policy.default_action.permits() {
+        rules.extend(
+            [
+                "signal",
+                "ptrace",
+                "unix",
+                "dbus",
+                "mount",
+                "umount",
+                "pivot_root",
+            ]
+            .map(str::to_owned),
+        );
+    } else {
+        rules.extend(
+            [
+                "signal (send, receive) peer=@{profile_name}",
+                "signal (receive) peer=unconfined",
+                "ptrace (read, readby, trace, tracedby) peer=@{profile_name}",
+                "unix (create, bind, listen, getattr, setattr, getopt, setopt, shutdown)",
+                "unix (connect, accept, send, receive) peer=(label=@{profile_name})",
+            ]
+            .map(str::to_owned),
+        );
+    }
+    let limits = &policy.limits;
+    for (name, word, value) in [
+        ("processes", "nproc", limits.processes),
+        ("open_files", "nofile", limits.open_files),
+        ("cpu_time", "cpu", limits.cpu_time),
+        ("file_size", "fsize", limits.file_size),
+    ] {
+        if let Some(n) = value {
+            rules.push(format!("set rlimit {word} <= {n}"));
+            let text = if word == "nproc" {
+                "counted for the whole user"
+            } else {
+                ""
+            };
+            ledger.setting(format!("limits.{name}"), Fidelity::Exact, text);
+        }
+    }
+    for (name, set) in [
+        ("memory", limits.memory.is_some()),
+        ("cpus", limits.cpus.is_some()),
+        ("wall_time", limits.wall_time.is_some()),
+    ] {
+        if set {
+            ledger.setting(
+                format!("limits.{name}"),
+                Fidelity::Unenforced,
+                "a profile has no such limit",
+            );
+        }
+    }
+    if policy.environment.pass.is_some() || !policy.environment.set.is_empty() {
+        ledger.setting(
+            "environment",
+            Fidelity::Unenforced,
+            "a profile does not change the environment",
+        );
+    }
+    if !policy.default_action.permits() {
+        ledger.setting("hard links", Fidelity::Stricter, "no rule grants them");
+    }
+}

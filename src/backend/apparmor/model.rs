@@ -1,0 +1,279 @@
+//! A profile as data, and its text.
+
+use crate::backend::Target;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::fidelity::{Fidelity, Ledger, show_bytes};
+use crate::policy::{ByteSet, Component, Policy, Sequence, Token};
+use crate::semantics::{PathSet, TooLarge};
+use askama::Template;
+use std::fmt::Write;
+
+/// What one right is granted and denied on, by AppArmor's rule: deny wins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    pub allow: Vec<Sequence>,
+    pub deny: Vec<Sequence>,
+}
+
+impl Access {
+    /// The objects on which the right is there.
+    ///
+    /// # Errors
+    /// The automaton is too large.
+    pub fn set(&self) -> Result<PathSet, TooLarge> {
+        PathSet::first_match(
+            [(self.deny.as_slice(), false), (self.allow.as_slice(), true)],
+            false,
+        )
+    }
+}
+
+/// Which names a rule is for: AppArmor writes a directory with a `/` at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Both,
+    File,
+    Directory,
+}
+
+/// One file rule.
+#[derive(Debug, Clone)]
+pub struct FileRule {
+    pub deny: bool,
+    pub pattern: Sequence,
+    pub form: Form,
+    /// Such as `rmk`.
+    pub rights: &'static str,
+}
+
+/// A profile.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    pub abi: String,
+    pub attachment: Vec<Sequence>,
+    /// Whole lines without their comma: network, capability, signal, … All of it is ours; no name of
+    /// a policy is in it.
+    pub rules: Vec<String>,
+    pub files: Vec<FileRule>,
+}
+
+/// One byte of a name, within double quotes.
+fn byte(out: &mut String, b: u8) {
+    match b {
+        b'\\' => out.push_str("\\134"),
+        b'*' | b'?' | b'[' | b']' | b'{' | b'}' | b',' | b'^' | b'@' => {
+            out.push('\\');
+            out.push(char::from(b));
+        }
+        b'"' | 0..=0x20 | 0x7f.. => {
+            let _ = write!(out, "\\{b:03o}");
+        }
+        _ => out.push(char::from(b)),
+    }
+}
+
+/// Bytes that may stand in a class as they are.
+fn plain_in_class(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"._+=:%~!#$&();<>|`'".contains(&b)
+}
+
+fn class(out: &mut String, set: &ByteSet) {
+    // Most of the bytes: a negated class. Only bytes that stand for themselves there go into one; the
+    // others are alternatives beside it.
+    let negated = set.iter().count() > 128;
+    if !negated {
+        let mut members = set.iter();
+        if let (Some(one), None) = (members.next(), members.next()) {
+            return byte(out, one);
+        }
+        out.push('{');
+        for (i, b) in set.iter().enumerate() {
+            if i > 0 {
+                out.push(',');
+            }
+            byte(out, b);
+        }
+        return out.push('}');
+    }
+    let mut excluded = set.complement();
+    // A `-` stands for itself only where no range can begin.
+    out.push_str(if excluded.contains(b'-') {
+        "[^-/"
+    } else {
+        "[^/"
+    });
+    excluded.remove(b'-');
+    excluded.remove(b'/');
+    excluded.remove(0);
+    for b in excluded.iter() {
+        if plain_in_class(b) {
+            out.push(char::from(b));
+        } else if matches!(b, b'\\' | b']' | b'[' | b'^') {
+            out.push('\\');
+            out.push(char::from(b));
+        } else {
+            let _ = write!(out, "\\{b:03o}");
+        }
+    }
+    out.push(']');
+}
+
+/// The pattern without its form, and whether it is a tree.
+fn stem(sequence: &Sequence) -> (String, bool) {
+    let (components, tree) = match sequence.components.split_last() {
+        Some((Component::AnyDepth, rest)) => (rest, true),
+        _ => (sequence.components.as_slice(), false),
+    };
+    let mut out = String::new();
+    let mut slash = true;
+    for c in components {
+        if slash {
+            out.push('/');
+        }
+        slash = true;
+        match c {
+            Component::AnyDepth => {
+                out.push_str("{,**/}");
+                slash = false;
+            }
+            Component::Name(tokens) => {
+                for t in tokens {
+                    match t {
+                        Token::Byte(b) => byte(&mut out, *b),
+                        Token::Any => out.push('?'),
+                        Token::Star => out.push('*'),
+                        Token::Class(set) => class(&mut out, set),
+                    }
+                }
+            }
+        }
+    }
+    (out, tree)
+}
+
+/// The pattern in AppArmor's syntax, quoted.
+pub fn glob(sequence: &Sequence, form: Form) -> Option<String> {
+    let (stem, tree) = stem(sequence);
+    let root = stem.is_empty();
+    let tail = match (root, tree, form) {
+        (true, false, Form::File) => return None,
+        (true, false, _) => "/",
+        (true, true, Form::Both) => "/{,**}",
+        (true, true, Form::File) => "/**[^/]",
+        (true, true, Form::Directory) => "/{,**/}",
+        (false, false, Form::Both) => "{,/}",
+        (false, false, Form::File) => "",
+        (false, false, Form::Directory) => "/",
+        (false, true, Form::Both) => "{,/,/**}",
+        (false, true, Form::File) => "{,/**[^/]}",
+        (false, true, Form::Directory) => "/{,**/}",
+    };
+    Some(format!("\"{stem}{tail}\""))
+}
+
+/// The attachment: one pattern that matches each of these programs.
+fn attachment(list: &[Sequence]) -> Option<String> {
+    let stems: Vec<String> = list
+        .iter()
+        .filter_map(|s| glob(s, Form::File))
+        .map(|g| g.trim_matches('"').to_owned())
+        .collect();
+    match stems.as_slice() {
+        [] => None,
+        [one] => Some(format!("\"{one}\"")),
+        many => {
+            let rest: Vec<&str> = many
+                .iter()
+                .map(|s| s.strip_prefix('/').unwrap_or(s))
+                .collect();
+            Some(format!("\"/{{{}}}\"", rest.join(",")))
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "apparmor/profile.apparmor", escape = "none")]
+struct Text<'a> {
+    comments: Vec<String>,
+    abi: &'a str,
+    name: &'a str,
+    attachment: Option<String>,
+    rules: &'a [String],
+    files: Vec<String>,
+}
+
+/// How many ledger lines the header shows.
+const SHOWN: usize = 40;
+
+/// The profile's text.
+///
+/// # Errors
+/// The template fails, which would be a bug.
+pub fn render(
+    profile: &Profile,
+    policy: &Policy,
+    ledger: &Ledger,
+    target: &Target,
+) -> Result<String, Diagnostics> {
+    let mut comments = Vec::new();
+    if let Some(banner) = &target.banner {
+        comments.push(show_bytes(banner.as_bytes()));
+    }
+    comments.push(
+        "load: apparmor_parser -r THIS-FILE; run: aa-exec -p NAME -- COMMAND, or by its attachment"
+            .to_owned(),
+    );
+    let differing: Vec<_> = ledger
+        .entries
+        .iter()
+        .filter(|e| e.fidelity != Fidelity::Exact)
+        .collect();
+    for e in differing.iter().take(SHOWN) {
+        let name = e.rule.map_or("default_action", |id| &policy.rule(id).name);
+        let mut line = format!(
+            "{}: {} ({}): {}",
+            e.fidelity,
+            show_bytes(name.as_bytes()),
+            e.operation,
+            show_bytes(e.reason.as_bytes())
+        );
+        if let Some(w) = e.witnesses.first() {
+            let _ = write!(
+                line,
+                "; {} {}",
+                if w.layer_allows { "allows" } else { "denies" },
+                w.object
+            );
+        }
+        comments.push(line);
+    }
+    if differing.len() > SHOWN {
+        comments.push(format!(
+            "and {} more: polc emit apparmor --ledger json",
+            differing.len() - SHOWN
+        ));
+    }
+    let files = profile
+        .files
+        .iter()
+        .filter_map(|r| {
+            glob(&r.pattern, r.form).map(|g| {
+                format!(
+                    "{}{g} {}",
+                    if r.deny { "audit deny " } else { "" },
+                    r.rights
+                )
+            })
+        })
+        .collect();
+    Text {
+        comments,
+        abi: &profile.abi,
+        name: &policy.name,
+        attachment: attachment(&profile.attachment),
+        rules: &profile.rules,
+        files,
+    }
+    .render()
+    .map_err(|e| Diagnostic::error("E112", format!("the profile cannot be written: {e}")).into())
+}
