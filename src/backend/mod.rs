@@ -9,6 +9,7 @@ mod apparmor;
 pub mod landlock;
 mod sbpl;
 mod seccomp;
+mod selinux;
 mod tetragon;
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
@@ -130,6 +131,7 @@ pub fn all() -> &'static [&'static dyn Backend] {
         &landlock::Landlock,
         &seccomp::Seccomp,
         &apparmor::AppArmor,
+        &selinux::SeLinux,
         &sbpl::Sbpl,
         &tetragon::Tetragon,
     ]

@@ -1,0 +1,556 @@
+//! From a policy's decided sets to types, labels and allow rules.
+
+use super::base::{
+    BaseType, EVERYONE_LISTS, EVERYONE_READS, FREE_BELOW, LABELLED, NOT_LISTED, PORTS, SECURITY,
+    SPECIAL, TYPES,
+};
+use super::model::{Context, Module, Rights};
+use crate::diagnostics::Diagnostics;
+use crate::fidelity::{Fidelity, Ledger};
+use crate::policy::{Component, Operation, PathPattern, Policy, Protocol, Rule, Sequence, Token};
+use crate::semantics::{
+    Decisions, LedgerBuilder, LiteralTree, Meaning, PathSet, StateId, TooLarge,
+};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The policy's name as an identifier of SELinux.
+fn identifier(name: &str) -> String {
+    let text: String = name
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    if text.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        text
+    } else {
+        format!("p_{text}")
+    }
+}
+
+/// All decisions that rights are made of.
+struct Decided<'m> {
+    list: Vec<(Operation, &'m Decisions)>,
+}
+
+type States = Vec<Option<StateId>>;
+
+impl Decided<'_> {
+    fn start(&self) -> States {
+        self.list
+            .iter()
+            .map(|(_, d)| Some(d.dfa().start()))
+            .collect()
+    }
+
+    fn enter(&self, states: &States, name: &[u8]) -> States {
+        self.list
+            .iter()
+            .zip(states)
+            .map(|((_, d), s)| s.and_then(|s| d.enter(s, name)))
+            .collect()
+    }
+
+    fn at(&self, path: &str) -> States {
+        path.split('/')
+            .filter(|n| !n.is_empty())
+            .fold(self.start(), |s, name| self.enter(&s, name.as_bytes()))
+    }
+
+    /// The rights on the object.
+    fn own(&self, states: &States) -> Rights {
+        self.rights(states, |d, s| d.permits_state(s))
+    }
+
+    /// The rights on names beneath that the policy does not mention, at every depth.
+    fn beneath(&self, states: &States) -> Rights {
+        self.rights(states, |d, s| {
+            (1..=3).all(|n| d.enter_fresh(s, n).is_some_and(|s| d.permits_state(s)))
+        })
+    }
+
+    fn rights(&self, states: &States, permits: impl Fn(&Decisions, StateId) -> bool) -> Rights {
+        let mut out = Rights::default();
+        for ((operation, d), state) in self.list.iter().zip(states) {
+            if state.is_some_and(|s| permits(d, s)) {
+                out.add(*operation);
+            }
+        }
+        out
+    }
+}
+
+/// Labels of the module: objects, and what lies beneath.
+#[derive(Default)]
+struct Labels {
+    objects: BTreeMap<Vec<u8>, Rights>,
+    trees: BTreeMap<Vec<u8>, Rights>,
+}
+
+/// Whether a path can have a label of the module: the base policy does not label it, or labels it
+/// by a pattern that is less specific.
+fn free(path: &[u8]) -> bool {
+    let names: Vec<&[u8]> = path
+        .split(|b| *b == b'/')
+        .filter(|n| !n.is_empty())
+        .collect();
+    let Some(first) = names.first() else {
+        return false;
+    };
+    let is = |list: &[&str]| list.iter().any(|n| n.as_bytes() == *first);
+    if is(&FREE_BELOW) {
+        names.len() > 1
+    } else {
+        !is(&LABELLED) && !first.starts_with(b".")
+    }
+}
+
+fn label(tree: &LiteralTree, decided: &Decided<'_>) -> Labels {
+    let mut out = Labels::default();
+    // (node, path, states, rights around it, if they are a label of the module)
+    let mut work = vec![(tree.root(), Vec::new(), decided.start(), None)];
+    while let Some((node, path, states, around)) = work.pop() {
+        let mut inside = around;
+        if free(&path) {
+            let (own, beneath) = (decided.own(&states), decided.beneath(&states));
+            if around != Some(own) || around != Some(beneath) {
+                out.objects.insert(path.clone(), own);
+            }
+            if around != Some(beneath) {
+                out.trees.insert(path.clone(), beneath);
+            }
+            inside = Some(beneath);
+        }
+        for (name, child) in tree.children(node) {
+            let path = [path.as_slice(), b"/", name].concat();
+            work.push((child, path, decided.enter(&states, name), inside));
+        }
+    }
+    out
+}
+
+fn tree_beneath(path: &[u8]) -> Sequence {
+    let mut s = Sequence::literal(path);
+    s.components.push(Component::Name(vec![Token::Star]));
+    s.tree()
+}
+
+fn parsed(list: &[&str]) -> Vec<Sequence> {
+    list.iter()
+        .filter_map(|p| PathPattern::parse(p).ok())
+        .flat_map(|p| p.sequences)
+        .collect()
+}
+
+/// What base types are granted: the rights of each.
+fn base_rights(decided: &Decided<'_>) -> Vec<(&'static BaseType, Rights)> {
+    TYPES
+        .iter()
+        .map(|t| {
+            let mut rights = decided.beneath(&decided.at(t.trees[0]));
+            let keep = |o: Operation| {
+                matches!(o, Operation::Read | Operation::List)
+                    || (o == Operation::Execute && t.programs)
+            };
+            let mut kept = Rights::default();
+            for o in Rights::OPERATIONS
+                .into_iter()
+                .filter(|o| rights.has(*o) && keep(*o))
+            {
+                kept.add(o);
+            }
+            // What the attribute `domain` brings whatever the policy says.
+            match t.name {
+                "lib_t" => [Operation::Read, Operation::List]
+                    .into_iter()
+                    .for_each(|o| kept.add(o)),
+                "etc_t" => kept.add(Operation::List),
+                _ => {}
+            }
+            rights = kept;
+            (t, rights)
+        })
+        .collect()
+}
+
+/// The objects on which the module (with what `domain` brings) allows an operation.
+fn allowed(
+    operation: Operation,
+    labels: &Labels,
+    base: &[(&BaseType, Rights)],
+    temporary: Option<(&[u8], Rights)>,
+    open: Rights,
+) -> Result<PathSet, TooLarge> {
+    let has = |r: &Rights| r.has(operation);
+    let mut clauses: Vec<(Vec<Sequence>, bool)> = Vec::new();
+    for value in [true, false] {
+        clauses.push((
+            labels
+                .objects
+                .iter()
+                .filter(|(_, r)| has(r) == value)
+                .map(|(p, _)| Sequence::literal(p))
+                .collect(),
+            value,
+        ));
+    }
+    // Longest first, as the longest literal beginning wins: by depth, and within one depth no two meet.
+    let mut by_depth: BTreeMap<usize, [Vec<Sequence>; 2]> = BTreeMap::new();
+    for (path, rights) in &labels.trees {
+        let depth = path.iter().filter(|b| **b == b'/').count();
+        by_depth.entry(depth).or_default()[usize::from(has(rights))].push(tree_beneath(path));
+    }
+    for (_, [denied, granted]) in by_depth.into_iter().rev() {
+        clauses.push((denied, false));
+        clauses.push((granted, true));
+    }
+    if let Some((path, rights)) = temporary {
+        clauses.push((vec![tree_beneath(path)], has(&rights)));
+    }
+    if operation == Operation::Read {
+        clauses.push((parsed(&EVERYONE_READS), true));
+    }
+    clauses.push((parsed(&SECURITY), false));
+    clauses.push((parsed(&SPECIAL), open.has(operation)));
+    let mut trees: Vec<(usize, Sequence, bool)> = Vec::new();
+    for (t, rights) in base {
+        trees.extend(
+            t.trees
+                .iter()
+                .map(|p| (p.len(), Sequence::literal(p.as_bytes()).tree(), has(rights))),
+        );
+    }
+    trees.sort_by_key(|t| std::cmp::Reverse(t.0));
+    clauses.extend(trees.into_iter().map(|(_, s, value)| (vec![s], value)));
+    if operation == Operation::List {
+        clauses.push((parsed(&NOT_LISTED), open.has(operation)));
+        clauses.push((parsed(&EVERYONE_LISTS), true));
+    }
+    PathSet::first_match(
+        clauses.iter().map(|(s, v)| (s.as_slice(), *v)),
+        open.has(operation),
+    )
+}
+
+pub fn lower(meaning: &Meaning<'_>) -> Result<(Module, Ledger), Diagnostics> {
+    let policy = meaning.policy();
+    let name = identifier(&policy.name);
+    let tree = LiteralTree::of(policy, usize::MAX, true);
+    let mut list = Vec::new();
+    for operation in Rights::OPERATIONS {
+        list.push((operation, meaning.decisions(operation)?));
+    }
+    let decided = Decided { list };
+    let labels = label(&tree, &decided);
+    // A default of allow: whatever the module does not label itself.
+    let open = if policy.default_action.permits() {
+        decided.beneath(&decided.start())
+    } else {
+        Rights::default()
+    };
+    let mut base = base_rights(&decided);
+    for (_, rights) in &mut base {
+        rights.0 |= open.0;
+    }
+    let tmp = policy
+        .subject
+        .tmp
+        .as_deref()
+        .filter(|t| *t == b"/tmp")
+        .map(|t| (t, decided.beneath(&decided.at("/tmp"))));
+
+    let mut module = Module {
+        name: name.clone(),
+        rules: Vec::new(),
+        own_types: BTreeSet::new(),
+        base_types: ["unconfined_t", "user_devpts_t"].map(str::to_owned).into(),
+        attributes: ["domain", "file_type"].into(),
+        contexts: contexts(&name, &labels, policy),
+    };
+    start(&mut module, policy);
+    for rights in labels.objects.values().chain(labels.trees.values()) {
+        let own = rights.type_name(&name);
+        if module.own_types.insert(own.clone()) {
+            module.rules.extend(rights.rules(&name, &own));
+            module.rules.extend(rights.never(&name, &own));
+        }
+    }
+    for (t, rights) in &base {
+        if rights.0 != 0 {
+            module.base_types.insert(t.name.to_owned());
+            module.rules.extend(rights.rules(&name, t.name));
+        }
+    }
+    if let Some((_, rights)) = tmp {
+        let own = format!("{name}_tmp_t");
+        module.own_types.insert(own.clone());
+        module.base_types.insert("tmp_t".to_owned());
+        module.rules.extend(rights.rules(&name, &own));
+        if rights.has(Operation::Create) {
+            module
+                .rules
+                .push(format!("type_transition {name}_t tmp_t:file {own}"));
+            module
+                .rules
+                .push(format!("type_transition {name}_t tmp_t:dir {own}"));
+            module.rules.push(format!(
+                "allow {name}_t tmp_t:dir {{ add_name remove_name write }}"
+            ));
+        }
+    }
+    if open.0 != 0 {
+        // The base policy asserts that what holds passwords and the policy itself is for few domains. The
+        // module's own types are not of this attribute: their own rules decide.
+        module.attributes.insert("non_security_file_type");
+        module
+            .rules
+            .extend(open.rules(&name, "non_security_file_type"));
+    }
+
+    let mut ledger = LedgerBuilder::new(meaning, "selinux");
+    let reason = |_: Option<&Rule>, f: Fidelity| -> Cow<'static, str> {
+        match f {
+            Fidelity::Stricter => "system trees and home directories keep the base policy's types, and only those whose tree the policy allows are granted".into(),
+            _ => "rules are about types: a pattern with wildcards gets none, and base types have files that the policy denies".into(),
+        }
+    };
+    for operation in Rights::OPERATIONS {
+        ledger.paths(
+            operation,
+            &allowed(operation, &labels, &base, tmp, open)?,
+            &reason,
+        )?;
+    }
+    ledger.paths(Operation::Connect, &PathSet::empty(), &|_, _| {
+        "connecting to sockets of other domains is not granted".into()
+    })?;
+    network(meaning, &mut module, &mut ledger);
+    ledger.syscalls_unenforced("system calls by name are seccomp's");
+    settings(policy, &mut ledger);
+    Ok((module, ledger.finish()))
+}
+
+fn contexts(name: &str, labels: &Labels, policy: &Policy) -> Vec<Context> {
+    let mut out = Vec::new();
+    let one = |path: &Vec<u8>, beneath, label| Context {
+        path: path.clone(),
+        beneath,
+        label,
+    };
+    out.extend(
+        labels
+            .trees
+            .iter()
+            .map(|(p, r)| one(p, true, r.type_name(name))),
+    );
+    let programs: BTreeSet<Vec<u8>> = policy
+        .subject
+        .executable
+        .iter()
+        .flat_map(|e| &e.sequences)
+        .filter_map(Sequence::as_literal)
+        .collect();
+    out.extend(
+        labels
+            .objects
+            .iter()
+            .filter(|(p, _)| !programs.contains(*p))
+            .map(|(p, r)| one(p, false, r.type_name(name))),
+    );
+    out.extend(
+        programs
+            .iter()
+            .map(|p| one(p, false, format!("{name}_exec_t"))),
+    );
+    out
+}
+
+/// Starting the program, and what every program does with itself.
+fn start(module: &mut Module, policy: &Policy) {
+    let n = module.name.clone();
+    let exec = format!("{n}_exec_t");
+    module.own_types.insert(exec.clone());
+    let enter = "{ entrypoint execute getattr map open read }";
+    let mut rules = vec![
+        format!("type_transition unconfined_t {exec}:process {n}_t"),
+        format!("allow unconfined_t {exec}:file {{ execute getattr map open read }}"),
+        format!("allow unconfined_t {n}_t:process {{ transition sigkill signal signull sigstop }}"),
+        format!("allow {n}_t {exec}:file {enter}"),
+        format!("allow {n}_t unconfined_t:fd {{ use }}"),
+        format!("allow {n}_t unconfined_t:process {{ sigchld }}"),
+        format!("allow {n}_t unconfined_t:fifo_file {{ append getattr ioctl read write }}"),
+        format!("allow {n}_t user_devpts_t:chr_file {{ append getattr ioctl read write }}"),
+        format!(
+            "allow {n}_t self:process {{ fork getcap getpgid getsched getrlimit setpgid setrlimit setsched sigchld sigkill signal signull sigstop }}"
+        ),
+        format!("allow {n}_t self:fifo_file {{ append getattr ioctl lock open read write }}"),
+        format!(
+            "allow {n}_t self:unix_stream_socket {{ accept bind connect connectto create getattr getopt ioctl listen read setopt shutdown write }}"
+        ),
+        format!(
+            "allow {n}_t self:unix_dgram_socket {{ bind connect create getattr getopt ioctl read sendto setopt shutdown write }}"
+        ),
+        format!("allow {n}_t self:dir {{ getattr open read search }}"),
+        format!("allow {n}_t self:file {{ getattr open read }}"),
+        format!("allow {n}_t self:lnk_file {{ getattr read }}"),
+        // Walking is free, links are followed, and asking whether something is there.
+        format!("allow {n}_t file_type:dir {{ getattr search }}"),
+        format!("allow {n}_t file_type:lnk_file {{ getattr read }}"),
+        format!("allow {n}_t file_type:file {{ getattr }}"),
+    ];
+    if policy.subject.executable.is_none() {
+        // Without a program of its own the domain is entered by runcon, from any program.
+        module.base_types.insert("bin_t".to_owned());
+        rules.push(format!("allow {n}_t bin_t:file {enter}"));
+    }
+    let (low, high): (Vec<String>, Vec<String>) = policy
+        .capabilities
+        .iter()
+        .map(|c| c.trim_start_matches("CAP_").to_ascii_lowercase())
+        .partition(|c| !SECOND.contains(&c.as_str()));
+    for (class, list) in [("capability", low), ("capability2", high)] {
+        if !list.is_empty() {
+            rules.push(format!("allow {n}_t self:{class} {{ {} }}", list.join(" ")));
+        }
+    }
+    module.rules.extend(rules);
+}
+
+/// Capabilities of the second class: numbers from 32 on.
+const SECOND: [&str; 9] = [
+    "audit_read",
+    "block_suspend",
+    "bpf",
+    "checkpoint_restore",
+    "mac_admin",
+    "mac_override",
+    "perfmon",
+    "syslog",
+    "wake_alarm",
+];
+
+fn network(meaning: &Meaning<'_>, module: &mut Module, ledger: &mut LedgerBuilder<'_, '_>) {
+    let n = module.name.clone();
+    let (connect, bind) = (
+        meaning.hosts(Operation::Connect),
+        meaning.hosts(Operation::Bind),
+    );
+    let used = |p| connect.any_allowed(p) || bind.any_allowed(p);
+    let socket =
+        "append bind connect create getattr getopt ioctl lock read setattr setopt shutdown write";
+    for (protocol, class, more) in [
+        (Protocol::Tcp, "tcp_socket", " accept listen"),
+        (Protocol::Udp, "udp_socket", ""),
+    ] {
+        if used(protocol) {
+            module
+                .rules
+                .push(format!("allow {n}_t self:{class} {{ {socket}{more} }}"));
+        }
+    }
+    if used(Protocol::Tcp) || used(Protocol::Udp) {
+        module.rules.push(format!(
+            "allow {n}_t self:netlink_route_socket {{ bind create getattr nlmsg_read read write }}"
+        ));
+    }
+    for (operation, space, permission) in [
+        (Operation::Connect, connect, "name_connect"),
+        (Operation::Bind, bind, "name_bind"),
+    ] {
+        let ports: BTreeSet<u16> = space
+            .regions()
+            .iter()
+            .filter(|r| r.protocol == Protocol::Tcp && r.decision.action.permits())
+            .flat_map(|r| r.ports.first..=r.ports.last)
+            .collect();
+        let types: Vec<_> = PORTS
+            .iter()
+            .filter(|(_, list)| list.iter().any(|p| ports.contains(p)))
+            .collect();
+        let known: BTreeSet<u16> = types
+            .iter()
+            .flat_map(|(_, list)| list.iter().copied())
+            .collect();
+        // A port that has no type of its own here: then all of them.
+        let all = !ports.is_subset(&known);
+        let udp_bind = operation == Operation::Bind && space.any_allowed(Protocol::Udp);
+        if !ports.is_empty() || udp_bind {
+            let classes: &[&str] = if operation == Operation::Bind {
+                &["tcp_socket", "udp_socket"]
+            } else {
+                &["tcp_socket"]
+            };
+            for class in classes {
+                if all || udp_bind {
+                    module.attributes.insert("port_type");
+                    module
+                        .rules
+                        .push(format!("allow {n}_t port_type:{class} {{ {permission} }}"));
+                }
+                for (t, _) in types.iter().filter(|_| !all && !udp_bind) {
+                    module.base_types.insert((*t).to_owned());
+                    module
+                        .rules
+                        .push(format!("allow {n}_t {t}:{class} {{ {permission} }}"));
+                }
+                if operation == Operation::Bind {
+                    module.base_types.insert("node_t".to_owned());
+                    module
+                        .rules
+                        .push(format!("allow {n}_t node_t:{class} {{ node_bind }}"));
+                }
+            }
+        }
+        let cuts: Vec<u16> = known
+            .iter()
+            .chain(&ports)
+            .flat_map(|p| [Some(*p), p.checked_add(1)])
+            .flatten()
+            .collect();
+        let cuts = if all { Vec::new() } else { cuts };
+        ledger.hosts_in(
+            operation,
+            &space.split_at(&cuts),
+            |r| match r.protocol {
+                Protocol::Tcp => all || udp_bind || known.contains(&r.ports.first),
+                Protocol::Udp if operation == Operation::Connect => used(Protocol::Udp),
+                Protocol::Udp => udp_bind || (!ports.is_empty() && used(Protocol::Udp) && (all || known.contains(&r.ports.first))),
+            },
+            &|_, _| "ports are types that hold more than one, hosts are not known, and connecting UDP is not by port".into(),
+        );
+    }
+}
+
+fn settings(policy: &Policy, ledger: &mut LedgerBuilder<'_, '_>) {
+    let absent = "a module has no such thing";
+    if !policy.limits.is_empty() {
+        ledger.setting("limits", Fidelity::Unenforced, absent);
+    }
+    if policy.environment.pass.is_some() || !policy.environment.set.is_empty() {
+        ledger.setting("environment", Fidelity::Unenforced, absent);
+    }
+    let literal = |e: &PathPattern| e.sequences.iter().all(|s| s.as_literal().is_some());
+    match &policy.subject.executable {
+        None => ledger.setting(
+            "subject.executable",
+            Fidelity::Exact,
+            "not named: start the program with `runcon -t MODULE_t`",
+        ),
+        Some(e) if !literal(e) => ledger.setting(
+            "subject.executable",
+            Fidelity::Stricter,
+            "a pattern with wildcards gets no label",
+        ),
+        Some(_) => {}
+    }
+    ledger.setting(
+        "new files",
+        Fidelity::Exact,
+        "what is made takes the type of its directory until restorecon runs",
+    );
+}

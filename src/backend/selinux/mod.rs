@@ -1,0 +1,61 @@
+//! SELinux: a module (`.te`) and its file contexts (`.fc`), without refpolicy's interfaces.
+//!
+//! # Quirks
+//!
+//! Seen with Debian 12's checkpolicy 3.4 and reference policy (`tests/native/selinux` builds, links, asks).
+//!
+//! - A path has one type, and rules are about types. In trees that are nobody else's (`/workspace`,
+//!   `/srv/x`, …) every distinct set of allowed operations gets a type of its own
+//!   ([`model::Rights::type_name`]); there are few. System trees and home directories keep the base
+//!   policy's labels, as relabelling them would break everyone else: what the policy allows there is
+//!   allowed by base type ([`base`]), where it allows the tree that the type stands for.
+//! - Of file contexts a path without wildcards wins, then the longest literal beginning. Home
+//!   directories have contexts of their own that win over any of a module; `/tmp` and `/proc` are
+//!   not labelled by path at all. `/tmp` gets a type by transition.
+//! - Patterns with wildcards are not followed: names that the policy does not mention are decided as one.
+//! - Types stay with inodes: moving a directory takes its labels along. What is made takes the type of
+//!   its directory until `restorecon` runs.
+//! - The attribute `domain` brings rules of its own: libraries and the loader may be read, some
+//!   directories listed. They are in the model.
+//! - Ports are types, hosts are not known.
+//! - `.fc` entries are regular expressions; every byte that is not plain is escaped, `"` and the like as
+//!   `\xHH`, as a raw one breaks the module's CIL.
+//! - secilc and semodule know no deny: what is denied is what no rule allows, and a neverallow says so for
+//!   the module's own types.
+
+mod base;
+mod lower;
+mod model;
+#[cfg(test)]
+mod tests;
+
+use super::{Artifact, Backend, Compiled, Target};
+use crate::diagnostics::Diagnostics;
+use crate::semantics::Meaning;
+
+/// The back-end.
+pub struct SeLinux;
+
+impl Backend for SeLinux {
+    fn id(&self) -> &'static str {
+        "selinux"
+    }
+
+    fn summary(&self) -> &'static str {
+        "an SELinux module and its file contexts, for `checkmodule` and `semodule_package`"
+    }
+
+    fn compile(&self, meaning: &Meaning<'_>, target: &Target) -> Result<Compiled, Diagnostics> {
+        let (module, ledger) = lower::lower(meaning)?;
+        let te = model::render_te(&module, meaning.policy(), &ledger, target)?;
+        let fc = model::render_fc(&module);
+        let artifact = |end: &str, text: String| Artifact {
+            file_name: format!("{}.{end}", module.name),
+            bytes: text.into_bytes(),
+        };
+        Ok(Compiled {
+            artifacts: vec![artifact("te", te), artifact("fc", fc)],
+            ledger,
+        })
+    }
+}

@@ -1,0 +1,101 @@
+use super::lower::lower;
+use super::model::{Module, render_fc, render_te};
+use super::*;
+use crate::fidelity::{Fidelity, Ledger};
+use crate::policy::{Action, Objects, Operation, OperationSet, PathPattern, Policy, Rule, RuleId};
+
+fn rule(name: &str, action: Action, operations: &str, paths: &[&str]) -> Rule {
+    let paths = paths
+        .iter()
+        .map(|p| PathPattern::parse(p).unwrap())
+        .collect();
+    Rule::new(
+        name,
+        action,
+        OperationSet::from_word(operations).unwrap(),
+        Objects::Paths {
+            paths,
+            except: vec![],
+        },
+    )
+}
+
+fn lowered(policy: &Policy) -> (Module, Ledger) {
+    lower(&Meaning::new(policy)).unwrap()
+}
+
+#[test]
+fn each_set_of_operations_is_one_type() {
+    let policy = Policy::of_rules(
+        "9 lives",
+        Action::Deny,
+        vec![
+            rule("inner", Action::Allow, "read", &["/w/a/b/**"]),
+            rule("hole", Action::Deny, "read", &["/w/a/**"]),
+            rule("tree", Action::Allow, "read", &["/w/**", "/v/**"]),
+        ],
+    );
+    let (module, ledger) = lowered(&policy);
+    assert_eq!(module.name, "p_9_lives");
+    let fc = render_fc(&module);
+    for line in [
+        "/w/.*\tsystem_u:object_r:p_9_lives_rl_t:s0",
+        "/w/a/.*\tsystem_u:object_r:p_9_lives_none_t:s0",
+        "/w/a/b\tsystem_u:object_r:p_9_lives_rl_t:s0",
+    ] {
+        assert!(fc.lines().any(|l| l == line), "{fc}");
+    }
+    let own: Vec<&String> = module.own_types.iter().collect();
+    assert_eq!(
+        own,
+        ["p_9_lives_exec_t", "p_9_lives_none_t", "p_9_lives_rl_t"]
+    );
+    for r in 0..3 {
+        let e = ledger
+            .entries
+            .iter()
+            .find(|e| e.rule == Some(RuleId(r)) && e.operation == Operation::Read)
+            .unwrap();
+        assert_eq!(e.fidelity, Fidelity::Exact, "{e:?}");
+    }
+}
+
+#[test]
+fn names_are_escaped_and_comments_end_where_they_should() {
+    let objects = Objects::Paths {
+        paths: vec![PathPattern::literal(b"/w/a\"b .(\n[\xff")],
+        except: vec![],
+    };
+    let read = OperationSet::from_word("read").unwrap();
+    let deny = rule(
+        "x\nallow y z:file read;",
+        Action::Deny,
+        "metadata",
+        &["/**/q"],
+    );
+    let policy = Policy::of_rules(
+        "p",
+        Action::Deny,
+        vec![deny, Rule::new("n", Action::Allow, read, objects)],
+    );
+    let (module, ledger) = lowered(&policy);
+    let fc = render_fc(&module);
+    assert!(
+        fc.contains("/w/a\\x22b\\x20\\.\\(\\x0a\\x5b\\xff\t"),
+        "{fc}"
+    );
+    let te = render_te(
+        &module,
+        &policy,
+        &ledger,
+        &Target {
+            banner: Some("a\nb".into()),
+            ..Target::default()
+        },
+    )
+    .unwrap();
+    assert!(
+        te.lines().all(|l| !l.starts_with("allow y") && l != "b"),
+        "{te}"
+    );
+}
