@@ -298,11 +298,11 @@ impl Nfa {
 
     /// Drops positions that can decide nothing any more. `outcome(clause)` tells whether two clauses
     /// come to the same, for automata that only ask for the outcome.
-    fn absorb(&self, set: &mut Vec<u32>, outcome: Option<&[u32]>) {
+    fn absorb(&self, set: &mut Vec<u32>, all: &[bool], outcome: Option<&[u32]>) {
         let mut absorber: Option<u32> = None;
         let mut voided: Vec<u32> = Vec::new();
         for &p in set.iter() {
-            if !self.accepts_all(p) {
+            if !all[p as usize] {
                 continue;
             }
             let slot = self.slots[self.owner[p as usize] as usize];
@@ -333,7 +333,7 @@ impl Nfa {
             set.retain(|p| !voided.contains(&clause_of(*p)));
         }
         if let Some(a) = absorber {
-            set.retain(|p| clause_of(*p) < a || (clause_of(*p) == a && self.accepts_all(*p)));
+            set.retain(|p| clause_of(*p) < a || (clause_of(*p) == a && all[*p as usize]));
             if let Some(outcome) = outcome {
                 let value = outcome[a as usize];
                 if set.iter().all(|p| outcome[clause_of(*p) as usize] == value) {
@@ -359,6 +359,7 @@ impl Nfa {
             keys: Vec::new(),
             limit,
             positions: 0,
+            buffer: Vec::new(),
         };
         let mut dfa = Dfa {
             offsets: vec![0],
@@ -367,6 +368,9 @@ impl Nfa {
             accepting: Vec::new(),
         };
         let representatives = self.representatives();
+        let all: Vec<bool> = (0..self.positions.len() as u32)
+            .map(|p| self.accepts_all(p))
+            .collect();
         let represent = |set: &mut Vec<u32>| {
             for p in set {
                 *p = representatives[*p as usize];
@@ -379,7 +383,7 @@ impl Nfa {
         represent(&mut scratch);
         scratch.sort_unstable();
         scratch.dedup();
-        self.absorb(&mut scratch, outcome);
+        self.absorb(&mut scratch, &all, outcome);
         builder.intern(self.domain.start(), &scratch)?;
 
         let set_cuts: Vec<Vec<u16>> = self
@@ -396,6 +400,7 @@ impl Nfa {
         let mut narrow: Vec<(u8, u32)> = Vec::new();
         let mut wide: Vec<u32> = Vec::new();
         let mut slots = Vec::new();
+        let mut known: Vec<((u128, u8), StateId)> = Vec::new();
         while next < builder.keys.len() {
             let key = Rc::clone(&builder.keys[next]);
             next += 1;
@@ -433,7 +438,7 @@ impl Nfa {
                     Position::Accept => slots.push(self.owner[p as usize]),
                 }
                 // Absorption may have dropped the `Accept` behind such a position.
-                if self.accepts_all(p) {
+                if all[p as usize] {
                     slots.push(self.owner[p as usize]);
                 }
             }
@@ -444,6 +449,16 @@ impl Nfa {
             dfa.accepting.push(accepting);
             dfa.labels.push(if accepting { label(&slots) } else { 0 });
             let first_range = dfa.ranges.len();
+            // Which of the wide positions take a byte: intervals that agree in it, and that no single
+            // byte's position cuts out, lead to the same state.
+            let sets: Vec<u32> = wide
+                .iter()
+                .filter_map(|p| match self.positions[*p as usize] {
+                    Position::Set(s) | Position::Star(s) => Some(s),
+                    _ => None,
+                })
+                .collect();
+            known.clear();
             let mut lo = 0usize;
             let mut narrow_at = 0;
             while lo < 256 {
@@ -453,36 +468,55 @@ impl Nfa {
                 }
                 let byte = lo as u8;
                 if let Some(domain) = Domain::step(domain, byte) {
-                    scratch.clear();
                     while narrow.get(narrow_at).is_some_and(|n| n.0 < byte) {
                         narrow_at += 1;
                     }
-                    let mut n = narrow_at;
-                    while let Some((b, target)) = narrow.get(n).filter(|e| e.0 == byte) {
-                        debug_assert_eq!(*b, byte);
-                        self.closure(*target, &mut scratch);
-                        n += 1;
-                    }
-                    for &p in &wide {
-                        match self.positions[p as usize] {
-                            Position::Set(s) if self.sets[s as usize].contains(byte) => {
-                                self.closure(p + 1, &mut scratch);
+                    let alone = narrow.get(narrow_at).is_none_or(|n| n.0 != byte);
+                    let signature = (sets.len() < 120).then(|| {
+                        let taken = sets.iter().fold(1u128, |bits, s| {
+                            bits << 1 | u128::from(self.sets[*s as usize].contains(byte))
+                        });
+                        (taken << 1 | u128::from(byte == b'/'), domain)
+                    });
+                    let found = signature
+                        .filter(|_| alone)
+                        .and_then(|s| known.iter().find(|k| k.0 == s))
+                        .map(|k| k.1);
+                    let target = match found {
+                        Some(target) => target,
+                        None => {
+                            scratch.clear();
+                            for (_, target) in
+                                narrow[narrow_at..].iter().take_while(|n| n.0 == byte)
+                            {
+                                self.closure(*target, &mut scratch);
                             }
-                            Position::Star(s) if self.sets[s as usize].contains(byte) => {
-                                self.closure(p, &mut scratch);
+                            for &p in &wide {
+                                match self.positions[p as usize] {
+                                    Position::Set(s) if self.sets[s as usize].contains(byte) => {
+                                        self.closure(p + 1, &mut scratch);
+                                    }
+                                    Position::Star(s) if self.sets[s as usize].contains(byte) => {
+                                        self.closure(p, &mut scratch);
+                                    }
+                                    Position::DepthOpen if byte == b'/' => {
+                                        self.closure(p + 1, &mut scratch)
+                                    }
+                                    Position::DepthBody => self.closure(p, &mut scratch),
+                                    _ => {}
+                                }
                             }
-                            Position::DepthOpen if byte == b'/' => {
-                                self.closure(p + 1, &mut scratch)
+                            represent(&mut scratch);
+                            scratch.sort_unstable();
+                            scratch.dedup();
+                            self.absorb(&mut scratch, &all, outcome);
+                            let target = builder.intern(domain, &scratch)?;
+                            if let (true, Some(signature)) = (alone, signature) {
+                                known.push((signature, target));
                             }
-                            Position::DepthBody => self.closure(p, &mut scratch),
-                            _ => {}
+                            target
                         }
-                    }
-                    represent(&mut scratch);
-                    scratch.sort_unstable();
-                    scratch.dedup();
-                    self.absorb(&mut scratch, outcome);
-                    let target = builder.intern(domain, &scratch)?;
+                    };
                     match dfa.ranges[first_range..].last_mut() {
                         Some(last) if last.2 == target && usize::from(last.1) + 1 == lo => {
                             last.1 = hi as u8
@@ -503,22 +537,24 @@ struct Builder {
     keys: Vec<Rc<[u32]>>,
     limit: Limit,
     positions: usize,
+    /// For looking up without an allocation.
+    buffer: Vec<u32>,
 }
 
 impl Builder {
     fn intern(&mut self, domain: u8, set: &[u32]) -> Result<StateId, TooLarge> {
-        let mut key = Vec::with_capacity(set.len() + 1);
-        key.push(u32::from(domain));
-        key.extend_from_slice(set);
-        if let Some(id) = self.ids.get(key.as_slice()) {
+        self.buffer.clear();
+        self.buffer.push(u32::from(domain));
+        self.buffer.extend_from_slice(set);
+        if let Some(id) = self.ids.get(self.buffer.as_slice()) {
             return Ok(StateId(*id));
         }
         let id = self.keys.len();
-        self.positions += key.len();
+        self.positions += self.buffer.len();
         if id >= self.limit.states || self.positions > self.limit.positions {
             return Err(self.limit.exceeded());
         }
-        let key: Rc<[u32]> = key.into();
+        let key: Rc<[u32]> = self.buffer.as_slice().into();
         self.keys.push(Rc::clone(&key));
         self.ids.insert(key, id as u32);
         Ok(StateId(id as u32))
