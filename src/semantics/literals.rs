@@ -34,7 +34,12 @@ impl LiteralTree {
         };
         for sequence in policy.rules.iter().flat_map(sequences_of) {
             tree.insert(&sequence.literal_prefix(), longest);
+            let literal_start = sequence
+                .components
+                .first()
+                .is_some_and(|c| c.literal().is_some());
             if shallow
+                && literal_start
                 && sequence
                     .components
                     .iter()

@@ -18,6 +18,7 @@ mod hosts;
 mod ledger;
 mod literals;
 mod meaning;
+mod meeting;
 mod pathset;
 mod reference;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use hosts::{HostRegion, HostSpace, Peers};
 pub use ledger::{LedgerBuilder, Reason};
 pub use literals::{LiteralTree, sequences_of};
 pub use meaning::Meaning;
+pub use meeting::{SequenceIndex, meet};
 pub use pathset::PathSet;
 pub use reference::{
     Decision, decide, decide_query, matches_command, matches_path, matches_word, rule_matches,

@@ -1,58 +1,7 @@
-//! Cutting patterns apart: which meet, and what is left of a tree when paths beneath it are taken out.
+//! What is left of a tree when paths beneath it are taken out.
 
 use crate::policy::{ByteSet, Component, Sequence, Token};
 use std::collections::BTreeMap;
-
-/// Whether some path matches both.
-pub fn meet(a: &Sequence, b: &Sequence) -> bool {
-    components_meet(&a.components, &b.components)
-}
-
-fn components_meet(a: &[Component], b: &[Component]) -> bool {
-    match (a.split_first(), b.split_first()) {
-        (None, None) => true,
-        (Some((Component::AnyDepth, rest)), _) => {
-            components_meet(rest, b)
-                || b.split_first().is_some_and(|(first, below)| match first {
-                    Component::AnyDepth => components_meet(a, below),
-                    Component::Name(_) => components_meet(a, below),
-                })
-        }
-        (_, Some((Component::AnyDepth, _))) => components_meet(b, a),
-        (Some((Component::Name(x), a)), Some((Component::Name(y), b))) => {
-            tokens_meet(x, y) && components_meet(a, b)
-        }
-        _ => false,
-    }
-}
-
-fn set_of(t: Token) -> ByteSet {
-    match t {
-        Token::Byte(b) => {
-            let mut s = ByteSet::EMPTY;
-            s.insert(b);
-            s
-        }
-        Token::Class(c) => c,
-        Token::Any | Token::Star => ByteSet::ALL,
-    }
-}
-
-fn tokens_meet(a: &[Token], b: &[Token]) -> bool {
-    match (a.split_first(), b.split_first()) {
-        (None, None) => true,
-        (Some((Token::Star, rest)), _) => {
-            tokens_meet(rest, b)
-                || b.split_first()
-                    .is_some_and(|(_, below)| tokens_meet(a, below))
-        }
-        (_, Some((Token::Star, _))) => tokens_meet(b, a),
-        (Some((x, a)), Some((y, b))) => {
-            !set_of(*x).intersection(&set_of(*y)).is_empty() && tokens_meet(a, b)
-        }
-        _ => false,
-    }
-}
 
 /// What is taken out of a tree: names below its root, whole or as one object.
 #[derive(Default)]
@@ -211,37 +160,5 @@ mod tests {
             without(&seq("/w/*/**"), &[]).is_none()
                 && without(&seq("/w/**"), &[&seq("/w/*")]).is_none()
         );
-    }
-
-    #[test]
-    fn meeting_is_exact() {
-        let patterns = [
-            "/",
-            "/**",
-            "/a",
-            "/a/**",
-            "/*",
-            "/a/*/b",
-            "/**/b",
-            "/a*",
-            "/*a",
-            "/[!a]*",
-            "/a/**/b/**",
-            "/?",
-            "/b/**/a",
-        ];
-        for a in patterns {
-            for b in patterns {
-                let (sa, sb) = (
-                    PathSet::of([&seq(a)]).unwrap(),
-                    PathSet::of([&seq(b)]).unwrap(),
-                );
-                assert_eq!(
-                    meet(&seq(a), &seq(b)),
-                    sa.common_witness(&sb).unwrap().is_some(),
-                    "{a} {b}"
-                );
-            }
-        }
     }
 }

@@ -4,16 +4,16 @@
 //! comes out less the denies above it. A deny that no allow above it meets can be a deny of the
 //! profile; another one is cut out of the allows below it.
 
-use super::carve::{meet, without};
+use super::carve::without;
 use super::model::{Access, FileRule, Form, Profile};
 use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Ledger, Object, Witness};
 use crate::policy::{
     Action, Component, Objects, Operation, Policy, Protocol, Rule, RuleId, Sequence, Token,
 };
-use crate::semantics::{LedgerBuilder, Meaning, PathSet, TooLarge};
+use crate::semantics::{LedgerBuilder, Meaning, PathSet, SequenceIndex, TooLarge, meet};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// A rule as one right sees it.
 #[derive(Debug, Clone)]
@@ -23,64 +23,18 @@ struct Clause {
     allows: bool,
 }
 
-/// Patterns of earlier clauses by the literal path that they begin with, to find quickly which meet.
-#[derive(Default)]
-struct Index {
-    by_prefix: BTreeMap<Vec<u8>, Vec<usize>>,
-    sequences: Vec<Sequence>,
-}
-
-fn prefix_key(sequence: &Sequence) -> Vec<u8> {
-    let mut path = sequence.literal_prefix();
-    if path != b"/" {
-        path.push(b'/');
-    }
-    path
-}
-
-impl Index {
-    fn add(&mut self, sequence: &Sequence) {
-        self.by_prefix
-            .entry(prefix_key(sequence))
-            .or_default()
-            .push(self.sequences.len());
-        self.sequences.push(sequence.clone());
-    }
-
-    /// Those that meet the sequence, in the order that they were added.
-    fn meeting(&self, sequence: &Sequence) -> Vec<&Sequence> {
-        let key = prefix_key(sequence);
-        let mut found: Vec<usize> = Vec::new();
-        for (end, _) in key.iter().enumerate().filter(|(_, b)| **b == b'/') {
-            found.extend(self.by_prefix.get(&key[..=end]).into_iter().flatten());
-        }
-        if sequence.as_literal().is_none() {
-            let beneath = self
-                .by_prefix
-                .range(key.clone()..)
-                .take_while(|(k, _)| k.starts_with(&key));
-            found.extend(beneath.flat_map(|(_, list)| list));
-        }
-        found.sort_unstable();
-        found.dedup();
-        found
-            .into_iter()
-            .map(|i| &self.sequences[i])
-            .filter(|s| meet(s, sequence))
-            .collect()
-    }
-}
-
 /// Lowers ordered clauses to what is granted and denied.
 fn lower_clauses(clauses: &[Clause]) -> Access {
     let mut out = Access::default();
-    let mut above = Index::default();
+    let mut above = SequenceIndex::default();
     // Denies that are cut out of the allows below them.
-    let mut cuts = Index::default();
+    let mut cuts = SequenceIndex::default();
     // What some allow below a deny meets decides whether it is needed at all.
-    let mut later = Index::default();
+    let mut later = SequenceIndex::default();
     for c in clauses.iter().filter(|c| c.allows) {
-        c.include.iter().for_each(|s| later.add(s));
+        c.include.iter().for_each(|s| {
+            later.add(s);
+        });
     }
     for clause in clauses {
         for s in &clause.include {
@@ -123,7 +77,9 @@ fn lower_clauses(clauses: &[Clause]) -> Access {
             }
         }
         if clause.allows {
-            clause.include.iter().for_each(|s| above.add(s));
+            clause.include.iter().for_each(|s| {
+                above.add(s);
+            });
         }
     }
     let mut seen = rustc_hash::FxHashSet::default();
@@ -134,7 +90,7 @@ fn lower_clauses(clauses: &[Clause]) -> Access {
 }
 
 /// Whether every allow that meets the literal piece is a literal tree, so that it can be cut out of it.
-fn cuttable(piece: &Sequence, allows: &Index) -> bool {
+fn cuttable(piece: &Sequence, allows: &SequenceIndex) -> bool {
     allows
         .meeting(piece)
         .iter()

@@ -9,7 +9,7 @@ use crate::fidelity::{Fidelity, Ledger};
 use crate::policy::{
     Component, Objects, Operation, PathPattern, Policy, Protocol, Rule, Sequence, Token,
 };
-use crate::semantics::{HostRegion, LedgerBuilder, Meaning, PathSet, Peers};
+use crate::semantics::{HostRegion, LedgerBuilder, Meaning, PathSet, Peers, SequenceIndex};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -180,67 +180,20 @@ fn members(clauses: &[Clause], default_allow: bool) -> Result<PathSet, crate::se
     )
 }
 
-fn clause_filter(clause: &Clause) -> Filter {
-    let include = Filter::Patterns(with_twins(&clause.include));
-    if clause.except.is_empty() {
-        return include;
-    }
-    Filter::All(vec![
-        include,
-        Filter::Not(Box::new(Filter::Patterns(with_twins(&clause.except)))),
-    ])
-}
-
-/// Clauses of the other action by the literal path that their patterns begin with.
-struct Index {
-    by_prefix: BTreeMap<Vec<u8>, Vec<usize>>,
-}
-
-fn prefix_key(sequence: &Sequence) -> Vec<u8> {
-    let mut path = sequence.literal_prefix();
-    if path != b"/" {
-        path.push(b'/');
-    }
-    path
-}
-
-impl Index {
-    fn add(&mut self, index: usize, clause: &Clause) {
-        for s in &clause.include {
-            self.by_prefix.entry(prefix_key(s)).or_default().push(index);
-        }
-    }
-
-    /// Those that can meet the clause: their literal prefix is above its own, or beneath it. Some that
-    /// cannot meet it come too; they do no harm.
-    fn meeting(&self, clause: &Clause, found: &mut Vec<usize>) {
-        for s in &clause.include {
-            let key = prefix_key(s);
-            for (end, _) in key.iter().enumerate().filter(|(_, b)| **b == b'/') {
-                found.extend(self.by_prefix.get(&key[..=end]).into_iter().flatten());
-            }
-            if s.as_literal().is_none() {
-                let beneath = self
-                    .by_prefix
-                    .range(key.clone()..)
-                    .take_while(|(k, _)| k.starts_with(&key));
-                found.extend(beneath.flat_map(|(_, list)| list));
-            }
-        }
-    }
-}
-
 /// The filter for the members of [`members`]; `None`: there are none.
 fn filter(clauses: &[Clause], default_allow: bool) -> Option<Filter> {
     let wanted = !default_allow;
-    let mut index = Index {
-        by_prefix: BTreeMap::new(),
-    };
+    // The patterns of clauses of the other action so far, each with its clause.
+    let mut index = SequenceIndex::default();
+    let mut owner: Vec<usize> = Vec::new();
     let mut union = Vec::new();
     let mut at = 0;
     while at < clauses.len() {
         if clauses[at].allows != wanted {
-            index.add(at, &clauses[at]);
+            for s in &clauses[at].include {
+                index.add(s);
+                owner.push(at);
+            }
             at += 1;
             continue;
         }
@@ -250,58 +203,54 @@ fn filter(clauses: &[Clause], default_allow: bool) -> Option<Filter> {
             .count();
         let run = &clauses[at..at + run];
         at += run.len();
-        let mut against = Vec::new();
-        for c in run {
-            index.meeting(c, &mut against);
-        }
+        let mut against: Vec<usize> = run
+            .iter()
+            .flat_map(|c| &c.include)
+            .flat_map(|s| index.numbers(s))
+            .collect();
         against.sort_unstable();
         against.dedup();
-        let plain: Vec<Sequence> = run
-            .iter()
-            .filter(|c| c.except.is_empty())
-            .flat_map(|c| c.include.clone())
-            .collect();
-        let mut parts: Vec<Filter> = Vec::new();
-        if !plain.is_empty() {
-            parts.push(Filter::Patterns(with_twins(&plain)));
-        }
-        parts.extend(
-            run.iter()
-                .filter(|c| !c.except.is_empty())
-                .map(clause_filter),
-        );
-        let allowed = Filter::Any(parts);
+        let allowed = Filter::Any(parts(run.iter().map(|c| (c, c.include.clone()))));
         if against.is_empty() {
             union.push(allowed);
             continue;
         }
-        let mut carved: Vec<Filter> = Vec::new();
-        let plain: Vec<Sequence> = against
-            .iter()
-            .map(|i| &clauses[*i])
-            .filter(|c| c.except.is_empty())
-            .flat_map(|c| c.include.clone())
-            .collect();
-        if !plain.is_empty() {
-            carved.push(Filter::Patterns(with_twins(&plain)));
+        // Of a clause only the patterns that are met.
+        let mut met: BTreeMap<usize, Vec<Sequence>> = BTreeMap::new();
+        for n in against {
+            met.entry(owner[n]).or_default().push(index.get(n).clone());
         }
-        carved.extend(
-            against
-                .iter()
-                .map(|i| &clauses[*i])
-                .filter(|c| !c.except.is_empty())
-                .map(clause_filter),
-        );
-        union.push(Filter::All(vec![
-            allowed,
-            Filter::Not(Box::new(Filter::Any(carved))),
-        ]));
+        let carved = Filter::Any(parts(
+            met.into_iter().map(|(c, include)| (&clauses[c], include)),
+        ));
+        union.push(Filter::All(vec![allowed, Filter::Not(Box::new(carved))]));
     }
     match union.len() {
         0 => None,
         1 => union.pop(),
         _ => Some(Filter::Any(union)),
     }
+}
+
+/// Clauses with these of their patterns: those without exceptions together, the others one by one.
+fn parts<'a>(clauses: impl Iterator<Item = (&'a Clause, Vec<Sequence>)>) -> Vec<Filter> {
+    let mut plain: Vec<Sequence> = Vec::new();
+    let mut out = Vec::new();
+    for (clause, include) in clauses {
+        if clause.except.is_empty() {
+            plain.extend(include);
+            continue;
+        }
+        let except = Filter::Not(Box::new(Filter::Patterns(with_twins(&clause.except))));
+        out.push(Filter::All(vec![
+            Filter::Patterns(with_twins(&include)),
+            except,
+        ]));
+    }
+    if !plain.is_empty() {
+        out.insert(0, Filter::Patterns(with_twins(&plain)));
+    }
+    out
 }
 
 /// Operations of SBPL by operations of the policy.

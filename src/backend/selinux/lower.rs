@@ -188,6 +188,15 @@ fn allowed(
 ) -> Result<PathSet, TooLarge> {
     let has = |r: &Rights| r.has(operation);
     let mut clauses: Vec<(Vec<Sequence>, bool)> = Vec::new();
+    // Where no label has the right, denying it once more beneath would only make the set larger.
+    let used = open.has(operation)
+        || labels
+            .objects
+            .values()
+            .chain(labels.trees.values())
+            .any(has);
+    let none = Labels::default();
+    let labels = if used { labels } else { &none };
     for value in [true, false] {
         clauses.push((
             labels
