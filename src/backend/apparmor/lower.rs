@@ -316,8 +316,10 @@ fn file_entries(
             _ => "the subject's own program must be readable".into(),
         }
     };
-    ledger.paths(Operation::Read, &read.set()?, &reason)?;
-    ledger.paths(Operation::List, &list.set()?, &reason)?;
+    let contents = read.set()?;
+    ledger.paths(Operation::Read, &contents, &reason)?;
+    let entries = if read == list { contents } else { list.set()? };
+    ledger.paths(Operation::List, &entries, &reason)?;
     ledger.paths(Operation::Execute, &execute.set()?, &reason)?;
     let (file, directory) = (write_file.set()?, write_directory.set()?);
     let writing = |_: Option<&Rule>, f: Fidelity| -> Cow<'static, str> {

@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// A clause of an operation: patterns, exceptions, and whether it allows.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Clause {
     include: Vec<Sequence>,
     except: Vec<Sequence>,
@@ -69,13 +69,13 @@ pub fn base(operation: Operation) -> Vec<Sequence> {
         "/dev/tty",
     ];
     match operation {
-        Operation::Read => {
+        // Listing what may be read shows nothing new, and one answer for both is half the profile.
+        Operation::Read | Operation::List => {
             let mut out = vec![literal("/")];
             out.extend(devices.iter().map(|d| literal(d)));
             out.extend(libraries.iter().map(|d| literal(d).tree()));
             out
         }
-        Operation::List => vec![literal("/")],
         Operation::Edit => ["/dev/null", "/dev/zero", "/dev/tty"]
             .iter()
             .map(|d| literal(d))
@@ -178,6 +178,26 @@ fn members(clauses: &[Clause], default_allow: bool) -> Result<PathSet, crate::se
             .map(|c| (c.include.as_slice(), c.except.as_slice(), c.allows)),
         default_allow,
     )
+}
+
+/// The members of clauses that came before, as several operations often have the same.
+struct Sets {
+    default_allow: bool,
+    known: Vec<(Vec<Clause>, PathSet)>,
+}
+
+impl Sets {
+    fn of(&mut self, clauses: &[Clause]) -> Result<&PathSet, crate::semantics::TooLarge> {
+        let at = match self.known.iter().position(|(c, _)| c == clauses) {
+            Some(at) => at,
+            None => {
+                self.known
+                    .push((clauses.to_vec(), members(clauses, self.default_allow)?));
+                self.known.len() - 1
+            }
+        };
+        Ok(&self.known[at].1)
+    }
 }
 
 /// The filter for the members of [`members`]; `None`: there are none.
@@ -297,17 +317,17 @@ pub fn lower(meaning: &Meaning<'_>, proxy: Option<u16>) -> Result<(Profile, Ledg
         }
     };
 
+    let mut sets = Sets {
+        default_allow,
+        known: Vec::new(),
+    };
     // Reading and listing are one operation of SBPL, told apart by the object's type.
     let (read, list) = (
         clauses(policy, Operation::Read),
         clauses(policy, Operation::List),
     );
     for (operation, clauses) in [(Operation::Read, &read), (Operation::List, &list)] {
-        ledger.paths(
-            operation,
-            &members(clauses, default_allow)?,
-            &reason(operation),
-        )?;
+        ledger.paths(operation, sets.of(clauses)?, &reason(operation))?;
     }
     let (read, list) = (filter(&read, default_allow), filter(&list, default_allow));
     let data = if read == list {
@@ -347,11 +367,7 @@ pub fn lower(meaning: &Meaning<'_>, proxy: Option<u16>) -> Result<(Profile, Ledg
 
     for (operation, comment, names) in OPERATIONS {
         let clauses = clauses(policy, operation);
-        ledger.paths(
-            operation,
-            &members(&clauses, default_allow)?,
-            &reason(operation),
-        )?;
+        ledger.paths(operation, sets.of(&clauses)?, &reason(operation))?;
         rule(comment, names, filter(&clauses, default_allow));
     }
     network(meaning, &mut ledger, &mut rules, default_allow, proxy);
