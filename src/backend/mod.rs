@@ -6,11 +6,14 @@
 //! (`templates/<id>/`), and says in a [`Ledger`] what the target keeps of each rule.
 
 mod apparmor;
+mod evaluate;
 pub mod landlock;
 mod sbpl;
 mod seccomp;
 mod selinux;
 mod tetragon;
+
+pub use evaluate::{Allowed, Clause, Evaluate, Form, HostCuts, OnPaths};
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::Ledger;
@@ -77,16 +80,6 @@ impl Target {
     }
 }
 
-/// An evaluator of an artefact that was read back.
-pub trait Evaluate {
-    /// Whether the artefact lets the operation happen on the object; `None` where it says nothing.
-    fn allows(
-        &self,
-        operation: crate::policy::Operation,
-        object: &crate::fidelity::Object,
-    ) -> Option<bool>;
-}
-
 /// A back-end.
 pub trait Backend: Sync {
     /// Its name on the command line.
@@ -106,7 +99,15 @@ pub trait Backend: Sync {
     /// A name that the target cannot quote, an option that is wrong.
     fn compile(&self, meaning: &Meaning<'_>, target: &Target) -> Result<Compiled, Diagnostics>;
 
-    /// Reads artefacts back and evaluates them by the target's own rules.
+    /// Whether a file with this name or this beginning is an artefact of this target, so that `polc verify`
+    /// finds the reader. Content decides; the name helps where the content does not say.
+    fn recognises(&self, artifact: &Artifact) -> bool {
+        let _ = artifact;
+        false
+    }
+
+    /// Reads artefacts back and evaluates them by the target's own rules. `target` has the options that
+    /// the artefact does not itself say (the port of a proxy).
     ///
     /// # Errors
     /// What the reader does not understand. The default: that there is no reader yet.

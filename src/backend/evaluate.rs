@@ -1,0 +1,117 @@
+//! What an artefact means, once its bytes have been read back.
+//!
+//! A reader (`backend/<id>/read_back.rs`) parses the rendered bytes of its target's language and
+//! evaluates them by the target's own rules, which it cites. It shares no code with the lowering and
+//! does not know the policy; what it does not understand it refuses. [`crate::proof`] compares what
+//! it finds with what the policy means.
+
+use crate::fidelity::Object;
+use crate::policy::{Cidr, Operation};
+use crate::semantics::{PathSet, TooLarge};
+
+/// What the layer checks for a path, where that depends on more than the path.
+///
+/// The policy does not say whether `/a` is a file or a directory, so both are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The object is a file (or anything else that is not a directory).
+    File,
+    /// The object is a directory.
+    Directory,
+    /// The layer does not tell them apart.
+    Either,
+    /// A directory is moved away, and what is beneath goes with it unchecked. Only for
+    /// [`Operation::Delete`].
+    Moved,
+}
+
+/// What a layer lets happen to objects of one form.
+#[derive(Debug, Clone)]
+pub struct Allowed {
+    /// The form.
+    pub form: Form,
+    /// The paths at which it lets the operation happen.
+    pub paths: PathSet,
+}
+
+/// What a layer does with one operation on paths.
+#[derive(Debug, Clone)]
+pub enum OnPaths {
+    /// It says nothing: everything happens.
+    Silent,
+    /// What it lets happen, by form. An operation that has no meaning for a form (listing a file)
+    /// leaves the form out.
+    Allows(Vec<Allowed>),
+}
+
+impl OnPaths {
+    /// One answer for all forms.
+    #[must_use]
+    pub fn either(paths: PathSet) -> Self {
+        Self::Allows(vec![Allowed {
+            form: Form::Either,
+            paths,
+        }])
+    }
+
+    /// Different answers for files and directories.
+    #[must_use]
+    pub fn by_form(file: PathSet, directory: PathSet) -> Self {
+        Self::Allows(vec![
+            Allowed {
+                form: Form::File,
+                paths: file,
+            },
+            Allowed {
+                form: Form::Directory,
+                paths: directory,
+            },
+        ])
+    }
+}
+
+/// Where a layer's answers for network addresses may change: between two cuts they are all the same.
+#[derive(Debug, Clone, Default)]
+pub struct HostCuts {
+    /// First ports of intervals.
+    pub ports: Vec<u16>,
+    /// Blocks of addresses.
+    pub blocks: Vec<Cidr>,
+    /// Names that it treats in a way of their own.
+    pub names: Vec<String>,
+}
+
+/// The part of an artefact that decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clause {
+    /// The file among those that were read, from 0.
+    pub artifact: usize,
+    /// Its line, from 1; 0: the whole file, such as a default.
+    pub line: usize,
+    /// The clause as the artefact writes it, on one line.
+    pub text: String,
+}
+
+/// An artefact that was read back.
+pub trait Evaluate {
+    /// What it does with an operation on paths.
+    ///
+    /// # Errors
+    /// The automaton is too large: then nothing is known.
+    fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge>;
+
+    /// Where its answers for network addresses change; `None`: it says nothing of them.
+    /// For [`Operation::Connect`] and [`Operation::Bind`].
+    fn host_cuts(&self, operation: Operation) -> Option<HostCuts>;
+
+    /// Whether it lets an operation on one object happen; `None`: it says nothing of it, or
+    /// leaves it to another part (a proxy).
+    ///
+    /// A path stands for the file there and the directory: `Some(true)` where either is let through. A name
+    /// stands for every address that it may have: `Some(true)` where some address is let through. A
+    /// command is its program.
+    fn allows(&self, operation: Operation, object: &Object) -> Option<bool>;
+
+    /// The clause that decides one object; `None` where it is no single one.
+    fn clause(&self, operation: Operation, object: &Object) -> Option<Clause>;
+}
