@@ -5,14 +5,15 @@
 //! ```text
 //! file ── front-end ──► Policy ── back-end ──► Artifact + Ledger
 //!           │             │
-//!       diagnostics   semantics (decide, path algebra)
+//!       diagnostics   semantics (decide, path algebra)     read back ── proof: compared with the Policy
 //! ```
 //!
 //! A [front-end](frontend) reads a file and makes a [`policy::Policy`], the intermediate
 //! representation: resolved, validated, without a trace of YAML. [`semantics`] says what a policy
 //! means. A [back-end](backend) lowers the meaning to a typed model of its target's language and
 //! renders that model. What the target cannot say is in the [`fidelity::Ledger`], which has an
-//! entry for every rule and operation.
+//! entry for every rule and operation. A back-end reads its artefacts back, and [`proof`] compares what
+//! they mean with what the policy means.
 //!
 //! # Terms
 //!
@@ -30,4 +31,5 @@ pub mod enforce;
 pub mod fidelity;
 pub mod frontend;
 pub mod policy;
+pub mod proof;
 pub mod semantics;

@@ -643,6 +643,13 @@ impl Dfa {
         }
     }
 
+    /// Labels each state 1 where `holds` holds of it, else 0.
+    pub(crate) fn mark(&mut self, holds: impl Fn(StateId) -> bool) {
+        for s in self.states() {
+            self.labels[s.index()] = u32::from(self.is_path(s) && holds(s));
+        }
+    }
+
     /// For each state: whether every string that ends here or beyond has a label that `good` holds of.
     #[must_use]
     pub fn all_below(&self, good: impl Fn(u32) -> bool) -> Vec<bool> {
@@ -710,12 +717,22 @@ impl Dfa {
                 let (lo, hi) = (x.0.max(y.0), x.1.min(y.1));
                 if lo <= hi {
                     let pair = (x.2, y.2);
-                    if let std::collections::hash_map::Entry::Vacant(e) = seen.entry(pair) {
-                        if queue.len() >= limit.states {
-                            return Err(limit.exceeded());
+                    let byte = pleasant(lo, hi);
+                    match seen.entry(pair) {
+                        std::collections::hash_map::Entry::Vacant(e) => {
+                            if queue.len() >= limit.states {
+                                return Err(limit.exceeded());
+                            }
+                            e.insert(queue.len() as u32);
+                            queue.push((pair, at as u32, byte));
                         }
-                        e.insert(queue.len() as u32);
-                        queue.push((pair, at as u32, pleasant(lo, hi)));
+                        // Another byte of the same step may read better.
+                        std::collections::hash_map::Entry::Occupied(e) => {
+                            let known = &mut queue[*e.get() as usize];
+                            if known.1 == at as u32 && oddness(byte) < oddness(known.2) {
+                                known.2 = byte;
+                            }
+                        }
                     }
                 }
                 if x.1 <= y.1 {
@@ -886,12 +903,21 @@ impl Dfa {
     }
 }
 
+/// Bytes that read well in a witness, the best first.
+const PLEASANT: [(u8, u8); 4] = [(b'a', b'z'), (b'0', b'9'), (b'A', b'Z'), (b'!', b'~')];
+
 /// A byte of the range that reads well in a witness.
 fn pleasant(lo: u8, hi: u8) -> u8 {
-    [(b'a', b'z'), (b'0', b'9'), (b'A', b'Z'), (b'!', b'~')]
+    PLEASANT
         .into_iter()
         .find(|(a, b)| lo.max(*a) <= hi.min(*b))
         .map_or(lo, |(a, _)| lo.max(a))
+}
+
+/// How badly a byte reads in a witness; 0: well.
+fn oddness(byte: u8) -> usize {
+    let at = PLEASANT.iter().position(|(a, b)| (*a..=*b).contains(&byte));
+    at.unwrap_or(PLEASANT.len())
 }
 
 fn spell(queue: &[((StateId, StateId), u32, u8)], at: usize) -> Vec<u8> {

@@ -7,7 +7,7 @@
 
 use super::reference::Decision;
 use crate::policy::{
-    Address, Host, HostPattern, HostSpec, Objects, Operation, Policy, Ports, Protocol,
+    Address, Cidr, Host, HostPattern, HostSpec, Objects, Operation, Policy, Ports, Protocol,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -96,31 +96,81 @@ impl HostSpace {
     /// answer changes there.
     #[must_use]
     pub fn split_at(&self, cuts: &[u16]) -> Vec<HostRegion> {
-        let mut out = Vec::with_capacity(self.regions.len());
-        for r in &self.regions {
-            let mut inside: Vec<u16> = cuts
-                .iter()
-                .copied()
-                .filter(|c| *c > r.ports.first && *c <= r.ports.last)
-                .collect();
-            inside.sort_unstable();
-            inside.dedup();
-            let mut first = r.ports.first;
-            for end in inside.iter().map(|c| c - 1).chain([r.ports.last]) {
-                let ports = Ports { first, last: end };
-                let sample = HostSpec {
-                    port: sample_port(ports),
-                    ..r.sample.clone()
-                };
-                out.push(HostRegion {
-                    ports,
-                    sample,
-                    ..r.clone()
-                });
-                first = end.saturating_add(1);
+        split_ports(&self.regions, cuts)
+    }
+
+    /// The regions, split wherever a layer's answer may change: at the first ports of its intervals, at the
+    /// bounds of its blocks of addresses, and at the names that it knows.
+    #[must_use]
+    pub fn split(&self, ports: &[u16], blocks: &[Cidr], names: &[String]) -> Vec<HostRegion> {
+        let mut bounds: BTreeSet<(bool, u128)> = BTreeSet::new();
+        for block in blocks {
+            let v6 = block.address.is_ipv6();
+            let (lo, hi) = block.bounds();
+            bounds.insert((v6, lo));
+            bounds.extend(hi.checked_add(1).map(|n| (v6, n)));
+        }
+        let mut out: Vec<HostRegion> = Vec::new();
+        for region in &self.regions {
+            match &region.peers {
+                Peers::Addresses(lo, hi) => {
+                    let (v6, mut first, last) = (lo.is_ipv6(), number(*lo), number(*hi));
+                    let inside: Vec<u128> = bounds
+                        .range((v6, first)..=(v6, last))
+                        .map(|b| b.1)
+                        .filter(|b| *b > first)
+                        .collect();
+                    for end in inside.iter().map(|b| b - 1).chain([last]) {
+                        out.push(HostRegion {
+                            peers: Peers::Addresses(address(v6, first), address(v6, end)),
+                            sample: HostSpec {
+                                address: Address::Ip(sample_address(v6, first, end)),
+                                ..region.sample.clone()
+                            },
+                            ..region.clone()
+                        });
+                        first = end.saturating_add(1);
+                    }
+                }
+                Peers::Name(_) => out.push(region.clone()),
+                Peers::Below(_) | Peers::OtherNames => {
+                    out.push(region.clone());
+                    let own = names
+                        .iter()
+                        .filter(|n| self.group_of(n) == Some(&region.peers));
+                    out.extend(own.map(|n| HostRegion {
+                        peers: Peers::Name(n.clone()),
+                        sample: HostSpec {
+                            address: Address::Name(n.clone()),
+                            ..region.sample.clone()
+                        },
+                        ..region.clone()
+                    }));
+                }
             }
         }
-        out
+        split_ports(&out, ports)
+    }
+
+    /// The peers among which a name is that the policy does not mention itself; `None`: it does.
+    fn group_of(&self, name: &str) -> Option<&Peers> {
+        let known = |p: &&HostRegion| matches!(&p.peers, Peers::Name(n) if n == name);
+        if self.regions.iter().any(|r| known(&r)) {
+            return None;
+        }
+        let below = |p: &Peers| match p {
+            Peers::Below(parent) => name
+                .strip_suffix(parent.as_str())
+                .is_some_and(|rest| rest.ends_with('.')),
+            Peers::OtherNames => true,
+            _ => false,
+        };
+        let length = |p: &Peers| match p {
+            Peers::Below(parent) => parent.len(),
+            _ => 0,
+        };
+        let groups = self.regions.iter().map(|r| &r.peers).filter(|p| below(p));
+        groups.max_by_key(|p| length(p))
     }
 
     /// Whether something is allowed, by this protocol.
@@ -133,13 +183,7 @@ impl HostSpace {
 
     fn addresses(&mut self, policy: &Policy, flat: &[Flat<'_>], v6: bool) {
         let max = if v6 { u128::MAX } else { u128::from(u32::MAX) };
-        let ip = |n: u128| {
-            if v6 {
-                IpAddr::V6(Ipv6Addr::from(n))
-            } else {
-                IpAddr::V4(Ipv4Addr::from(u32::try_from(n).unwrap_or(u32::MAX)))
-            }
-        };
+        let ip = |n: u128| address(v6, n);
         // At each bound: patterns that begin and patterns that have ended.
         let mut events: BTreeMap<u128, (Vec<usize>, Vec<usize>)> = BTreeMap::new();
         events.entry(0).or_default();
@@ -173,12 +217,7 @@ impl HostSpace {
             }
         }
         for (lo, hi, ports) in merged {
-            // The first address of a block is a network's own; the next reads better as an example.
-            let sample = Address::Ip(ip(if hi > lo && lo.trailing_zeros() > 3 {
-                lo + 1
-            } else {
-                lo
-            }));
+            let sample = Address::Ip(sample_address(v6, lo, hi));
             self.push(&Peers::Addresses(ip(lo), ip(hi)), &sample, &ports);
         }
     }
@@ -258,6 +297,55 @@ impl HostSpace {
             }
         }
     }
+}
+
+fn split_ports(regions: &[HostRegion], cuts: &[u16]) -> Vec<HostRegion> {
+    let mut out = Vec::with_capacity(regions.len());
+    for r in regions {
+        let mut inside: Vec<u16> = cuts
+            .iter()
+            .copied()
+            .filter(|c| *c > r.ports.first && *c <= r.ports.last)
+            .collect();
+        inside.sort_unstable();
+        inside.dedup();
+        let mut first = r.ports.first;
+        for end in inside.iter().map(|c| c - 1).chain([r.ports.last]) {
+            let ports = Ports { first, last: end };
+            let sample = HostSpec {
+                port: sample_port(ports),
+                ..r.sample.clone()
+            };
+            out.push(HostRegion {
+                ports,
+                sample,
+                ..r.clone()
+            });
+            first = end.saturating_add(1);
+        }
+    }
+    out
+}
+
+fn address(v6: bool, n: u128) -> IpAddr {
+    if v6 {
+        IpAddr::V6(Ipv6Addr::from(n))
+    } else {
+        IpAddr::V4(Ipv4Addr::from(u32::try_from(n).unwrap_or(u32::MAX)))
+    }
+}
+
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(a) => u128::from(u32::from(a)),
+        IpAddr::V6(a) => u128::from(a),
+    }
+}
+
+/// An address of a block: the first is a network's own, the next reads better as an example.
+fn sample_address(v6: bool, lo: u128, hi: u128) -> IpAddr {
+    let next = hi > lo && lo.trailing_zeros() > 3;
+    address(v6, if next { lo + 1 } else { lo })
 }
 
 /// A port of the range that reads well in an example.

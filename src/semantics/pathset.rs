@@ -1,6 +1,6 @@
 //! Sets of paths.
 
-use super::automaton::{Dfa, Domain, Limit, Nfa, SlotKind, TooLarge};
+use super::automaton::{Dfa, Domain, Limit, Nfa, SlotKind, StateId, TooLarge};
 use crate::policy::Sequence;
 
 /// A set of paths, exact.
@@ -173,6 +173,20 @@ impl PathSet {
         Ok(Self {
             dfa: self.dfa.product(&other.dfa, Limit::default(), f)?,
         })
+    }
+
+    /// The members at which another automaton is in a state that `holds` holds of.
+    ///
+    /// # Errors
+    /// The automata are too large together.
+    pub fn with_states(
+        &self,
+        other: &Dfa,
+        holds: impl Fn(StateId) -> bool,
+    ) -> Result<Self, TooLarge> {
+        let mut marked = other.clone();
+        marked.mark(holds);
+        self.intersection(&Self { dfa: marked })
     }
 
     /// Whether it has no member.

@@ -1,0 +1,422 @@
+//! The comparison.
+
+use crate::backend::{Allowed, Clause, Evaluate, Form, OnPaths};
+use crate::fidelity::{Fidelity, Object, Witness};
+use crate::policy::{Action, Objects, Operation, Policy, RuleId, SyscallName, syscalls};
+use crate::semantics::{Decision, Meaning, PathSet, TooLarge, Verdict, decide};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many candidates are tried for witnesses that different clauses of the artefact decide.
+const CANDIDATES: usize = 12;
+
+/// One way in which an artefact and its policy differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The rule that decides by the policy; `None`: the default.
+    pub rule: Option<RuleId>,
+    /// The operation.
+    pub operation: Operation,
+    /// An object on which they differ, and what each says.
+    pub witness: Witness,
+    /// As what the object is taken; `None` for what is no path.
+    pub form: Option<Form>,
+    /// What decides in the artefact; `None` where it is no single clause.
+    pub clause: Option<Clause>,
+}
+
+impl Difference {
+    /// Whether the artefact lets through what the policy denies.
+    #[must_use]
+    pub fn looser(&self) -> bool {
+        self.witness.layer_allows
+    }
+}
+
+/// What a rule (or the default) comes to in the artefact, for one operation.
+#[derive(Debug, Clone, Default)]
+pub struct Account {
+    /// Whether it decides anything.
+    pub decides: bool,
+    /// Whether the artefact says anything of what it decides.
+    pub enforced: bool,
+    /// Whether something could not be compared: an automaton was too large.
+    pub unknown: bool,
+    /// Each way in which they differ.
+    pub differences: Vec<Difference>,
+}
+
+impl Account {
+    /// How much is kept; `None`: unknown.
+    #[must_use]
+    pub fn fidelity(&self) -> Option<Fidelity> {
+        let looser = self.differences.iter().any(Difference::looser);
+        let stricter = self.differences.iter().any(|d| !d.looser());
+        if self.unknown {
+            return None;
+        }
+        Some(match (stricter, looser) {
+            (false, false) => Fidelity::Exact,
+            (true, false) => Fidelity::Stricter,
+            (false, true) if !self.enforced => Fidelity::Unenforced,
+            (false, true) => Fidelity::Looser,
+            (true, true) => Fidelity::Mixed,
+        })
+    }
+}
+
+/// An artefact against its policy.
+#[derive(Debug, Clone, Default)]
+pub struct Comparison {
+    /// By rule (`None`, the default, is last) and operation: only what decides something, and what is unknown.
+    accounts: BTreeMap<(u32, Operation), Account>,
+}
+
+const DEFAULT: u32 = u32::MAX;
+
+fn key(rule: Option<RuleId>) -> u32 {
+    rule.map_or(DEFAULT, |r| r.0)
+}
+
+impl Comparison {
+    /// What a rule (`None`: the default) comes to; `None`: it decides nothing of the operation.
+    #[must_use]
+    pub fn account(&self, rule: Option<RuleId>, operation: Operation) -> Option<&Account> {
+        self.accounts.get(&(key(rule), operation))
+    }
+
+    /// All accounts, in the order of rules, the default last.
+    pub fn accounts(&self) -> impl Iterator<Item = (Option<RuleId>, Operation, &Account)> {
+        self.accounts.iter().map(|((rule, operation), account)| {
+            let rule = (*rule != DEFAULT).then_some(RuleId(*rule));
+            (rule, *operation, account)
+        })
+    }
+
+    /// Every difference.
+    pub fn differences(&self) -> impl Iterator<Item = &Difference> {
+        self.accounts.values().flat_map(|a| &a.differences)
+    }
+
+    /// Whether they mean the same, as far as all of it could be compared.
+    #[must_use]
+    pub fn is_equal(&self) -> bool {
+        self.accounts
+            .values()
+            .all(|a| !a.unknown && a.differences.is_empty())
+    }
+
+    /// Whether some of it could not be compared.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.accounts.values().any(|a| a.unknown)
+    }
+
+    fn at(&mut self, rule: Option<RuleId>, operation: Operation) -> &mut Account {
+        self.accounts.entry((key(rule), operation)).or_default()
+    }
+
+    fn decides(&mut self, rule: Option<RuleId>, operation: Operation, enforced: bool) {
+        let account = self.at(rule, operation);
+        account.decides = true;
+        account.enforced |= enforced;
+    }
+
+    /// Records a difference, unless one of the same direction, form and clause is there.
+    fn differs(&mut self, difference: Difference) {
+        let account = self.at(difference.rule, difference.operation);
+        let same = |d: &Difference| {
+            d.looser() == difference.looser()
+                && d.form == difference.form
+                && d.clause == difference.clause
+        };
+        if !account.differences.iter().any(same) {
+            account.differences.push(difference);
+        }
+    }
+
+    fn unknown(&mut self, policy: &Policy, operation: Operation) {
+        for rule in policy.rules.iter().filter(|r| r.concerns_paths(operation)) {
+            self.at(Some(rule.id), operation).unknown = true;
+        }
+        self.at(None, operation).unknown = true;
+    }
+}
+
+/// Compares an artefact with a policy.
+#[must_use]
+pub fn compare(meaning: &Meaning<'_>, artefact: &dyn Evaluate) -> Comparison {
+    let mut out = Comparison::default();
+    for operation in Operation::ON_PATHS {
+        if paths(meaning, artefact, operation, &mut out).is_err() {
+            out.unknown(meaning.policy(), operation);
+        }
+    }
+    for operation in [Operation::Connect, Operation::Bind] {
+        hosts(meaning, artefact, operation, &mut out);
+    }
+    system_calls(meaning, artefact, &mut out);
+    out
+}
+
+fn paths(
+    meaning: &Meaning<'_>,
+    artefact: &dyn Evaluate,
+    operation: Operation,
+    out: &mut Comparison,
+) -> Result<(), TooLarge> {
+    let (forms, enforced) = match artefact.paths(operation)? {
+        OnPaths::Silent => {
+            let everything = Allowed {
+                form: Form::Either,
+                paths: PathSet::all(),
+            };
+            (vec![everything], false)
+        }
+        OnPaths::Allows(forms) => (forms, true),
+    };
+    for form in &forms {
+        let mut walk = Walk {
+            artefact,
+            operation,
+            enforced,
+            form: form.form,
+            out: &mut *out,
+        };
+        if form.form == Form::Moved {
+            walk.moved(meaning, &form.paths, &forms)?;
+        } else {
+            walk.objects(meaning, &form.paths)?;
+        }
+    }
+    Ok(())
+}
+
+struct Walk<'a> {
+    artefact: &'a dyn Evaluate,
+    operation: Operation,
+    enforced: bool,
+    form: Form,
+    out: &'a mut Comparison,
+}
+
+#[derive(Clone, Default)]
+struct Seen {
+    decides: bool,
+    stricter: usize,
+    looser: usize,
+    arguments: bool,
+}
+
+impl Walk<'_> {
+    fn difference(&mut self, rule: Option<RuleId>, witness: Witness) {
+        let clause = match (&witness.object, self.enforced) {
+            (Object::Path(_) | Object::Command(_), true) => {
+                self.artefact.clause(self.operation, &witness.object)
+            }
+            _ => None,
+        };
+        self.out.differs(Difference {
+            rule,
+            operation: self.operation,
+            witness,
+            form: Some(self.form),
+            clause,
+        });
+    }
+
+    /// Each object on its own.
+    fn objects(&mut self, meaning: &Meaning<'_>, allowed: &PathSet) -> Result<(), TooLarge> {
+        let decisions = meaning.decisions(self.operation)?;
+        let verdicts = decisions.verdicts();
+        let mut seen = vec![Seen::default(); verdicts.len()];
+        let mut decided: Vec<usize> = Vec::new();
+        let mut found: Vec<(Option<RuleId>, Witness)> = Vec::new();
+        decisions.walk_with(allowed, |label, _, layer_allows, spell| {
+            let verdict = &verdicts[label as usize];
+            let seen = &mut seen[label as usize];
+            if !std::mem::replace(&mut seen.decides, true) {
+                decided.push(label as usize);
+            }
+            let permits = verdict.decision.action.permits();
+            if permits != layer_allows {
+                let count = if permits {
+                    &mut seen.stricter
+                } else {
+                    &mut seen.looser
+                };
+                // More than one, as each may have another clause of the artefact to it.
+                if *count < CANDIDATES {
+                    *count += 1;
+                    found.push((
+                        verdict.decision.rule,
+                        Witness {
+                            object: Object::Path(spell()),
+                            policy: verdict.decision.action,
+                            layer_allows,
+                        },
+                    ));
+                }
+            } else if layer_allows && !std::mem::replace(&mut seen.arguments, true) {
+                found.extend(arguments(verdict, &spell()));
+            }
+        })?;
+        for label in decided {
+            let verdict = &verdicts[label];
+            let parts = verdict.command.iter().flat_map(|c| &c.parts);
+            for rule in std::iter::once(&verdict.decision)
+                .chain(parts.map(|p| &p.0))
+                .map(|d| d.rule)
+            {
+                self.out.decides(rule, self.operation, self.enforced);
+            }
+        }
+        for (rule, witness) in found {
+            self.difference(rule, witness);
+        }
+        Ok(())
+    }
+
+    /// Directories that may be moved away although the policy denies deleting something beneath, and
+    /// the layer would refuse that itself.
+    fn moved(
+        &mut self,
+        meaning: &Meaning<'_>,
+        moved: &PathSet,
+        forms: &[Allowed],
+    ) -> Result<(), TooLarge> {
+        let decisions = meaning.decisions(self.operation)?;
+        let denied = PathSet::from_dfa(decisions.dfa(), |l| !decisions.permits(l));
+        let mut beneath = PathSet::empty();
+        for form in forms
+            .iter()
+            .filter(|f| matches!(f.form, Form::File | Form::Either))
+        {
+            beneath = beneath.union(&denied.difference(&form.paths)?)?;
+        }
+        if beneath.is_empty() {
+            return Ok(());
+        }
+        let clean = beneath.dfa().all_below(|label| label == 0);
+        let escaping = |state: crate::semantics::StateId| {
+            let below = beneath.dfa().step(state, b'/');
+            below.is_some_and(|s| !clean[s.index()])
+        };
+        // Three automata in step: what the policy decides of the directory, whether it may be
+        // moved, and what is beneath.
+        let movable = moved.with_states(beneath.dfa(), escaping)?;
+        let mut seen: BTreeSet<u32> = BTreeSet::new();
+        let mut found = Vec::new();
+        decisions.walk_with(&movable, |label, _, escapes, spell| {
+            let decision = decisions.verdicts()[label as usize].decision;
+            if escapes && decision.action.permits() && seen.insert(label) {
+                found.push((
+                    decision.rule,
+                    Witness {
+                        object: Object::Path(spell()),
+                        policy: Action::Deny,
+                        layer_allows: true,
+                    },
+                ));
+            }
+        })?;
+        for (rule, witness) in found {
+            self.difference(rule, witness);
+        }
+        Ok(())
+    }
+}
+
+/// The argument lists that the policy denies of a program that the layer lets start.
+fn arguments(verdict: &Verdict, program: &[u8]) -> Vec<(Option<RuleId>, Witness)> {
+    let parts = verdict.command.iter().flat_map(|c| &c.parts);
+    parts
+        .filter(|(decision, _)| !decision.action.permits())
+        .map(|(decision, words)| {
+            let mut all = vec![program.to_vec()];
+            all.extend(words.iter().cloned());
+            let witness = Witness {
+                object: Object::Command(all),
+                policy: decision.action,
+                layer_allows: true,
+            };
+            (decision.rule, witness)
+        })
+        .collect()
+}
+
+fn hosts(
+    meaning: &Meaning<'_>,
+    artefact: &dyn Evaluate,
+    operation: Operation,
+    out: &mut Comparison,
+) {
+    let cuts = artefact.host_cuts(operation);
+    let enforced = cuts.is_some();
+    let cuts = cuts.unwrap_or_default();
+    let regions = meaning
+        .hosts(operation)
+        .split(&cuts.ports, &cuts.blocks, &cuts.names);
+    for region in regions {
+        let object = Object::Host(region.sample);
+        let rule = region.decision.rule;
+        out.decides(rule, operation, enforced);
+        let layer_allows = if enforced {
+            match artefact.allows(operation, &object) {
+                Some(allows) => allows,
+                // Another part decides it, by the policy itself.
+                None => continue,
+            }
+        } else {
+            true
+        };
+        if layer_allows != region.decision.action.permits() {
+            let clause = enforced.then(|| artefact.clause(operation, &object));
+            out.differs(Difference {
+                rule,
+                operation,
+                witness: Witness {
+                    object,
+                    policy: region.decision.action,
+                    layer_allows,
+                },
+                form: None,
+                clause: clause.flatten(),
+            });
+        }
+    }
+}
+
+fn system_calls(meaning: &Meaning<'_>, artefact: &dyn Evaluate, out: &mut Comparison) {
+    const OPERATION: Operation = Operation::Syscall;
+    let policy = meaning.policy();
+    let mut names: BTreeSet<&str> = syscalls::all().collect();
+    for rule in &policy.rules {
+        if let Objects::Syscalls { syscalls, except } = &rule.objects {
+            names.extend(syscalls.iter().chain(except).filter_map(|s| match s {
+                SyscallName::Name(n) => Some(n.as_str()),
+                SyscallName::Group(_) => None,
+            }));
+        }
+    }
+    for name in names {
+        let object = Object::Syscall(name.to_owned());
+        let Decision { action, rule } = decide(policy, OPERATION, &object);
+        let answer = artefact.allows(OPERATION, &object);
+        out.decides(rule, OPERATION, answer.is_some());
+        let layer_allows = answer.unwrap_or(true);
+        if layer_allows != action.permits() {
+            let clause = answer.and_then(|_| artefact.clause(OPERATION, &object));
+            out.differs(Difference {
+                rule,
+                operation: OPERATION,
+                witness: Witness {
+                    object,
+                    policy: action,
+                    layer_allows,
+                },
+                form: None,
+                clause,
+            });
+        }
+    }
+}

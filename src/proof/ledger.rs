@@ -1,0 +1,81 @@
+//! A ledger against what its artefact's bytes say.
+
+use super::compare::{Comparison, Difference};
+use crate::fidelity::{Fidelity, Ledger};
+use crate::policy::{Operation, RuleId};
+
+/// One claim of a ledger that its artefact does not bear out.
+#[derive(Debug, Clone)]
+pub struct Disagreement {
+    /// The rule; `None`: the default.
+    pub rule: Option<RuleId>,
+    /// The operation.
+    pub operation: Operation,
+    /// What the ledger claims; `None`: it has no entry.
+    pub claimed: Option<Fidelity>,
+    /// What the artefact says; `None`: unknown.
+    pub found: Option<Fidelity>,
+    /// A difference that shows it; `None` where the ledger claims one that is not there.
+    pub shown: Option<Difference>,
+}
+
+/// (denies what the policy allows, allows what it denies)
+fn directions(fidelity: Fidelity) -> (bool, bool) {
+    match fidelity {
+        Fidelity::Exact => (false, false),
+        Fidelity::Stricter => (true, false),
+        Fidelity::Looser | Fidelity::Unenforced => (false, true),
+        Fidelity::Mixed => (true, true),
+    }
+}
+
+/// Where a ledger and a comparison differ: by rule and operation, in the directions of the difference.
+/// Looser and unenforced are one direction. What could not be compared is no disagreement; ask
+/// [`Comparison::is_unknown`].
+#[must_use]
+pub fn disagreements(ledger: &Ledger, comparison: &Comparison) -> Vec<Disagreement> {
+    let mut out = Vec::new();
+    for entry in &ledger.entries {
+        // Only the gate sees tool calls; a program's arguments are in the comparison.
+        if entry.operation == Operation::Tool {
+            continue;
+        }
+        let account = comparison.account(entry.rule, entry.operation);
+        let found = account.map_or(Some(Fidelity::Exact), |a| a.fidelity());
+        let Some(fidelity) = found else { continue };
+        let (claimed_stricter, claimed_looser) = directions(entry.fidelity);
+        let (stricter, looser) = directions(fidelity);
+        if (claimed_stricter, claimed_looser) == (stricter, looser) {
+            continue;
+        }
+        let missed = |d: &&Difference| {
+            if d.looser() {
+                !claimed_looser
+            } else {
+                !claimed_stricter
+            }
+        };
+        out.push(Disagreement {
+            rule: entry.rule,
+            operation: entry.operation,
+            claimed: Some(entry.fidelity),
+            found,
+            shown: account
+                .and_then(|a| a.differences.iter().find(missed))
+                .cloned(),
+        });
+    }
+    for (rule, operation, account) in comparison.accounts() {
+        let has_entry = |e: &crate::fidelity::Entry| e.rule == rule && e.operation == operation;
+        if account.decides && !ledger.entries.iter().any(has_entry) {
+            out.push(Disagreement {
+                rule,
+                operation,
+                claimed: None,
+                found: account.fidelity(),
+                shown: account.differences.first().cloned(),
+            });
+        }
+    }
+    out
+}
