@@ -26,7 +26,7 @@ pub struct Decisions {
 }
 
 /// The rules that speak of the operation on paths, in order.
-pub(crate) fn relevant(policy: &Policy, operation: Operation) -> Vec<RuleId> {
+fn relevant(policy: &Policy, operation: Operation) -> Vec<RuleId> {
     policy
         .rules
         .iter()
@@ -42,6 +42,99 @@ enum SlotArguments<'a> {
 }
 
 impl Decisions {
+    /// Decides several operations with one automaton: most rules speak of more than one, so that the states
+    /// are hardly more than those of the largest. Not for [`Operation::Execute`], where arguments count.
+    ///
+    /// # Errors
+    /// The automaton is too large; one for each operation may not be.
+    pub(crate) fn together<const N: usize>(
+        policy: &Policy,
+        operations: [Operation; N],
+        limit: Limit,
+    ) -> Result<[Self; N], TooLarge> {
+        let mut nfa = Nfa::new(Domain::Path);
+        // By clause: for each operation its label, 0 where it does not speak of it.
+        let mut clauses: Vec<[u32; N]> = Vec::new();
+        let default = Decision {
+            action: policy.default_action,
+            rule: None,
+        };
+        let plain = |decision| Verdict {
+            decision,
+            command: None,
+        };
+        let mut verdicts: [Vec<Verdict>; N] = std::array::from_fn(|_| vec![plain(default)]);
+        for rule in &policy.rules {
+            let Objects::Paths { paths, except } = &rule.objects else {
+                continue;
+            };
+            let (mut mask, mut labels) = (0, [0; N]);
+            for (i, operation) in operations.into_iter().enumerate() {
+                if rule.concerns_paths(operation) {
+                    mask |= 1 << i;
+                    labels[i] = verdicts[i].len() as u32;
+                    verdicts[i].push(plain(Decision {
+                        action: rule.action,
+                        rule: Some(rule.id),
+                    }));
+                }
+            }
+            if mask == 0 {
+                continue;
+            }
+            let clause = clauses.len() as u32;
+            clauses.push(labels);
+            for (list, kind) in [(paths, SlotKind::Include), (except, SlotKind::Except)] {
+                if list.is_empty() {
+                    continue;
+                }
+                let slot = nfa.slot_for(clause, kind, mask);
+                for s in list.iter().flat_map(|p| &p.sequences) {
+                    nfa.add_sequence(slot, s);
+                }
+            }
+        }
+        let slots = nfa.slots().to_vec();
+        let mut known: FxHashMap<[u32; N], u32> = FxHashMap::default();
+        let mut tuples: Vec<[u32; N]> = Vec::new();
+        let dfa = nfa.determinise(limit, None, |matched| {
+            let mut tuple = [0; N];
+            let mut at = 0;
+            while let Some(first) = matched.get(at) {
+                let clause = slots[*first as usize].clause;
+                let group = matched[at..].iter().map(|s| slots[*s as usize]);
+                let group = group.take_while(|s| s.clause == clause);
+                let (mut count, mut excepted) = (0, false);
+                for slot in group {
+                    count += 1;
+                    excepted |= slot.kind == SlotKind::Except;
+                }
+                if !excepted {
+                    for (label, own) in tuple.iter_mut().zip(&clauses[clause as usize]) {
+                        if *label == 0 {
+                            *label = *own;
+                        }
+                    }
+                }
+                at += count;
+            }
+            *known.entry(tuple).or_insert_with(|| {
+                tuples.push(tuple);
+                tuples.len() as u32 - 1
+            })
+        })?;
+        let mut at = 0;
+        Ok(verdicts.map(|verdicts| {
+            let i = at;
+            at += 1;
+            Self {
+                dfa: dfa.relabelled(|tuple| tuples[tuple as usize][i]),
+                verdicts,
+                allowed: OnceLock::new(),
+            }
+        }))
+    }
+
     /// Decides one operation.
     ///
     /// # Errors

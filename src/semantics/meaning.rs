@@ -1,20 +1,29 @@
 //! A policy with its decided sets.
 
 use super::automaton::{Limit, TooLarge};
-use super::decisions::{Decisions, relevant};
+use super::decisions::Decisions;
 use super::hosts::HostSpace;
 use crate::policy::{Operation, Policy};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
-/// Decisions by the rules that they were made from, so that operations with the same rules share them.
-type Shared = Vec<(Vec<crate::policy::RuleId>, Result<Arc<Decisions>, TooLarge>)>;
+/// The operations on paths whose decisions share an automaton: all but `execute`.
+const SHARED: [Operation; 7] = [
+    Operation::Read,
+    Operation::List,
+    Operation::Edit,
+    Operation::Create,
+    Operation::Delete,
+    Operation::Metadata,
+    Operation::Connect,
+];
 
 /// A policy with its decided sets, each computed once, for all back-ends.
 pub struct Meaning<'a> {
     policy: &'a Policy,
     limit: Limit,
-    shared: Mutex<Shared>,
-    decisions: [OnceLock<Result<Arc<Decisions>, TooLarge>>; Operation::ALL.len()],
+    /// `None`: together they are too large.
+    shared: OnceLock<Option<[Decisions; SHARED.len()]>>,
+    decisions: [OnceLock<Result<Decisions, TooLarge>>; Operation::ALL.len()],
     hosts: [OnceLock<HostSpace>; 2],
 }
 
@@ -31,7 +40,7 @@ impl<'a> Meaning<'a> {
         Self {
             policy,
             limit,
-            shared: Mutex::new(Vec::new()),
+            shared: OnceLock::new(),
             decisions: std::array::from_fn(|_| OnceLock::new()),
             hosts: [OnceLock::new(), OnceLock::new()],
         }
@@ -48,24 +57,17 @@ impl<'a> Meaning<'a> {
     /// # Errors
     /// The automaton is too large.
     pub fn decisions(&self, operation: Operation) -> Result<&Decisions, TooLarge> {
-        let made = self.decisions[operation as usize].get_or_init(|| {
-            let rules = relevant(self.policy, operation);
-            // Programs are decided with commands in mind; nothing else shares their automaton.
-            let sharable = operation != Operation::Execute;
-            let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-            if sharable && let Some((_, found)) = shared.iter().find(|(r, _)| *r == rules) {
-                return found.clone();
+        if let Some(at) = SHARED.iter().position(|o| *o == operation) {
+            let shared = self
+                .shared
+                .get_or_init(|| Decisions::together(self.policy, SHARED, self.limit).ok());
+            if let Some(shared) = shared {
+                return Ok(&shared[at]);
             }
-            let made = Decisions::new(self.policy, operation, self.limit).map(Arc::new);
-            if sharable {
-                shared.push((rules, made.clone()));
-            }
-            made
-        });
-        match made {
-            Ok(d) => Ok(d),
-            Err(e) => Err(*e),
         }
+        let made = self.decisions[operation as usize]
+            .get_or_init(|| Decisions::new(self.policy, operation, self.limit));
+        made.as_ref().map_err(|e| *e)
     }
 
     /// The regions of network addresses for `bind`, or for `connect` (any other operation).

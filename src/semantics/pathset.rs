@@ -13,9 +13,9 @@ impl PathSet {
     /// From an automaton, the paths whose label `member` holds of.
     #[must_use]
     pub fn from_dfa(dfa: &Dfa, member: impl Fn(u32) -> bool) -> Self {
-        let mut dfa = dfa.clone();
-        dfa.map_labels(|l| u32::from(member(l)));
-        Self { dfa }
+        Self {
+            dfa: dfa.relabelled(|l| u32::from(member(l))),
+        }
     }
 
     /// Every path.
@@ -164,9 +164,9 @@ impl PathSet {
     /// Paths that are not members.
     #[must_use]
     pub fn complement(&self) -> Self {
-        let mut dfa = self.dfa.clone();
-        dfa.map_labels(|l| 1 - l);
-        Self { dfa }
+        Self {
+            dfa: self.dfa.relabelled(|l| 1 - l),
+        }
     }
 
     fn combine(&self, other: &Self, f: impl Fn(u32, u32) -> u32) -> Result<Self, TooLarge> {
