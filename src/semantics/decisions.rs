@@ -164,19 +164,26 @@ impl Decisions {
                 }
                 Objects::Commands { commands, except } => {
                     for (list, is_except) in [(commands, false), (except, true)] {
-                        for c in list {
-                            let kind = match (c.arguments.is_any(), is_except) {
+                        // Programs whose arguments do not matter are one slot, so that their patterns
+                        // share what they begin with; any other has its own arguments to it.
+                        let (plain, particular): (Vec<_>, Vec<_>) =
+                            list.iter().partition(|c| c.arguments.is_any());
+                        let groups = std::iter::once(plain)
+                            .filter(|g| !g.is_empty())
+                            .chain(particular.into_iter().map(|c| vec![c]));
+                        for group in groups {
+                            let kind = match (group[0].arguments.is_any(), is_except) {
                                 (false, _) => SlotKind::Maybe,
                                 (true, false) => SlotKind::Include,
                                 (true, true) => SlotKind::Except,
                             };
                             let slot = nfa.slot(clause, kind);
                             arguments.push(if is_except {
-                                SlotArguments::Except(&c.arguments)
+                                SlotArguments::Except(&group[0].arguments)
                             } else {
-                                SlotArguments::Include(&c.arguments)
+                                SlotArguments::Include(&group[0].arguments)
                             });
-                            for s in &c.program.sequences {
+                            for s in group.iter().flat_map(|c| &c.program.sequences) {
                                 nfa.add_sequence(slot, s);
                             }
                         }

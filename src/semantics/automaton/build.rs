@@ -204,7 +204,7 @@ impl Nfa {
             for &p in set {
                 match self.positions[p as usize] {
                     Position::Byte(b) => {
-                        narrow.push((b, p + 1));
+                        narrow.push((b, p));
                         cut(&mut cuts, b);
                         if let Some(next) = b.checked_add(1) {
                             cut(&mut cuts, next);
@@ -255,8 +255,8 @@ impl Nfa {
                     Some((_, target)) => *target,
                     None => {
                         made.set.clear();
-                        for (_, target) in narrow[narrow_at..].iter().take_while(|n| n.0 == lo) {
-                            self.closure(*target, &mut made.set);
+                        for (_, p) in narrow[narrow_at..].iter().take_while(|n| n.0 == lo) {
+                            self.follow(*p, &mut made.set);
                         }
                         self.step_wide(&wide, lo, &mut made.set);
                         let target = made.finish(domain)?;
@@ -280,11 +280,13 @@ impl Nfa {
     fn step_wide(&self, wide: &[u32], byte: u8, out: &mut Vec<u32>) {
         for &p in wide {
             match self.positions[p as usize] {
-                Position::Set(s) if self.sets[s as usize].contains(byte) => {
-                    self.closure(p + 1, out);
-                }
+                Position::Set(s) if self.sets[s as usize].contains(byte) => self.follow(p, out),
                 Position::Star(s) if self.sets[s as usize].contains(byte) => self.closure(p, out),
-                Position::DepthOpen if byte == b'/' => self.closure(p + 1, out),
+                Position::DepthOpen if byte == b'/' => {
+                    for body in self.children(p) {
+                        self.closure(body, out);
+                    }
+                }
                 Position::DepthBody => self.closure(p, out),
                 _ => {}
             }

@@ -1,29 +1,40 @@
-//! The patterns of all clauses as one array of positions.
+//! The patterns of all clauses as positions: for each slot a tree, in which a pattern shares what it begins
+//! with with the one before it. Patterns that float (`**/.env`, `**/*.pem`) are thus in one place as long
+//! as nothing tells them apart, instead of in one each.
 
 use super::{Domain, Slot, SlotKind};
 use crate::policy::{ByteSet, Component, Sequence, Token};
 use rustc_hash::FxHashMap;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Position {
     Byte(u8),
     Set(u32),
     /// Any run of bytes of a set.
     Star(u32),
-    /// `**`, before its first `/`; the next position is `DepthBody`.
+    /// `**`, before its first `/`; its only child is a `DepthBody`.
     DepthOpen,
     /// `**`, within.
     DepthBody,
     Accept,
 }
 
-/// The patterns of all slots as one array of positions.
+/// No position.
+const NONE: u32 = u32::MAX;
+
+/// The patterns of all slots as positions.
 pub(crate) struct Nfa {
     pub(super) domain: Domain,
     pub(super) positions: Vec<Position>,
     /// The slot of each position.
     pub(super) owner: Vec<u32>,
+    /// The first of the positions that may follow each one.
+    child: Vec<u32>,
+    /// The next of the positions that may follow the same one.
+    sibling: Vec<u32>,
     pub(super) starts: Vec<u32>,
+    /// The positions of the pattern that was added last, for the next one to share.
+    last: Vec<u32>,
     pub(super) slots: Vec<Slot>,
     pub(super) sets: Vec<ByteSet>,
     set_ids: FxHashMap<ByteSet, u32>,
@@ -39,7 +50,10 @@ impl Nfa {
             domain,
             positions: Vec::new(),
             owner: Vec::new(),
+            child: Vec::new(),
+            sibling: Vec::new(),
             starts: Vec::new(),
+            last: Vec::new(),
             slots: Vec::new(),
             sets: Vec::new(),
             set_ids: FxHashMap::default(),
@@ -64,6 +78,7 @@ impl Nfa {
         if kind != SlotKind::Include {
             self.conditional[clause] = true;
         }
+        self.last.clear();
         (self.slots.len() - 1) as u32
     }
 
@@ -81,12 +96,34 @@ impl Nfa {
         id
     }
 
-    fn push(&mut self, slot: u32, position: Position) {
+    /// The position behind the first `depth` ones of the pattern that is being added.
+    fn push(&mut self, slot: u32, depth: &mut usize, position: Position) {
+        let at = *depth;
+        *depth += 1;
+        if let Some(shared) = self.last.get(at) {
+            if self.positions[*shared as usize] == position {
+                return;
+            }
+            self.last.truncate(at);
+        }
+        let id = self.positions.len() as u32;
         self.positions.push(position);
         self.owner.push(slot);
+        self.child.push(NONE);
+        match self.last.last() {
+            Some(parent) => {
+                let first = &mut self.child[*parent as usize];
+                self.sibling.push(std::mem::replace(first, id));
+            }
+            None => {
+                self.sibling.push(NONE);
+                self.starts.push(id);
+            }
+        }
+        self.last.push(id);
     }
 
-    fn tokens(&mut self, slot: u32, tokens: &[Token], any: ByteSet) {
+    fn tokens(&mut self, slot: u32, depth: &mut usize, tokens: &[Token], any: ByteSet) {
         for t in tokens {
             let position = match t {
                 Token::Byte(b) => Position::Byte(*b),
@@ -97,66 +134,87 @@ impl Nfa {
                 }
                 Token::Star => Position::Star(self.set(any)),
             };
-            self.push(slot, position);
+            self.push(slot, depth, position);
         }
     }
 
-    /// A path pattern of `slot`.
+    /// A path pattern of `slot`, which is the one that was made last.
     pub(crate) fn add_sequence(&mut self, slot: u32, sequence: &Sequence) {
         let mut any = ByteSet::ALL;
         any.remove(b'/');
         any.remove(0);
-        self.starts.push(self.positions.len() as u32);
+        let depth = &mut 0;
         for c in &sequence.components {
             match c {
                 Component::AnyDepth => {
-                    self.push(slot, Position::DepthOpen);
-                    self.push(slot, Position::DepthBody);
+                    self.push(slot, depth, Position::DepthOpen);
+                    self.push(slot, depth, Position::DepthBody);
                 }
                 Component::Name(tokens) => {
-                    self.push(slot, Position::Byte(b'/'));
-                    self.tokens(slot, tokens, any);
+                    self.push(slot, depth, Position::Byte(b'/'));
+                    self.tokens(slot, depth, tokens, any);
                 }
             }
         }
-        self.push(slot, Position::Accept);
+        self.push(slot, depth, Position::Accept);
     }
 
     /// A pattern over a list of words, given one choice of tokens for each word.
     pub(crate) fn add_words(&mut self, slot: u32, words: &[&[Token]], rest: bool) {
         let mut any = ByteSet::ALL;
         any.remove(0);
-        self.starts.push(self.positions.len() as u32);
+        let depth = &mut 0;
         for w in words {
-            self.tokens(slot, w, any);
-            self.push(slot, Position::Byte(0));
+            self.tokens(slot, depth, w, any);
+            self.push(slot, depth, Position::Byte(0));
         }
         if rest {
             let all = self.set(ByteSet::ALL);
-            self.push(slot, Position::Star(all));
+            self.push(slot, depth, Position::Star(all));
         }
-        self.push(slot, Position::Accept);
+        self.push(slot, depth, Position::Accept);
     }
 
-    pub(super) fn closure(&self, position: u32, out: &mut Vec<u32>) {
-        let mut p = position;
-        loop {
-            out.push(p);
-            p = match self.positions[p as usize] {
-                Position::Star(_) | Position::DepthBody => p + 1,
-                Position::DepthOpen => p + 2,
-                _ => return,
-            };
+    /// The positions that may follow one.
+    pub(super) fn children(&self, p: u32) -> impl Iterator<Item = u32> + '_ {
+        let some = |p: u32| (p != NONE).then_some(p);
+        std::iter::successors(some(self.child[p as usize]), move |p| {
+            some(self.sibling[*p as usize])
+        })
+    }
+
+    /// The position, and those that can be reached from it without a byte.
+    pub(super) fn closure(&self, p: u32, out: &mut Vec<u32>) {
+        out.push(p);
+        match self.positions[p as usize] {
+            Position::Star(_) | Position::DepthBody => self.follow(p, out),
+            Position::DepthOpen => {
+                for body in self.children(p) {
+                    self.follow(body, out);
+                }
+            }
+            _ => {}
         }
+    }
+
+    /// What follows a position, once it has taken its byte.
+    pub(super) fn follow(&self, p: u32, out: &mut Vec<u32>) {
+        for c in self.children(p) {
+            self.closure(c, out);
+        }
+    }
+
+    fn ends(&self, p: u32) -> bool {
+        self.children(p)
+            .any(|c| self.positions[c as usize] == Position::Accept)
     }
 
     /// Whether everything that can follow matches from here.
     pub(super) fn accepts_all(&self, p: u32) -> bool {
-        let next = |n: u32| matches!(self.positions.get((p + n) as usize), Some(Position::Accept));
         match self.positions[p as usize] {
             // Not `DepthOpen`: behind `/a` of `/a/**` a byte other than `/` may follow.
-            Position::DepthBody => next(1),
-            Position::Star(s) => self.sets[s as usize] == ByteSet::ALL && next(1),
+            Position::DepthBody => self.ends(p),
+            Position::Star(s) => self.sets[s as usize] == ByteSet::ALL && self.ends(p),
             _ => false,
         }
     }
@@ -168,12 +226,10 @@ impl Nfa {
         let mut first: FxHashMap<(u32, u8), u32> = FxHashMap::default();
         (0..self.positions.len() as u32)
             .map(|p| {
-                let ends =
-                    |n: u32| matches!(self.positions.get((p + n) as usize), Some(Position::Accept));
                 let kind = match self.positions[p as usize] {
                     Position::Accept => 0,
-                    Position::DepthBody if ends(1) => 1,
-                    Position::DepthOpen if ends(2) => 2,
+                    Position::DepthBody if self.ends(p) => 1,
+                    Position::DepthOpen if self.children(p).any(|body| self.ends(body)) => 2,
                     _ => return p,
                 };
                 *first.entry((self.owner[p as usize], kind)).or_insert(p)
