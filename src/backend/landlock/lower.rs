@@ -313,12 +313,20 @@ pub fn lower(
         absent.extend(missing);
         Ok(grants)
     };
-    let read = of(Operation::Read)?;
+    let mut read = of(Operation::Read)?;
     let list = of(Operation::List)?;
-    let edit = of(Operation::Edit)?;
+    let mut edit = of(Operation::Edit)?;
     let create = of(Operation::Create)?;
     let delete = of(Operation::Delete)?;
-    let execute = of(Operation::Execute)?;
+    let mut execute = of(Operation::Execute)?;
+    // What one operation is granted as a tree is a directory: a file's right on it would reach beneath.
+    let directories: BTreeSet<Vec<u8>> = [&read, &list, &edit, &create, &delete, &execute]
+        .iter()
+        .flat_map(|g| g.trees.iter().cloned())
+        .collect();
+    for grants in [&mut read, &mut edit, &mut execute] {
+        grants.files.retain(|path| !directories.contains(path));
+    }
     absent.sort_by(|a, b| a.path.cmp(&b.path));
     absent.dedup();
 
