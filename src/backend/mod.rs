@@ -115,7 +115,7 @@ pub trait Backend: Sync {
         &self,
         artifacts: &[Artifact],
         target: &Target,
-    ) -> Result<Box<dyn Evaluate>, Diagnostics> {
+    ) -> Result<Box<dyn Evaluate + Send + Sync>, Diagnostics> {
         let _ = (artifacts, target);
         Err(Diagnostic::error(
             "E100",

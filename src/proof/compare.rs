@@ -1,5 +1,6 @@
 //! The comparison.
 
+use super::beyond::Beyond;
 use crate::backend::{Allowed, Clause, Evaluate, Form, OnPaths};
 use crate::fidelity::{Fidelity, Object, Witness};
 use crate::policy::{Action, Objects, Operation, Policy, RuleId, SyscallName, syscalls};
@@ -145,9 +146,25 @@ impl Comparison {
 /// Compares an artefact with a policy.
 #[must_use]
 pub fn compare(meaning: &Meaning<'_>, artefact: &dyn Evaluate) -> Comparison {
+    compare_all(meaning, artefact, true)
+}
+
+/// The differences between an artefact and a policy that are not also differences of `fresh`, the artefact that
+/// the compiler makes of the policy for the same target: what the ledger does not account for.
+#[must_use]
+pub fn compare_beyond(
+    meaning: &Meaning<'_>,
+    artefact: &dyn Evaluate,
+    fresh: &dyn Evaluate,
+) -> Comparison {
+    // That a layer does not see arguments is in every ledger.
+    compare_all(meaning, &Beyond::new(meaning, artefact, fresh), false)
+}
+
+fn compare_all(meaning: &Meaning<'_>, artefact: &dyn Evaluate, with_arguments: bool) -> Comparison {
     let mut out = Comparison::default();
     for operation in Operation::ON_PATHS {
-        if paths(meaning, artefact, operation, &mut out).is_err() {
+        if paths(meaning, artefact, operation, with_arguments, &mut out).is_err() {
             out.unknown(meaning.policy(), operation);
         }
     }
@@ -162,6 +179,7 @@ fn paths(
     meaning: &Meaning<'_>,
     artefact: &dyn Evaluate,
     operation: Operation,
+    with_arguments: bool,
     out: &mut Comparison,
 ) -> Result<(), TooLarge> {
     let (forms, enforced) = match artefact.paths(operation)? {
@@ -179,6 +197,7 @@ fn paths(
             artefact,
             operation,
             enforced,
+            with_arguments,
             form: form.form,
             out: &mut *out,
         };
@@ -195,6 +214,7 @@ struct Walk<'a> {
     artefact: &'a dyn Evaluate,
     operation: Operation,
     enforced: bool,
+    with_arguments: bool,
     form: Form,
     out: &'a mut Comparison,
 }
@@ -256,7 +276,10 @@ impl Walk<'_> {
                         },
                     ));
                 }
-            } else if layer_allows && !std::mem::replace(&mut seen.arguments, true) {
+            } else if self.with_arguments
+                && layer_allows
+                && !std::mem::replace(&mut seen.arguments, true)
+            {
                 found.extend(arguments(verdict, &spell()));
             }
         })?;

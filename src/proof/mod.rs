@@ -18,10 +18,15 @@
 //!   loses so is looser.
 //! - Addresses are compared region by region, split wherever the policy or the artefact changes its answer.
 
+mod beyond;
 mod compare;
+mod coverage;
 mod ledger;
 #[cfg(test)]
 mod tests;
+mod together;
 
-pub use compare::{Account, Comparison, Difference, compare};
+pub use compare::{Account, Comparison, Difference, compare, compare_beyond};
+pub use coverage::{Cell, Coverage, Gap, Layer, Row, coverage};
 pub use ledger::{Disagreement, disagreements};
+pub use together::Together;

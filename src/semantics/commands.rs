@@ -4,9 +4,10 @@
 //! arguments are, others only for some lists. The lists are split into those that each rule decides, by
 //! an automaton over words; the program is allowed if one of its lists is.
 
-use super::automaton::{Domain, Limit, Nfa, SlotKind};
+use super::automaton::{Dfa, Domain, Limit, Nfa, SlotKind, TooLarge};
 use super::reference::{Decision, matches_path};
 use crate::policy::{Action, ArgumentPattern, Objects, Operation, Policy, RuleId, Token};
+use std::collections::BTreeSet;
 
 /// What the rules that match one program make of its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,19 +28,22 @@ pub(crate) struct CommandClause<'a> {
     pub except: Vec<&'a ArgumentPattern>,
 }
 
-/// Decides the arguments of a program that these rules match, in order.
-pub(crate) fn split_arguments(clauses: &[CommandClause<'_>], default: Action) -> CommandLabel {
-    let default = Decision {
-        action: default,
-        rule: None,
-    };
-    let decision = |label: u32| match label {
-        0 => default,
+/// What decides by a label of [`arguments_automaton`].
+fn decision_of(clauses: &[CommandClause<'_>], default: Action, label: u32) -> Decision {
+    match label {
+        0 => Decision {
+            action: default,
+            rule: None,
+        },
         n => Decision {
             action: clauses[n as usize - 1].action,
             rule: Some(clauses[n as usize - 1].rule),
         },
-    };
+    }
+}
+
+/// The automaton over argument lists: label 0 is the default, n the clause n - 1.
+fn arguments_automaton(clauses: &[CommandClause<'_>]) -> Result<Dfa, TooLarge> {
     let mut nfa = Nfa::new(Domain::Words);
     for (i, c) in clauses.iter().enumerate() {
         for (patterns, kind) in [
@@ -58,26 +62,35 @@ pub(crate) fn split_arguments(clauses: &[CommandClause<'_>], default: Action) ->
         }
     }
     let slots = nfa.slots().to_vec();
-    let dfa = nfa.determinise(
-        Limit {
-            states: 50_000,
-            positions: 2_000_000,
-        },
-        None,
-        |matched| {
-            let excepted = |clause| {
-                matched.iter().any(|s| {
-                    slots[*s as usize].clause == clause
-                        && slots[*s as usize].kind == SlotKind::Except
-                })
-            };
-            matched
-                .iter()
-                .map(|s| slots[*s as usize])
-                .find(|s| s.kind == SlotKind::Include && !excepted(s.clause))
-                .map_or(0, |s| s.clause + 1)
-        },
-    );
+    let limit = Limit {
+        states: 50_000,
+        positions: 2_000_000,
+    };
+    nfa.determinise(limit, None, |matched| {
+        let excepted = |clause| {
+            matched.iter().any(|s| {
+                slots[*s as usize].clause == clause && slots[*s as usize].kind == SlotKind::Except
+            })
+        };
+        matched
+            .iter()
+            .map(|s| slots[*s as usize])
+            .find(|s| s.kind == SlotKind::Include && !excepted(s.clause))
+            .map_or(0, |s| s.clause + 1)
+    })
+}
+
+/// The words of a string of the automaton: every word has a NUL behind it.
+fn words_of(text: &[u8]) -> Vec<Vec<u8>> {
+    let mut words: Vec<Vec<u8>> = text.split(|b| *b == 0).map(<[u8]>::to_vec).collect();
+    words.pop();
+    words
+}
+
+/// Decides the arguments of a program that these rules match, in order.
+pub(crate) fn split_arguments(clauses: &[CommandClause<'_>], default: Action) -> CommandLabel {
+    let decision = |label: u32| decision_of(clauses, default, label);
+    let dfa = arguments_automaton(clauses);
     let mut found: Vec<Option<Vec<Vec<u8>>>> = vec![None; clauses.len() + 1];
     match dfa {
         Ok(dfa) => {
@@ -85,13 +98,7 @@ pub(crate) fn split_arguments(clauses: &[CommandClause<'_>], default: Action) ->
             let _ = dfa.walk_pairs(&dfa, Limit::default(), |a, _, spell| {
                 let entry = &mut found[dfa.label(a) as usize];
                 if entry.is_none() {
-                    let text = spell();
-                    let words = text
-                        .split(|b| *b == 0)
-                        .map(<[u8]>::to_vec)
-                        .collect::<Vec<_>>();
-                    // Every word has a NUL behind it, so the last piece is empty.
-                    *entry = Some(words[..words.len() - 1].to_vec());
+                    *entry = Some(words_of(&spell()));
                 }
                 true
             });
@@ -115,7 +122,7 @@ pub(crate) fn split_arguments(clauses: &[CommandClause<'_>], default: Action) ->
         .find(|p| p.0.action.permits())
         .or_else(|| parts.iter().find(|p| p.0.action == Action::Ask))
         .or(parts.first())
-        .map_or(default, |p| p.0);
+        .map_or(decision(0), |p| p.0);
     CommandLabel { program, parts }
 }
 
@@ -199,4 +206,35 @@ fn clauses_of<'a>(
 pub(crate) fn program_decision(policy: &Policy, program: &[u8]) -> Decision {
     let any = ArgumentPattern::any();
     split_arguments(&clauses_of(policy, program, &any), policy.default_action).program
+}
+
+/// Each way in which two policies decide the arguments of one program: what either says, and a shortest list
+/// of arguments. Pairs that say the same, as to allow, deny and ask, are among them.
+///
+/// # Errors
+/// The automata are too large.
+pub fn compare_arguments(
+    old: &Policy,
+    new: &Policy,
+    program: &[u8],
+) -> Result<Vec<(Decision, Decision, Vec<Vec<u8>>)>, TooLarge> {
+    let any = ArgumentPattern::any();
+    let (mine, theirs) = (
+        clauses_of(old, program, &any),
+        clauses_of(new, program, &any),
+    );
+    let (a, b) = (arguments_automaton(&mine)?, arguments_automaton(&theirs)?);
+    let mut seen = BTreeSet::new();
+    let mut out = Vec::new();
+    a.walk_pairs(&b, Limit::default(), |x, y, spell| {
+        if seen.insert((a.label(x), b.label(y))) {
+            out.push((
+                decision_of(&mine, old.default_action, a.label(x)),
+                decision_of(&theirs, new.default_action, b.label(y)),
+                words_of(&spell()),
+            ));
+        }
+        true
+    })?;
+    Ok(out)
 }
