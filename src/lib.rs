@@ -27,6 +27,7 @@
 
 pub mod backend;
 pub mod diagnostics;
+pub mod diff;
 pub mod enforce;
 pub mod fidelity;
 pub mod frontend;

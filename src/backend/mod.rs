@@ -19,6 +19,7 @@ use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::Ledger;
 use crate::semantics::Meaning;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// One file for a target's tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,11 +100,18 @@ pub trait Backend: Sync {
     /// A name that the target cannot quote, an option that is wrong.
     fn compile(&self, meaning: &Meaning<'_>, target: &Target) -> Result<Compiled, Diagnostics>;
 
-    /// Whether a file with this name or this beginning is an artefact of this target, so that `polc verify`
-    /// finds the reader. Content decides; the name helps where the content does not say.
+    /// Whether this is an artefact of this target, so that `polc verify` finds the reader. Content decides; the
+    /// name helps where the content does not say.
     fn recognises(&self, artifact: &Artifact) -> bool {
         let _ = artifact;
         false
+    }
+
+    /// The other files that belong to one artefact, where a target has several: beside it, whether or not
+    /// they are there.
+    fn companions(&self, file: &Path) -> Vec<PathBuf> {
+        let _ = file;
+        Vec::new()
     }
 
     /// Reads artefacts back and evaluates them by the target's own rules. `target` has the options that

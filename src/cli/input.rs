@@ -1,7 +1,8 @@
 //! Finding and loading the policy, and reading questions.
 
-use super::{Global, Stop, output};
+use super::{Global, Stop, artefacts, output, targets::TargetOptions};
 use anyhow::Context;
+use polc::backend::Evaluate;
 use polc::frontend::{self, AutoPaths, LoadOptions, builtin};
 use polc::policy::{Policy, Query};
 use std::io::Read;
@@ -20,6 +21,39 @@ pub enum Purpose {
 pub struct Loaded {
     pub name: String,
     pub policy: Policy,
+}
+
+/// One of the two that are compared.
+pub enum Comparable {
+    /// A policy.
+    Policy(Loaded),
+    /// An artefact.
+    Artefact(Box<dyn Evaluate + Send + Sync>),
+}
+
+/// Loads a policy or an artefact: it is an artefact if a target recognises it, and there is a second file
+/// beside it where its target has two.
+pub fn side(global: &Global, name: &str, options: &TargetOptions) -> Result<Comparable, Stop> {
+    let path = Path::new(name);
+    if name != "-" && !name.starts_with("builtin:") && path.is_file() {
+        let artifact = artefacts::read(path)?;
+        if let Some(target) = artefacts::target_of(&artifact) {
+            let mut all = vec![artifact];
+            for other in target.companions(path) {
+                if other.is_file() {
+                    all.push(artefacts::read(&other)?);
+                }
+            }
+            return Ok(Comparable::Artefact(artefacts::meant(
+                target, &all, options, None,
+            )?));
+        }
+    }
+    let global = Global {
+        policy: Some(name.to_owned()),
+        ..global.clone()
+    };
+    Ok(Comparable::Policy(load(&global, Purpose::Emit)?))
 }
 
 /// Loads the policy that the command line names, and prints the warnings.

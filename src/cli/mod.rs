@@ -1,11 +1,13 @@
 //! The command line: one file a command, each thin over the library.
 //!
-//! Artefacts and answers go to standard output, words to standard error. Exit status: 0 fine, 1 failure,
-//! 2 the policy or the command line is wrong, 3 fidelity below what was demanded, 4 the decision is deny or
+//! Artefacts and answers go to standard output, words to standard error. Exit status: 0 fine, 1 failure
+//! (or `diff` found one), 2 the policy or the command line is wrong, 3 fidelity below what was demanded, 4 the decision is deny or
 //! ask (`explain`) or a policy's own test fails (`test`).
 
+mod artefacts;
 mod check;
 mod completions;
+mod diff;
 mod docs;
 mod emit;
 mod enforce;
@@ -114,6 +116,8 @@ enum Command {
     Enforce(enforce::Args),
     /// Say which rule decides, or what a diagnostic's code means
     Explain(explain::Args),
+    /// Say what one policy or artefact allows that another does not
+    Diff(diff::Args),
     /// Run the policy's own tests
     Test(test::Args),
     /// List the targets and their options
@@ -149,6 +153,7 @@ pub fn run() -> anyhow::Result<Outcome> {
         Command::Emit(a) => emit::run(&global, &a),
         Command::Enforce(a) => enforce::run(&global, &a),
         Command::Explain(a) => explain::run(&global, &a),
+        Command::Diff(a) => diff::run(&global, &a),
         Command::Test(a) => test::run(&global, &a),
         Command::Targets(a) => targets::run(&a),
         Command::Schema(a) => schema::run(&a),

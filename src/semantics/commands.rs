@@ -208,8 +208,19 @@ pub(crate) fn program_decision(policy: &Policy, program: &[u8]) -> Decision {
     split_arguments(&clauses_of(policy, program, &any), policy.default_action).program
 }
 
-/// Each way in which two policies decide the arguments of one program: what either says, and a shortest list
-/// of arguments. Pairs that say the same, as to allow, deny and ask, are among them.
+/// Argument lists that two policies decide each by one rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArgumentCase {
+    /// What the first policy says.
+    pub old: Decision,
+    /// What the second one says.
+    pub new: Decision,
+    /// A shortest such list.
+    pub arguments: Vec<Vec<u8>>,
+}
+
+/// Each way in which two policies decide the arguments of one program. Cases in which they say the same
+/// are among them.
 ///
 /// # Errors
 /// The automata are too large.
@@ -217,7 +228,7 @@ pub fn compare_arguments(
     old: &Policy,
     new: &Policy,
     program: &[u8],
-) -> Result<Vec<(Decision, Decision, Vec<Vec<u8>>)>, TooLarge> {
+) -> Result<Vec<ArgumentCase>, TooLarge> {
     let any = ArgumentPattern::any();
     let (mine, theirs) = (
         clauses_of(old, program, &any),
@@ -228,11 +239,11 @@ pub fn compare_arguments(
     let mut out = Vec::new();
     a.walk_pairs(&b, Limit::default(), |x, y, spell| {
         if seen.insert((a.label(x), b.label(y))) {
-            out.push((
-                decision_of(&mine, old.default_action, a.label(x)),
-                decision_of(&theirs, new.default_action, b.label(y)),
-                words_of(&spell()),
-            ));
+            out.push(ArgumentCase {
+                old: decision_of(&mine, old.default_action, a.label(x)),
+                new: decision_of(&theirs, new.default_action, b.label(y)),
+                arguments: words_of(&spell()),
+            });
         }
         true
     })?;

@@ -317,6 +317,27 @@ impl Decisions {
             })
     }
 
+    /// Walks these decisions in step with another policy's: at each pair of states where a path may end, both
+    /// labels, and a way to spell a shortest such path.
+    ///
+    /// # Errors
+    /// The automata are too large together.
+    pub fn walk_both(
+        &self,
+        other: &Self,
+        mut visit: impl FnMut(u32, u32, &dyn Fn() -> Vec<u8>),
+    ) -> Result<(), TooLarge> {
+        self.dfa
+            .walk_pairs(&other.dfa, Limit::default(), |a, b, spell| {
+                visit(
+                    self.dfa.label(a),
+                    other.dfa.label(b),
+                    &|| canonical(spell()),
+                );
+                true
+            })
+    }
+
     /// The paths that one rule (`None`: the default) decides.
     #[must_use]
     pub fn decided_by(&self, rule: Option<RuleId>) -> PathSet {

@@ -25,7 +25,7 @@ mod reference;
 mod tests;
 
 pub use automaton::{Dfa, Limit, StateId, TooLarge};
-pub use commands::{CommandLabel, compare_arguments};
+pub use commands::{ArgumentCase, CommandLabel, compare_arguments};
 pub use decisions::{Decisions, Verdict};
 pub use hosts::{HostRegion, HostSpace, Peers};
 pub use ledger::{LedgerBuilder, Reason};

@@ -1,0 +1,49 @@
+//! Artefacts as input: which target they are of, and what they mean.
+
+use super::{Stop, targets::TargetOptions};
+use anyhow::Context;
+use polc::backend::{self, Artifact, Backend, Evaluate};
+use polc::policy::Policy;
+use std::path::Path;
+
+/// More than the largest artefact that is taken, in bytes.
+const MAX_ARTEFACT: u64 = 256 * 1024 * 1024;
+
+/// Reads a file as an artefact.
+pub fn read(path: &Path) -> Result<Artifact, Stop> {
+    let size = std::fs::metadata(path)
+        .with_context(|| format!("cannot read `{}`", path.display()))?
+        .len();
+    if size > MAX_ARTEFACT {
+        return Err(Stop::Usage(format!(
+            "`{}` is too large to be an artefact",
+            path.display()
+        )));
+    }
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    Ok(Artifact {
+        file_name: name.to_string_lossy().into_owned(),
+        bytes,
+    })
+}
+
+/// The back-end that an artefact is of.
+pub fn target_of(artifact: &Artifact) -> Option<&'static dyn Backend> {
+    backend::all()
+        .iter()
+        .copied()
+        .find(|b| b.recognises(artifact))
+}
+
+/// What artefacts of one target mean.
+pub fn meant(
+    target: &'static dyn Backend,
+    artifacts: &[Artifact],
+    options: &TargetOptions,
+    policy: Option<&Policy>,
+) -> Result<Box<dyn Evaluate + Send + Sync>, Stop> {
+    let nobody = Policy::of_rules("artefact", polc::policy::Action::Deny, Vec::new());
+    let target_options = options.target(target, policy.unwrap_or(&nobody));
+    Ok(target.read_back(artifacts, &target_options)?)
+}

@@ -1,0 +1,173 @@
+//! `polc diff`: what is newly allowed and newly denied.
+
+use super::{Done, Global, Outcome, Stop, input, output, targets::TargetOptions};
+use polc::diff::{Became, Change, Side, diff};
+use polc::policy::{Operation, Policy};
+use polc::semantics::{Decision, Meaning, TooLarge};
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+/// Say what one policy or artefact allows that another does not.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A policy (a file of any front-end, or `builtin:NAME`), or an artefact
+    old: String,
+    /// What it is compared with
+    new: String,
+    /// Exit 1 only where there is a change of this kind; else 0
+    #[arg(long, value_enum, value_name = "KIND")]
+    fail_on: Option<Kind>,
+    /// How the changes are printed
+    #[arg(long = "as", value_enum, value_name = "FORM", default_value_t = Form::Text)]
+    form: Form,
+    #[command(flatten)]
+    options: TargetOptions,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    /// Something is allowed now that was not
+    NewlyAllowed,
+    /// Something is not allowed any more
+    NewlyDenied,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    /// For people
+    Text,
+    /// One JSON array
+    Json,
+}
+
+pub fn run(global: &Global, args: &Args) -> Done {
+    let sides = [
+        input::side(global, &args.old, &args.options)?,
+        input::side(global, &args.new, &args.options)?,
+    ];
+    let [old, new] = &sides;
+    let meanings = [old, new].map(|s| match s {
+        input::Comparable::Policy(loaded) => Some(Meaning::new(&loaded.policy)),
+        input::Comparable::Artefact(_) => None,
+    });
+    let side = |i: usize| match (&meanings[i], &sides[i]) {
+        (Some(meaning), _) => Side::Policy(meaning),
+        (None, input::Comparable::Artefact(read)) => Side::Artefact(read.as_ref()),
+        (None, input::Comparable::Policy(_)) => unreachable!("a policy has a meaning"),
+    };
+    let changes = diff(&side(0), &side(1))
+        .map_err(|e: TooLarge| Stop::Diagnostics(polc::diagnostics::Diagnostics::from(e)))?;
+    let policies = meanings.each_ref().map(|m| m.as_ref().map(Meaning::policy));
+    let text = match args.form {
+        Form::Text => human(&changes, policies),
+        Form::Json => {
+            let all: Vec<Value> = changes.iter().map(|c| to_json(c, policies)).collect();
+            format!("{:#}\n", Value::Array(all))
+        }
+    };
+    output::stdout(text.as_bytes())?;
+    let some = |became: &[Became]| changes.iter().any(|c| became.contains(&c.became));
+    let fails = match args.fail_on {
+        None => !changes.is_empty(),
+        Some(Kind::NewlyAllowed) => some(&[Became::Allowed]),
+        Some(Kind::NewlyDenied) => some(&[Became::Denied, Became::Asked]),
+    };
+    Ok(if fails {
+        Outcome::Failure
+    } else {
+        Outcome::Fine
+    })
+}
+
+fn word(became: Became) -> &'static str {
+    match became {
+        Became::Allowed => "newly allowed",
+        Became::Denied => "newly denied",
+        Became::Asked => "newly asked",
+    }
+}
+
+/// `rule (place)`, or the default.
+fn by(policy: Option<&Policy>, decision: Option<Decision>) -> Option<String> {
+    let (policy, decision) = (policy?, decision?);
+    Some(match decision.rule {
+        Some(id) => {
+            let rule = policy.rule(id);
+            format!("`{}` at {}", rule.name, policy.sources.place(rule.span))
+        }
+        None => format!(
+            "default_action at {}",
+            policy.sources.place(policy.default_span)
+        ),
+    })
+}
+
+fn human(changes: &[Change], policies: [Option<&Policy>; 2]) -> String {
+    if changes.is_empty() {
+        return "they mean the same\n".to_owned();
+    }
+    let mut out = String::new();
+    for became in [Became::Allowed, Became::Asked, Became::Denied] {
+        let mut some = changes.iter().filter(|c| c.became == became).peekable();
+        if some.peek().is_none() {
+            continue;
+        }
+        let _ = writeln!(out, "{}:", word(became));
+        // Operations that change alike are told on one line.
+        let mut told: Vec<(Vec<Operation>, &Change)> = Vec::new();
+        for c in some {
+            let alike = |t: &&mut (Vec<Operation>, &Change)| {
+                t.1.what == c.what
+                    && t.1.in_part == c.in_part
+                    && t.1.example == c.example
+                    && t.1.decisions == c.decisions
+                    && c.operation.is_some()
+            };
+            match told.iter_mut().find(alike) {
+                Some(t) => t.0.extend(c.operation),
+                None => told.push((c.operation.into_iter().collect(), c)),
+            }
+        }
+        for (operations, c) in told {
+            let names: Vec<&str> = operations.iter().map(|o| o.name()).collect();
+            let part = if c.in_part { "part of " } else { "" };
+            let _ = write!(out, "  {}", names.join(", "));
+            let _ = writeln!(
+                out,
+                "{}{part}{}",
+                if names.is_empty() { "" } else { "  " },
+                c.what
+            );
+            if let Some(example) = &c.example {
+                let _ = write!(out, "      for example {example}");
+                let by = [
+                    by(policies[0], c.decisions[0]),
+                    by(policies[1], c.decisions[1]),
+                ];
+                match by {
+                    [Some(a), Some(b)] if a != b => {
+                        let _ = write!(out, ": was by {a}, is by {b}");
+                    }
+                    [Some(a), _] | [_, Some(a)] => {
+                        let _ = write!(out, ": by {a}");
+                    }
+                    [None, None] => {}
+                }
+                out.push('\n');
+            }
+        }
+    }
+    out
+}
+
+fn to_json(c: &Change, policies: [Option<&Policy>; 2]) -> Value {
+    json!({
+        "change": word(c.became).replace(' ', "-"),
+        "operation": c.operation.map(|o| o.name()),
+        "what": c.what,
+        "in_part": c.in_part,
+        "example": c.example.as_ref().map(ToString::to_string),
+        "was_by": by(policies[0], c.decisions[0]),
+        "is_by": by(policies[1], c.decisions[1]),
+    })
+}

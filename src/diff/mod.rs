@@ -1,0 +1,138 @@
+//! What one policy allows that another does not: a difference of meaning, not of text.
+//!
+//! Either side is a policy, from whatever front-end, or an artefact that was read back. For each
+//! operation the sets of what is allowed, denied and asked are compared exactly; what differs is told in the
+//! patterns that the policies themselves are written in, with an example of each.
+
+mod hosts;
+mod paths;
+mod rest;
+#[cfg(test)]
+mod tests;
+
+use crate::backend::{Evaluate, OnPaths};
+use crate::fidelity::Object;
+use crate::policy::{Action, Operation};
+use crate::semantics::{Decision, Meaning, PathSet, TooLarge, decide};
+
+/// One of the two that are compared.
+pub enum Side<'a> {
+    /// A policy.
+    Policy(&'a Meaning<'a>),
+    /// An artefact. What it says nothing of it lets happen; a path that it would let happen for a file or for a
+    /// directory it lets happen.
+    Artefact(&'a dyn Evaluate),
+}
+
+/// What became of something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Became {
+    /// It is allowed now.
+    Allowed,
+    /// It is denied now.
+    Denied,
+    /// It is asked about now.
+    Asked,
+}
+
+impl Became {
+    fn of(action: Action) -> Self {
+        match action {
+            Action::Allow => Self::Allowed,
+            Action::Deny => Self::Denied,
+            Action::Ask => Self::Asked,
+        }
+    }
+}
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The operation; `None`: a part of the policy that is no rule.
+    pub operation: Option<Operation>,
+    /// What it became.
+    pub became: Became,
+    /// Which objects: a pattern of one of the policies, or a list.
+    pub what: String,
+    /// Whether only some of what the pattern matches is meant.
+    pub in_part: bool,
+    /// One of them.
+    pub example: Option<Object>,
+    /// What decided the example, and what decides it now: only policies can tell.
+    pub decisions: [Option<Decision>; 2],
+}
+
+/// Compares two sides.
+///
+/// # Errors
+/// The automata are too large together: then nothing is known.
+pub fn diff(old: &Side<'_>, new: &Side<'_>) -> Result<Vec<Change>, TooLarge> {
+    let mut out = Vec::new();
+    for operation in Operation::ON_PATHS {
+        paths::compare(old, new, operation, &mut out)?;
+        if operation == Operation::Connect {
+            hosts::compare(old, new, operation, &mut out);
+        }
+    }
+    hosts::compare(old, new, Operation::Bind, &mut out);
+    rest::syscalls(old, new, &mut out);
+    if let (Side::Policy(old), Side::Policy(new)) = (old, new) {
+        rest::tools(old.policy(), new.policy(), &mut out);
+        rest::settings(old.policy(), new.policy(), &mut out);
+    }
+    Ok(out)
+}
+
+impl Side<'_> {
+    /// The paths of which it says this.
+    fn paths(&self, operation: Operation, action: Action) -> Result<PathSet, TooLarge> {
+        match self {
+            Self::Policy(meaning) => {
+                let decisions = meaning.decisions(operation)?;
+                let verdicts = decisions.verdicts();
+                Ok(PathSet::from_dfa(decisions.dfa(), |l| {
+                    verdicts[l as usize].decision.action == action
+                }))
+            }
+            Self::Artefact(artefact) => {
+                let allowed = match artefact.paths(operation)? {
+                    OnPaths::Silent => PathSet::all(),
+                    OnPaths::Allows(forms) => {
+                        let mut all = PathSet::empty();
+                        for form in &forms {
+                            all = all.union(&form.paths)?;
+                        }
+                        all
+                    }
+                };
+                Ok(match action {
+                    Action::Allow => allowed,
+                    Action::Deny => allowed.complement(),
+                    Action::Ask => PathSet::empty(),
+                })
+            }
+        }
+    }
+
+    /// What it says of one object that is no path, and which rule says it.
+    fn decide(&self, operation: Operation, object: &Object) -> (Action, Option<Decision>) {
+        match self {
+            Self::Policy(meaning) => {
+                let decision = decide(meaning.policy(), operation, object);
+                (decision.action, Some(decision))
+            }
+            Self::Artefact(artefact) => match artefact.allows(operation, object) {
+                Some(false) => (Action::Deny, None),
+                _ => (Action::Allow, None),
+            },
+        }
+    }
+
+    /// The rule that decides one object, where this is a policy.
+    fn decision(&self, operation: Operation, object: &Object) -> Option<Decision> {
+        match self {
+            Self::Policy(meaning) => Some(decide(meaning.policy(), operation, object)),
+            Self::Artefact(_) => None,
+        }
+    }
+}
