@@ -116,7 +116,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
 }
 
 /// The back-ends that the words name, in the order of the registry, each once.
-fn select(words: &[String]) -> Result<Vec<&'static dyn Backend>, Stop> {
+pub fn select(words: &[String]) -> Result<Vec<&'static dyn Backend>, Stop> {
     for w in words {
         if w != "all" && backend::find(w).is_none() {
             let known: Vec<&str> = backend::all()

@@ -7,6 +7,7 @@
 mod artefacts;
 mod check;
 mod completions;
+mod coverage;
 mod diff;
 mod docs;
 mod emit;
@@ -19,6 +20,7 @@ mod output;
 mod schema;
 mod targets;
 mod test;
+mod verify;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
@@ -116,6 +118,10 @@ enum Command {
     Enforce(enforce::Args),
     /// Say which rule decides, or what a diagnostic's code means
     Explain(explain::Args),
+    /// Show what each layer keeps of each rule, and what gets through
+    Coverage(coverage::Args),
+    /// Say whether artefacts still mean the policy
+    Verify(verify::Args),
     /// Say what one policy or artefact allows that another does not
     Diff(diff::Args),
     /// Run the policy's own tests
@@ -153,6 +159,8 @@ pub fn run() -> anyhow::Result<Outcome> {
         Command::Emit(a) => emit::run(&global, &a),
         Command::Enforce(a) => enforce::run(&global, &a),
         Command::Explain(a) => explain::run(&global, &a),
+        Command::Coverage(a) => coverage::run(&global, &a),
+        Command::Verify(a) => verify::run(&global, &a),
         Command::Diff(a) => diff::run(&global, &a),
         Command::Test(a) => test::run(&global, &a),
         Command::Targets(a) => targets::run(&a),

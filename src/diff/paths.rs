@@ -101,7 +101,7 @@ fn tell(
                 break;
             }
             let set = PathSet::of([pattern])?;
-            let Some(example) = rest.common_witness(&set)? else {
+            let Some(example) = set.common_witness(&rest)? else {
                 continue;
             };
             if whole && !set.is_subset(&changed)? {

@@ -218,7 +218,7 @@ impl PathSet {
     /// # Errors
     /// The automata are too large together.
     pub fn excess_witness(&self, other: &Self) -> Result<Option<Vec<u8>>, TooLarge> {
-        self.search(other, |a, b| a == 1 && b == 0)
+        self.search_members(other, 0)
     }
 
     /// A shortest member of both; `None`: they are disjoint.
@@ -226,7 +226,7 @@ impl PathSet {
     /// # Errors
     /// The automata are too large together.
     pub fn common_witness(&self, other: &Self) -> Result<Option<Vec<u8>>, TooLarge> {
-        self.search(other, |a, b| a == 1 && b == 1)
+        self.search_members(other, 1)
     }
 
     /// Whether every member is in the other.
@@ -241,6 +241,25 @@ impl PathSet {
     #[must_use]
     pub fn witness(&self) -> Option<Vec<u8>> {
         self.search(&Self::empty(), |a, _| a == 1).ok().flatten()
+    }
+
+    /// A shortest member that has this label in the other. Nothing is looked at beneath which there is no
+    /// member, so that a small set is found in a large one in the time of the small one.
+    fn search_members(&self, other: &Self, label: u32) -> Result<Option<Vec<u8>>, TooLarge> {
+        let barren = self.dfa.all_below(|l| l == 0);
+        let mut out = None;
+        self.dfa.walk_pairs_while(
+            &other.dfa,
+            Limit::default(),
+            |a| !barren[a.index()],
+            |a, b, spell| {
+                if self.dfa.label(a) == 1 && other.dfa.label(b) == label {
+                    out = Some(canonical(spell()));
+                }
+                out.is_none()
+            },
+        )?;
+        Ok(out)
     }
 
     fn search(

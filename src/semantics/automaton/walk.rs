@@ -50,6 +50,17 @@ impl Dfa {
         &self,
         other: &Self,
         limit: Limit,
+        visit: impl FnMut(StateId, StateId, &dyn Fn() -> Vec<u8>) -> bool,
+    ) -> Result<(), TooLarge> {
+        self.walk_pairs_while(other, limit, |_| true, visit)
+    }
+
+    /// The same, not going on behind states of this automaton that `goes_on` does not hold of.
+    pub(crate) fn walk_pairs_while(
+        &self,
+        other: &Self,
+        limit: Limit,
+        goes_on: impl Fn(StateId) -> bool,
         mut visit: impl FnMut(StateId, StateId, &dyn Fn() -> Vec<u8>) -> bool,
     ) -> Result<(), TooLarge> {
         let mut seen = Pairs::new(self);
@@ -70,7 +81,7 @@ impl Dfa {
             let (mut i, mut j) = (0, 0);
             while let (Some(x), Some(y)) = (ta.get(i), tb.get(j)) {
                 let (lo, hi) = (x.0.max(y.0), x.1.min(y.1));
-                if lo <= hi {
+                if lo <= hi && goes_on(x.2) {
                     let pair = (x.2, y.2);
                     match seen.id(pair, queue.len() as u32) {
                         None => {

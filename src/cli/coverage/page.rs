@@ -1,0 +1,122 @@
+//! The table as a page: one file, without scripts or anything from elsewhere.
+
+use super::{closers, counts, lines, name, place, sign};
+use anyhow::Context;
+use askama::Template;
+use polc::policy::Policy;
+use polc::proof::{Cell, Coverage};
+
+#[derive(Template)]
+#[template(path = "coverage/coverage.html", escape = "html")]
+struct Page<'p> {
+    policy: &'p str,
+    description: Option<&'p str>,
+    safe: bool,
+    exact: bool,
+    heads: Vec<Head>,
+    rows: Vec<PageRow<'p>>,
+    gaps: Vec<PageGap<'p>>,
+    version: &'static str,
+}
+
+struct Head {
+    id: String,
+    counts: Vec<(&'static str, usize)>,
+    refused: Option<String>,
+}
+
+struct PageRow<'p> {
+    rule: &'p str,
+    place: String,
+    operations: String,
+    decides: bool,
+    cells: Vec<PageCell>,
+}
+
+struct PageCell {
+    word: &'static str,
+    sign: char,
+    examples: Vec<String>,
+}
+
+struct PageGap<'p> {
+    what: String,
+    rule: &'p str,
+    place: String,
+    closers: String,
+}
+
+fn cell(cell: &Cell) -> PageCell {
+    let (sign, word) = sign(cell.fidelity);
+    PageCell {
+        word,
+        sign,
+        examples: cell
+            .witnesses
+            .iter()
+            .take(6)
+            .map(|w| {
+                let does = if w.layer_allows {
+                    "lets through"
+                } else {
+                    "refuses"
+                };
+                format!("{does} {}", w.object)
+            })
+            .collect(),
+    }
+}
+
+/// The page.
+pub(super) fn render(policy: &Policy, table: &Coverage) -> anyhow::Result<String> {
+    let refused = |id: &str| {
+        let layer = table.layers.iter().find(|l| l.id == id);
+        layer.and_then(|l| l.refused.clone())
+    };
+    let page = Page {
+        policy: &policy.name,
+        description: policy.description.as_deref(),
+        safe: table.is_safe(),
+        exact: table.is_exact(),
+        heads: counts(table)
+            .into_iter()
+            .map(|(id, counted)| Head {
+                refused: refused(&id),
+                counts: counted
+                    .into_iter()
+                    .filter(|c| c.1 > 0)
+                    .map(|(f, n)| (sign(f).1, n))
+                    .collect(),
+                id,
+            })
+            .collect(),
+        rows: lines(table, true)
+            .iter()
+            .map(|l| PageRow {
+                rule: name(policy, l.rule),
+                place: place(policy, l.rule),
+                operations: l.operations(),
+                decides: l.row.decides,
+                cells: l
+                    .row
+                    .cells
+                    .iter()
+                    .chain([&l.row.together])
+                    .map(cell)
+                    .collect(),
+            })
+            .collect(),
+        gaps: table
+            .gaps
+            .iter()
+            .map(|g| PageGap {
+                what: format!("{} {}", g.operation, g.object),
+                rule: name(policy, g.rule),
+                place: place(policy, g.rule),
+                closers: closers(g),
+            })
+            .collect(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    page.render().context("cannot make the page")
+}

@@ -1,0 +1,262 @@
+//! `polc verify`: does an artefact still mean the policy?
+
+use super::{Done, Global, Outcome, Stop, artefacts, input, output, targets::TargetOptions};
+use polc::backend::{Artifact, Backend};
+use polc::policy::Policy;
+use polc::proof::{Comparison, Difference, compare, compare_beyond};
+use polc::semantics::Meaning;
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+/// Say whether artefacts, perhaps edited by hand or made long ago, still mean the policy.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Artefacts of one target or several; a folder stands for the artefacts in it
+    #[arg(required = true, value_name = "ARTEFACT")]
+    artefacts: Vec<PathBuf>,
+    /// Demand that they are equal: without it they may differ as the ledger of their target says
+    #[arg(long)]
+    strict: bool,
+    /// How the answer is printed
+    #[arg(long = "as", value_enum, value_name = "FORM", default_value_t = Form::Text)]
+    form: Form,
+    #[command(flatten)]
+    options: TargetOptions,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    /// For people
+    Text,
+    /// One JSON array, an object for each target
+    Json,
+}
+
+/// The files of one target.
+struct Group {
+    target: &'static dyn Backend,
+    paths: Vec<PathBuf>,
+    artifacts: Vec<Artifact>,
+}
+
+pub fn run(global: &Global, args: &Args) -> Done {
+    let groups = groups(&args.artefacts)?;
+    let used: Vec<&'static dyn Backend> = groups.iter().map(|g| g.target).collect();
+    args.options.check(&used).map_err(Stop::Usage)?;
+    let loaded = input::load(global, input::Purpose::Emit)?;
+    let policy = &loaded.policy;
+    let meaning = Meaning::new(policy);
+    let mut text = String::new();
+    let mut all: Vec<Value> = Vec::new();
+    let mut worst = Outcome::Fine;
+    for group in &groups {
+        let found = artefacts::meant(group.target, &group.artifacts, &args.options, Some(policy))?;
+        let comparison = if args.strict {
+            compare(&meaning, found.as_ref())
+        } else {
+            let target = args.options.target(group.target, policy);
+            let fresh = group.target.compile(&meaning, &target)?;
+            let fresh = group.target.read_back(&fresh.artifacts, &target)?;
+            compare_beyond(&meaning, found.as_ref(), fresh.as_ref())
+        };
+        if !comparison.is_equal() {
+            worst = Outcome::BelowDemand;
+        }
+        match args.form {
+            Form::Text => human(&mut text, policy, group, &comparison, args.strict),
+            Form::Json => all.push(to_json(policy, group, &comparison)),
+        }
+    }
+    if args.form == Form::Json {
+        text = format!("{:#}\n", Value::Array(all));
+    }
+    output::stdout(text.as_bytes())?;
+    Ok(worst)
+}
+
+/// The artefacts by target, folders opened.
+fn groups(paths: &[PathBuf]) -> Result<Vec<Group>, Stop> {
+    let mut groups: Vec<Group> = Vec::new();
+    for path in paths {
+        let from_folder = path.is_dir();
+        for file in files(path)? {
+            let artifact = artefacts::read(&file)?;
+            let Some(target) = artefacts::target_of(&artifact) else {
+                // In a folder there may be other things; a file that was named is meant.
+                if from_folder {
+                    continue;
+                }
+                return Err(Stop::Usage(format!(
+                    "`{}` is not an artefact of a target that polc knows: neither its name nor its content tells which",
+                    file.display()
+                )));
+            };
+            match groups
+                .iter_mut()
+                .find(|g| g.target.id() == target.id() && belongs(g, &file))
+            {
+                Some(group) => {
+                    group.paths.push(file);
+                    group.artifacts.push(artifact);
+                }
+                None => groups.push(Group {
+                    target,
+                    paths: vec![file],
+                    artifacts: vec![artifact],
+                }),
+            }
+        }
+    }
+    // A target of several files may have been named by one of them.
+    for group in &mut groups {
+        for other in group.target.companions(&group.paths[0]) {
+            if other.is_file() && !group.paths.contains(&other) {
+                group.artifacts.push(artefacts::read(&other)?);
+                group.paths.push(other);
+            }
+        }
+    }
+    if groups.is_empty() {
+        return Err(Stop::Usage(
+            "there is no artefact of a target that polc knows".to_owned(),
+        ));
+    }
+    Ok(groups)
+}
+
+/// Whether a file is another part of what is in the group, and not an artefact of its own.
+fn belongs(group: &Group, file: &Path) -> bool {
+    group
+        .paths
+        .iter()
+        .any(|p| group.target.companions(p).iter().any(|c| c == file))
+}
+
+fn files(path: &Path) -> Result<Vec<PathBuf>, Stop> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let listed = std::fs::read_dir(path).and_then(|entries| {
+        entries
+            .map(|e| e.map(|e| e.path()))
+            .collect::<Result<Vec<_>, _>>()
+    });
+    let mut files: Vec<PathBuf> = listed
+        .map_err(|e| anyhow::Error::new(e).context(format!("cannot list `{}`", path.display())))?
+        .into_iter()
+        .filter(|p| p.is_file())
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+fn names(group: &Group) -> String {
+    let names: Vec<String> = group
+        .paths
+        .iter()
+        .map(|p| p.display().to_string())
+        .collect();
+    names.join(", ")
+}
+
+fn human(out: &mut String, policy: &Policy, group: &Group, comparison: &Comparison, strict: bool) {
+    let differences: Vec<&Difference> = comparison.differences().collect();
+    let name = names(group);
+    let id = group.target.id();
+    if comparison.is_unknown() {
+        let _ = writeln!(
+            out,
+            "{name}: unknown whether it means the policy: the patterns together are too many to compare"
+        );
+    }
+    if differences.is_empty() {
+        if !comparison.is_unknown() {
+            let beyond = if strict {
+                "means the policy"
+            } else {
+                "means the policy, but for what the ledger of its target says"
+            };
+            let _ = writeln!(out, "{name}: {id}: {beyond}");
+        }
+        return;
+    }
+    let s = if differences.len() == 1 { "" } else { "s" };
+    let _ = writeln!(
+        out,
+        "{name}: {id}: does not mean the policy: {} difference{s}",
+        differences.len()
+    );
+    for d in differences {
+        let (does, says) = if d.looser() {
+            ("lets through", "denies")
+        } else {
+            ("refuses", "allows")
+        };
+        let _ = writeln!(
+            out,
+            "  {does} {} {}, which the policy {says}",
+            d.operation, d.witness.object
+        );
+        let _ = writeln!(out, "      the policy: {}", place(policy, d));
+        if let Some(clause) = &d.clause {
+            let file = group
+                .paths
+                .get(clause.artifact)
+                .map_or_else(String::new, |p| p.display().to_string());
+            if clause.line > 0 {
+                let _ = writeln!(
+                    out,
+                    "      the artefact: {file}:{}: {}",
+                    clause.line, clause.text
+                );
+            } else {
+                let _ = writeln!(out, "      the artefact: {file}: {}", clause.text);
+            }
+        }
+    }
+}
+
+fn place(policy: &Policy, d: &Difference) -> String {
+    match d.rule {
+        Some(id) => {
+            let rule = policy.rule(id);
+            format!(
+                "rule `{}` at {}",
+                rule.name,
+                policy.sources.place(rule.span)
+            )
+        }
+        None => format!(
+            "default_action at {}",
+            policy.sources.place(policy.default_span)
+        ),
+    }
+}
+
+fn to_json(policy: &Policy, group: &Group, comparison: &Comparison) -> Value {
+    let differences: Vec<Value> = comparison
+        .differences()
+        .map(|d| {
+            json!({
+                "rule": d.rule.map_or("default_action", |id| policy.rule(id).name.as_str()),
+                "operation": d.operation.name(),
+                "object": d.witness.object.to_string(),
+                "policy": d.witness.policy.name(),
+                "artefact": if d.looser() { "allow" } else { "deny" },
+                "clause": d.clause.as_ref().map(|c| json!({
+                    "file": group.paths.get(c.artifact).map(|p| p.display().to_string()),
+                    "line": c.line,
+                    "text": c.text,
+                })),
+            })
+        })
+        .collect();
+    json!({
+        "target": group.target.id(),
+        "files": group.paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
+        "equal": comparison.is_equal(),
+        "unknown": comparison.is_unknown(),
+        "differences": differences,
+    })
+}
