@@ -153,8 +153,11 @@ fn lines(table: &Coverage, all: bool) -> Vec<Line<'_>> {
     out
 }
 
-/// How many rows each column has of each fidelity; the last is all layers together.
-fn counts(table: &Coverage) -> Vec<(String, Vec<(Option<Fidelity>, usize)>)> {
+/// How many rows there are of each fidelity.
+type Counts = Vec<(Option<Fidelity>, usize)>;
+
+/// The counts of each column; the last is all layers together.
+fn counts(table: &Coverage) -> Vec<(String, Counts)> {
     const ALL: [Option<Fidelity>; 6] = [
         Some(Fidelity::Exact),
         Some(Fidelity::Stricter),
@@ -168,7 +171,7 @@ fn counts(table: &Coverage) -> Vec<(String, Vec<(Option<Fidelity>, usize)>)> {
             .map(|f| (*f, table.rows.iter().filter(|r| of(r) == *f).count()))
             .collect()
     };
-    let mut out: Vec<(String, Vec<_>)> = Vec::new();
+    let mut out: Vec<(String, Counts)> = Vec::new();
     for (i, layer) in table.layers.iter().enumerate() {
         out.push((layer.id.to_owned(), count(&|r| r.cells[i].fidelity)));
     }

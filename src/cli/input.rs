@@ -26,7 +26,7 @@ pub struct Loaded {
 /// One of the two that are compared.
 pub enum Comparable {
     /// A policy.
-    Policy(Loaded),
+    Policy(Box<Loaded>),
     /// An artefact.
     Artefact(Box<dyn Evaluate + Send + Sync>),
 }
@@ -53,7 +53,7 @@ pub fn side(global: &Global, name: &str, options: &TargetOptions) -> Result<Comp
         policy: Some(name.to_owned()),
         ..global.clone()
     };
-    Ok(Comparable::Policy(load(&global, Purpose::Emit)?))
+    Ok(Comparable::Policy(Box::new(load(&global, Purpose::Emit)?)))
 }
 
 /// Loads the policy that the command line names, and prints the warnings.
