@@ -59,7 +59,7 @@ fn corpus() -> Vec<(String, Policy)> {
 fn compile(policy: &Policy, options: &[(&'static str, &str)]) -> Compiled {
     let target = Target {
         options: options.iter().map(|(k, v)| (*k, (*v).to_owned())).collect(),
-        banner: None,
+        ..Target::default()
     };
     find("seccomp")
         .unwrap()

@@ -37,6 +37,9 @@ pub struct Compiled {
     pub artifacts: Vec<Artifact>,
     /// What they keep.
     pub ledger: Ledger,
+    /// Paths that they take for no directories, where neither the policy nor the artefact can say: of a directory
+    /// the rights would reach beneath. A reader needs to be told ([`Target::files`]).
+    pub files: Vec<Vec<u8>>,
 }
 
 /// An option of a back-end, as `polc emit` shows it (`--abi 6`).
@@ -62,6 +65,8 @@ pub struct Target {
     /// Text for the artefact's first comment line, where its language has comments: which command
     /// made it. The same for the same input.
     pub banner: Option<String>,
+    /// For reading back: paths that are no directories, where the artefact does not say ([`Compiled::files`]).
+    pub files: Vec<Vec<u8>>,
 }
 
 impl Target {
@@ -130,6 +135,18 @@ pub trait Backend: Sync {
             format!("`{}` artefacts cannot be read back yet", self.id()),
         )
         .into())
+    }
+}
+
+/// The file of a target that has one.
+fn only(artifacts: &[Artifact]) -> Result<&Artifact, Diagnostics> {
+    match artifacts {
+        [one] => Ok(one),
+        _ => Err(Diagnostic::error(
+            "E115",
+            format!("the target has one file, and here are {}", artifacts.len()),
+        )
+        .into()),
     }
 }
 

@@ -36,14 +36,16 @@ pub fn target_of(artifact: &Artifact) -> Option<&'static dyn Backend> {
         .find(|b| b.recognises(artifact))
 }
 
-/// What artefacts of one target mean.
+/// What artefacts of one target mean; where the policy is known, which paths are no directories is known too
+/// ([`backend::Compiled::files`]).
 pub fn meant(
     target: &'static dyn Backend,
     artifacts: &[Artifact],
     options: &TargetOptions,
-    policy: Option<&Policy>,
+    known: Option<(&Policy, &[Vec<u8>])>,
 ) -> Result<Box<dyn Evaluate + Send + Sync>, Stop> {
     let nobody = Policy::of_rules("artefact", polc::policy::Action::Deny, Vec::new());
-    let target_options = options.target(target, policy.unwrap_or(&nobody));
-    Ok(target.read_back(artifacts, &target_options)?)
+    let mut read = options.target(target, known.map_or(&nobody, |k| k.0));
+    read.files = known.map_or_else(Vec::new, |k| k.1.to_vec());
+    Ok(target.read_back(artifacts, &read)?)
 }

@@ -85,6 +85,7 @@ impl TargetOptions {
                 env!("CARGO_PKG_VERSION"),
                 policy.name
             )),
+            files: Vec::new(),
         }
     }
 }

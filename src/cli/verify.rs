@@ -51,13 +51,14 @@ pub fn run(global: &Global, args: &Args) -> Done {
     let mut all: Vec<Value> = Vec::new();
     let mut worst = Outcome::Fine;
     for group in &groups {
-        let found = artefacts::meant(group.target, &group.artifacts, &args.options, Some(policy))?;
+        let target = args.options.target(group.target, policy);
+        let fresh = group.target.compile(&meaning, &target)?;
+        let known = Some((policy, fresh.files.as_slice()));
+        let found = artefacts::meant(group.target, &group.artifacts, &args.options, known)?;
         let comparison = if args.strict {
             compare(&meaning, found.as_ref())
         } else {
-            let target = args.options.target(group.target, policy);
-            let fresh = group.target.compile(&meaning, &target)?;
-            let fresh = group.target.read_back(&fresh.artifacts, &target)?;
+            let fresh = artefacts::meant(group.target, &fresh.artifacts, &args.options, known)?;
             compare_beyond(&meaning, found.as_ref(), fresh.as_ref())
         };
         if !comparison.is_equal() {

@@ -215,6 +215,10 @@ everything that can be joined has been. The message names the limit.";
     NOTHING_TO_RESTRICT = "E114", "the policy restricts nothing that the target knows",
 "An artefact that restricts nothing may be refused by its own tool, and would look like protection. Leave the target \
 out, or choose a version of it that knows more.";
+    NOT_READ_BACK = "E115", "an artefact that cannot be read back",
+"`verify`, `coverage` and `diff` read artefacts by the rules of their own target. A part that the reader does not
+understand could mean anything, so it is never passed over: the artefact is refused, with the place. What was written
+by hand can mostly be said in the forms that `polc emit` uses.";
 }
 
 /// All codes as one page of the reference: Markdown.
@@ -242,7 +246,7 @@ mod tests {
             P101 P102 P103 P104 P105 P106 P107 P108 P109 P110 P111 P112 P113 P114 P115 P116 \
             P201 P202 P203 P204 P205 P206 P207 \
             P301 P302 P303 P304 P305 P306 P307 P308 P401 \
-            E100 E101 E102 E110 E111 E112 E113 E114"
+            E100 E101 E102 E110 E111 E112 E113 E114 E115"
             .split_whitespace()
             .collect();
         assert_eq!(ALL.iter().map(|c| c.code).collect::<Vec<_>>(), pinned);

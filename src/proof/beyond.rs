@@ -32,20 +32,17 @@ impl<'a> Beyond<'a> {
 
 const FORMS: [Form; 4] = [Form::Either, Form::File, Form::Directory, Form::Moved];
 
-/// Every form that one of them tells apart, with what either lets happen.
-fn aligned<'f>(
-    found: &'f [Allowed],
-    fresh: &'f [Allowed],
-) -> impl Iterator<Item = (Form, Option<&'f PathSet>, Option<&'f PathSet>)> {
-    let has = move |form| found.iter().chain(fresh).any(|f| f.form == form);
+/// The forms that one of them tells apart.
+fn told_apart(found: &[Allowed], fresh: &[Allowed]) -> Vec<Form> {
+    let has = |form| found.iter().chain(fresh).any(|f| f.form == form);
     let split = has(Form::File) || has(Form::Directory);
     FORMS
         .into_iter()
-        .filter(move |form| match form {
+        .filter(|form| match form {
             Form::Either => !split && has(Form::Either),
             form => has(*form),
         })
-        .map(move |form| (form, of_form(found, form), of_form(fresh, form)))
+        .collect()
 }
 
 impl Evaluate for Beyond<'_> {
@@ -63,14 +60,18 @@ impl Evaluate for Beyond<'_> {
         );
         let policy = self.meaning.decisions(operation)?.allowed();
         let mut out = Vec::new();
-        for (form, found, fresh) in aligned(&found, &fresh) {
+        for form in told_apart(&found, &fresh) {
+            let (found, fresh) = (of_form(&found, form)?, of_form(&fresh, form)?);
             // A form that a layer does not have is one that it does not let go unchecked, or says nothing of.
             let missing = if form == Form::Moved {
                 PathSet::empty()
             } else {
                 PathSet::all()
             };
-            let (found, fresh) = (found.unwrap_or(&missing), fresh.unwrap_or(&missing));
+            let (found, fresh) = (
+                found.as_ref().unwrap_or(&missing),
+                fresh.as_ref().unwrap_or(&missing),
+            );
             let paths = if form == Form::Moved {
                 found.difference(fresh)?
             } else {

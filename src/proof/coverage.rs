@@ -119,11 +119,15 @@ fn read(
 ) -> Result<Read, Diagnostics> {
     let id = backend.id();
     match backend.compile(meaning, target) {
-        Ok(made) => Ok(Read {
-            id,
-            refused: None,
-            meant: backend.read_back(&made.artifacts, target)?,
-        }),
+        Ok(made) => {
+            let mut target = target.clone();
+            target.files = made.files;
+            Ok(Read {
+                id,
+                refused: None,
+                meant: backend.read_back(&made.artifacts, &target)?,
+            })
+        }
         Err(why) => Ok(Read {
             id,
             refused: Some(

@@ -20,10 +20,23 @@ impl<'a> Together<'a> {
     }
 }
 
-/// What a layer lets happen to one form: its own answer for it, or the one that it has for either.
-pub(super) fn of_form(forms: &[Allowed], form: Form) -> Option<&PathSet> {
-    let of = |wanted| forms.iter().find(|f| f.form == wanted).map(|f| &f.paths);
-    of(form).or_else(|| (form != Form::Moved).then(|| of(Form::Either)).flatten())
+/// What a layer lets happen to one form: its own answers for it, or those that it has for either. Where it
+/// has several, each is a way to do it.
+pub(super) fn of_form(forms: &[Allowed], form: Form) -> Result<Option<PathSet>, TooLarge> {
+    let own = forms.iter().any(|f| f.form == form);
+    let wanted = if own || form == Form::Moved {
+        form
+    } else {
+        Form::Either
+    };
+    let mut all: Option<PathSet> = None;
+    for answer in forms.iter().filter(|f| f.form == wanted) {
+        all = Some(match all {
+            Some(sum) => sum.union(&answer.paths)?,
+            None => answer.paths.clone(),
+        });
+    }
+    Ok(all)
 }
 
 impl Evaluate for Together<'_> {
@@ -55,12 +68,12 @@ impl Evaluate for Together<'_> {
             for forms in &answers {
                 // An operation that means nothing for a form is not let through by being left out: the
                 // layer has no say.
-                let Some(own) = of_form(forms, form) else {
+                let Some(own) = of_form(forms, form)? else {
                     continue;
                 };
                 paths = Some(match paths {
-                    Some(all) => all.intersection(own)?,
-                    None => own.clone(),
+                    Some(all) => all.intersection(&own)?,
+                    None => own,
                 });
             }
             out.extend(paths.map(|paths| Allowed { form, paths }));

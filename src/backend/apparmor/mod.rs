@@ -72,6 +72,7 @@ impl Backend for AppArmor {
         Ok(Compiled {
             artifacts: vec![artifact],
             ledger,
+            files: Vec::new(),
         })
     }
 }

@@ -403,9 +403,9 @@ pub fn lower(
     if abi < 3 && !edit.free {
         let text = "truncating is not restricted before ABI 3 (Linux 6.2)";
         ledger.paths(Operation::Edit, &PathSet::all(), &|_, _| text.into())?;
-    } else {
-        ledger.paths(Operation::Edit, &edit.allowed(Reach::Object)?, &plain)?;
     }
+    // Writing is restricted all the same.
+    ledger.paths(Operation::Edit, &edit.allowed(Reach::Object)?, &plain)?;
     ledger.paths(Operation::Create, &create.allowed(Reach::Beneath)?, &plain)?;
     ledger.paths(Operation::Delete, &delete.allowed(Reach::Beneath)?, &plain)?;
     let started = execute

@@ -32,6 +32,7 @@
 mod host;
 mod lower;
 mod model;
+mod read_back;
 #[cfg(test)]
 mod tests;
 
@@ -39,7 +40,7 @@ pub use host::RealHost;
 pub use lower::{Entry, Host, Kind, Lowered, lower};
 pub use model::{AccessFs, AccessNet, NetPort, PathBeneath, Ruleset, Scope};
 
-use super::{Artifact, Backend, Compiled, OptionSpec, Target};
+use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Target};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::semantics::Meaning;
 
@@ -98,7 +99,26 @@ impl Backend for Landlock {
         };
         Ok(Compiled {
             artifacts: vec![artifact],
+            files: lowered
+                .ruleset
+                .paths
+                .iter()
+                .filter(|p| p.file)
+                .map(|p| p.parent.clone())
+                .collect(),
             ledger: lowered.ledger,
         })
+    }
+
+    fn recognises(&self, artifact: &Artifact) -> bool {
+        read_back::recognises(artifact)
+    }
+
+    fn read_back(
+        &self,
+        artifacts: &[Artifact],
+        target: &Target,
+    ) -> Result<Box<dyn Evaluate + Send + Sync>, Diagnostics> {
+        Ok(Box::new(read_back::read(super::only(artifacts)?, target)?))
     }
 }

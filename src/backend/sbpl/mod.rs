@@ -84,6 +84,7 @@ impl Backend for Sbpl {
         Ok(Compiled {
             artifacts: vec![artifact],
             ledger,
+            files: Vec::new(),
         })
     }
 }

@@ -104,7 +104,11 @@ impl Backend for Seccomp {
                 bytes: profile.to_oci().map_err(|e| cannot(&e))?,
             }]
         };
-        Ok(Compiled { artifacts, ledger })
+        Ok(Compiled {
+            artifacts,
+            ledger,
+            files: Vec::new(),
+        })
     }
 }
 

@@ -56,6 +56,7 @@ impl Backend for SeLinux {
         Ok(Compiled {
             artifacts: vec![artifact("te", te), artifact("fc", fc)],
             ledger,
+            files: Vec::new(),
         })
     }
 }

@@ -94,6 +94,7 @@ impl Backend for Tetragon {
         Ok(Compiled {
             artifacts: vec![artifact],
             ledger,
+            files: Vec::new(),
         })
     }
 }

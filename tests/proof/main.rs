@@ -1,0 +1,4 @@
+//! What the artefacts mean, read back from their bytes, against the policies that they were made of.
+
+mod corpus;
+mod ledgers;
