@@ -100,3 +100,8 @@ fn all(id: &str) {
 fn landlock() {
     all("landlock");
 }
+
+#[test]
+fn seccomp() {
+    all("seccomp");
+}

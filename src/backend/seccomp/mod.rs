@@ -42,8 +42,9 @@
 mod bpf;
 mod lower;
 mod model;
+mod read_back;
 
-use super::{Artifact, Backend, Compiled, OptionSpec, Target};
+use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Target};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::policy::syscalls::Arch;
 use crate::semantics::Meaning;
@@ -109,6 +110,18 @@ impl Backend for Seccomp {
             ledger,
             files: Vec::new(),
         })
+    }
+
+    fn recognises(&self, artifact: &Artifact) -> bool {
+        read_back::recognises(artifact)
+    }
+
+    fn read_back(
+        &self,
+        artifacts: &[Artifact],
+        _: &Target,
+    ) -> Result<Box<dyn Evaluate + Send + Sync>, Diagnostics> {
+        Ok(Box::new(read_back::read(artifacts)?))
     }
 }
 
