@@ -4,6 +4,7 @@ use super::{Done, Global, Outcome, emit, input, output, targets::TargetOptions};
 use polc::backend::landlock::RealHost;
 use polc::enforce::landlock;
 use polc::semantics::Meaning;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Enforce on this host, or write what another tool enforces.
@@ -15,7 +16,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Layer {
-    /// The Landlock ruleset for this host's kernel
+    /// Start a program in the policy's Landlock ruleset for this host's kernel, or show that ruleset
     Landlock(LandlockArgs),
     /// Write a macOS Seatbelt profile: the same as `emit sbpl`
     #[command(alias = "sbpl")]
@@ -27,8 +28,29 @@ enum Layer {
 #[derive(Debug, clap::Args)]
 struct LandlockArgs {
     /// Show each path with its rights, what is missing on this host and what its kernel lacks; apply nothing
-    #[arg(long, required = true)]
+    #[arg(long, conflicts_with_all = ["command", "require", "quiet", "allow_unenforced"])]
     dry_run: bool,
+    /// Start the program only if Landlock keeps the policy: `safe` lets nothing through that it denies, `exact` is
+    /// equal to it. Else exit 3
+    #[arg(long, value_enum, value_name = "HOW")]
+    require: Option<Require>,
+    /// Leave out what is not enforced
+    #[arg(short, long)]
+    quiet: bool,
+    /// Start the program without confinement where the kernel has no Landlock
+    #[arg(long)]
+    allow_unenforced: bool,
+    /// The program and its arguments. Without it: `$SHELL`
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Require {
+    /// Equal to the policy
+    Exact,
+    /// Nothing gets through that the policy denies
+    Safe,
 }
 
 #[derive(Debug, clap::Args)]
@@ -45,13 +67,14 @@ struct FileArgs {
 
 pub fn run(global: &Global, args: &Args) -> Done {
     match &args.layer {
-        Layer::Landlock(_) => {
+        Layer::Landlock(a) if a.dry_run => {
             let loaded = input::load(global, input::Purpose::Host)?;
             let meaning = Meaning::new(&loaded.policy);
             let report = landlock::dry_run(&meaning, &RealHost, landlock::kernel_abi())?;
             output::stdout(report.as_bytes())?;
             Ok(Outcome::Fine)
         }
+        Layer::Landlock(a) => start(global, a),
         Layer::Sandbox(a) => emit::run(
             global,
             &emit::Args::for_target("sbpl", a.output.clone(), a.strict, a.options.clone()),
@@ -61,4 +84,71 @@ pub fn run(global: &Global, args: &Args) -> Done {
             &emit::Args::for_target("tetragon", a.output.clone(), a.strict, a.options.clone()),
         ),
     }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn start(_: &Global, _: &LandlockArgs) -> Done {
+    Err(super::Stop::Usage(
+        "Landlock is a part of Linux; here `--dry-run` and `polc emit landlock` work".to_owned(),
+    ))
+}
+
+#[cfg(target_os = "linux")]
+fn start(global: &Global, args: &LandlockArgs) -> Done {
+    use polc::enforce::landlock::{NEWEST_ABI, apply};
+    use polc::fidelity::Fidelity;
+    use std::os::unix::process::CommandExt;
+
+    let loaded = input::load(global, input::Purpose::Host)?;
+    let policy = &loaded.policy;
+    let (program, arguments) = match super::start::program(policy, &args.command)? {
+        Ok(found) => found,
+        Err(outcome) => return Ok(outcome),
+    };
+    let Some(abi) = landlock::kernel_abi() else {
+        if !args.allow_unenforced {
+            return Err(anyhow::anyhow!(
+                "this kernel has no Landlock, or it is switched off; `--allow-unenforced` starts the program all the same"
+            )
+            .into());
+        }
+        output::stderr("warning: this kernel has no Landlock: nothing is enforced\n")?;
+        return Err(super::start::replace(&program, &arguments));
+    };
+    let meaning = Meaning::new(policy);
+    let lowered = polc::backend::landlock::lower(&meaning, abi.min(NEWEST_ABI), Some(&RealHost))?;
+    let exact = lowered
+        .ledger
+        .entries
+        .iter()
+        .all(|e| e.fidelity == Fidelity::Exact);
+    let short = match args.require {
+        Some(Require::Exact) => !exact || lowered.ledger.leaks(),
+        Some(Require::Safe) => lowered.ledger.leaks(),
+        None => false,
+    };
+    if !args.quiet || short {
+        output::stderr(&landlock::unenforced(abi, &lowered.ledger))?;
+    }
+    if short {
+        output::stderr(
+            "error: Landlock alone does not keep what `--require` demands; the program was not started\n",
+        )?;
+        return Ok(Outcome::BelowDemand);
+    }
+    let prepared = apply::prepare(&lowered.ruleset).map_err(anyhow::Error::new)?;
+    for path in &prepared.gone {
+        output::stderr(&format!(
+            "note: `{}` went away: nothing is granted on it\n",
+            polc::fidelity::show_bytes(path)
+        ))?;
+    }
+    prepared.apply().map_err(anyhow::Error::new)?;
+    // From here on nothing is left to do but to become the program.
+    let mut command = std::process::Command::new(&program.file);
+    let error = command
+        .arg0(super::start::name(&args.command, &program))
+        .args(&arguments)
+        .exec();
+    Err(super::start::failed(&program, &error))
 }

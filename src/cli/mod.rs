@@ -18,6 +18,8 @@ mod input;
 mod ledger;
 mod output;
 mod schema;
+#[cfg(unix)]
+mod start;
 mod targets;
 mod test;
 mod verify;
@@ -38,6 +40,8 @@ pub enum Outcome {
     BelowDemand,
     /// 4.
     Refused,
+    /// The status of a program that was to be started: 126 it may not, 127 it is not there.
+    Program(u8),
 }
 
 impl From<Outcome> for ExitCode {
@@ -48,6 +52,7 @@ impl From<Outcome> for ExitCode {
             Outcome::Wrong => 2,
             Outcome::BelowDemand => 3,
             Outcome::Refused => 4,
+            Outcome::Program(status) => status,
         })
     }
 }
@@ -179,6 +184,10 @@ pub fn run() -> anyhow::Result<Outcome> {
             eprintln!("error: {message}");
             Ok(Outcome::Wrong)
         }
+        Err(Stop::NotStarted(message)) => {
+            eprintln!("error: {message}");
+            Ok(Outcome::Program(start::NOT_STARTED))
+        }
         Err(Stop::Failure(e)) if output::is_broken_pipe(&e) => Ok(Outcome::Fine),
         Err(Stop::Failure(e)) => Err(e),
     }
@@ -191,6 +200,8 @@ enum Stop {
     Diagnostics(polc::diagnostics::Diagnostics),
     /// The command line is wrong.
     Usage(String),
+    /// A program that was to be started could not be.
+    NotStarted(String),
     /// Something else failed.
     Failure(anyhow::Error),
 }

@@ -1,3 +1,9 @@
-//! Enforcement on this host.
+//! Enforcement on this host: putting a process into what the policy says, and starting a program there.
+//!
+//! Everything that can fail for want of a file or of memory is prepared first; then it is applied, and
+//! then the program is started. A layer that cannot be applied as it was prepared means that the
+//! program does not start.
 
+#[cfg(unix)]
+pub mod command;
 pub mod landlock;

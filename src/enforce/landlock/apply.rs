@@ -1,0 +1,168 @@
+//! Putting this process into a Landlock domain.
+//!
+//! The ruleset was lowered for this kernel's own ABI and this host's files, so everything in it is demanded
+//! of the kernel: the `landlock` crate's best effort, which leaves out what a kernel lacks without a
+//! word, is never used. A path that went away between the looking and the opening is left out
+//! and named: nothing is granted on it.
+
+use crate::backend::landlock::{AccessFs, AccessNet, Ruleset, Scope};
+use landlock::{
+    ABI, AccessFs as KernelFs, AccessNet as KernelNet, BitFlags, CompatLevel, Compatible, NetPort,
+    PathBeneath, Ruleset as KernelRuleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr,
+    RulesetError, RulesetStatus, Scope as KernelScope,
+};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Why a ruleset is not in force.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel refused a part of it.
+    #[error("the kernel refuses the Landlock ruleset: {0}")]
+    Ruleset(#[from] RulesetError),
+    /// A path cannot be opened, though it is there.
+    #[error("cannot open `{path}` to grant rights on it: {error}")]
+    Open {
+        /// The path, printable.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The kernel took it, and does not enforce all of it.
+    #[error("the kernel does not enforce the whole Landlock ruleset")]
+    Partial,
+}
+
+/// A ruleset in the kernel, not in force yet: everything that can fail for want of a file has been done.
+pub struct Prepared {
+    created: RulesetCreated,
+    /// Paths that went away since they were looked at: nothing is granted on them.
+    pub gone: Vec<Vec<u8>>,
+}
+
+fn fs(right: AccessFs) -> KernelFs {
+    match right {
+        AccessFs::Execute => KernelFs::Execute,
+        AccessFs::WriteFile => KernelFs::WriteFile,
+        AccessFs::ReadFile => KernelFs::ReadFile,
+        AccessFs::ReadDir => KernelFs::ReadDir,
+        AccessFs::RemoveDir => KernelFs::RemoveDir,
+        AccessFs::RemoveFile => KernelFs::RemoveFile,
+        AccessFs::MakeChar => KernelFs::MakeChar,
+        AccessFs::MakeDir => KernelFs::MakeDir,
+        AccessFs::MakeReg => KernelFs::MakeReg,
+        AccessFs::MakeSock => KernelFs::MakeSock,
+        AccessFs::MakeFifo => KernelFs::MakeFifo,
+        AccessFs::MakeBlock => KernelFs::MakeBlock,
+        AccessFs::MakeSym => KernelFs::MakeSym,
+        AccessFs::Refer => KernelFs::Refer,
+        AccessFs::Truncate => KernelFs::Truncate,
+    }
+}
+
+fn net(right: AccessNet) -> KernelNet {
+    match right {
+        AccessNet::BindTcp => KernelNet::BindTcp,
+        AccessNet::ConnectTcp => KernelNet::ConnectTcp,
+    }
+}
+
+fn scope(scope: Scope) -> KernelScope {
+    match scope {
+        Scope::AbstractUnixSocket => KernelScope::AbstractUnixSocket,
+        Scope::Signal => KernelScope::Signal,
+    }
+}
+
+/// Makes the ruleset in the kernel.
+///
+/// # Errors
+/// The kernel refuses it, or a path cannot be opened.
+pub fn prepare(ruleset: &Ruleset) -> Result<Prepared, Error> {
+    let mut request = KernelRuleset::default().set_compatibility(CompatLevel::HardRequirement);
+    let handled: BitFlags<KernelFs> = ruleset.handled_fs.iter().map(|a| fs(*a)).collect();
+    if !handled.is_empty() {
+        request = request.handle_access(handled)?;
+    }
+    let handled: BitFlags<KernelNet> = ruleset.handled_net.iter().map(|a| net(*a)).collect();
+    if !handled.is_empty() {
+        request = request.handle_access(handled)?;
+    }
+    let scoped: BitFlags<KernelScope> = ruleset.scoped.iter().map(|s| scope(*s)).collect();
+    if !scoped.is_empty() {
+        request = request.scope(scoped)?;
+    }
+    let mut created = request.create()?;
+    let mut gone = Vec::new();
+    for grant in &ruleset.paths {
+        // Not followed: a name that became a link since it was looked at leads somewhere else.
+        let opened = std::fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC)
+            .open(Path::new(OsStr::from_bytes(&grant.parent)));
+        let file = match opened {
+            Ok(file) => file,
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                ) =>
+            {
+                gone.push(grant.parent.clone());
+                continue;
+            }
+            Err(error) => {
+                return Err(Error::Open {
+                    path: crate::fidelity::show_bytes(&grant.parent),
+                    error,
+                });
+            }
+        };
+        let now = match file.metadata() {
+            Ok(now) => now,
+            Err(error) => {
+                return Err(Error::Open {
+                    path: crate::fidelity::show_bytes(&grant.parent),
+                    error,
+                });
+            }
+        };
+        // With O_PATH a link opens as itself.
+        if now.is_symlink() || (grant.file && now.is_dir()) {
+            gone.push(grant.parent.clone());
+            continue;
+        }
+        let mut allowed: BitFlags<KernelFs> = grant.allowed.iter().map(|a| fs(*a)).collect();
+        if !now.is_dir() {
+            // A directory's right on a file is EINVAL.
+            allowed &= KernelFs::from_file(ABI::V6);
+        }
+        if !allowed.is_empty() {
+            created = created.add_rule(PathBeneath::new(file, allowed))?;
+        }
+    }
+    for grant in &ruleset.ports {
+        for port in &grant.ports {
+            created = created.add_rule(NetPort::new(*port, net(grant.access)))?;
+        }
+    }
+    Ok(Prepared { created, gone })
+}
+
+impl Prepared {
+    /// Puts this thread, and what it starts from now on, into the domain. For good: there is no way out. Also sets
+    /// `no_new_privs`, without which the kernel takes no ruleset from an ordinary user.
+    ///
+    /// # Errors
+    /// The kernel refuses, or enforces less than was asked for.
+    pub fn apply(self) -> Result<(), Error> {
+        let status = self.created.restrict_self()?;
+        if status.ruleset == RulesetStatus::FullyEnforced && status.no_new_privs {
+            Ok(())
+        } else {
+            Err(Error::Partial)
+        }
+    }
+}

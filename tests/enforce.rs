@@ -1,0 +1,235 @@
+//! `polc enforce landlock -- CMD`, against this machine's own kernel.
+#![cfg(target_os = "linux")]
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// A machine without Landlock cannot show anything here.
+fn landlock() -> bool {
+    let there = polc::enforce::landlock::kernel_abi().is_some();
+    if !there {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "this kernel has no Landlock, and CI skips nothing"
+        );
+        eprintln!("skipped: this kernel has no Landlock");
+    }
+    there
+}
+
+const POLICY: &str = r#"version: 1
+name: enforced
+subject: {home: /nonexistent, workspace: auto, tmp: /tmp}
+rules:
+  - name: secret
+    action: deny
+    operations: [read, write]
+    paths: ["${workspace}/vault/**"]
+  - name: part-a
+    action: allow
+    operations: [read, write]
+    paths: ["${workspace}/a/**", "${workspace}/b/**"]
+  - name: no-id
+    action: deny
+    commands: ["id -u"]
+    message: nobody needs to know
+  - name: asks
+    action: ask
+    commands: ["env **"]
+  - include: builtin:linux-runtime
+  - include: builtin:system-programs
+  - name: null-device
+    action: allow
+    operations: [read, edit]
+    paths: [/dev/null]
+"#;
+
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        // Not under the temporary directory that some policies open.
+        let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let folder = tempfile::tempdir_in(base).unwrap();
+        for (name, text) in [
+            ("polc.yaml", POLICY),
+            ("a/file", "one\n"),
+            ("b/other", "two\n"),
+            ("vault/key", "secret\n"),
+            ("outside", "out\n"),
+        ] {
+            let file = folder.path().join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        }
+        Self { folder }
+    }
+
+    fn run(&self, options: &[&str], command: &[&str]) -> Output {
+        // The folder itself, not the repository that it lies in.
+        let workspace = format!("workspace={}", self.folder.path().display());
+        Command::new(env!("CARGO_BIN_EXE_polc"))
+            .args(["enforce", "landlock", "--set", &workspace])
+            .args(options)
+            .arg("--")
+            .args(command)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    fn sh(&self, script: &str) -> Output {
+        self.run(&["--quiet"], &["sh", "-c", script])
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn works(place: &Place, script: &str) {
+    let o = place.sh(script);
+    assert!(o.status.success(), "{script}: {}", text(&o.stderr));
+}
+
+fn denied(place: &Place, script: &str) {
+    let o = place.sh(script);
+    assert!(!o.status.success(), "{script} worked: {}", text(&o.stdout));
+    assert!(
+        text(&o.stderr).contains("ermission denied"),
+        "{script}: {}",
+        text(&o.stderr)
+    );
+}
+
+#[test]
+fn what_the_policy_allows_works() {
+    if !landlock() {
+        return;
+    }
+    let place = Place::new();
+    works(&place, "test \"$(cat a/file)\" = one");
+    // Cutting a file that is there, renaming across directories, links: what other tools handle and never
+    // grant.
+    works(&place, "echo two > a/file && test \"$(cat a/file)\" = two");
+    works(
+        &place,
+        "mv a/file b/moved && ln -s moved b/link && cat b/link > /dev/null",
+    );
+    works(&place, "mkdir a/d && echo x > a/d/x && rm -r a/d && ls a");
+}
+
+#[test]
+fn what_it_denies_fails_with_a_plain_error() {
+    if !landlock() {
+        return;
+    }
+    let place = Place::new();
+    for script in [
+        "cat vault/key",
+        "ls vault",
+        "echo x > vault/new",
+        "cat outside",
+        "echo x > outside",
+        "mkdir c",
+        "mv b/other c",
+        "cat /etc/shadow",
+        "echo x > /etc/polc-test",
+        "cat < vault/key",
+        "cd vault && cat key",
+    ] {
+        denied(&place, script);
+    }
+    assert_eq!(
+        std::fs::read_to_string(place.folder.path().join("vault/key")).unwrap(),
+        "secret\n"
+    );
+    // A hard link would take it out. The kernel answers EXDEV where `refer` is not granted on both sides.
+    let o = place.sh("ln vault/key a/key");
+    assert!(!o.status.success() && text(&o.stderr).contains("Invalid cross-device link"));
+    // A way through a link or a descriptor is none.
+    denied(&place, "ln -s ../vault/key a/l; cat a/l");
+    denied(&place, "cat /proc/self/cwd/vault/key");
+}
+
+#[test]
+fn the_network_is_shut_where_the_policy_names_no_host() {
+    if !landlock() || polc::enforce::landlock::kernel_abi() < Some(4) {
+        return;
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let script = format!("exec 3<>/dev/tcp/127.0.0.1/{port}");
+    let free = Command::new("bash").args(["-c", &script]).status().unwrap();
+    assert!(free.success(), "it does not work unconfined");
+    let place = Place::new();
+    let o = place.run(&["-q"], &["bash", "-c", &script]);
+    assert!(!o.status.success());
+    assert!(
+        text(&o.stderr).contains("ermission denied"),
+        "{}",
+        text(&o.stderr)
+    );
+}
+
+#[test]
+fn a_program_that_the_policy_denies_does_not_start() {
+    let place = Place::new();
+    let o = place.run(&[], &["id", "-u"]);
+    assert_eq!(o.status.code(), Some(126));
+    let err = text(&o.stderr);
+    assert!(err.contains("rule `no-id` at polc.yaml:13"), "{err}");
+    assert!(
+        err.contains("nobody needs to know") && o.stdout.is_empty(),
+        "{err}"
+    );
+    let asks = place.run(&[], &["env"]);
+    assert_eq!(asks.status.code(), Some(126));
+    let none = place.run(&[], &["no-such-program"]);
+    assert_eq!(none.status.code(), Some(127));
+    let unfit = place.run(&[], &["./outside"]);
+    assert_eq!(unfit.status.code(), Some(126));
+}
+
+#[test]
+fn status_and_words_are_the_programs_own() {
+    if !landlock() {
+        return;
+    }
+    let place = Place::new();
+    assert_eq!(place.sh("exit 7").status.code(), Some(7));
+    let o = place.sh("kill -TERM $$");
+    assert_eq!(
+        std::os::unix::process::ExitStatusExt::signal(&o.status),
+        Some(15)
+    );
+    let o = place.sh("echo to-stdout; echo to-stderr >&2");
+    assert_eq!(
+        (text(&o.stdout), text(&o.stderr)),
+        ("to-stdout\n".into(), "to-stderr\n".into())
+    );
+    // Without --quiet it says first what Landlock does not keep.
+    let o = place.run(&[], &["true"]);
+    assert!(o.status.success());
+    assert!(
+        text(&o.stderr).contains("not enforced: "),
+        "{}",
+        text(&o.stderr)
+    );
+}
+
+#[test]
+fn demands_are_kept_before_anything_starts() {
+    if !landlock() {
+        return;
+    }
+    let place = Place::new();
+    for how in ["safe", "exact"] {
+        let o = place.run(&["--require", how], &["sh", "-c", "echo started"]);
+        assert_eq!(o.status.code(), Some(3));
+        assert!(o.stdout.is_empty());
+    }
+}
