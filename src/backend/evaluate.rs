@@ -6,7 +6,7 @@
 //! it finds with what the policy means.
 
 use crate::fidelity::Object;
-use crate::policy::{Cidr, Operation};
+use crate::policy::{Cidr, Operation, Policy};
 use crate::semantics::{PathSet, TooLarge};
 
 /// What the layer checks for a path, where that depends on more than the path.
@@ -111,6 +111,13 @@ pub trait Evaluate {
     /// stands for every address that it may have: `Some(true)` where some address is let through. A
     /// command is its program.
     fn allows(&self, operation: Operation, object: &Object) -> Option<bool>;
+
+    /// The policy as it is to be read for this target, where objects have further names there; `None`: as it
+    /// stands.
+    fn as_meant(&self, policy: &Policy) -> Option<Policy> {
+        let _ = policy;
+        None
+    }
 
     /// The clause that decides one object; `None` where it is no single one.
     fn clause(&self, operation: Operation, object: &Object) -> Option<Clause>;

@@ -146,7 +146,10 @@ impl Comparison {
 /// Compares an artefact with a policy.
 #[must_use]
 pub fn compare(meaning: &Meaning<'_>, artefact: &dyn Evaluate) -> Comparison {
-    compare_all(meaning, artefact, true)
+    match artefact.as_meant(meaning.policy()) {
+        Some(policy) => compare_all(&Meaning::new(&policy), artefact, true),
+        None => compare_all(meaning, artefact, true),
+    }
 }
 
 /// The differences between an artefact and a policy that are not also differences of `fresh`, the artefact that
@@ -157,6 +160,9 @@ pub fn compare_beyond(
     artefact: &dyn Evaluate,
     fresh: &dyn Evaluate,
 ) -> Comparison {
+    let policy = artefact.as_meant(meaning.policy());
+    let read = policy.as_ref().map(Meaning::new);
+    let meaning = read.as_ref().unwrap_or(meaning);
     // That a layer does not see arguments is in every ledger.
     compare_all(meaning, &Beyond::new(meaning, artefact, fresh), false)
 }

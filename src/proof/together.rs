@@ -2,7 +2,7 @@
 
 use crate::backend::{Allowed, Clause, Evaluate, Form, HostCuts, OnPaths};
 use crate::fidelity::Object;
-use crate::policy::Operation;
+use crate::policy::{Operation, Policy};
 use crate::semantics::{PathSet, TooLarge};
 
 /// Layers that are in force together.
@@ -102,6 +102,11 @@ impl Evaluate for Together<'_> {
             }
         }
         said
+    }
+
+    fn as_meant(&self, policy: &Policy) -> Option<Policy> {
+        // Layers of one host: where one of them knows further names, they are names there.
+        self.layers.iter().find_map(|l| l.as_meant(policy))
     }
 
     fn clause(&self, operation: Operation, object: &Object) -> Option<Clause> {

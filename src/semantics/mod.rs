@@ -24,7 +24,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-pub use automaton::{Dfa, Limit, StateId, TooLarge};
+pub use automaton::{Dfa, Limit, StateId, Step, TooLarge};
 pub use commands::{ArgumentCase, CommandLabel, compare_arguments};
 pub use decisions::{Decisions, Verdict};
 pub use hosts::{HostRegion, HostSpace, Peers};

@@ -1,6 +1,6 @@
 //! Sets of paths.
 
-use super::automaton::{Dfa, Domain, Limit, Nfa, SlotKind, StateId, TooLarge};
+use super::automaton::{Dfa, Domain, Limit, Nfa, SlotKind, StateId, Step, TooLarge};
 use crate::policy::Sequence;
 
 /// A set of paths, exact.
@@ -93,16 +93,37 @@ impl PathSet {
         clauses: impl IntoIterator<Item = (&'a [Sequence], &'a [Sequence], bool)>,
         default: bool,
     ) -> Result<Self, TooLarge> {
+        Self::of_clauses(clauses, default, Nfa::add_sequence)
+    }
+
+    /// As [`PathSet::first_match_except`], of patterns over bytes. The root is the empty string.
+    ///
+    /// # Errors
+    /// The automaton is too large.
+    pub fn first_match_steps<'a>(
+        clauses: impl IntoIterator<Item = (&'a [Vec<Step>], &'a [Vec<Step>], bool)>,
+        default: bool,
+    ) -> Result<Self, TooLarge> {
+        Self::of_clauses(clauses, default, |nfa, slot, steps: &Vec<Step>| {
+            nfa.add_steps(slot, steps);
+        })
+    }
+
+    fn of_clauses<'a, P: 'a>(
+        clauses: impl IntoIterator<Item = (&'a [P], &'a [P], bool)>,
+        default: bool,
+        add: impl Fn(&mut Nfa, u32, &P),
+    ) -> Result<Self, TooLarge> {
         let mut nfa = Nfa::new(Domain::Path);
         let mut outcomes = Vec::new();
         for (i, (include, except, allows)) in clauses.into_iter().enumerate() {
-            for (sequences, kind) in [(include, SlotKind::Include), (except, SlotKind::Except)] {
-                if kind == SlotKind::Except && sequences.is_empty() {
+            for (patterns, kind) in [(include, SlotKind::Include), (except, SlotKind::Except)] {
+                if kind == SlotKind::Except && patterns.is_empty() {
                     continue;
                 }
                 let slot = nfa.slot(i as u32, kind);
-                for s in sequences {
-                    nfa.add_sequence(slot, s);
+                for p in patterns {
+                    add(&mut nfa, slot, p);
                 }
             }
             outcomes.push(u32::from(allows));

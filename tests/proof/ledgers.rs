@@ -105,3 +105,8 @@ fn landlock() {
 fn seccomp() {
     all("seccomp");
 }
+
+#[test]
+fn sbpl() {
+    all("sbpl");
+}

@@ -4,41 +4,72 @@
 //! is a flat union: each run of allow rules, less the denies above it that can meet it.
 
 use super::model::{Filter, Profile, ProfileRule};
+use super::moving;
 use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Ledger};
 use crate::policy::{
-    Component, Objects, Operation, PathPattern, Policy, Protocol, Rule, Sequence, Token,
+    Cidr, Component, Objects, Operation, PathPattern, Policy, Protocol, Rule, Sequence,
 };
-use crate::semantics::{HostRegion, LedgerBuilder, Meaning, PathSet, Peers, SequenceIndex};
+use crate::semantics::{
+    HostRegion, LedgerBuilder, Meaning, PathSet, Peers, SequenceIndex, matches_path,
+};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A clause of an operation: patterns, exceptions, and whether it allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Clause {
-    include: Vec<Sequence>,
-    except: Vec<Sequence>,
-    allows: bool,
+pub(super) struct Clause {
+    pub include: Vec<Sequence>,
+    pub except: Vec<Sequence>,
+    pub allows: bool,
 }
 
 /// Directories of the root that macOS keeps in /private.
 const PRIVATE: [&[u8]; 3] = [b"tmp", b"var", b"etc"];
 
+/// The patterns, each followed by those for the names that its objects have in /private.
 fn with_twins(list: &[Sequence]) -> Vec<Sequence> {
     let mut out = Vec::with_capacity(list.len());
     for s in list {
         out.push(s.clone());
-        if s.components
-            .first()
-            .and_then(Component::literal)
-            .is_some_and(|n| PRIVATE.contains(&n.as_slice()))
-        {
-            let mut twin = Sequence::literal(b"/private");
-            twin.components.extend(s.components.iter().cloned());
-            out.push(twin);
+        let Some((first @ Component::Name(_), rest)) = s.components.split_first() else {
+            continue;
+        };
+        for link in PRIVATE {
+            if covers(first, link) {
+                let mut twin = Sequence::literal(b"/private");
+                twin.components.extend(Sequence::literal(link).components);
+                twin.components.extend(rest.iter().cloned());
+                out.push(twin);
+            }
         }
     }
     out
+}
+
+/// Whether a component matches this name in the root.
+fn covers(component: &Component, name: &[u8]) -> bool {
+    if let Some(literal) = component.literal() {
+        return literal == name;
+    }
+    let pattern = PathPattern {
+        text: String::new(),
+        sequences: vec![Sequence {
+            components: vec![component.clone()],
+        }],
+    };
+    matches_path(&pattern, &[b"/", name].concat())
+}
+
+/// What the kernel must be told of clauses: all names of what they match.
+fn twinned(clauses: &[Clause]) -> Vec<Clause> {
+    let of = |c: &Clause| Clause {
+        include: with_twins(&c.include),
+        except: with_twins(&c.except),
+        allows: c.allows,
+    };
+    clauses.iter().map(of).collect()
 }
 
 fn sequences<'a>(patterns: impl IntoIterator<Item = &'a PathPattern>) -> Vec<Sequence> {
@@ -84,45 +115,10 @@ pub fn base(operation: Operation) -> Vec<Sequence> {
     }
 }
 
-/// The directories above denied patterns, as patterns.
-pub fn ancestors(policy: &Policy) -> Vec<Sequence> {
-    let mut out = Vec::new();
-    let mut seen = rustc_hash::FxHashSet::default();
-    for rule in &policy.rules {
-        let (Objects::Paths { paths, .. }, false) = (&rule.objects, rule.action.permits()) else {
-            continue;
-        };
-        for s in paths.iter().flat_map(|p| &p.sequences) {
-            let mut above = s.components.as_slice();
-            if above.last() == Some(&Component::AnyDepth) {
-                above = &above[..above.len() - 1];
-            }
-            while let Some((_, rest)) = above.split_last() {
-                above = rest;
-                // Above `**` there is nothing that the pattern holds on to.
-                let wild = |t: &Token| matches!(t, Token::Star);
-                match above.last() {
-                    Some(Component::Name(tokens)) if !tokens.iter().all(wild) => {
-                        let s = Sequence {
-                            components: above.to_vec(),
-                        };
-                        if !seen.insert(s.clone()) {
-                            break;
-                        }
-                        out.push(s);
-                    }
-                    _ => {}
-                }
-            }
-        }
-    }
-    out
-}
-
 fn clauses(policy: &Policy, operation: Operation) -> Vec<Clause> {
     let mut out = Vec::new();
     if matches!(operation, Operation::Create | Operation::Delete) {
-        let above = ancestors(policy);
+        let above = moving::ancestors(policy);
         if !above.is_empty() {
             out.push(Clause {
                 include: above,
@@ -261,14 +257,11 @@ fn parts<'a>(clauses: impl Iterator<Item = (&'a Clause, Vec<Sequence>)>) -> Vec<
             plain.extend(include);
             continue;
         }
-        let except = Filter::Not(Box::new(Filter::Patterns(with_twins(&clause.except))));
-        out.push(Filter::All(vec![
-            Filter::Patterns(with_twins(&include)),
-            except,
-        ]));
+        let except = Filter::Not(Box::new(Filter::Patterns(clause.except.clone())));
+        out.push(Filter::All(vec![Filter::Patterns(include), except]));
     }
     if !plain.is_empty() {
-        out.insert(0, Filter::Patterns(with_twins(&plain)));
+        out.insert(0, Filter::Patterns(plain));
     }
     out
 }
@@ -305,8 +298,11 @@ pub fn lower(meaning: &Meaning<'_>, proxy: Option<u16>) -> Result<(Profile, Ledg
     let reason = |operation: Operation| {
         move |rule: Option<&Rule>, fidelity: Fidelity| -> Cow<'static, str> {
             match (operation, fidelity) {
-                (Operation::Create | Operation::Delete, Fidelity::Stricter) => {
+                (Operation::Create, Fidelity::Stricter) => {
                     "a directory above a denied path can be neither renamed nor put in place".into()
+                }
+                (Operation::Delete, Fidelity::Stricter) => {
+                    "a directory is moved with what is beneath: only one in which everything may be deleted is removed".into()
                 }
                 (_, Fidelity::Looser) if rule.is_none() => {
                     "the runtime base: what dyld and every program need to start".into()
@@ -329,7 +325,10 @@ pub fn lower(meaning: &Meaning<'_>, proxy: Option<u16>) -> Result<(Profile, Ledg
     for (operation, clauses) in [(Operation::Read, &read), (Operation::List, &list)] {
         ledger.paths(operation, sets.of(clauses)?, &reason(operation))?;
     }
-    let (read, list) = (filter(&read, default_allow), filter(&list, default_allow));
+    let (read, list) = (
+        filter(&twinned(&read), default_allow),
+        filter(&twinned(&list), default_allow),
+    );
     let data = if read == list {
         read.clone()
     } else {
@@ -366,9 +365,28 @@ pub fn lower(meaning: &Meaning<'_>, proxy: Option<u16>) -> Result<(Profile, Ledg
     );
 
     for (operation, comment, names) in OPERATIONS {
-        let clauses = clauses(policy, operation);
+        let mut clauses = clauses(policy, operation);
         ledger.paths(operation, sets.of(&clauses)?, &reason(operation))?;
-        rule(comment, names, filter(&clauses, default_allow));
+        let mut filters = Vec::new();
+        if operation == Operation::Delete {
+            let (trees, single) = moving::by_form(&clauses, default_allow);
+            let directories = sets.of(&trees)?;
+            ledger.paths(operation, directories, &reason(operation))?;
+            moving::movable(meaning, &mut ledger, directories)?;
+            // What is no tree may be removed if it is no directory.
+            if let Some(f) = filter(&twinned(&single), default_allow) {
+                let file = Filter::Not(Box::new(Filter::Directory));
+                filters.push(Filter::All(vec![file, f]));
+            }
+            clauses = trees;
+        }
+        filters.extend(filter(&twinned(&clauses), default_allow));
+        let either = if filters.len() > 1 {
+            Some(Filter::Any(filters))
+        } else {
+            filters.pop()
+        };
+        rule(comment, names, either);
     }
     network(meaning, &mut ledger, &mut rules, default_allow, proxy);
     ledger.syscalls_unenforced("a profile names operations, not system calls of Linux");
@@ -506,7 +524,17 @@ fn network(
                 .flat_map(|p| [Some(p), p.checked_add(1)])
                 .flatten(),
         );
-        let regions = space.split_at(&cuts);
+        let blocks = [
+            Cidr {
+                address: Ipv4Addr::new(127, 0, 0, 0).into(),
+                prefix: 8,
+            },
+            Cidr {
+                address: Ipv6Addr::LOCALHOST.into(),
+                prefix: 128,
+            },
+        ];
+        let regions = space.split(&cuts, &blocks, &["localhost".to_owned()]);
         ledger.hosts_in(
             operation,
             &regions,

@@ -16,7 +16,8 @@
 //!   the rule asks for the vnode's type.
 //! - Renaming a directory away takes what is below from under a path filter, and renaming one into place
 //!   brings what is below with it. The directories above a denied pattern can be neither unlinked nor
-//!   created ([`lower::ancestors`]).
+//!   created ([`moving::ancestors`]), and
+//!   only trees are removed as directories. A pattern that floats (`/**/.env`) is not held so: looser.
 //! - `(literal "/")` must be readable, or exec dies without a word. The runtime base ([`lower::base`]) has
 //!   that and what dyld and libSystem need. It stands *below* the policy's rules, so that a deny
 //!   in the policy still wins; what it adds is in the ledger.
@@ -29,10 +30,12 @@
 
 mod lower;
 mod model;
+mod moving;
+mod read_back;
 #[cfg(test)]
 mod tests;
 
-use super::{Artifact, Backend, Compiled, OptionSpec, Target};
+use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Target};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::semantics::Meaning;
 
@@ -62,19 +65,7 @@ impl Backend for Sbpl {
     }
 
     fn compile(&self, meaning: &Meaning<'_>, target: &Target) -> Result<Compiled, Diagnostics> {
-        let proxy = match target.value(&PROXY_PORT) {
-            None => None,
-            Some(text) => match text.parse::<u16>() {
-                Ok(port) if port > 0 => Some(port),
-                _ => {
-                    return Err(Diagnostic::error(
-                        "E102",
-                        format!("`--proxy-port {text}`: a port is a number from 1 to 65535"),
-                    )
-                    .into());
-                }
-            },
-        };
+        let proxy = proxy(target)?;
         let (profile, ledger) = lower::lower(meaning, proxy)?;
         let text = model::render(&profile, meaning.policy(), &ledger, target)?;
         let artifact = Artifact {
@@ -86,5 +77,32 @@ impl Backend for Sbpl {
             ledger,
             files: Vec::new(),
         })
+    }
+    fn recognises(&self, artifact: &Artifact) -> bool {
+        read_back::recognises(artifact)
+    }
+
+    fn read_back(
+        &self,
+        artifacts: &[Artifact],
+        target: &Target,
+    ) -> Result<Box<dyn Evaluate + Send + Sync>, Diagnostics> {
+        let read = read_back::read(super::only(artifacts)?, proxy(target)?)?;
+        Ok(Box::new(read))
+    }
+}
+
+/// The option's value.
+fn proxy(target: &Target) -> Result<Option<u16>, Diagnostics> {
+    let Some(text) = target.value(&PROXY_PORT) else {
+        return Ok(None);
+    };
+    match text.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(Some(port)),
+        _ => Err(Diagnostic::error(
+            "E102",
+            format!("`--proxy-port {text}`: a port is a number from 1 to 65535"),
+        )
+        .into()),
     }
 }

@@ -118,6 +118,11 @@ fn regex(sequence: &Sequence) -> Vec<u8> {
             continue;
         };
         out.push(b'/');
+        if tokens.iter().all(|t| *t == Token::Star) {
+            // No name is empty: the root, as `/`, is not one of its children.
+            out.extend_from_slice(b"[^/]+");
+            continue;
+        }
         for t in tokens {
             match t {
                 Token::Byte(b) => {

@@ -20,6 +20,7 @@ mod walk;
 
 pub use dfa::Dfa;
 pub(crate) use nfa::Nfa;
+pub use nfa::Step;
 
 /// A state of a [`Dfa`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

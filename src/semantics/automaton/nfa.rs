@@ -19,6 +19,20 @@ pub(super) enum Position {
     Accept,
 }
 
+/// One step of a pattern over the bytes of a path, for languages that can say more than a [`Sequence`]: a run of
+/// bytes that goes on behind a `/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// This byte.
+    Byte(u8),
+    /// One byte of a set.
+    Set(ByteSet),
+    /// Any run of bytes of a set, the empty one too.
+    Star(ByteSet),
+    /// Any number of `/NAME`, none too.
+    AnyDepth,
+}
+
 /// No position.
 const NONE: u32 = u32::MAX;
 
@@ -155,6 +169,24 @@ impl Nfa {
                     self.tokens(slot, depth, tokens, any);
                 }
             }
+        }
+        self.push(slot, depth, Position::Accept);
+    }
+
+    /// A pattern of `slot`, which is the one that was made last. The root is the empty string.
+    pub(crate) fn add_steps(&mut self, slot: u32, steps: &[Step]) {
+        let depth = &mut 0;
+        for step in steps {
+            let position = match step {
+                Step::Byte(b) => Position::Byte(*b),
+                Step::Set(set) => Position::Set(self.set(*set)),
+                Step::Star(set) => Position::Star(self.set(*set)),
+                Step::AnyDepth => {
+                    self.push(slot, depth, Position::DepthOpen);
+                    Position::DepthBody
+                }
+            };
+            self.push(slot, depth, position);
         }
         self.push(slot, depth, Position::Accept);
     }

@@ -1,0 +1,470 @@
+//! Reads a Seatbelt profile back, and evaluates it as Seatbelt does, as far as that is known: a **model**.
+//!
+//! No macOS machine was at hand. The rules below are from what others measured or read, not from a run: that the
+//! last match wins from microsoft/mxc (issue 754), that a specific operation beats its wildcard and an
+//! unfiltered rule no filtered one from the profiles of Anthropic's sandbox-runtime and nono, the fallback of
+//! operations from simbple's table (macOS 10.15). Nothing is shared with the lowering.
+//!
+//! - An operation is decided by the last of its filtered rules that matches; then by a rule of it without a
+//!   filter; then by the operation that it falls back on (`file-write-data`, `file-write*`, `file*`), and
+//!   last by the default. `file-map-executable` falls to the default at once. `process-exec` and
+//!   `process-exec*` are taken for two names of one operation.
+//! - `literal` is one path, `subpath` it and what is beneath, `prefix` is bytewise; a regular expression may
+//!   match anywhere in the path unless it is anchored, and is taken to be over bytes ([`regex`]).
+//! - A filter that asks for what the object has not (a path of an address) does not match.
+//! - The contents of a file and of a directory are `file-read-data`; attributes are `file-read-xattr`; code is
+//!   mapped by `file-map-executable`. Contents are changed by `file-write-data` (truncation is no operation
+//!   of its own), `metadata` is five operations, each a way.
+//! - A directory whose `file-write-unlink` is allowed can be renamed away with what is beneath.
+//! - Listening takes `network-bind` and `network-inbound`, connecting `network-outbound`; `localhost` is the
+//!   loopback addresses. With `--proxy-port` TCP to other hosts, where it is closed and the proxy's port on
+//!   localhost is open, is the proxy's to decide.
+//! - /tmp, /var and /etc are links to /private: a path there has a second name, and what the policy says of
+//!   the one it says of the other ([`Evaluate::as_meant`]).
+//! - `file-link` and `file-clone` are refused where a rule allows them. What `(allow default)` lets happen with
+//!   them is not looked at.
+
+mod expression;
+mod profile;
+mod regex;
+mod sets;
+#[cfg(test)]
+mod tests;
+
+use self::profile::{Filter, Network, Profile};
+use self::sets::{Asked, Decider, Formula, order};
+use crate::backend::{Allowed, Artifact, Clause, Evaluate, Form, HostCuts, OnPaths};
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::fidelity::{Object, show_bytes};
+use crate::policy::{
+    Address, Cidr, Component, HostSpec, Objects, Operation, PathPattern, Policy, Protocol,
+    Sequence, Token,
+};
+use crate::semantics::{PathSet, TooLarge};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::OnceLock;
+
+/// A profile that was read back.
+pub(super) struct Seatbelt {
+    profile: Profile,
+    proxy: Option<u16>,
+    answers: [OnceLock<Result<OnPaths, TooLarge>>; Operation::ON_PATHS.len()],
+}
+
+/// Reads it.
+///
+/// # Errors
+/// It is not one that the reader understands.
+pub(super) fn read(artifact: &Artifact, proxy: Option<u16>) -> Result<Seatbelt, Diagnostics> {
+    let name = show_bytes(artifact.file_name.as_bytes());
+    let refuse = |line: usize, message: String| -> Diagnostics {
+        Diagnostic::error("E115", format!("`{name}`, line {line}: {message}"))
+            .help("`polc emit sbpl` makes a profile anew; what was added by hand can be written as it writes it")
+            .into()
+    };
+    let text = std::str::from_utf8(&artifact.bytes).map_err(|e| {
+        let before = &artifact.bytes[..e.valid_up_to()];
+        let line = 1 + before.iter().filter(|b| **b == b'\n').count();
+        refuse(line, "it is not UTF-8".to_owned())
+    })?;
+    let profile = expression::parse(text)
+        .and_then(|nodes| profile::profile(text, &nodes))
+        .map_err(|f| refuse(f.line, f.message))?;
+    Ok(Seatbelt {
+        profile,
+        proxy,
+        answers: Default::default(),
+    })
+}
+
+/// Operations of Seatbelt by operations of the policy, with the form for which each is asked; each is a way.
+fn ways(operation: Operation) -> &'static [(&'static str, Form)] {
+    match operation {
+        Operation::Read => &[
+            ("file-read-data", Form::File),
+            ("file-map-executable", Form::File),
+            ("file-read-xattr", Form::File),
+            ("file-read-xattr", Form::Directory),
+        ],
+        Operation::List => &[("file-read-data", Form::Directory)],
+        Operation::Edit => &[("file-write-data", Form::File)],
+        Operation::Create => &[
+            ("file-write-create", Form::File),
+            ("file-write-create", Form::Directory),
+        ],
+        Operation::Delete => &[
+            ("file-write-unlink", Form::File),
+            ("file-write-unlink", Form::Directory),
+            ("file-write-unlink", Form::Moved),
+        ],
+        Operation::Metadata => &[
+            ("file-write-mode", Form::File),
+            ("file-write-mode", Form::Directory),
+            ("file-write-owner", Form::File),
+            ("file-write-owner", Form::Directory),
+            ("file-write-flags", Form::File),
+            ("file-write-flags", Form::Directory),
+            ("file-write-times", Form::File),
+            ("file-write-times", Form::Directory),
+            ("file-write-xattr", Form::File),
+            ("file-write-xattr", Form::Directory),
+        ],
+        Operation::Execute => &[("process-exec*", Form::File)],
+        Operation::Connect => &[("network-outbound", Form::File)],
+        _ => &[],
+    }
+}
+
+fn asked(operation: Operation, form: Form) -> Asked {
+    Asked {
+        directory: matches!(form, Form::Directory | Form::Moved),
+        socket: operation == Operation::Connect,
+    }
+}
+
+impl Seatbelt {
+    fn answer(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
+        let mut known: Vec<(Decider<'_>, PathSet)> = Vec::new();
+        let mut out: Vec<(Form, usize)> = Vec::new();
+        for (name, form) in ways(operation) {
+            let decider = Decider::new(&self.profile, name, asked(operation, *form));
+            let at = match known.iter().position(|(d, _)| *d == decider) {
+                Some(at) => at,
+                None => {
+                    let set = decider.set()?;
+                    known.push((decider, set));
+                    known.len() - 1
+                }
+            };
+            if !out.contains(&(*form, at)) {
+                out.push((*form, at));
+            }
+        }
+        // One answer for both where the type of the object does not matter.
+        let both = |at: usize| {
+            [Form::File, Form::Directory]
+                .iter()
+                .all(|f| out.contains(&(*f, at)))
+        };
+        let mut allowed = Vec::new();
+        for (form, at) in &out {
+            let form = match form {
+                Form::File if both(*at) => Form::Either,
+                Form::Directory if both(*at) => continue,
+                form => *form,
+            };
+            allowed.push(Allowed {
+                form,
+                paths: known[*at].1.clone(),
+            });
+        }
+        Ok(OnPaths::Allows(allowed))
+    }
+
+    /// What decides an address: the rule's line and text, and whether it allows.
+    fn address(&self, name: &'static str, peer: Peer) -> (bool, Clause) {
+        for rule in order(&self.profile, name) {
+            let hit = match &rule.filter {
+                None => Some(None),
+                Some(filter) => match holds(filter, peer) {
+                    (true, network) => Some(network),
+                    (false, _) => None,
+                },
+            };
+            if let Some(network) = hit {
+                let (line, text) = match network {
+                    Some(n) => (n.line, format!("{} … {})", rule.head, n.text)),
+                    None => (rule.line, format!("{} …)", rule.head)),
+                };
+                return (rule.allow, clause(line, text));
+            }
+        }
+        (self.profile.default_allow, self.default_clause())
+    }
+
+    fn default_clause(&self) -> Clause {
+        let action = if self.profile.default_allow {
+            "allow"
+        } else {
+            "deny"
+        };
+        clause(self.profile.default_line, format!("({action} default)"))
+    }
+
+    fn host(&self, operation: Operation, host: &HostSpec) -> Option<bool> {
+        let mut all = true;
+        for protocol in Protocol::ALL {
+            if host.protocol.is_some_and(|p| p != protocol) {
+                continue;
+            }
+            let peer = Peer::of(host, protocol);
+            let allowed = network_operations(operation)
+                .iter()
+                .all(|name| self.address(name, peer).0);
+            let proxied = self.proxy.is_some_and(|port| {
+                let proxy = Peer {
+                    tcp: true,
+                    local: true,
+                    port,
+                };
+                operation == Operation::Connect
+                    && protocol == Protocol::Tcp
+                    && !peer.local
+                    && self.address("network-outbound", proxy).0
+            });
+            if !allowed && proxied {
+                return None;
+            }
+            all &= allowed;
+        }
+        Some(all)
+    }
+}
+
+fn clause(line: usize, text: String) -> Clause {
+    Clause {
+        artifact: 0,
+        line,
+        text,
+    }
+}
+
+fn network_operations(operation: Operation) -> &'static [&'static str] {
+    match operation {
+        Operation::Connect => &["network-outbound"],
+        Operation::Bind => &["network-bind", "network-inbound"],
+        _ => &[],
+    }
+}
+
+/// An address as filters see it.
+#[derive(Clone, Copy)]
+struct Peer {
+    tcp: bool,
+    local: bool,
+    port: u16,
+}
+
+impl Peer {
+    /// A name is the addresses of other hosts, unless it is `localhost`: those of this host are asked for as such.
+    fn of(host: &HostSpec, protocol: Protocol) -> Self {
+        Self {
+            tcp: protocol == Protocol::Tcp,
+            local: match &host.address {
+                Address::Ip(ip) => ip.to_canonical().is_loopback(),
+                Address::Name(name) => name == "localhost",
+            },
+            port: host.port,
+        }
+    }
+}
+
+/// Whether a filter matches an address, and by which part.
+fn holds(filter: &Filter, peer: Peer) -> (bool, Option<&Network>) {
+    match filter {
+        Filter::Paths(_) | Filter::Directory => (false, None),
+        Filter::Not(f) => (!holds(f, peer).0, None),
+        Filter::Any(list) => {
+            let hit = list.iter().map(|f| holds(f, peer)).find(|h| h.0);
+            hit.unwrap_or((false, None))
+        }
+        Filter::All(list) => {
+            let all: Vec<_> = list.iter().map(|f| holds(f, peer)).collect();
+            (
+                all.iter().all(|h| h.0),
+                all.iter().find_map(|h| h.1.filter(|_| h.0)),
+            )
+        }
+        Filter::Network(n) => {
+            let protocol = if peer.tcp { n.tcp } else { n.udp };
+            let host = peer.local || !n.local_host;
+            let port = n.port.is_none_or(|p| p == peer.port);
+            (protocol && host && port, Some(n))
+        }
+    }
+}
+
+fn ports(filter: &Filter, out: &mut BTreeSet<u16>) {
+    match filter {
+        Filter::Any(list) | Filter::All(list) => list.iter().for_each(|f| ports(f, out)),
+        Filter::Not(f) => ports(f, out),
+        Filter::Network(Network {
+            port: Some(port), ..
+        }) => {
+            out.insert(*port);
+            out.extend(port.checked_add(1));
+        }
+        _ => {}
+    }
+}
+
+impl Evaluate for Seatbelt {
+    fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
+        match Operation::ON_PATHS.iter().position(|o| *o == operation) {
+            Some(at) => self.answers[at]
+                .get_or_init(|| self.answer(operation))
+                .clone(),
+            None => Ok(OnPaths::Silent),
+        }
+    }
+
+    fn host_cuts(&self, operation: Operation) -> Option<HostCuts> {
+        let names = network_operations(operation);
+        if names.is_empty() {
+            return None;
+        }
+        let mut cuts = BTreeSet::new();
+        for rule in names.iter().flat_map(|n| order(&self.profile, n)) {
+            if let Some(filter) = &rule.filter {
+                ports(filter, &mut cuts);
+            }
+        }
+        cuts.extend(self.proxy);
+        cuts.extend(self.proxy.and_then(|p| p.checked_add(1)));
+        Some(HostCuts {
+            ports: cuts.into_iter().collect(),
+            blocks: vec![
+                Cidr {
+                    address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)),
+                    prefix: 8,
+                },
+                Cidr {
+                    address: IpAddr::V6(Ipv6Addr::LOCALHOST),
+                    prefix: 128,
+                },
+            ],
+            names: vec!["localhost".to_owned()],
+        })
+    }
+
+    fn allows(&self, operation: Operation, object: &Object) -> Option<bool> {
+        let path = match object {
+            Object::Host(host) if !network_operations(operation).is_empty() => {
+                return self.host(operation, host);
+            }
+            Object::Path(path) => path,
+            Object::Command(words) => words.first().filter(|p| p.starts_with(b"/"))?,
+            _ => return None,
+        };
+        match self.paths(operation).ok()? {
+            OnPaths::Silent => None,
+            OnPaths::Allows(forms) => {
+                let mut own = forms.iter().filter(|f| f.form != Form::Moved);
+                Some(own.any(|f| f.paths.contains(path)))
+            }
+        }
+    }
+
+    fn as_meant(&self, policy: &Policy) -> Option<Policy> {
+        let mut out = policy.clone();
+        let mut more = false;
+        let mut add = |p: &mut PathPattern| {
+            let names: Vec<Sequence> = p.sequences.iter().flat_map(second_names).collect();
+            more |= !names.is_empty();
+            p.sequences.extend(names);
+        };
+        for rule in &mut out.rules {
+            match &mut rule.objects {
+                Objects::Paths { paths, except } => {
+                    paths.iter_mut().chain(except).for_each(&mut add);
+                }
+                Objects::Commands { commands, except } => {
+                    let programs = commands.iter_mut().chain(except).map(|c| &mut c.program);
+                    programs.for_each(&mut add);
+                }
+                _ => {}
+            }
+        }
+        more.then_some(out)
+    }
+
+    fn clause(&self, operation: Operation, object: &Object) -> Option<Clause> {
+        let path = match object {
+            Object::Host(host) => {
+                let protocol = host.protocol.unwrap_or(Protocol::Tcp);
+                let peer = Peer::of(host, protocol);
+                let found: Vec<_> = network_operations(operation)
+                    .iter()
+                    .map(|n| self.address(n, peer))
+                    .collect();
+                let denies = found.iter().find(|f| !f.0);
+                return denies.or(found.first()).map(|f| f.1.clone());
+            }
+            Object::Path(path) => path,
+            Object::Command(words) => words.first()?,
+            _ => return None,
+        };
+        let (name, form) = ways(operation).first()?;
+        let mut nearly = None;
+        for rule in order(&self.profile, name) {
+            let Some(filter) = &rule.filter else {
+                return Some(clause(rule.line, format!("{})", rule.head)));
+            };
+            let (holds, from) = Formula::of(filter, asked(operation, *form), false).decide(path);
+            match (holds, from) {
+                (true, Some(p)) => {
+                    return Some(clause(p.line, format!("{} … {})", rule.head, p.text)));
+                }
+                (true, None) => return Some(clause(rule.line, format!("{} …)", rule.head))),
+                // What the rule leaves out.
+                (false, Some(p)) => {
+                    let text = format!("{} … (require-not {}))", rule.head, p.text);
+                    nearly.get_or_insert(clause(p.line, text));
+                }
+                (false, None) => {}
+            }
+        }
+        Some(nearly.unwrap_or_else(|| self.default_clause()))
+    }
+}
+
+/// The names that the same objects have in /private.
+fn second_names(sequence: &Sequence) -> Vec<Sequence> {
+    let Some((Component::Name(first), rest)) = sequence.components.split_first() else {
+        return Vec::new();
+    };
+    let mut out = Vec::new();
+    for link in ["tmp", "var", "etc"] {
+        if !name_matches(first, link.as_bytes()) {
+            continue;
+        }
+        let mut name = Sequence::literal(format!("/private/{link}").as_bytes());
+        name.components.extend(rest.iter().cloned());
+        out.push(name);
+    }
+    out
+}
+
+fn name_matches(tokens: &[Token], name: &[u8]) -> bool {
+    match (tokens.split_first(), name.split_first()) {
+        (None, first) => first.is_none(),
+        (Some((Token::Star, rest)), first) => {
+            name_matches(rest, name) || first.is_some_and(|(_, left)| name_matches(tokens, left))
+        }
+        (Some(_), None) => false,
+        (Some((token, rest)), Some((b, left))) => {
+            let hit = match token {
+                Token::Byte(want) => want == b,
+                Token::Class(set) => set.contains(*b),
+                Token::Any | Token::Star => true,
+            };
+            hit && name_matches(rest, left)
+        }
+    }
+}
+
+/// Whether the text looks like one: its first list is `(version …)`.
+pub(super) fn recognises(artifact: &Artifact) -> bool {
+    let Ok(text) = std::str::from_utf8(&artifact.bytes) else {
+        return artifact.file_name.ends_with(".sb");
+    };
+    let first = text
+        .lines()
+        .map(str::trim_start)
+        .find(|l| !l.is_empty() && !l.starts_with(';'));
+    first.is_some_and(|l| {
+        l.strip_prefix('(')
+            .is_some_and(|l| l.trim_start().starts_with("version"))
+    }) || artifact.file_name.ends_with(".sb")
+}
