@@ -6,4 +6,5 @@
 
 #[cfg(unix)]
 pub mod command;
+pub mod egress;
 pub mod landlock;

@@ -1,0 +1,416 @@
+//! The way out: a proxy beside a confined program, which lets through what the policy's host rules allow.
+//!
+//! Landlock knows ports and no hosts, seccomp knows neither. So a program whose policy names hosts is put where
+//! this proxy is its only way out (a network namespace, or Landlock's port rule), and told so by the variables
+//! of [`Egress::environment`].
+//!
+//! # What it speaks
+//!
+//! One port, two protocols, told apart by the first byte: SOCKS5 (RFC 1928, version byte 5; CONNECT alone, no
+//! authentication) and HTTP/1 (`CONNECT`, and plain requests in absolute form). UDP has no way out: a SOCKS
+//! `UDP ASSOCIATE` is answered "command not supported".
+//!
+//! # What it decides
+//!
+//! - The name in the request is judged by the rules as it stands ([`crate::semantics::decide`]), normalised to how
+//!   the policy writes names. `0x7f000001`, `0177.1` and the like are the addresses that resolvers take them for.
+//! - Then the name is resolved, once. Every address must pass: none that an address rule denies, and none of the
+//!   special ones (loopback, private, link-local, metadata, multicast, an IPv4 address in an IPv6 disguise)
+//!   unless an address rule or `localhost` allows it; `*` does not. The connection goes to the addresses that were
+//!   checked, never through the resolver again, so a name cannot be rebound in between.
+//! - A plain HTTP request is judged anew for each request of a connection, its `Host` must agree with its target,
+//!   and its head is written anew: what two readers could read in two ways does not get through as it came.
+//!
+//! # What it does not see
+//!
+//! Inside a `CONNECT` or SOCKS tunnel it sees nothing. A program that is allowed one name of a content network
+//! can ask the server behind it for another (domain fronting). And what it allows can be told to a server:
+//! a proxy bounds where data goes, not what data goes there.
+
+mod address;
+mod http;
+mod judge;
+mod socks;
+
+use crate::fidelity::show_bytes;
+use crate::policy::{Address, HostSpec, Policy, RuleId};
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+use tokio::net::{TcpListener as Listener, TcpStream};
+use tokio::sync::{Semaphore, oneshot};
+
+/// How long a program may take to say what it wants.
+const HEAD_TIME: Duration = Duration::from_secs(30);
+/// How long resolving and connecting may take together.
+const DIAL_TIME: Duration = Duration::from_secs(30);
+/// How many connections there may be at once; more wait.
+const CONNECTIONS: usize = 512;
+/// How many refusals are told of; a program that is refused forever shall not fill the memory.
+const REFUSALS: usize = 4096;
+
+/// From a name to its addresses. The system's resolver is [`SystemResolver`]; tests bring their own.
+pub trait Resolve: Send + Sync {
+    /// The addresses of a name.
+    ///
+    /// # Errors
+    /// That it has none, or that nobody could be asked.
+    fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>>;
+}
+
+/// What the C library's `getaddrinfo` says.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemResolver;
+
+impl Resolve for SystemResolver {
+    fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        // One label is for the machine's own files and search list. A longer name is absolute: the dot keeps the
+        // resolver from asking for it below the machine's domain, where it would be another name.
+        let found = if name.contains('.') {
+            match (format!("{name}.").as_str(), 0).to_socket_addrs() {
+                Ok(found) => found,
+                Err(e) => return in_hosts_file(name).ok_or(e),
+            }
+        } else {
+            (name, 0).to_socket_addrs()?
+        };
+        Ok(found.map(|a| a.ip()).collect())
+    }
+}
+
+/// What `/etc/hosts` says of a name: the C library does not find it there with the dot.
+fn in_hosts_file(name: &str) -> Option<Vec<IpAddr>> {
+    let text = std::fs::read_to_string("/etc/hosts").ok()?;
+    let of_line = |line: &str| {
+        let mut words = line.split('#').next()?.split_ascii_whitespace();
+        let ip: IpAddr = words.next()?.parse().ok()?;
+        words.any(|w| w.eq_ignore_ascii_case(name)).then_some(ip)
+    };
+    let found: Vec<IpAddr> = text.lines().filter_map(of_line).collect();
+    (!found.is_empty()).then_some(found)
+}
+
+/// How a program asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Via {
+    /// HTTP `CONNECT`.
+    Connect,
+    /// A plain HTTP request.
+    Http,
+    /// SOCKS5.
+    Socks,
+}
+
+impl Via {
+    /// The word in messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Http => "http",
+            Self::Socks => "socks",
+        }
+    }
+}
+
+/// One request that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What was asked for: `example.org:443`, or the request's own words (made printable) where they name no peer.
+    pub target: String,
+    /// The peer, where the request names one.
+    pub peer: Option<HostSpec>,
+    /// How.
+    pub via: Via,
+    /// The rule that decided; `None`: the default, or no rule at all (see the reason).
+    pub rule: Option<RuleId>,
+    /// The address that was refused, where the name itself is allowed.
+    pub address: Option<IpAddr>,
+    /// Why: one line.
+    pub reason: String,
+}
+
+impl fmt::Display for Refusal {
+    /// The line that `polc why` reads: one line, whatever was asked for.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "polc-egress: refused {} via {}",
+            self.target,
+            self.via.name()
+        )?;
+        if let Some(a) = self.address {
+            write!(f, " address={a}")?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+/// What every connection of the proxy shares.
+struct Shared {
+    policy: Policy,
+    resolver: Arc<dyn Resolve>,
+    refusals: Sender<Refusal>,
+    told: AtomicUsize,
+}
+
+/// Why there is no connection.
+enum Stop {
+    /// The policy, or a malformed request.
+    Refused(Box<Refusal>),
+    /// The name has no address, or nobody could be asked.
+    Unresolved(String),
+    /// None of the addresses could be reached.
+    Unreachable(io::Error),
+}
+
+impl Shared {
+    fn tell(&self, refusal: &Refusal) {
+        if self.told.fetch_add(1, Ordering::Relaxed) < REFUSALS {
+            // Nobody listening is no reason to let anything through, nor to stop.
+            let _ = self.refusals.send(refusal.clone());
+        }
+    }
+
+    /// A request that names no peer.
+    fn malformed(&self, asked: &[u8], via: Via, reason: String) -> Stop {
+        let refusal = Refusal {
+            target: show_bytes(asked.get(..asked.len().min(300)).unwrap_or_default()),
+            peer: None,
+            via,
+            rule: None,
+            address: None,
+            reason,
+        };
+        self.tell(&refusal);
+        Stop::Refused(Box::new(refusal))
+    }
+
+    fn refused(&self, spec: &HostSpec, via: Via, no: judge::No) -> Stop {
+        let shown = HostSpec {
+            protocol: None,
+            ..spec.clone()
+        };
+        let refusal = Refusal {
+            target: shown.to_string(),
+            peer: Some(spec.clone()),
+            via,
+            rule: no.rule,
+            address: no.address,
+            reason: no.reason,
+        };
+        self.tell(&refusal);
+        Stop::Refused(Box::new(refusal))
+    }
+
+    /// Judges a peer, and connects to one of the addresses that were judged.
+    async fn dial(self: &Arc<Self>, host: &[u8], port: u16, via: Via) -> Result<TcpStream, Stop> {
+        let spec = address::target(host, port).map_err(|why| self.malformed(host, via, why))?;
+        judge::peer(&self.policy, &spec).map_err(|no| self.refused(&spec, via, no))?;
+        let work = async {
+            let addresses = match &spec.address {
+                Address::Ip(ip) => vec![*ip],
+                Address::Name(name) => self.resolve(name).await?,
+            };
+            for ip in &addresses {
+                judge::resolved(&self.policy, *ip, port)
+                    .map_err(|no| self.refused(&spec, via, no))?;
+            }
+            let mut last = io::Error::from(io::ErrorKind::NotFound);
+            for ip in addresses {
+                match TcpStream::connect(SocketAddr::new(ip, port)).await {
+                    Ok(stream) => {
+                        let _ = stream.set_nodelay(true);
+                        return Ok(stream);
+                    }
+                    Err(e) => last = e,
+                }
+            }
+            Err(Stop::Unreachable(last))
+        };
+        match tokio::time::timeout(DIAL_TIME, work).await {
+            Ok(done) => done,
+            Err(_) => Err(Stop::Unreachable(io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, Stop> {
+        let (resolver, asked) = (Arc::clone(&self.resolver), name.to_owned());
+        let failed = |e: String| Stop::Unresolved(format!("cannot resolve `{name}`: {e}"));
+        let mut found = tokio::task::spawn_blocking(move || resolver.resolve(&asked))
+            .await
+            .map_err(|e| failed(e.to_string()))?
+            .map_err(|e| failed(e.to_string()))?;
+        for ip in &mut found {
+            *ip = ip.to_canonical();
+        }
+        found.dedup();
+        if found.is_empty() {
+            return Err(failed("it has no address".to_owned()));
+        }
+        Ok(found)
+    }
+}
+
+/// A running proxy. It ends with [`Egress::shutdown`], or when it is dropped.
+#[derive(Debug)]
+pub struct Egress {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Egress {
+    /// Starts the proxy on a listening socket, in a thread of its own. Each request that is refused goes to
+    /// `refusals`, the first few thousand of them.
+    ///
+    /// Start it before the calling process is confined: the proxy itself needs the network, and the files that
+    /// the resolver reads.
+    ///
+    /// # Errors
+    /// That the socket cannot be used, or that there can be no thread.
+    pub fn start(
+        policy: &Policy,
+        listener: TcpListener,
+        refusals: Sender<Refusal>,
+    ) -> io::Result<Self> {
+        Self::with_resolver(policy, listener, refusals, Arc::new(SystemResolver))
+    }
+
+    /// The same with another resolver.
+    ///
+    /// # Errors
+    /// As [`Egress::start`].
+    pub fn with_resolver(
+        policy: &Policy,
+        listener: TcpListener,
+        refusals: Sender<Refusal>,
+        resolver: Arc<dyn Resolve>,
+    ) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .max_blocking_threads(16)
+            .build()?;
+        let listener = {
+            let _inside = runtime.enter();
+            Listener::from_std(listener)?
+        };
+        let shared = Arc::new(Shared {
+            policy: policy.clone(),
+            resolver,
+            refusals,
+            told: AtomicUsize::new(0),
+        });
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("polc-egress".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = accept(listener, shared) => {}
+                        _ = stopped => {}
+                    }
+                });
+                // A name that is being resolved would hold the end up for as long as the resolver waits.
+                runtime.shutdown_background();
+            })?;
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// The variables that tell a program of the proxy, in both spellings. `NO_PROXY` is empty: what goes round
+    /// the proxy goes nowhere.
+    #[must_use]
+    pub fn environment(&self, address: SocketAddr) -> Vec<(String, String)> {
+        let http = format!("http://{address}");
+        let socks = format!("socks5h://{address}");
+        let mut out = Vec::new();
+        for (name, value) in [
+            ("HTTP_PROXY", http.as_str()),
+            ("HTTPS_PROXY", http.as_str()),
+            ("ALL_PROXY", socks.as_str()),
+            ("NO_PROXY", ""),
+        ] {
+            out.push((name.to_owned(), value.to_owned()));
+            out.push((name.to_ascii_lowercase(), value.to_owned()));
+        }
+        // Node.js looks at the variables only if it is told to.
+        out.push(("NODE_USE_ENV_PROXY".to_owned(), "1".to_owned()));
+        out
+    }
+
+    /// Ends the proxy and every connection through it, and waits for the thread.
+    pub fn shutdown(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Egress {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+async fn accept(listener: Listener, shared: Arc<Shared>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&room).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    serve(stream, shared).await;
+                    drop(place);
+                });
+            }
+            // Out of descriptors, or a client that went away: neither passes faster by asking again at once.
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let _ = stream.set_nodelay(true);
+    let mut first = [0u8; 1];
+    match tokio::time::timeout(HEAD_TIME, stream.peek(&mut first)).await {
+        Ok(Ok(1)) if first == [5] => socks::serve(stream, shared).await,
+        Ok(Ok(1)) => http::serve(stream, shared).await,
+        _ => {}
+    }
+}
+
+/// Closes a connection so that what was written arrives. Closing with unread data makes a reset of it, which
+/// throws the answer away on the other side.
+async fn linger(stream: &mut TcpStream) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let _ = stream.shutdown().await;
+    let mut sink = [0u8; 4096];
+    let mut left = 64 * 1024usize;
+    let drain = async {
+        while let Ok(n) = stream.read(&mut sink).await {
+            if n == 0 || left < n {
+                break;
+            }
+            left -= n;
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(2), drain).await;
+}
