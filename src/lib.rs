@@ -31,6 +31,7 @@ pub mod diff;
 pub mod enforce;
 pub mod fidelity;
 pub mod frontend;
+pub mod lint;
 pub mod policy;
 pub mod proof;
 pub mod semantics;

@@ -219,6 +219,49 @@ out, or choose a version of it that knows more.";
 "`verify`, `coverage` and `diff` read artefacts by the rules of their own target. A part that the reader does not
 understand could mean anything, so it is never passed over: the artefact is refused, with the place. What was written
 by hand can mostly be said in the forms that `polc emit` uses.";
+
+    NEVER_DECIDES = "L001", "a rule that never decides anything",
+"Rules are read from top to bottom and the first that matches decides. Whatever this rule matches, rules above it match
+first, so that it is as if it were not there. The rules that take its place are shown.
+
+```yaml
+- {name: all, action: allow, operations: [read], paths: [\"/srv/**\"]}
+- {name: keys, action: deny, operations: [read], paths: [\"/srv/keys/**\"]}   # too late
+```";
+    CHANGES_NOTHING = "L002", "a rule that changes nothing",
+"The rule decides something, but without it the rules below it (or the default) would decide all of that the same way. It
+may be left over, or a rule that it was written against is missing. A rule with a `message` is taken to be there to be
+read.";
+    VOID_PATTERN = "L003", "a pattern of an allowance of which nothing is left",
+"One of the patterns that the rule allows is decided by rules above it, every path of it. The rule's other patterns still
+count. The one that is named says something that is not so.";
+    WRITTEN_AND_RUN = "L004", "something that can be written and then started",
+"A tree in which files can be made and started lets an agent start any program it can write or copy there: what the rules
+say of installed programs does not bind it. That is what building and testing software needs, so it is often wanted; then
+the rule says so with `allow_lints`. The other rules still hold for what is started.";
+    CREDENTIALS_READABLE = "L005", "keys or tokens that can be read",
+"The policy lets a file be read that the set `builtin:credentials` names: keys of ssh and clouds, tokens of package
+registries, browsers' stores, `.env` files. What an agent has read it can send or write elsewhere.";
+    LATER_ESCAPE = "L006", "a way to run something later, outside of the sandbox",
+"The policy lets a file be written that is run or read later by something that is not confined: hooks of git, start-up files
+of shells, configuration of editors and agents, files of build servers, or the policy itself.";
+    CONTAINER_SOCKET = "L007", "the socket of a container engine that can be reached",
+"Who can connect to the socket of Docker, containerd or Podman can start a container with any file of the host in it, as
+root. No other rule holds then.";
+    MOVED_AND_READ = "L008", "a denial of reading that a rename goes round",
+"The rule keeps an object from being read, but it may be deleted there and made elsewhere, which is what a rename is, and
+elsewhere it may be read.
+
+```yaml
+- {name: keys, action: deny, operations: [read], paths: [\"/work/keys/**\"]}    # write is not denied
+- {name: work, action: allow, operations: [read, write], paths: [\"/work/**\"]}
+```";
+    INTERPRETED = "L009", "a denial of starting a program that an interpreter goes round",
+"The rule keeps a program from being started, but it may be read, and an interpreter or the dynamic loader may be started:
+`ld.so /path/to/program`, `sh script`. Landlock and SELinux see only that a file is read then.";
+    CANNOT_ASK = "L010", "a question that no layer can put",
+"`ask` is kept by the gate for tool calls, which sees the commands, files and addresses that a tool is called with. It sees
+no system calls, no changes of mode or times, no local sockets and no listening. For these `ask` is `deny`.";
 }
 
 /// All codes as one page of the reference: Markdown.
@@ -246,7 +289,8 @@ mod tests {
             P101 P102 P103 P104 P105 P106 P107 P108 P109 P110 P111 P112 P113 P114 P115 P116 \
             P201 P202 P203 P204 P205 P206 P207 \
             P301 P302 P303 P304 P305 P306 P307 P308 P401 \
-            E100 E101 E102 E110 E111 E112 E113 E114 E115"
+            E100 E101 E102 E110 E111 E112 E113 E114 E115 \
+            L001 L002 L003 L004 L005 L006 L007 L008 L009 L010"
             .split_whitespace()
             .collect();
         assert_eq!(ALL.iter().map(|c| c.code).collect::<Vec<_>>(), pinned);

@@ -12,7 +12,7 @@ mod tests;
 
 use crate::backend::{Evaluate, OnPaths};
 use crate::fidelity::Object;
-use crate::policy::{Action, Operation};
+use crate::policy::{Action, Operation, OperationSet};
 use crate::semantics::{Decision, Meaning, PathSet, TooLarge, decide};
 
 /// One of the two that are compared.
@@ -81,6 +81,38 @@ pub fn diff(old: &Side<'_>, new: &Side<'_>) -> Result<Vec<Change>, TooLarge> {
         rest::settings(old.policy(), new.policy(), &mut out);
     }
     Ok(out)
+}
+
+/// Whether the two say the same of these operations, as to allow, deny and ask.
+///
+/// # Errors
+/// The automata are too large together.
+pub fn is_same(old: &Side<'_>, new: &Side<'_>, operations: OperationSet) -> Result<bool, TooLarge> {
+    for operation in operations.iter() {
+        let mut out = Vec::new();
+        if Operation::ON_PATHS.contains(&operation) {
+            if operation == Operation::Execute {
+                paths::compare(old, new, operation, &mut out)?;
+            } else {
+                for action in [Action::Allow, Action::Ask] {
+                    let (a, b) = (old.paths(operation, action)?, new.paths(operation, action)?);
+                    if a.difference_witness(&b)?.is_some() {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        if matches!(operation, Operation::Connect | Operation::Bind) {
+            hosts::compare(old, new, operation, &mut out);
+        }
+        if operation == Operation::Syscall {
+            rest::syscalls(old, new, &mut out);
+        }
+        if !out.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 impl Side<'_> {

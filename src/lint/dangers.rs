@@ -1,0 +1,301 @@
+//! What a policy allows that an agent could use to get out, now or later.
+
+use super::{Finding, path};
+use crate::fidelity::{Object, show_bytes};
+use crate::frontend::{AutoPaths, LoadOptions, load};
+use crate::policy::{Action, FileId, Objects, Operation, Policy, RuleId};
+use crate::semantics::{Meaning, PathSet, TooLarge, decide};
+use std::collections::BTreeSet;
+
+pub(super) fn find(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), TooLarge> {
+    built_and_run(meaning, out)?;
+    sets(meaning, out)?;
+    own_file(meaning, out);
+    moved_and_read(meaning, out)?;
+    interpreted(meaning, out)?;
+    asked(meaning.policy(), out);
+    Ok(())
+}
+
+/// L004: something that can be written and then started.
+fn built_and_run(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), TooLarge> {
+    let execute = meaning.decisions(Operation::Execute)?;
+    let policy = meaning.policy();
+    let mut seen: BTreeSet<Option<RuleId>> = BTreeSet::new();
+    for operation in [Operation::Create, Operation::Edit] {
+        let writable = meaning.decisions(operation)?.allowed();
+        let mut found: Vec<(Option<RuleId>, Vec<u8>)> = Vec::new();
+        execute.walk_with(writable, |label, _, writable, spell| {
+            let decision = execute.verdicts()[label as usize].decision;
+            if writable && decision.action.permits() && !seen.contains(&decision.rule) {
+                seen.insert(decision.rule);
+                found.push((decision.rule, spell()));
+            }
+        })?;
+        for (rule, witness) in found {
+            let name = rule.map_or("default_action", |id| &policy.rule(id).name);
+            out.push(
+                Finding::new(
+                    "L004",
+                    rule,
+                    format!(
+                        "`{name}` lets a program be started that can be written: {}",
+                        path(witness)
+                    ),
+                )
+                .help("what a rule says of programs then holds for the installed ones alone"),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A built-in set of rules by itself, with this policy's places.
+fn set_of(policy: &Policy, name: &str) -> Option<Policy> {
+    let text = format!(
+        "version: 1\nname: lint\nsubject: {{home: auto, workspace: auto, tmp: auto}}\nrules:\n  - include: builtin:{name}\n"
+    );
+    let options = LoadOptions {
+        auto: AutoPaths {
+            home: policy
+                .subject
+                .home
+                .clone()
+                .or(Some(b"/home/agent".to_vec())),
+            workspace: policy
+                .subject
+                .workspace
+                .clone()
+                .or(Some(b"/workspace".to_vec())),
+            tmp: policy.subject.tmp.clone().or(Some(b"/tmp".to_vec())),
+        },
+        ..LoadOptions::default()
+    };
+    load("lint", &text, &options).ok().map(|l| l.policy)
+}
+
+/// L005 to L007: what the built-in sets deny, and this policy allows.
+fn sets(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), TooLarge> {
+    const SETS: [(&str, &str, &[Operation], &str); 6] = [
+        (
+            "L005",
+            "credentials",
+            &[Operation::Read],
+            "lets keys or tokens be read",
+        ),
+        (
+            "L006",
+            "git-hooks",
+            &[Operation::Create, Operation::Edit],
+            "lets what git runs later be written",
+        ),
+        (
+            "L006",
+            "startup-files",
+            &[Operation::Create, Operation::Edit],
+            "lets what a shell or session runs later be written",
+        ),
+        (
+            "L006",
+            "editor-and-agent-config",
+            &[Operation::Create, Operation::Edit],
+            "lets what an editor or agent runs later be written",
+        ),
+        (
+            "L006",
+            "ci-files",
+            &[Operation::Create, Operation::Edit],
+            "lets what a build server runs later be written",
+        ),
+        (
+            "L007",
+            "container-sockets",
+            &[Operation::Connect],
+            "lets a container engine be reached, which starts anything as root",
+        ),
+    ];
+    let policy = meaning.policy();
+    for (code, name, operations, says) in SETS {
+        let Some(set) = set_of(policy, name) else {
+            continue;
+        };
+        let mut seen: BTreeSet<Option<RuleId>> = BTreeSet::new();
+        for operation in operations {
+            let allowed = meaning.decisions(*operation)?.allowed();
+            let denies =
+                |r: &&crate::policy::Rule| !r.action.permits() && r.operations.contains(*operation);
+            for rule in set.rules.iter().filter(denies) {
+                let Objects::Paths { paths, except } = &rule.objects else {
+                    continue;
+                };
+                let wanted = PathSet::of(paths.iter().flat_map(|p| &p.sequences))?;
+                let excepted = PathSet::of(except.iter().flat_map(|p| &p.sequences))?;
+                let Some(witness) = wanted.difference(&excepted)?.common_witness(allowed)? else {
+                    continue;
+                };
+                let object = path(witness);
+                let by = decide(policy, *operation, &object).rule;
+                if !seen.insert(by) {
+                    continue;
+                }
+                let who = by.map_or("default_action", |id| &policy.rule(id).name);
+                out.push(
+                    Finding::new(code, by, format!("`{who}` {says}: {operation} {object}"))
+                        .help(format!("put `- include: builtin:{name}` above it")),
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// L006 too: the policy's own file.
+fn own_file(meaning: &Meaning<'_>, out: &mut Vec<Finding>) {
+    let policy = meaning.policy();
+    let Some(name) = policy.sources.get(FileId(0)).map(|f| f.name.clone()) else {
+        return;
+    };
+    let Ok(file) = std::fs::canonicalize(&name) else {
+        return;
+    };
+    let object = path(file.into_os_string().into_encoded_bytes());
+    for operation in [Operation::Edit, Operation::Create, Operation::Delete] {
+        let decision = decide(policy, operation, &object);
+        if decision.action.permits() {
+            let who = decision
+                .rule
+                .map_or("default_action", |id| &policy.rule(id).name);
+            out.push(
+                Finding::new(
+                    "L006",
+                    decision.rule,
+                    format!("`{who}` lets this policy be changed: {operation} {object}"),
+                )
+                .help("deny `write` on it above, or keep it outside of what the subject may write"),
+            );
+            return;
+        }
+    }
+}
+
+/// L008: a denial of reading that moving the object away goes round.
+fn moved_and_read(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), TooLarge> {
+    let policy = meaning.policy();
+    let read = meaning.decisions(Operation::Read)?;
+    let removable = meaning.decisions(Operation::Delete)?.allowed();
+    let makeable = meaning.decisions(Operation::Create)?.allowed();
+    let Some(elsewhere) = read.allowed().common_witness(makeable)? else {
+        return Ok(());
+    };
+    let mut seen: BTreeSet<RuleId> = BTreeSet::new();
+    let mut found = Vec::new();
+    read.walk_with(removable, |label, _, removable, spell| {
+        let decision = read.verdicts()[label as usize].decision;
+        if let (true, false, Some(rule)) = (removable, decision.action.permits(), decision.rule)
+            && seen.insert(rule)
+        {
+            found.push((rule, spell()));
+        }
+    })?;
+    for (rule, witness) in found {
+        out.push(
+            Finding::new(
+                "L008",
+                Some(rule),
+                format!(
+                    "what rule `{}` keeps from being read can be moved to where it may be read: {} to {}",
+                    policy.rule(rule).name,
+                    show_bytes(&witness),
+                    show_bytes(&elsewhere)
+                ),
+            )
+            .help("deny `delete` on it too (`operations: [read, write]`)"),
+        );
+    }
+    Ok(())
+}
+
+/// Programs that run what they are given as an argument.
+const INTERPRETERS: [&str; 12] = [
+    "/lib64/ld-linux-x86-64.so.2",
+    "/usr/lib64/ld-linux-x86-64.so.2",
+    "/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
+    "/lib/ld-linux-aarch64.so.1",
+    "/usr/lib/ld-linux-aarch64.so.1",
+    "/usr/lib/aarch64-linux-gnu/ld-linux-aarch64.so.1",
+    "/bin/sh",
+    "/bin/bash",
+    "/usr/bin/sh",
+    "/usr/bin/bash",
+    "/usr/bin/python3",
+    "/usr/bin/perl",
+];
+
+/// L009: a denial of starting a program that an interpreter or the loader goes round.
+fn interpreted(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), TooLarge> {
+    let policy = meaning.policy();
+    let starts = |program: &&&str| {
+        let object = Object::Path(program.as_bytes().to_vec());
+        decide(policy, Operation::Execute, &object).action.permits()
+    };
+    let Some(interpreter) = INTERPRETERS.iter().find(starts) else {
+        return Ok(());
+    };
+    let execute = meaning.decisions(Operation::Execute)?;
+    let readable = meaning.decisions(Operation::Read)?.allowed();
+    let mut seen: BTreeSet<RuleId> = BTreeSet::new();
+    let mut found = Vec::new();
+    execute.walk_with(readable, |label, _, readable, spell| {
+        let decision = execute.verdicts()[label as usize].decision;
+        if let (true, Action::Deny, Some(rule)) = (readable, decision.action, decision.rule)
+            && seen.insert(rule)
+        {
+            found.push((rule, spell()));
+        }
+    })?;
+    for (rule, witness) in found {
+        out.push(
+            Finding::new(
+                "L009",
+                Some(rule),
+                format!(
+                    "what rule `{}` keeps from being started can be read, and `{interpreter}` may be started: it runs what it is given, such as {}",
+                    policy.rule(rule).name,
+                    show_bytes(&witness)
+                ),
+            )
+            .help("deny `read` on it too, or keep interpreters and the loader from being started"),
+        );
+    }
+    Ok(())
+}
+
+/// L010: a question that nobody can put.
+fn asked(policy: &Policy, out: &mut Vec<Finding>) {
+    for rule in policy.rules.iter().filter(|r| r.action == Action::Ask) {
+        let what = match &rule.objects {
+            Objects::Syscalls { .. } => "system calls",
+            Objects::Paths { .. } if only(rule, &[Operation::Metadata, Operation::List]) => {
+                "mode, owner, times or the entries of a directory"
+            }
+            Objects::Paths { .. } if only(rule, &[Operation::Connect]) => "local sockets",
+            Objects::Hosts { .. } if only(rule, &[Operation::Bind]) => "listening",
+            _ => continue,
+        };
+        out.push(
+            Finding::new(
+                "L010",
+                Some(rule.id),
+                format!(
+                    "rule `{}` asks about {what}, which no tool call names: it denies",
+                    rule.name
+                ),
+            )
+            .help("say `deny`, which is what every layer does with it"),
+        );
+    }
+}
+
+fn only(rule: &crate::policy::Rule, operations: &[Operation]) -> bool {
+    rule.operations.iter().all(|o| operations.contains(&o))
+}

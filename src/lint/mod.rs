@@ -1,0 +1,95 @@
+//! What is probably not meant: lints that need the path algebra.
+//!
+//! A lint never guesses: each is a statement about the policy's meaning with an object that shows it. What is
+//! shown may still be wanted, so every lint can be allowed on the rule that it is about, with a reason:
+//!
+//! ```yaml
+//! - name: build-tree
+//!   action: allow
+//!   operations: [read, write, execute]
+//!   paths: ["${workspace}/**"]
+//!   allow_lints: [{code: L004, reason: the build runs what it has built}]
+//! ```
+//!
+//! Rules that an included set of polc's own brings are not told that they are of no use here (L001 to L003): a
+//! set is written for many policies.
+
+mod dangers;
+mod dead;
+#[cfg(test)]
+mod tests;
+
+use crate::diagnostics::Diagnostic;
+use crate::fidelity::Object;
+use crate::policy::{FileId, Policy, Rule, RuleId};
+use crate::semantics::{Meaning, TooLarge};
+
+/// All lints of a policy, as warnings, in the order of the rules that they are about.
+///
+/// # Errors
+/// The policy's automata are too large: then nothing is known.
+pub fn lints(meaning: &Meaning<'_>) -> Result<Vec<Diagnostic>, TooLarge> {
+    let mut found: Vec<Finding> = Vec::new();
+    dead::find(meaning, &mut found)?;
+    dangers::find(meaning, &mut found)?;
+    let policy = meaning.policy();
+    found.retain(|f| {
+        let allowed = |rule: &Rule| rule.lint_allowed.iter().any(|(code, _)| code == f.code);
+        !f.rule.is_some_and(|id| allowed(policy.rule(id)))
+    });
+    found.sort_by_key(|f| (f.rule.map_or(u32::MAX, |r| r.0), f.code));
+    Ok(found
+        .into_iter()
+        .map(|f| f.into_diagnostic(policy))
+        .collect())
+}
+
+/// One lint that was found.
+struct Finding {
+    code: &'static str,
+    /// The rule that it is about; `None`: the default.
+    rule: Option<RuleId>,
+    message: String,
+    help: Vec<String>,
+    /// Other rules that matter, and in which way.
+    others: Vec<(RuleId, String)>,
+}
+
+impl Finding {
+    fn new(code: &'static str, rule: Option<RuleId>, message: String) -> Self {
+        Self {
+            code,
+            rule,
+            message,
+            help: Vec::new(),
+            others: Vec::new(),
+        }
+    }
+
+    fn help(mut self, text: impl Into<String>) -> Self {
+        self.help.push(text.into());
+        self
+    }
+
+    fn into_diagnostic(self, policy: &Policy) -> Diagnostic {
+        let span = self
+            .rule
+            .map_or(policy.default_span, |id| policy.rule(id).span);
+        let mut out = Diagnostic::warning(self.code, self.message).at(span, "");
+        for (rule, text) in self.others {
+            out = out.and_at(policy.rule(rule).span, text);
+        }
+        out.help = self.help;
+        out
+    }
+}
+
+/// Whether a rule is the user's own: not of a set that comes with polc and is included.
+fn is_own(policy: &Policy, rule: &Rule) -> bool {
+    let source = policy.sources.get(rule.span.file);
+    rule.span.file == FileId(0) || source.is_none_or(|s| !s.name.starts_with("builtin:"))
+}
+
+fn path(bytes: Vec<u8>) -> Object {
+    Object::Path(bytes)
+}
