@@ -257,11 +257,16 @@ impl Walk<'_> {
         let mut seen = vec![Seen::default(); verdicts.len()];
         let mut decided: Vec<usize> = Vec::new();
         let mut found: Vec<(Option<RuleId>, Witness)> = Vec::new();
-        decisions.walk_with(allowed, |label, _, layer_allows, spell| {
+        let root = decisions.dfa().start();
+        decisions.walk_with(allowed, |label, state, layer_allows, spell| {
             let verdict = &verdicts[label as usize];
             let seen = &mut seen[label as usize];
             if !std::mem::replace(&mut seen.decides, true) {
                 decided.push(label as usize);
+            }
+            // The root is no file.
+            if self.form == Form::File && state == root {
+                return;
             }
             let permits = verdict.decision.action.permits();
             if permits != layer_allows {

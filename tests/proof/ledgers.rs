@@ -110,3 +110,8 @@ fn seccomp() {
 fn sbpl() {
     all("sbpl");
 }
+
+#[test]
+fn apparmor() {
+    all("apparmor");
+}

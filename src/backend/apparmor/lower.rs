@@ -348,8 +348,10 @@ fn file_entries(
         "`w` covers mode and owner together with writing; times and extended attributes are not mediated".into()
     };
     ledger.paths(Operation::Metadata, &file, &metadata)?;
+    ledger.paths(Operation::Metadata, &directory, &metadata)?;
     ledger.paths(Operation::Metadata, &PathSet::all(), &metadata)?;
-    movable(meaning, ledger, &directory)?;
+    // The kernel asks `r` besides of what is moved away (`apparmor_path_rename`).
+    movable(meaning, ledger, &directory.intersection(&entries)?)?;
     ledger.paths_unenforced(
         Operation::Connect,
         "mainline kernels do not mediate connecting to a socket by its path",

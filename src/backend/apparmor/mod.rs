@@ -29,10 +29,11 @@
 mod carve;
 mod lower;
 mod model;
+mod read_back;
 #[cfg(test)]
 mod tests;
 
-use super::{Artifact, Backend, Compiled, OptionSpec, Target};
+use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Target};
 use crate::diagnostics::Diagnostics;
 use crate::semantics::Meaning;
 
@@ -74,5 +75,17 @@ impl Backend for AppArmor {
             ledger,
             files: Vec::new(),
         })
+    }
+
+    fn recognises(&self, artifact: &Artifact) -> bool {
+        read_back::recognises(artifact)
+    }
+
+    fn read_back(
+        &self,
+        artifacts: &[Artifact],
+        _target: &Target,
+    ) -> Result<Box<dyn Evaluate + Send + Sync>, Diagnostics> {
+        Ok(Box::new(read_back::read(super::only(artifacts)?)?))
     }
 }

@@ -1,0 +1,345 @@
+//! Reads a profile back, and evaluates it as the kernel does.
+//!
+//! Sources: apparmor.d(5) and the parser's `parser_lex.l`, `parser_yacc.y`, `parser_misc.c` (escapes) and
+//! `parser_regex.c` (patterns) of 3.0.8; `security/apparmor/{lsm,file}.c` of Linux 6.1 for what a call
+//! asks and what a compiled right stands for (`map_old_perms`). Nothing is shared with the lowering.
+//! `tests/native/apparmor/reading.rs` holds every reading against the automaton that the parser compiles.
+//!
+//! - Deny beats allow, wherever the rules stand.
+//! - The name of a directory has a `/` at its end. `*` and `?` never match a `/`, `**` and `[^…]` do; a
+//!   `*` or `**` that is a whole component matches a byte at least, unless a group begins or ends there.
+//! - `r` opens a file, or a directory for its entries. `m` maps a file as code, `ix` has it in it.
+//! - `w` is opening for writing (and `a`, for appending), making, removing, mode and owner. Times and
+//!   extended attributes are not asked. Moving something away takes `r` besides.
+//! - `l` makes a name by a hard link. The compiled rule refuses one that would have more rights than its
+//!   file, for files of the own user; for others `fs.protected_hardlinks` does, where it is on.
+//! - `owner` rules are for files of the own user: both kinds of files are compared.
+//! - Of addresses only the family and the type of the socket are asked; unix sockets by path are not.
+//! - Started programs stay in the profile (`ix`). One that leaves it is refused here, as are profiles that
+//!   deny nothing (`complain`).
+//! - `capability`, `signal`, `ptrace`, `unix`, `dbus`, `mount`, `pivot_root` and limits decide none of the
+//!   operations; they are read, and no more. Variables of `tunables/global` are not known.
+
+mod glob;
+mod profile;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use crate::backend::{Allowed, Artifact, Clause, Evaluate, Form, HostCuts, OnPaths};
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::fidelity::{Object, show_bytes};
+use crate::policy::{Address, Cidr, Operation, Protocol};
+use crate::semantics::{PathSet, Step, TooLarge};
+use profile::{FileRule, NetworkRule, Profile, Rights};
+use scan::Scanner;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Mutex;
+
+/// A profile that was read back.
+pub(super) struct Reading {
+    profile: Profile,
+    /// For the lines of rules.
+    text: Vec<u8>,
+    /// Whether some rule is for the own user's files alone.
+    owners: bool,
+    /// Sets that are known, by the patterns that make them: denied, allowed.
+    known: Mutex<Vec<(Patterns, PathSet)>>,
+}
+
+/// What is denied and what is allowed.
+type Patterns = (Vec<Vec<Step>>, Vec<Vec<Step>>);
+
+/// Reads it.
+///
+/// # Errors
+/// It is not one that the reader understands.
+pub(super) fn read(artifact: &Artifact) -> Result<Reading, Diagnostics> {
+    let text = artifact.bytes.clone();
+    let profile = profile::read(&text).map_err(|fault| {
+        let (line, text) = place(&text, fault.at);
+        Diagnostic::error(
+            "E115",
+            format!("`{}`, line {line}: {}: `{text}`", show_bytes(artifact.file_name.as_bytes()), fault.message),
+        )
+        .help("`polc emit apparmor` makes a profile anew; what was added by hand can be written as it writes it")
+    })?;
+    let owners = profile.files.iter().any(|r| r.owner);
+    Ok(Reading {
+        profile,
+        text,
+        owners,
+        known: Mutex::default(),
+    })
+}
+
+/// The line of an offset, from 1, and what it says.
+fn place(text: &[u8], at: usize) -> (usize, String) {
+    let at = at.min(text.len());
+    let line = text[..at].iter().filter(|b| **b == b'\n').count() + 1;
+    let from = text[..at]
+        .iter()
+        .rposition(|b| *b == b'\n')
+        .map_or(0, |p| p + 1);
+    let end = text[at..]
+        .iter()
+        .position(|b| *b == b'\n')
+        .map_or(text.len(), |p| at + p);
+    (line, show_bytes(text[from..end].trim_ascii()))
+}
+
+/// Whether the text looks like a profile.
+pub(super) fn recognises(artifact: &Artifact) -> bool {
+    let mut scan = Scanner {
+        text: &artifact.bytes,
+        at: 0,
+    };
+    scan.skip();
+    if scan.keyword(b"abi") {
+        return scan.take(b"<");
+    }
+    scan.take(b"#include <")
+        || scan.take(b"include <")
+        || (scan.keyword(b"profile") && !scan.take(b":"))
+}
+
+/// Whose files, where a profile tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Own,
+    Others,
+}
+
+/// A way to do something: the form of the object, and a right that is enough.
+type Way = (Form, Rights);
+
+/// The ways to do an operation.
+fn ways(operation: Operation) -> &'static [Way] {
+    const FILE_AND_DIRECTORY: &[Way] = &[
+        (Form::File, Rights::WRITE),
+        (Form::Directory, Rights::WRITE),
+    ];
+    match operation {
+        Operation::Read => &[(Form::File, Rights::READ)],
+        Operation::List => &[(Form::Directory, Rights::READ)],
+        Operation::Edit => &[(Form::File, Rights::WRITE), (Form::File, Rights::APPEND)],
+        Operation::Create | Operation::Delete | Operation::Metadata => FILE_AND_DIRECTORY,
+        Operation::Execute => &[(Form::File, Rights::EXECUTE)],
+        _ => &[],
+    }
+}
+
+impl Reading {
+    fn concerned(&self, whose: Whose, right: Rights) -> impl Iterator<Item = &FileRule> {
+        self.profile
+            .files
+            .iter()
+            .filter(move |r| r.rights.has(right) && (!r.owner || whose == Whose::Own))
+    }
+
+    fn patterns(&self, form: Form, right: Rights, whose: Whose) -> Patterns {
+        let mut out = (Vec::new(), Vec::new());
+        for rule in self.concerned(whose, right) {
+            let steps = if form == Form::File {
+                rule.glob.files()
+            } else {
+                rule.glob.directories()
+            };
+            if rule.deny {
+                out.0.extend(steps);
+            } else {
+                out.1.extend(steps);
+            }
+        }
+        out
+    }
+
+    fn made(&self, patterns: Patterns) -> Result<PathSet, TooLarge> {
+        let find = |known: &Vec<(Patterns, PathSet)>| {
+            known.iter().find(|k| k.0 == patterns).map(|k| k.1.clone())
+        };
+        if let Some(set) = self.known.lock().ok().and_then(|known| find(&known)) {
+            return Ok(set);
+        }
+        let clauses = [
+            (patterns.0.as_slice(), [].as_slice(), false),
+            (patterns.1.as_slice(), [].as_slice(), true),
+        ];
+        let set = PathSet::first_match_steps(clauses, false)?;
+        if let Ok(mut known) = self.known.lock() {
+            known.push((patterns, set.clone()));
+        }
+        Ok(set)
+    }
+
+    /// The paths of one form at which there is a right.
+    fn set(&self, form: Form, right: Rights, whose: Whose) -> Result<PathSet, TooLarge> {
+        self.made(self.patterns(form, right, whose))
+    }
+
+    /// Where files can be read and mapped as code; `None`: wherever they can be read.
+    fn mapped(&self, whose: Whose) -> Result<Option<PathSet>, TooLarge> {
+        let (denied, allowed) = self.patterns(Form::File, Rights::READ, whose);
+        let (no_map, map) = self.patterns(Form::File, Rights::MAP, whose);
+        let set = |list: Vec<Vec<Step>>| list.into_iter().collect::<rustc_hash::FxHashSet<_>>();
+        if set(allowed).is_subset(&set(map)) && set(no_map).is_subset(&set(denied)) {
+            return Ok(None);
+        }
+        let read = self.set(Form::File, Rights::READ, whose)?;
+        let map = self.set(Form::File, Rights::MAP, whose)?;
+        Ok(Some(read.intersection(&map)?))
+    }
+
+    /// What is let happen to the files of one kind of users.
+    fn allowed(&self, operation: Operation, whose: Whose) -> Result<Vec<Allowed>, TooLarge> {
+        let mut out: Vec<Allowed> = Vec::new();
+        for (form, right) in ways(operation).iter().copied() {
+            let patterns = self.patterns(form, right, whose);
+            // To write has appending in it; only a rule on `a` alone makes them two.
+            if right == Rights::APPEND && patterns == self.patterns(form, Rights::WRITE, whose) {
+                continue;
+            }
+            let mut paths = self.made(patterns)?;
+            let links = operation == Operation::Create && form == Form::File;
+            if links && self.concerned(whose, Rights::LINK).any(|r| !r.deny) {
+                paths = paths.union(&self.set(form, Rights::LINK, whose)?)?;
+            }
+            out.push(Allowed { form, paths });
+        }
+        match operation {
+            Operation::Read => {
+                if let Some(paths) = self.mapped(whose)? {
+                    out.push(Allowed {
+                        form: Form::File,
+                        paths,
+                    });
+                }
+            }
+            Operation::Delete => {
+                let write = self.set(Form::Directory, Rights::WRITE, whose)?;
+                let read = self.set(Form::Directory, Rights::READ, whose)?;
+                out.push(Allowed {
+                    form: Form::Moved,
+                    paths: write.intersection(&read)?,
+                });
+            }
+            // Times and extended attributes.
+            Operation::Metadata => out.push(Allowed {
+                form: Form::Either,
+                paths: PathSet::all(),
+            }),
+            _ => {}
+        }
+        Ok(out)
+    }
+
+    /// The rule on sockets that decides, and whether they may be made.
+    fn socket(&self, family: &str, kind: &str) -> (bool, Option<&NetworkRule>) {
+        let about =
+            |of: &Option<Vec<u8>>, word: &str| of.as_ref().is_none_or(|f| f == word.as_bytes());
+        let of = |deny: bool| {
+            self.profile
+                .network
+                .iter()
+                .find(|r| r.deny == deny && about(&r.family, family) && about(&r.kind, kind))
+        };
+        match (of(true), of(false)) {
+            (Some(deny), _) => (false, Some(deny)),
+            (None, allow) => (allow.is_some(), allow),
+        }
+    }
+
+    /// Whether each family of the address that there is may be used, with the rule that decides.
+    fn sockets(&self, object: &Object) -> Vec<(bool, Option<&NetworkRule>)> {
+        let Object::Host(spec) = object else {
+            return Vec::new();
+        };
+        let kind = match spec.protocol {
+            Some(Protocol::Udp) => "dgram",
+            _ => "stream",
+        };
+        let families: &[&str] = match &spec.address {
+            Address::Ip(IpAddr::V4(_)) => &["inet"],
+            Address::Ip(IpAddr::V6(_)) => &["inet6"],
+            Address::Name(_) => &["inet", "inet6"],
+        };
+        families.iter().map(|f| self.socket(f, kind)).collect()
+    }
+
+    fn written(&self, span: (usize, usize)) -> Clause {
+        let (line, _) = place(&self.text, span.0);
+        Clause {
+            artifact: 0,
+            line,
+            text: show_bytes(&self.text[span.0..span.1]),
+        }
+    }
+}
+
+impl Evaluate for Reading {
+    fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
+        if ways(operation).is_empty() {
+            return Ok(OnPaths::Silent);
+        }
+        let mut out = self.allowed(operation, Whose::Others)?;
+        if self.owners {
+            out.extend(self.allowed(operation, Whose::Own)?);
+        }
+        Ok(OnPaths::Allows(out))
+    }
+
+    fn host_cuts(&self, operation: Operation) -> Option<HostCuts> {
+        let block = |address| Cidr { address, prefix: 0 };
+        matches!(operation, Operation::Connect | Operation::Bind).then(|| HostCuts {
+            blocks: vec![
+                block(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+                block(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+            ],
+            ..HostCuts::default()
+        })
+    }
+
+    fn allows(&self, operation: Operation, object: &Object) -> Option<bool> {
+        let path = match object {
+            Object::Host(_) => return Some(self.sockets(object).iter().any(|s| s.0)),
+            Object::Path(path) => path,
+            Object::Command(words) => words.first()?,
+            Object::Syscall(_) | Object::Tool(_) => return None,
+        };
+        match self.paths(operation).ok()? {
+            OnPaths::Silent => None,
+            OnPaths::Allows(forms) => Some(forms.iter().any(|f| f.paths.contains(path))),
+        }
+    }
+
+    fn clause(&self, operation: Operation, object: &Object) -> Option<Clause> {
+        let path = match object {
+            Object::Host(_) => {
+                let rules = self.sockets(object);
+                let decides = rules.iter().find(|s| s.0).or(rules.first())?.1?;
+                return Some(self.written(decides.span));
+            }
+            Object::Path(path) => path,
+            Object::Command(words) => words.first()?,
+            Object::Syscall(_) | Object::Tool(_) => return None,
+        };
+        let mut denies = None;
+        for (form, right) in ways(operation) {
+            let mut name = path.clone();
+            if *form == Form::Directory && !name.ends_with(b"/") {
+                name.push(b'/');
+            }
+            let of = |deny: bool| {
+                self.concerned(Whose::Own, *right)
+                    .find(|r| r.deny == deny && r.glob.matches(&name))
+            };
+            match (of(true), of(false)) {
+                (Some(deny), _) => denies = denies.or(Some(deny)),
+                (None, Some(allow)) => return Some(self.written(allow.span)),
+                (None, None) => {}
+            }
+        }
+        denies.map(|r| self.written(r.span))
+    }
+}
