@@ -1,10 +1,10 @@
 //! `polc explain`: which rule decides, or what a code means.
 
 use super::{Done, Global, Outcome, Stop, input, output};
-use polc::backend;
+use polc::backend::{self, Backend, Target};
 use polc::diagnostics::codes;
 use polc::fidelity::{Fidelity, Object};
-use polc::policy::{Action, Operation, Policy, Query, Rule, RuleId};
+use polc::policy::{Action, Operation, Policy, Rule, RuleId};
 use polc::semantics::{Decision, Meaning, decide, rule_matches};
 use std::fmt::Write;
 
@@ -42,7 +42,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     let mut out = String::new();
     let mut action = Action::Allow;
     let meaning = Meaning::new(policy);
-    for (operation, object) in parts(&query) {
+    for (operation, object) in super::test::parts(&query) {
         let decision = decide(policy, operation, &object);
         action = action.strictest(decision.action);
         one(&mut out, &meaning, operation, &object, decision);
@@ -53,20 +53,6 @@ pub fn run(global: &Global, args: &Args) -> Done {
     } else {
         Outcome::Refused
     })
-}
-
-/// The operations and objects of a question.
-fn parts(query: &Query) -> Vec<(Operation, Object)> {
-    match query {
-        Query::Path(operations, path) => operations
-            .iter()
-            .map(|o| (o, Object::Path(path.clone())))
-            .collect(),
-        Query::Host(o, spec) => vec![(*o, Object::Host(spec.clone()))],
-        Query::Command(words) => vec![(Operation::Execute, Object::Command(words.clone()))],
-        Query::Syscall(name) => vec![(Operation::Syscall, Object::Syscall(name.clone()))],
-        Query::Tool(name) => vec![(Operation::Tool, Object::Tool(name.clone()))],
-    }
 }
 
 fn place(policy: &Policy, rule: Option<RuleId>) -> String {
@@ -109,37 +95,74 @@ fn one(
         );
     }
     for b in backend::all() {
-        let target = polc::backend::Target::default();
-        let line = match b.compile(meaning, &target) {
-            Err(d) => format!(
-                "no artefact: {}",
-                d.items.first().map_or("", |d| &d.message)
-            ),
-            Ok(c) => match c
-                .ledger
-                .entries
-                .iter()
-                .find(|e| e.rule == decision.rule && e.operation == operation)
-            {
-                None => "no entry".to_owned(),
-                Some(e) if e.fidelity == Fidelity::Exact => "exact".to_owned(),
-                Some(e) => {
-                    let example = e.witnesses.first().map(|w| {
-                        format!(
-                            "; for example it {} {}",
-                            if w.layer_allows { "allows" } else { "denies" },
-                            w.object
-                        )
-                    });
-                    format!(
-                        "{}: {}{}",
-                        e.fidelity,
-                        e.reason,
-                        example.unwrap_or_default()
-                    )
-                }
-            },
-        };
-        let _ = writeln!(out, "  {:<9} {line}", b.id());
+        let _ = writeln!(
+            out,
+            "  {:<9} {}",
+            b.id(),
+            layer(*b, meaning, operation, object, decision)
+        );
+    }
+}
+
+/// What a layer does with the object, by its artefact, and how that stands to the policy.
+fn layer(
+    b: &'static dyn Backend,
+    meaning: &Meaning<'_>,
+    operation: Operation,
+    object: &Object,
+    decision: Decision,
+) -> String {
+    let mut target = Target::default();
+    let made = match b.compile(meaning, &target) {
+        Ok(made) => made,
+        Err(d) => {
+            let why = d.items.first().map_or("", |d| &d.message);
+            return format!("no artefact: {why}");
+        }
+    };
+    target.files = made.files;
+    let entry = made
+        .ledger
+        .entries
+        .iter()
+        .find(|e| e.rule == decision.rule && e.operation == operation);
+    let reason = |leaks: bool| {
+        let reasons = entry
+            .filter(|e| e.fidelity != Fidelity::Exact)
+            .map(|e| e.reason.as_ref());
+        match reasons {
+            Some(why) if !why.is_empty() => format!(": {why}"),
+            _ if leaks => ": another part of it lets it through".to_owned(),
+            _ => String::new(),
+        }
+    };
+    let read = match b.read_back(&made.artifacts, &target) {
+        Ok(read) => read,
+        Err(d) => return format!("cannot be read back: {d}"),
+    };
+    let Some(allows) = read.allows(operation, object) else {
+        let entry = entry.map_or("", |e| e.reason.as_ref());
+        let colon = if entry.is_empty() { "" } else { ": " };
+        return format!("says nothing{colon}{entry}");
+    };
+    let word = if allows { "allows" } else { "denies" };
+    let same = allows == decision.action.permits();
+    let clause = read
+        .clause(operation, object)
+        .map_or_else(String::new, |c| {
+            let file = made
+                .artifacts
+                .get(c.artifact)
+                .map_or("", |a| a.file_name.as_str());
+            if c.line > 0 {
+                format!(", by {file}:{}: {}", c.line, c.text)
+            } else {
+                format!(", by {}", c.text)
+            }
+        });
+    if same {
+        format!("{word} it{clause}")
+    } else {
+        format!("{word} it all the same{}{clause}", reason(allows))
     }
 }

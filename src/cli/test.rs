@@ -1,15 +1,21 @@
-//! `polc test`: the policy's own tests.
+//! `polc test`: the policy's own tests, against the policy and against every artefact.
 
 use super::{Done, Global, Outcome, input, output};
-use polc::semantics::decide_query;
+use polc::backend::{self, Target};
+use polc::fidelity::{Fidelity, Object};
+use polc::policy::{Operation, Query};
+use polc::semantics::{Meaning, decide, decide_query};
 use std::fmt::Write;
 
-/// Run the policy's own tests.
+/// Run the policy's own tests, against the policy and against each target's artefact.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Policies to test; without any, the policy of `--policy`
     #[arg(value_name = "FILE")]
     files: Vec<String>,
+    /// Tell each test that a target does not keep, with the reason from its ledger
+    #[arg(long)]
+    layers: bool,
 }
 
 pub fn run(global: &Global, args: &Args) -> Done {
@@ -29,6 +35,10 @@ pub fn run(global: &Global, args: &Args) -> Done {
             input::Purpose::Host,
         )?;
         let policy = &loaded.policy;
+        let meaning = Meaning::new(policy);
+        if !policy.tests.is_empty() {
+            failed += layers(&mut out, &meaning, args.layers);
+        }
         for t in &policy.tests {
             let decision = decide_query(policy, &t.query);
             if decision.action == t.expect {
@@ -56,4 +66,90 @@ pub fn run(global: &Global, args: &Args) -> Done {
     } else {
         Outcome::Refused
     })
+}
+
+/// The operations and objects of a question.
+pub fn parts(query: &Query) -> Vec<(Operation, Object)> {
+    match query {
+        Query::Path(operations, path) => operations
+            .iter()
+            .map(|o| (o, Object::Path(path.clone())))
+            .collect(),
+        Query::Host(o, spec) => vec![(*o, Object::Host(spec.clone()))],
+        Query::Command(words) => vec![(Operation::Execute, Object::Command(words.clone()))],
+        Query::Syscall(name) => vec![(Operation::Syscall, Object::Syscall(name.clone()))],
+        Query::Tool(name) => vec![(Operation::Tool, Object::Tool(name.clone()))],
+    }
+}
+
+/// Asks each target's artefact what the tests ask. A difference that the target's ledger does not account for is a
+/// failure; how many there are of the others is told.
+fn layers(out: &mut String, meaning: &Meaning<'_>, all: bool) -> usize {
+    let policy = meaning.policy();
+    let mut failed = 0;
+    for b in backend::all() {
+        let mut target = Target::default();
+        let Ok(made) = b.compile(meaning, &target) else {
+            let _ = writeln!(out, "{}: has no artefact for this policy", b.id());
+            continue;
+        };
+        target.files = made.files;
+        let read = match b.read_back(&made.artifacts, &target) {
+            Ok(read) => read,
+            Err(d) => {
+                failed += 1;
+                let _ = writeln!(out, "FAILED {} cannot be read back: {d}", b.id());
+                continue;
+            }
+        };
+        let (mut kept, mut silent) = (0usize, 0usize);
+        let mut lost: Vec<String> = Vec::new();
+        for t in &policy.tests {
+            for (operation, object) in parts(&t.query) {
+                let decision = decide(policy, operation, &object);
+                let Some(allows) = read.allows(operation, &object) else {
+                    silent += 1;
+                    continue;
+                };
+                if allows == decision.action.permits() {
+                    kept += 1;
+                    continue;
+                }
+                let entry = made
+                    .ledger
+                    .entries
+                    .iter()
+                    .find(|e| e.rule == decision.rule && e.operation == operation);
+                let known = entry.is_some_and(|e| match e.fidelity {
+                    Fidelity::Exact => false,
+                    Fidelity::Stricter => !allows,
+                    Fidelity::Looser | Fidelity::Unenforced => allows,
+                    Fidelity::Mixed => true,
+                });
+                let does = if allows { "lets through" } else { "refuses" };
+                let line = format!(
+                    "{}: {} {does} {operation} {object}",
+                    policy.sources.place(t.span),
+                    b.id()
+                );
+                if known {
+                    let why = entry.map_or("", |e| e.reason.as_ref());
+                    lost.push(format!("  {line}: {why}\n"));
+                } else {
+                    failed += 1;
+                    let _ = writeln!(out, "FAILED {line}, and its ledger does not say so");
+                }
+            }
+        }
+        let _ = writeln!(
+            out,
+            "{:<9} keeps {kept}, differs on {} as its ledger says, says nothing of {silent}",
+            b.id(),
+            lost.len()
+        );
+        if all {
+            out.extend(lost);
+        }
+    }
+    failed
 }
