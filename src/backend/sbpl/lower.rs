@@ -48,6 +48,12 @@ fn with_twins(list: &[Sequence]) -> Vec<Sequence> {
     out
 }
 
+/// Whether some object that the pattern matches has a name in /private too.
+pub fn has_twin(s: &Sequence) -> bool {
+    let first = s.components.first();
+    first.is_some_and(|c| matches!(c, Component::Name(_)) && PRIVATE.iter().any(|l| covers(c, l)))
+}
+
 /// Whether a component matches this name in the root.
 fn covers(component: &Component, name: &[u8]) -> bool {
     if let Some(literal) = component.literal() {
