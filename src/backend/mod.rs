@@ -9,7 +9,7 @@ mod apparmor;
 mod evaluate;
 pub mod landlock;
 mod sbpl;
-mod seccomp;
+pub mod seccomp;
 mod selinux;
 mod tetragon;
 

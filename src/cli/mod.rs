@@ -17,6 +17,7 @@ mod init;
 mod input;
 mod ledger;
 mod output;
+mod run;
 mod schema;
 #[cfg(unix)]
 mod start;
@@ -121,6 +122,8 @@ enum Command {
     Emit(emit::Args),
     /// Enforce on this host, or write what another tool enforces
     Enforce(enforce::Args),
+    /// Start a program in everything that this host can enforce of the policy
+    Run(run::Args),
     /// Say which rule decides, or what a diagnostic's code means
     Explain(explain::Args),
     /// Show what each layer keeps of each rule, and what gets through
@@ -163,6 +166,7 @@ pub fn run() -> anyhow::Result<Outcome> {
         Command::Check(a) => check::run(&global, &a),
         Command::Emit(a) => emit::run(&global, &a),
         Command::Enforce(a) => enforce::run(&global, &a),
+        Command::Run(a) => run::run(&global, &a),
         Command::Explain(a) => explain::run(&global, &a),
         Command::Coverage(a) => coverage::run(&global, &a),
         Command::Verify(a) => verify::run(&global, &a),

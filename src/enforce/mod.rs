@@ -8,3 +8,5 @@
 pub mod command;
 pub mod egress;
 pub mod landlock;
+#[cfg(target_os = "linux")]
+pub mod run;

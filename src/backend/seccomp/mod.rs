@@ -125,6 +125,15 @@ impl Backend for Seccomp {
     }
 }
 
+/// The filter of a policy for one architecture, as `struct sock_filter` records: what `--bpf` writes.
+///
+/// # Errors
+/// The policy's automata are too large, or the filter is.
+pub fn program(meaning: &Meaning<'_>, arch: Arch) -> Result<Vec<u8>, Diagnostics> {
+    let (profile, _) = lower::lower(meaning, vec![arch])?;
+    bpf::compile(&profile, arch).map_err(|e| cannot(&e))
+}
+
 fn cannot(error: &dyn std::error::Error) -> Diagnostics {
     Diagnostic::error("E112", format!("the filter cannot be written: {error}")).into()
 }

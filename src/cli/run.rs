@@ -1,0 +1,67 @@
+//! `polc run`.
+
+use super::{Done, Global, Stop};
+use std::ffi::OsString;
+
+/// Start a program in everything that this host can enforce of the policy
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Do not say which layers are in force, and what they lose
+    #[arg(short, long)]
+    quiet: bool,
+    /// Use no namespaces: no path is covered by a mount, and the network is closed by filters alone
+    #[arg(long)]
+    no_namespaces: bool,
+    /// No network at all, whatever hosts the policy names
+    #[arg(long)]
+    no_network: bool,
+    /// The program and its arguments. Without it: `$SHELL`
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+#[cfg(target_os = "linux")]
+pub fn run(global: &Global, args: &Args) -> Done {
+    use super::{input, output, start};
+    use polc::enforce::run::{Choice, Error, Start, prepare};
+    use polc::semantics::Meaning;
+
+    let loaded = input::load(global, input::Purpose::Host)?;
+    let policy = &loaded.policy;
+    let (program, arguments) = match start::program(policy, &args.command)? {
+        Ok(found) => found,
+        Err(outcome) => return Ok(outcome),
+    };
+    let meaning = Meaning::new(policy);
+    let choice = Choice {
+        namespaces: !args.no_namespaces,
+        no_network: args.no_network,
+    };
+    let mut words = vec![start::name(&args.command, &program).to_owned()];
+    words.extend(arguments);
+    let request = Start {
+        file: &program.file,
+        words: &words,
+    };
+    let say = |line: &str| {
+        if !args.quiet {
+            let _ = output::stderr(&format!("{line}\n"));
+        }
+    };
+    let done = prepare(&meaning, choice).and_then(|p| p.start(request, say));
+    match done {
+        Ok(never) => match never {},
+        Err(Error::Policy(d)) => Err(Stop::Diagnostics(d)),
+        Err(e @ Error::Program(..)) => Err(Stop::NotStarted(e.to_string())),
+        Err(e) => Err(anyhow::Error::new(e)
+            .context("the program was not started")
+            .into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn run(_: &Global, _: &Args) -> Done {
+    Err(Stop::Usage(
+        "`polc run` needs Linux; here `polc emit` works".to_owned(),
+    ))
+}

@@ -1,0 +1,142 @@
+//! The filters of system calls: the policy's own, and one for what is left open beside it.
+//!
+//! The second one refuses, wherever hosts are restricted, data sent while a connection is made (`MSG_FASTOPEN`: Landlock's
+//! rule on TCP ports does not see that before Linux 7.2), and always the two terminal commands by
+//! which a program types into the terminal that it was started from (`TIOCSTI`, `TIOCLINUX`). Without a network namespace
+//! it refuses UDP too: there nothing else restricts to whom it is sent.
+
+use super::{Error, sys};
+use crate::backend::seccomp;
+use crate::policy::syscalls::{Arch, number};
+use crate::semantics::Meaning;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
+use std::collections::BTreeMap;
+
+const MSG_FASTOPEN: u64 = 0x2000_0000;
+const TIOCSTI: u64 = 0x5412;
+const TIOCLINUX: u64 = 0x541c;
+
+/// The architecture of this program; `None`: there is no filter for it.
+#[must_use]
+pub fn own_arch() -> Option<Arch> {
+    if cfg!(target_arch = "x86_64") {
+        Some(Arch::X86_64)
+    } else if cfg!(target_arch = "aarch64") {
+        Some(Arch::Aarch64)
+    } else {
+        None
+    }
+}
+
+/// What the second filter refuses.
+#[derive(Debug, Clone, Copy)]
+pub struct Holes {
+    /// Hosts are restricted.
+    pub hosts: bool,
+    /// UDP is not otherwise restricted.
+    pub udp: bool,
+}
+
+/// Filters in the form that the kernel takes, in the order in which they are loaded.
+pub struct Filters(Vec<Vec<libc::sock_filter>>);
+
+/// Makes the filters.
+///
+/// # Errors
+/// This architecture has none, or the policy's does not fit.
+pub fn prepare(meaning: &Meaning<'_>, holes: Holes) -> Result<Filters, Error> {
+    let arch = own_arch().ok_or(Error::Architecture)?;
+    let bytes = seccomp::program(meaning, arch)?;
+    let policy = bytes
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .map(|r| libc::sock_filter {
+            code: u16::from_le_bytes([r[0], r[1]]),
+            jt: r[2],
+            jf: r[3],
+            k: u32::from_le_bytes([r[4], r[5], r[6], r[7]]),
+        })
+        .collect();
+    Ok(Filters(vec![second(arch, holes)?, policy]))
+}
+
+fn second(arch: Arch, holes: Holes) -> Result<Vec<libc::sock_filter>, Error> {
+    let masked = |index, mask, value| {
+        SeccompCondition::new(
+            index,
+            SeccompCmpArgLen::Dword,
+            SeccompCmpOp::MaskedEq(mask),
+            value,
+        )
+    };
+    let mut wanted = vec![
+        ("ioctl", vec![masked(1, 0xffff_ffff, TIOCSTI)]),
+        ("ioctl", vec![masked(1, 0xffff_ffff, TIOCLINUX)]),
+    ];
+    if holes.hosts {
+        for (name, index) in [("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)] {
+            wanted.push((name, vec![masked(index, MSG_FASTOPEN, MSG_FASTOPEN)]));
+        }
+    }
+    if holes.udp {
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            wanted.push((
+                "socket",
+                vec![
+                    masked(0, 0xffff_ffff, family as u64),
+                    masked(1, 0xf, libc::SOCK_DGRAM as u64),
+                ],
+            ));
+        }
+    }
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    for (name, conditions) in wanted {
+        let Some(n) = number(arch, name) else {
+            continue;
+        };
+        let conditions = conditions
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .map_err(Error::Filter)?;
+        let rule = SeccompRule::new(conditions).map_err(Error::Filter)?;
+        rules.entry(i64::from(n)).or_default().push(rule);
+    }
+    let target = match arch {
+        Arch::X86_64 => TargetArch::x86_64,
+        Arch::Aarch64 => TargetArch::aarch64,
+    };
+    let filter = SeccompFilter::new(
+        rules,
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::EPERM as u32),
+        target,
+    )
+    .map_err(Error::Filter)?;
+    let program: BpfProgram = filter.try_into().map_err(Error::Filter)?;
+    Ok(program
+        .iter()
+        .map(|f| libc::sock_filter {
+            code: f.code,
+            jt: f.jt,
+            jf: f.jf,
+            k: f.k,
+        })
+        .collect())
+}
+
+impl Filters {
+    /// Loads them, for good. The last thing before the program starts: the policy may refuse what the steps before need.
+    ///
+    /// # Errors
+    /// The kernel refuses one.
+    pub fn load(&self) -> Result<(), Error> {
+        self.0
+            .iter()
+            .try_for_each(|f| sys::load_filter(f))
+            .map_err(Error::LoadFilter)
+    }
+}

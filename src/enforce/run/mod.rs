@@ -1,0 +1,107 @@
+//! `polc run`: every layer that this host has, put on this process one after the other, and then the program.
+//!
+//! There is no supervisor where none is needed: the process puts itself into each layer and then *becomes* the
+//! program, so that exit status, signals, the terminal and job control are the program's own. Where the policy names hosts
+//! there is one: the process splits, the first part serves the proxy ([`crate::enforce::egress`]) outside
+//! and waits ([`supervise`]).
+//!
+//! The order, each step while what it needs is still there:
+//!
+//! 1. the environment is reduced, limits are set;
+//! 2. namespaces are entered: mounts ([`cover`]) where that closes a gap of Landlock, network where the policy
+//!    does not leave it open;
+//! 3. paths are covered, the rest is made read-only;
+//! 4. the Landlock ruleset is made from what is there now;
+//! 5. capabilities are dropped; all descriptors but the three standard ones are marked to be closed;
+//! 6. Landlock is applied (with `no_new_privs`, and scopes for signals and abstract sockets);
+//! 7. the filters of system calls are loaded, last: the policy's may refuse what the steps before need.
+//!
+//! A step that fails after it was chosen ends it all, and the program does not start. Namespaces alone are a matter of
+//! choice: where they are not permitted, or with `--no-namespaces`, Landlock grants trees by their siblings, as
+//! `polc enforce landlock` does, and a message says what is lost.
+//!
+//! The network by what the policy says of hosts: *every* host, and nothing is restricted; *none*, and there is an empty
+//! network namespace with a loopback interface of its own, or without namespaces the filter and Landlock; *some*,
+//! and the proxy is the only way out.
+//!
+//! Unix sockets by path are not Landlock's before ABI 9: with namespaces, each socket that something listens on when the
+//! program starts, and that the policy does not let it connect to, is covered. Without, they are reachable.
+
+mod capabilities;
+mod cover;
+mod environment;
+mod filter;
+mod limits;
+mod namespaces;
+mod start;
+mod supervise;
+mod sys;
+
+pub use start::{Choice, Prepared, Start, prepare};
+
+use crate::diagnostics::Diagnostics;
+use crate::semantics::TooLarge;
+use std::io;
+
+/// Why the program was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The policy does not compile.
+    #[error(transparent)]
+    Policy(#[from] Diagnostics),
+    /// The policy does not compile.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// There is no Landlock.
+    #[error("this kernel has no Landlock, or it is switched off, and without it no path is kept")]
+    NoLandlock,
+    /// Landlock refuses.
+    #[error(transparent)]
+    Landlock(#[from] crate::enforce::landlock::apply::Error),
+    /// Nothing closes the network.
+    #[error(
+        "the network cannot be closed here: there is no network namespace, and Landlock has no rules on ports before ABI 4 (Linux 6.7)"
+    )]
+    Network,
+    /// A limit cannot be set.
+    #[error("cannot set the limit `{0}`: {1}")]
+    Limit(&'static str, io::Error),
+    /// Capabilities cannot be dropped.
+    #[error("cannot drop capabilities: {0}")]
+    Capabilities(io::Error),
+    /// Capabilities are still there.
+    #[error("cannot drop capabilities: some are still there")]
+    CapabilitiesStay,
+    /// A namespace cannot be set up.
+    #[error("{0}: {1}; `--no-namespaces` does without")]
+    Namespace(&'static str, io::Error),
+    /// A path cannot be covered.
+    #[error("cannot mount over `{0}`: {1}; `--no-namespaces` does without")]
+    Mount(String, io::Error),
+    /// A filter does not fit.
+    #[error("the filter of system calls cannot be made: {0}")]
+    Filter(seccompiler::BackendError),
+    /// The kernel does not take a filter.
+    #[error("cannot load the filter of system calls: {0}")]
+    LoadFilter(io::Error),
+    /// No filter for this machine.
+    #[error("there is no filter of system calls for this architecture")]
+    Architecture,
+    /// A directory as a standard descriptor.
+    #[error(
+        "standard input, output or error is a directory: what is in it would be reachable past the policy"
+    )]
+    Directory,
+    /// The descriptors cannot be closed.
+    #[error("cannot close inherited descriptors: {0}")]
+    Descriptors(io::Error),
+    /// The proxy or its part of the work failed.
+    #[error("cannot {0}: {1}")]
+    Proxy(&'static str, io::Error),
+    /// Something with a NUL in it.
+    #[error("a word of the command, or a variable, holds a NUL byte")]
+    Nul,
+    /// The program is found, and does not start.
+    #[error("cannot start `{0}`: {1}")]
+    Program(String, io::Error),
+}

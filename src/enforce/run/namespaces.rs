@@ -1,0 +1,194 @@
+//! The private mount namespace, and the network namespace.
+//!
+//! Root makes them as it is; anybody else makes a user namespace first, in which the user keeps their own number.
+//! Every capability in it is dropped again before the program starts.
+//!
+//! Where paths are covered, everything else becomes read-only as well, except where Landlock grants some right to write: that
+//! holds mode, owner, times and attributes of files outside, of which Landlock knows nothing.
+
+use super::cover::{Cover, Plan};
+use super::{Error, capabilities, sys};
+use crate::backend::landlock::{AccessFs, Ruleset};
+use crate::fidelity::show_bytes;
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::OwnedFd;
+
+/// Above this number of writable places the rest of the file system stays as writable as it is.
+const MAX_WRITABLE: usize = 300;
+
+/// Enters new namespaces, in this process. `false`: they are not permitted here, and nothing has changed.
+///
+/// # Errors
+/// The user namespace could be made and not set up.
+pub fn enter(mounts: bool, network: bool) -> Result<bool, Error> {
+    let mut flags = 0;
+    if mounts {
+        flags |= libc::CLONE_NEWNS;
+    }
+    if network {
+        flags |= libc::CLONE_NEWNET;
+    }
+    let admin = capabilities::bit("CAP_SYS_ADMIN").unwrap_or(0);
+    let root = capabilities::effective().is_ok_and(|c| c & admin != 0);
+    if root && sys::unshare(flags).is_ok() {
+        return after(mounts, network).map(|()| true);
+    }
+    // SAFETY: they take nothing and always succeed.
+    let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+    if sys::unshare(flags | libc::CLONE_NEWUSER).is_err() {
+        return Ok(false);
+    }
+    let write = |name: &str, text: String| {
+        std::fs::write(format!("/proc/self/{name}"), text)
+            .map_err(|e| Error::Namespace("cannot set up the user namespace", e))
+    };
+    write("setgroups", "deny".to_owned())?;
+    write("uid_map", format!("{uid} {uid} 1"))?;
+    write("gid_map", format!("{gid} {gid} 1"))?;
+    after(mounts, network).map(|()| true)
+}
+
+fn after(mounts: bool, network: bool) -> Result<(), Error> {
+    if mounts {
+        sys::make_private().map_err(|e| Error::Namespace("cannot make the mounts private", e))?;
+    }
+    if network {
+        sys::loopback_up()
+            .map_err(|e| Error::Namespace("cannot bring the loopback interface up", e))?;
+    }
+    Ok(())
+}
+
+/// Mounts everything that a plan says, in a private namespace.
+///
+/// # Errors
+/// A mount fails, or the current directory cannot be entered again.
+pub fn mount(plan: &Plan, sockets: &[Vec<u8>], ruleset: &Ruleset) -> Result<bool, Error> {
+    let here = std::env::current_dir().ok();
+    let at = |path: &[u8]| {
+        let path = show_bytes(path);
+        move |e: io::Error| Error::Mount(path.clone(), e)
+    };
+    let read_only = rest_read_only(ruleset)?;
+    let count = |directory| {
+        let hidden = |c: &&(Cover, bool)| **c == (Cover::Hidden, directory);
+        plan.covers.values().filter(hidden).count()
+    };
+    let (mut files, mut directories) = empty(count(false) + sockets.len(), count(true))?;
+    let mut take = |directory: bool| {
+        let list = if directory {
+            &mut directories
+        } else {
+            &mut files
+        };
+        list.pop().ok_or(Error::Architecture)
+    };
+    for (path, (cover, directory)) in &plan.covers {
+        let mount = match cover {
+            Cover::Hidden => take(*directory)?,
+            Cover::Frozen | Cover::Pinned => sys::copy_mount(path).map_err(at(path))?,
+        };
+        if *cover == Cover::Frozen {
+            sys::freeze(&mount).map_err(at(path))?;
+        }
+        sys::attach(&mount, path).map_err(at(path))?;
+    }
+    for path in sockets.iter().filter(|p| !plan.hides(p)) {
+        sys::attach(&take(false)?, path).map_err(at(path))?;
+    }
+    // The current directory is still the one beneath the mounts.
+    let to = here.as_deref().unwrap_or(std::path::Path::new("/"));
+    std::env::set_current_dir(to)
+        .or_else(|_| std::env::set_current_dir("/"))
+        .map_err(|e| Error::Namespace("cannot enter the current directory again", e))?;
+    Ok(read_only)
+}
+
+fn rest_read_only(ruleset: &Ruleset) -> Result<bool, Error> {
+    let writes = |a: &AccessFs| {
+        *a == AccessFs::WriteFile || AccessFs::MAKE.contains(a) || AccessFs::REMOVE.contains(a)
+    };
+    if !ruleset.handled_fs.contains(&AccessFs::WriteFile)
+        || !ruleset.handled_fs.contains(&AccessFs::MakeReg)
+    {
+        return Ok(false);
+    }
+    let mut places: BTreeSet<&[u8]> = BTreeSet::new();
+    for p in ruleset
+        .paths
+        .iter()
+        .filter(|p| p.allowed.iter().any(writes))
+    {
+        let path = p.parent.as_slice();
+        // Devices are written on a read-only mount too; `/proc` is made writable again as a whole.
+        let special = (path.starts_with(b"/dev/") && p.file) || path.starts_with(b"/proc/");
+        let mut above = (1..path.len()).filter(|n| path[*n] == b'/');
+        if path == b"/" {
+            return Ok(false);
+        }
+        if !special && !above.any(|n| places.contains(&path[..n])) {
+            places.insert(path);
+        }
+    }
+    if places.len() > MAX_WRITABLE {
+        return Ok(false);
+    }
+    let mut copies: Vec<(&[u8], OwnedFd)> = Vec::new();
+    for path in places {
+        match sys::copy_mount(path) {
+            Ok(copy) => copies.push((path, copy)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::Mount(show_bytes(path), e)),
+        }
+    }
+    let root = |e| Error::Mount("/".to_owned(), e);
+    sys::set_read_only(c"/", true).map_err(root)?;
+    // Where `/proc` is no mount of its own, or is locked, it stays read-only.
+    let _ = sys::set_read_only(c"/proc", false);
+    for (path, copy) in copies {
+        sys::attach(&copy, path).map_err(|e| Error::Mount(show_bytes(path), e))?;
+    }
+    Ok(true)
+}
+
+/// Mounts of an empty file and of an empty directory of mode 000, attached nowhere yet: as many as are asked for.
+fn empty(files: usize, directories: usize) -> Result<(Vec<OwnedFd>, Vec<OwnedFd>), Error> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    let error = |e| Error::Namespace("cannot make the empty file that covers others", e);
+    if files + directories == 0 {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    // For a moment, over a directory that every host has; nobody else sees this namespace.
+    let data = Some(c"size=64k,mode=755");
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    sys::mount(Some(c"polc"), c"/proc", Some(c"tmpfs"), flags, data).map_err(error)?;
+    let copies = |path: &[u8], count| {
+        (0..count)
+            .map(|_| {
+                let copy = sys::copy_mount(path)?;
+                // So that its owner, who is the user, cannot change its mode either.
+                sys::freeze(&copy)?;
+                Ok(copy)
+            })
+            .collect::<io::Result<Vec<_>>>()
+    };
+    let made = (|| {
+        std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0)
+            .open("/proc/file")?;
+        std::fs::DirBuilder::new()
+            .mode(0)
+            .create("/proc/directory")?;
+        Ok((
+            copies(b"/proc/file", files)?,
+            copies(b"/proc/directory", directories)?,
+        ))
+    })();
+    let unmounted = sys::unmount(c"/proc");
+    let made = made.map_err(error)?;
+    unmounted.map_err(error)?;
+    Ok(made)
+}

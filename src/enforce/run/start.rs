@@ -1,0 +1,391 @@
+//! Choosing the layers, putting them on, and becoming the program.
+
+use super::cover::{self, Plan, Reduced};
+use super::filter::Holes;
+use super::{Error, capabilities, environment, filter, limits, namespaces, supervise, sys};
+use crate::backend::landlock::{AccessNet, Host, Kind, NetPort, RealHost, Ruleset};
+use crate::enforce::landlock::{NEWEST_ABI, apply, kernel_abi};
+use crate::fidelity::{Object, show_bytes};
+use crate::policy::{Operation, Policy, Protocol};
+use crate::semantics::{Meaning, decide};
+use std::convert::Infallible;
+use std::ffi::{CString, OsString};
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// What the user chose.
+#[derive(Debug, Clone, Copy)]
+pub struct Choice {
+    /// Namespaces may be used.
+    pub namespaces: bool,
+    /// No network, whatever the policy says.
+    pub no_network: bool,
+}
+
+/// How hosts are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Network {
+    /// Every host is allowed.
+    Open,
+    /// None is.
+    None,
+    /// Some are: through the proxy.
+    Proxy,
+}
+
+fn network(meaning: &Meaning<'_>, choice: Choice) -> Network {
+    let (connect, bind) = (
+        meaning.hosts(Operation::Connect),
+        meaning.hosts(Operation::Bind),
+    );
+    let all = || {
+        connect
+            .regions()
+            .iter()
+            .chain(bind.regions())
+            .all(|r| r.decision.action.permits())
+    };
+    if choice.no_network {
+        Network::None
+    } else if all() {
+        Network::Open
+    } else if Protocol::ALL.iter().any(|p| connect.any_allowed(*p)) {
+        Network::Proxy
+    } else {
+        Network::None
+    }
+}
+
+/// The program that is to be started.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a> {
+    /// The file.
+    pub file: &'a Path,
+    /// Its name and arguments, as it is told them.
+    pub words: &'a [OsString],
+}
+
+/// Everything that is known before anything is changed.
+pub struct Prepared<'a> {
+    policy: &'a Policy,
+    abi: u32,
+    network: Network,
+    /// What is covered, where mounts help; `None`: nothing is.
+    plan: Option<Plan>,
+    sockets: Vec<Vec<u8>>,
+    choice: Choice,
+    meaning: &'a Meaning<'a>,
+}
+
+/// Looks at the policy and the host. Nothing is changed yet.
+///
+/// # Errors
+/// There is no Landlock, a standard descriptor is a directory, or the policy's automata are too large.
+pub fn prepare<'a>(meaning: &'a Meaning<'a>, choice: Choice) -> Result<Prepared<'a>, Error> {
+    let abi = kernel_abi().ok_or(Error::NoLandlock)?.min(NEWEST_ABI);
+    if sys::directory_among_standard() {
+        return Err(Error::Directory);
+    }
+    let plan = if choice.namespaces {
+        Some(cover::plan(meaning, &RealHost)?)
+    } else {
+        None
+    };
+    let sockets = if choice.namespaces {
+        sockets(meaning.policy())
+    } else {
+        Vec::new()
+    };
+    Ok(Prepared {
+        policy: meaning.policy(),
+        abi,
+        network: network(meaning, choice),
+        plan,
+        sockets,
+        choice,
+        meaning,
+    })
+}
+
+/// Unix sockets with a path that something on this host listens on and the policy does not allow to connect to.
+fn sockets(policy: &Policy) -> Vec<Vec<u8>> {
+    let text = std::fs::read("/proc/net/unix").unwrap_or_default();
+    let mut out: Vec<Vec<u8>> = text
+        .split(|b| *b == b'\n')
+        .skip(1)
+        .filter_map(|line| {
+            // Seven columns before the path, which may hold blanks.
+            let at = line.windows(2).position(|w| w == b" /")?;
+            Some(line[at + 1..].to_vec())
+        })
+        .filter_map(|p| std::fs::canonicalize(sys::path(&p)).ok())
+        .map(|p| p.into_os_string().as_bytes().to_vec())
+        .filter(|p| {
+            !decide(policy, Operation::Connect, &Object::Path(p.clone()))
+                .action
+                .permits()
+        })
+        .filter(|p| RealHost.kind(p) == Kind::File)
+        .collect();
+    out.sort();
+    out.dedup();
+    out
+}
+
+impl Prepared<'_> {
+    /// Puts the layers on this process and becomes the program. What is worth saying goes to `say`, one line each;
+    /// the first word of a line tells what it is: `polc:` the layers, `note:` what is lost.
+    ///
+    /// # Errors
+    /// Always, if it returns: the program was not started.
+    pub fn start(self, program: Start<'_>, mut say: impl FnMut(&str)) -> Result<Infallible, Error> {
+        let mut variables = environment::reduced(&self.policy.environment, std::env::vars_os());
+        let command = Words::new(program)?;
+        let mut proxy = match self.network {
+            Network::Proxy => Some(supervise::split(self.policy)?),
+            _ => None,
+        };
+        let unlimited = limits::apply(&self.policy.limits)?;
+
+        // Namespaces, or the reason why not.
+        let helps = self.plan.as_ref().is_some_and(Plan::helps) || !self.sockets.is_empty();
+        let closed = self.network != Network::Open;
+        let entered =
+            self.choice.namespaces && (helps || closed) && namespaces::enter(helps, closed)?;
+        let mounted = entered && helps;
+        let apart = entered && closed;
+        if self.choice.namespaces && (helps || closed) && !entered {
+            say(
+                "note: namespaces are not permitted here: paths denied inside allowed trees are kept by granting their siblings, so that what is made later beside them gets nothing",
+            );
+        }
+        let plan = self.plan.as_ref().filter(|_| mounted);
+
+        // The ruleset for what is there now.
+        let host = Reduced {
+            host: &RealHost,
+            plan,
+        };
+        let lowered = crate::backend::landlock::lower(self.meaning, self.abi, Some(&host))?;
+        let mut ruleset = lowered.ruleset;
+        let mut read_only = false;
+        if let Some(plan) = plan {
+            plan.widen(&mut ruleset);
+            read_only = namespaces::mount(plan, &self.sockets, &ruleset)?;
+            describe(plan, &mut say);
+        } else if self.plan.as_ref().is_some_and(|p| p.too_many) {
+            say("note: there is too much in the allowed trees to cover what is denied in them");
+        }
+
+        // The network.
+        let mut holes = Holes {
+            hosts: closed,
+            udp: closed && !apart,
+        };
+        if closed && !apart {
+            self.close_ports(&mut ruleset)?;
+        }
+        if let Some(proxy) = &mut proxy {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+                .map_err(|e| Error::Proxy("listen for the proxy", e))?;
+            let address = listener
+                .local_addr()
+                .map_err(|e| Error::Proxy("listen for the proxy", e))?;
+            proxy_port(&mut ruleset, address);
+            for (name, value) in proxy.serve(listener)? {
+                variables.retain(|(n, _)| n.as_os_str() != name.as_str());
+                variables.push((name.into(), value.into()));
+            }
+            holes.hosts = true;
+        }
+        let environment = Environment::new(&variables)?;
+
+        let filters = filter::prepare(self.meaning, holes)?;
+        let domain = apply::prepare(&ruleset)?;
+        for gone in &domain.gone {
+            say(&format!(
+                "note: `{}` went away: nothing is granted on it",
+                show_bytes(gone)
+            ));
+        }
+        say(&self.layers(mounted, read_only, apart, &unlimited));
+        capabilities::keep(&self.policy.capabilities)?;
+        sys::close_on_exec().map_err(Error::Descriptors)?;
+        // Rust ignores it; a program expects it as it was.
+        // SAFETY: sets a disposition that is no function.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map_err(Error::Capabilities)?;
+        domain.apply()?;
+        filters.load()?;
+        let error = command.become_it(&environment);
+        Err(Error::Program(
+            show_bytes(program.file.as_os_str().as_bytes()),
+            error,
+        ))
+    }
+
+    /// Without a network namespace: TCP ports are open only where every host is allowed on them.
+    fn close_ports(&self, ruleset: &mut Ruleset) -> Result<(), Error> {
+        let bind = self
+            .meaning
+            .hosts(Operation::Bind)
+            .any_allowed(Protocol::Tcp);
+        let tcp = self.network == Network::Proxy
+            || bind
+            || self
+                .meaning
+                .hosts(Operation::Connect)
+                .any_allowed(Protocol::Tcp);
+        if tcp && self.abi < 4 {
+            return Err(Error::Network);
+        }
+        if tcp {
+            ruleset.handled_net.insert(AccessNet::ConnectTcp);
+            ruleset.handled_net.insert(AccessNet::BindTcp);
+            ruleset.ports.retain(|p| p.access == AccessNet::BindTcp);
+        }
+        Ok(())
+    }
+
+    fn layers(&self, mounted: bool, read_only: bool, apart: bool, unlimited: &[&str]) -> String {
+        let mut out = format!(
+            "polc: `{}` in force: landlock (ABI {}), seccomp",
+            self.policy.name, self.abi
+        );
+        if let (true, Some(plan)) = (mounted, &self.plan) {
+            let _ = write!(
+                out,
+                ", mounts ({} covered",
+                plan.covers.len() + self.sockets.len()
+            );
+            out.push_str(if read_only {
+                ", the rest read-only)"
+            } else {
+                ")"
+            });
+        }
+        out.push_str(match (self.network, apart) {
+            (Network::Open, _) => ", network open as the policy says",
+            (Network::None, true) => ", no network (namespace)",
+            (Network::None, false) => ", no network",
+            (Network::Proxy, true) => ", network by proxy alone (namespace)",
+            (Network::Proxy, false) => ", network by proxy alone",
+        });
+        if self.policy.capabilities.is_empty() {
+            out.push_str(", no capabilities");
+        } else {
+            let _ = write!(out, ", capabilities {}", self.policy.capabilities.join(" "));
+        }
+        if !self.policy.limits.is_empty() {
+            out.push_str(", limits");
+        }
+        if !unlimited.is_empty() {
+            let _ = write!(out, " (but {})", unlimited.join(", "));
+        }
+        out
+    }
+}
+
+/// The proxy's port is reachable, beside what the policy says.
+fn proxy_port(ruleset: &mut Ruleset, address: SocketAddr) {
+    if !ruleset.handled_net.contains(&AccessNet::ConnectTcp) {
+        return;
+    }
+    match ruleset
+        .ports
+        .iter_mut()
+        .find(|p| p.access == AccessNet::ConnectTcp)
+    {
+        Some(ports) => ports.ports.push(address.port()),
+        None => ruleset.ports.push(NetPort {
+            access: AccessNet::ConnectTcp,
+            ports: vec![address.port()],
+        }),
+    }
+}
+
+/// Says what the mounts do not cover.
+fn describe(plan: &Plan, say: &mut impl FnMut(&str)) {
+    let few = |paths: &[Vec<u8>]| {
+        let shown: Vec<String> = paths
+            .iter()
+            .take(3)
+            .map(|p| format!("`{}`", show_bytes(p)))
+            .collect();
+        let rest = paths.len().saturating_sub(3);
+        let more = if rest > 0 {
+            format!(" and {rest} more")
+        } else {
+            String::new()
+        };
+        format!("{}{more}", shown.join(", "))
+    };
+    if plan.too_many {
+        say(
+            "note: there is too much in the allowed trees to cover what is denied in them: it is kept by granting siblings",
+        );
+    }
+    if !plan.uncovered.is_empty() {
+        say(&format!(
+            "note: {} cannot be covered: the tree around is granted by its entries, and what is made there later gets nothing",
+            few(&plan.uncovered)
+        ));
+    }
+    if !plan.missing.is_empty() {
+        say(&format!(
+            "note: not there yet, so not covered: {} may be made, though the policy denies it",
+            few(&plan.missing)
+        ));
+    }
+}
+
+/// A command line as `execve(2)` takes it.
+struct Words {
+    file: CString,
+    words: Vec<CString>,
+}
+
+/// An environment as `execve(2)` takes it.
+struct Environment(Vec<CString>);
+
+fn pointers(list: &[CString]) -> Vec<*const libc::c_char> {
+    list.iter()
+        .map(|s| s.as_ptr())
+        .chain([std::ptr::null()])
+        .collect()
+}
+
+impl Words {
+    fn new(program: Start<'_>) -> Result<Self, Error> {
+        let c = |w: &[u8]| CString::new(w).map_err(|_| Error::Nul);
+        Ok(Self {
+            file: c(program.file.as_os_str().as_bytes())?,
+            words: program
+                .words
+                .iter()
+                .map(|w| c(w.as_bytes()))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn become_it(&self, environment: &Environment) -> std::io::Error {
+        let (words, variables) = (pointers(&self.words), pointers(&environment.0));
+        // SAFETY: both lists end in a null pointer, and every string in them outlives the call.
+        unsafe { libc::execve(self.file.as_ptr(), words.as_ptr(), variables.as_ptr()) };
+        std::io::Error::last_os_error()
+    }
+}
+
+impl Environment {
+    fn new(variables: &[(OsString, OsString)]) -> Result<Self, Error> {
+        let one = |(n, v): &(OsString, OsString)| {
+            let mut text = n.as_bytes().to_vec();
+            text.push(b'=');
+            text.extend_from_slice(v.as_bytes());
+            CString::new(text).map_err(|_| Error::Nul)
+        };
+        Ok(Self(variables.iter().map(one).collect::<Result<_, _>>()?))
+    }
+}

@@ -1,0 +1,298 @@
+//! The system calls that neither the standard library nor libc wraps, each as a function that is safe to call.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// From linux/mount.h.
+const OPEN_TREE_CLONE: libc::c_uint = 1;
+const AT_RECURSIVE: libc::c_uint = 0x8000;
+const MOVE_MOUNT_F_EMPTY_PATH: libc::c_uint = 4;
+const MOUNT_ATTR_RDONLY: u64 = 1;
+
+/// `struct mount_attr` of linux/mount.h.
+#[repr(C)]
+#[derive(Default)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns: u64,
+}
+
+fn check(answer: libc::c_long) -> io::Result<libc::c_long> {
+    if answer < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(answer)
+    }
+}
+
+/// A path as C has it.
+///
+/// # Errors
+/// It holds a NUL.
+pub fn c_path(path: &[u8]) -> io::Result<CString> {
+    CString::new(path).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
+}
+
+/// `unshare(2)`.
+///
+/// # Errors
+/// The kernel's.
+pub fn unshare(flags: libc::c_int) -> io::Result<()> {
+    // SAFETY: takes a number, touches no memory of ours.
+    check(libc::c_long::from(unsafe { libc::unshare(flags) })).map(drop)
+}
+
+/// Makes every mount of this namespace private: nothing that is mounted from now on is seen outside.
+///
+/// # Errors
+/// The kernel's.
+pub fn make_private() -> io::Result<()> {
+    mount(None, c"/", None, libc::MS_REC | libc::MS_PRIVATE, None)
+}
+
+/// `mount(2)`.
+///
+/// # Errors
+/// The kernel's.
+pub fn mount(
+    source: Option<&CStr>,
+    target: &CStr,
+    kind: Option<&CStr>,
+    flags: libc::c_ulong,
+    data: Option<&CStr>,
+) -> io::Result<()> {
+    let pointer = |s: Option<&CStr>| s.map_or(std::ptr::null(), CStr::as_ptr);
+    // SAFETY: the strings end in NUL and outlive the call; the kernel only reads them.
+    let answer = unsafe {
+        libc::mount(
+            pointer(source),
+            target.as_ptr(),
+            pointer(kind),
+            flags,
+            pointer(data).cast(),
+        )
+    };
+    check(libc::c_long::from(answer)).map(drop)
+}
+
+/// Takes the top mount off a path, lazily.
+///
+/// # Errors
+/// The kernel's.
+pub fn unmount(target: &CStr) -> io::Result<()> {
+    // SAFETY: the string ends in NUL and outlives the call.
+    let answer = unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) };
+    check(libc::c_long::from(answer)).map(drop)
+}
+
+/// A copy of the tree of mounts at a path, attached nowhere. A link at its end is not followed.
+///
+/// # Errors
+/// The kernel's; `ELOOP` for a link.
+pub fn copy_mount(path: &[u8]) -> io::Result<OwnedFd> {
+    let path = c_path(path)?;
+    let flags = OPEN_TREE_CLONE
+        | AT_RECURSIVE
+        | libc::AT_SYMLINK_NOFOLLOW as libc::c_uint
+        | libc::O_CLOEXEC as libc::c_uint;
+    // SAFETY: the string ends in NUL and outlives the call; the answer is a new descriptor.
+    unsafe {
+        let fd = check(libc::syscall(
+            libc::SYS_open_tree,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            flags,
+        ))?;
+        Ok(OwnedFd::from_raw_fd(fd as RawFd))
+    }
+}
+
+/// Attaches a copy at a path, over what is there. A link at its end is not followed.
+///
+/// # Errors
+/// The kernel's.
+pub fn attach(mount: &OwnedFd, path: &[u8]) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: the strings end in NUL and outlive the call.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            MOVE_MOUNT_F_EMPTY_PATH,
+        )
+    })
+    .map(drop)
+}
+
+/// Makes a copy, and all mounts in it, read-only.
+///
+/// # Errors
+/// The kernel's.
+pub fn freeze(mount: &OwnedFd) -> io::Result<()> {
+    let flags = libc::AT_EMPTY_PATH as libc::c_uint | AT_RECURSIVE;
+    set_attributes(mount.as_raw_fd(), c"", flags, MOUNT_ATTR_RDONLY, 0)
+}
+
+/// Makes everything below a path read-only, or only the mount at it writable again.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_read_only(path: &CStr, read_only: bool) -> io::Result<()> {
+    if read_only {
+        set_attributes(libc::AT_FDCWD, path, AT_RECURSIVE, MOUNT_ATTR_RDONLY, 0)
+    } else {
+        set_attributes(libc::AT_FDCWD, path, 0, 0, MOUNT_ATTR_RDONLY)
+    }
+}
+
+fn set_attributes(
+    fd: RawFd,
+    path: &CStr,
+    flags: libc::c_uint,
+    set: u64,
+    clear: u64,
+) -> io::Result<()> {
+    let attributes = MountAttr {
+        set,
+        clear,
+        ..MountAttr::default()
+    };
+    // SAFETY: the string ends in NUL; the structure is the kernel's, of the size that is given, and only read.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd,
+            path.as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of::<MountAttr>(),
+        )
+    })
+    .map(drop)
+}
+
+/// `prctl(2)` with numbers.
+///
+/// # Errors
+/// The kernel's.
+pub fn prctl(option: libc::c_int, a: libc::c_ulong, b: libc::c_ulong) -> io::Result<libc::c_int> {
+    // SAFETY: only used with options whose arguments are numbers.
+    let answer = unsafe { libc::prctl(option, a, b, 0 as libc::c_ulong, 0 as libc::c_ulong) };
+    check(libc::c_long::from(answer)).map(|n| n as libc::c_int)
+}
+
+/// Marks every descriptor from 3 on, so that the program that is started does not have it.
+///
+/// # Errors
+/// The kernel's.
+pub fn close_on_exec() -> io::Result<()> {
+    // From linux/close_range.h.
+    const CLOEXEC: libc::c_uint = 4;
+    // SAFETY: takes numbers only; the descriptors stay open in this process.
+    check(unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, CLOEXEC) }).map(drop)
+}
+
+/// Whether one of the three standard descriptors is a directory: the files beneath it would be reachable
+/// past what is mounted over them.
+#[must_use]
+pub fn directory_among_standard() -> bool {
+    (0..3).any(|fd| {
+        // SAFETY: an all-zero stat is a valid one, and the kernel fills it in.
+        unsafe {
+            let mut stat: libc::stat = std::mem::zeroed();
+            libc::fstat(fd, &raw mut stat) == 0 && (stat.st_mode & libc::S_IFMT) == libc::S_IFDIR
+        }
+    })
+}
+
+/// Loads a filter of system calls for this thread: `program` is `struct sock_filter` records.
+///
+/// # Errors
+/// The kernel's.
+pub fn load_filter(program: &[libc::sock_filter]) -> io::Result<()> {
+    let len =
+        u16::try_from(program.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let filter = libc::sock_fprog {
+        len,
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: the program is as long as `len` says, outlives the call, and the kernel copies it.
+    let answer = unsafe {
+        libc::prctl(
+            libc::PR_SET_SECCOMP,
+            libc::SECCOMP_MODE_FILTER as libc::c_ulong,
+            &raw const filter,
+            0 as libc::c_ulong,
+            0 as libc::c_ulong,
+        )
+    };
+    check(libc::c_long::from(answer)).map(drop)
+}
+
+/// Brings the loopback interface of this network namespace up.
+///
+/// # Errors
+/// The kernel's.
+pub fn loopback_up() -> io::Result<()> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    // SAFETY: an all-zero ifreq is a valid one; the kernel reads the name and fills in or reads the flags.
+    unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        request.ifr_name[0] = b'l' as libc::c_char;
+        request.ifr_name[1] = b'o' as libc::c_char;
+        check(libc::c_long::from(libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCGIFFLAGS,
+            &raw mut request,
+        )))?;
+        request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
+        check(libc::c_long::from(libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCSIFFLAGS,
+            &raw const request,
+        )))
+        .map(drop)
+    }
+}
+
+/// Reads a limit: soft and hard.
+///
+/// # Errors
+/// The kernel's.
+pub fn limit(resource: libc::__rlimit_resource_t) -> io::Result<(u64, u64)> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the kernel fills in the structure.
+    let answer = unsafe { libc::getrlimit(resource, &raw mut limit) };
+    check(libc::c_long::from(answer)).map(|_| (limit.rlim_cur, limit.rlim_max))
+}
+
+/// Sets a limit.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_limit(resource: libc::__rlimit_resource_t, soft: u64, hard: u64) -> io::Result<()> {
+    let limit = libc::rlimit {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
+    // SAFETY: the kernel reads the structure.
+    let answer = unsafe { libc::setrlimit(resource, &raw const limit) };
+    check(libc::c_long::from(answer)).map(drop)
+}
+
+/// The path as Rust has it.
+#[must_use]
+pub fn path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
