@@ -36,6 +36,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     let choice = Choice {
         namespaces: !args.no_namespaces,
         no_network: args.no_network,
+        quiet: args.quiet,
     };
     let mut words = vec![start::name(&args.command, &program).to_owned()];
     words.extend(arguments);

@@ -320,7 +320,10 @@ impl Walk<'_> {
                 w.broken = true;
             }
         }
-        if self.plan.uncovered.last().map(Vec::as_slice) != Some(path) {
+        // Where nothing can be made, granting what is there is all there is to grant.
+        if at.within[CREATE].is_some()
+            && self.plan.uncovered.last().map(Vec::as_slice) != Some(path)
+        {
             self.plan.uncovered.push(path.to_vec());
         }
     }

@@ -177,10 +177,10 @@ fn empty(files: usize, directories: usize) -> Result<(Vec<OwnedFd>, Vec<OwnedFd>
         std::fs::OpenOptions::new()
             .write(true)
             .create_new(true)
-            .mode(0)
+            .mode(0o000)
             .open("/proc/file")?;
         std::fs::DirBuilder::new()
-            .mode(0)
+            .mode(0o000)
             .create("/proc/directory")?;
         Ok((
             copies(b"/proc/file", files)?,

@@ -22,6 +22,8 @@ pub struct Choice {
     pub namespaces: bool,
     /// No network, whatever the policy says.
     pub no_network: bool,
+    /// Nothing is said at the end of what the proxy refused.
+    pub quiet: bool,
 }
 
 /// How hosts are kept.
@@ -144,7 +146,7 @@ impl Prepared<'_> {
         let mut variables = environment::reduced(&self.policy.environment, std::env::vars_os());
         let command = Words::new(program)?;
         let mut proxy = match self.network {
-            Network::Proxy => Some(supervise::split(self.policy)?),
+            Network::Proxy => Some(supervise::split(self.policy, self.choice.quiet)?),
             _ => None,
         };
         let unlimited = limits::apply(&self.policy.limits)?;
@@ -194,8 +196,16 @@ impl Prepared<'_> {
                 .local_addr()
                 .map_err(|e| Error::Proxy("listen for the proxy", e))?;
             proxy_port(&mut ruleset, address);
-            for (name, value) in proxy.serve(listener)? {
+            for (name, value) in proxy.serve(&listener)? {
                 variables.retain(|(n, _)| n.as_os_str() != name.as_str());
+                // In a network namespace the loopback interface is the program's own: what it serves there is
+                // not the proxy's to reach.
+                let own = apart && name.eq_ignore_ascii_case("no_proxy");
+                let value = if own {
+                    "localhost,127.0.0.1,::1".to_owned()
+                } else {
+                    value
+                };
                 variables.push((name.into(), value.into()));
             }
             holes.hosts = true;

@@ -1,34 +1,269 @@
-//! The part that stays outside: it serves the proxy and waits for the program.
+//! The part that stays outside: it serves the proxy, and waits for the program.
+//!
+//! The process splits before anything is restricted. The first part stays what it was and where it was; the second
+//! confines itself, listens inside its network namespace, hands that descriptor out (`SCM_RIGHTS`), and becomes the
+//! program. Both stay in one process group, so that the terminal's signals reach the program without help:
+//!
+//! - SIGINT and SIGQUIT of the terminal are the program's; those that somebody sends to the supervisor, and
+//!   SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 and SIGWINCH, are passed on.
+//! - When the program stops, the supervisor stops too, so that the shell outside sees a stopped job; continued, it continues
+//!   the program.
+//! - It ends as the program ended: with its status, or by its signal.
+//! - If it dies, the kernel kills the program.
 
 use super::Error;
+use crate::enforce::egress::{Egress, Refusal};
 use crate::policy::Policy;
-use std::io;
-use std::net::TcpListener;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+
+/// The program's process, for the signal handler.
+static PROGRAM: AtomicI32 = AtomicI32::new(0);
+/// Of a message with one descriptor; `cmsghdr` wants to be aligned.
+#[repr(C, align(8))]
+struct Control([u8; 64]);
 
 /// The program's end of the line to the supervisor.
-pub struct Inside;
+pub struct Inside {
+    line: UnixStream,
+    outside: libc::pid_t,
+}
 
-/// Splits the process.
+/// Splits the process. It returns in the part that becomes the program; the other one serves, waits and ends.
 ///
 /// # Errors
-/// Always, as long as the proxy is not there.
-pub fn split(_: &Policy) -> Result<Inside, Error> {
-    let missing = io::Error::new(
-        io::ErrorKind::Unsupported,
-        "this build has no proxy; `--no-network` starts the program without any network",
-    );
-    Err(Error::Proxy(
-        "keep the hosts that the policy names",
-        missing,
-    ))
+/// The process cannot be split.
+pub fn split(policy: &Policy, quiet: bool) -> Result<Inside, Error> {
+    let (inside, outside) = UnixStream::pair().map_err(|e| Error::Proxy("make a socket", e))?;
+    // SAFETY: they take nothing.
+    let own = unsafe { libc::getpid() };
+    // SAFETY: this process has one thread, so that the child may do whatever it likes.
+    match unsafe { libc::fork() } {
+        -1 => Err(Error::Proxy("start a process", io::Error::last_os_error())),
+        0 => {
+            drop(outside);
+            Ok(Inside {
+                line: inside,
+                outside: own,
+            })
+        }
+        child => {
+            drop(inside);
+            supervise(policy, outside, child, quiet)
+        }
+    }
 }
 
 impl Inside {
-    /// Hands the listener over.
+    /// Hands the listener over; the answer is what the program has to be told of the proxy.
     ///
     /// # Errors
-    /// As above.
-    pub fn serve(&mut self, _: TcpListener) -> Result<Vec<(String, String)>, Error> {
-        Ok(Vec::new())
+    /// The supervisor is gone, or cannot serve.
+    pub fn serve(&mut self, listener: &TcpListener) -> Result<Vec<(String, String)>, Error> {
+        let error = |e| Error::Proxy("start the proxy", e);
+        // Only now: entering a user namespace takes this setting back.
+        super::sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0)
+            .map_err(error)?;
+        // SAFETY: takes nothing.
+        if unsafe { libc::getppid() } != self.outside {
+            return Err(error(io::ErrorKind::BrokenPipe.into()));
+        }
+        send(&self.line, listener.as_raw_fd()).map_err(error)?;
+        let mut text = String::new();
+        self.line.read_to_string(&mut text).map_err(error)?;
+        let Some(text) = text.strip_suffix('\0') else {
+            return Err(error(io::ErrorKind::UnexpectedEof.into()));
+        };
+        Ok(text
+            .split('\0')
+            .filter_map(|v| v.split_once('='))
+            .map(|(n, v)| (n.to_owned(), v.to_owned()))
+            .collect())
     }
+}
+
+fn message(iov: &mut libc::iovec, control: &mut Control) -> libc::msghdr {
+    // SAFETY: an all-zero header is a valid one.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = iov;
+    header.msg_iovlen = 1;
+    header.msg_control = control.0.as_mut_ptr().cast();
+    // SAFETY: only computes a number.
+    header.msg_controllen = unsafe { libc::CMSG_SPACE(size_of::<RawFd>() as u32) } as _;
+    header
+}
+
+fn send(line: &UnixStream, fd: RawFd) -> io::Result<()> {
+    let mut byte = [0u8];
+    let mut iov = libc::iovec {
+        iov_base: byte.as_mut_ptr().cast(),
+        iov_len: 1,
+    };
+    let mut control = Control([0; 64]);
+    let header = message(&mut iov, &mut control);
+    // SAFETY: the buffers outlive the call; `control` is aligned, and has room for one descriptor.
+    let sent = unsafe {
+        let first = libc::CMSG_FIRSTHDR(&raw const header);
+        (*first).cmsg_level = libc::SOL_SOCKET;
+        (*first).cmsg_type = libc::SCM_RIGHTS;
+        (*first).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as _;
+        libc::CMSG_DATA(first).cast::<RawFd>().write_unaligned(fd);
+        libc::sendmsg(line.as_raw_fd(), &raw const header, 0)
+    };
+    if sent == 1 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+fn receive(line: &UnixStream) -> io::Result<OwnedFd> {
+    let mut byte = [0u8];
+    let mut iov = libc::iovec {
+        iov_base: byte.as_mut_ptr().cast(),
+        iov_len: 1,
+    };
+    let mut control = Control([0; 64]);
+    let mut header = message(&mut iov, &mut control);
+    // SAFETY: the buffers outlive the call; a descriptor is taken only from a message of that kind and length.
+    unsafe {
+        let got = libc::recvmsg(line.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC);
+        if got < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let first = libc::CMSG_FIRSTHDR(&raw const header);
+        let fits = got == 1
+            && !first.is_null()
+            && (*first).cmsg_type == libc::SCM_RIGHTS
+            && (*first).cmsg_len as usize == libc::CMSG_LEN(size_of::<RawFd>() as u32) as usize;
+        if !fits {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(OwnedFd::from_raw_fd(
+            libc::CMSG_DATA(first).cast::<RawFd>().read_unaligned(),
+        ))
+    }
+}
+
+/// Waits for the program, and ends as it did.
+fn supervise(policy: &Policy, line: UnixStream, child: libc::pid_t, quiet: bool) -> ! {
+    PROGRAM.store(child, Ordering::SeqCst);
+    handle_signals();
+    let served = serve(policy, &line);
+    // Also tells the child, which waits for the end of what is sent.
+    drop(line);
+    let status = wait(child);
+    if let Ok((proxy, refusals)) = served {
+        proxy.shutdown();
+        if !quiet {
+            tell(&refusals);
+        }
+    }
+    end(status)
+}
+
+/// A child that gave up before it listened says so itself; there is nothing to serve then.
+fn serve(policy: &Policy, line: &UnixStream) -> io::Result<(Egress, Receiver<Refusal>)> {
+    let listener = TcpListener::from(receive(line)?);
+    let address: SocketAddr = listener.local_addr()?;
+    let (sender, refusals) = channel();
+    let proxy = Egress::start(policy, listener, sender)?;
+    let mut text = String::new();
+    for (name, value) in proxy.environment(address) {
+        text.push_str(&format!("{name}={value}\0"));
+    }
+    let mut line = line;
+    line.write_all(text.as_bytes())?;
+    Ok((proxy, refusals))
+}
+
+/// What was refused, once each.
+fn tell(refusals: &Receiver<Refusal>) {
+    let mut seen = std::collections::BTreeSet::new();
+    for r in refusals.try_iter() {
+        // The reason names the rule and its place.
+        let line = format!("polc: the proxy refused {}: {}", r.target, r.reason);
+        if seen.len() < 10 && !seen.contains(&line) {
+            let _ = writeln!(io::stderr(), "{line}");
+            seen.insert(line);
+        }
+    }
+}
+
+extern "C" fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // The terminal sends these to the program as well; only what a process sent is passed on.
+    // SAFETY: the kernel gives a valid pointer to a handler with SA_SIGINFO.
+    let from_terminal = unsafe { !info.is_null() && (*info).si_code > 0 };
+    let child = PROGRAM.load(Ordering::SeqCst);
+    if !from_terminal && child > 0 {
+        // SAFETY: kill is safe in a handler and takes numbers.
+        unsafe { libc::kill(child, signal) };
+    }
+}
+
+fn handle_signals() {
+    let all = [
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGTERM,
+        libc::SIGHUP,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+        libc::SIGWINCH,
+    ];
+    for signal in all {
+        // SAFETY: the handler does what is allowed in one.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = pass_on as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+        }
+    }
+}
+
+fn wait(child: libc::pid_t) -> libc::c_int {
+    let mut status = 0;
+    loop {
+        // SAFETY: the kernel fills in the number.
+        let got = unsafe { libc::waitpid(child, &raw mut status, libc::WUNTRACED) };
+        if got == child && libc::WIFSTOPPED(status) {
+            // SAFETY: stops this process; when it goes on, so does the program.
+            unsafe {
+                libc::raise(libc::SIGSTOP);
+                libc::kill(child, libc::SIGCONT);
+            }
+            continue;
+        }
+        if got == child {
+            PROGRAM.store(0, Ordering::SeqCst);
+            return status;
+        }
+        if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return 1 << 8;
+        }
+    }
+}
+
+fn end(status: libc::c_int) -> ! {
+    if libc::WIFSIGNALED(status) {
+        let signal = libc::WTERMSIG(status);
+        // The program has left its core, if any.
+        let _ = super::sys::set_limit(libc::RLIMIT_CORE, 0, 0);
+        // SAFETY: the default action for the signal, which is then let through and ends this process.
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            libc::sigaddset(&raw mut set, signal);
+            libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
+            libc::raise(signal);
+        }
+        std::process::exit(128 + signal)
+    }
+    std::process::exit(libc::WEXITSTATUS(status))
 }
