@@ -35,3 +35,4 @@ pub mod lint;
 pub mod policy;
 pub mod proof;
 pub mod semantics;
+pub mod why;

@@ -24,6 +24,7 @@ mod start;
 mod targets;
 mod test;
 mod verify;
+mod why;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
@@ -132,6 +133,8 @@ enum Command {
     Verify(verify::Args),
     /// Say what one policy or artefact allows that another does not
     Diff(diff::Args),
+    /// Say why a kernel refused something, from its log
+    Why(why::Args),
     /// Run the policy's own tests
     Test(test::Args),
     /// List the targets and their options
@@ -171,6 +174,7 @@ pub fn run() -> anyhow::Result<Outcome> {
         Command::Coverage(a) => coverage::run(&global, &a),
         Command::Verify(a) => verify::run(&global, &a),
         Command::Diff(a) => diff::run(&global, &a),
+        Command::Why(a) => why::run(&global, &a),
         Command::Test(a) => test::run(&global, &a),
         Command::Targets(a) => targets::run(&a),
         Command::Schema(a) => schema::run(&a),

@@ -1,0 +1,345 @@
+//! Why was it refused? From the logs of kernels to the rules of a policy.
+//!
+//! # Flow
+//!
+//! [`Reader`] takes a log line by line. A line that tells of a refusal becomes a [`Denial`]: the layer, who was
+//! refused, and the [`Access`]es in the policy's own terms, as far as the record knows them. [`explain`] puts each
+//! to the policy: which rule decides, whether the layer is stricter than the policy, and the change that would
+//! allow it.
+//!
+//! # What records do not know
+//!
+//! - Landlock names the *directory* in which something was to be made, removed or moved, not the name in it.
+//! - SELinux often names the last component alone (`name="shadow"`), and an inode.
+//! - Landlock (at port 0 addresses), and SELinux for `name_connect`, know a port without a host.
+//!
+//! Where auditd wrote `PATH` and `CWD` records of the same event, the name is taken from those. What is still
+//! not known is said to be not known: nothing is guessed.
+//!
+//! Everything in a log may have been chosen by the program that was refused. Texts are kept as bytes, and printed
+//! by [`crate::fidelity::show_bytes`] alone.
+
+mod apparmor;
+mod change;
+mod egress;
+mod event;
+mod explain;
+mod landlock;
+mod record;
+mod seccomp;
+mod selinux;
+mod tetragon;
+
+pub use explain::{Change, Finding, Place, Ruling, explain, operations};
+
+use crate::fidelity::{Object, show_bytes};
+use crate::policy::{HostSpec, Operation, OperationSet, Protocol};
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, BufRead};
+
+/// The longest line that is read whole. What is longer is no record of a kernel.
+const MAX_LINE: usize = 1024 * 1024;
+/// How many different refusals are kept; a log that has more repeats itself in ways that people cannot read anyway.
+const MAX_DENIALS: usize = 10_000;
+
+/// Who refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Layer {
+    /// Landlock.
+    Landlock,
+    /// seccomp.
+    Seccomp,
+    /// AppArmor.
+    AppArmor,
+    /// SELinux.
+    SeLinux,
+    /// Tetragon.
+    Tetragon,
+    /// The egress proxy of `polc run`.
+    Egress,
+}
+
+impl Layer {
+    /// The id of the back-end whose artefact it enforces, or the word in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Landlock => "landlock",
+            Self::Seccomp => "seccomp",
+            Self::AppArmor => "apparmor",
+            Self::SeLinux => "selinux",
+            Self::Tetragon => "tetragon",
+            Self::Egress => "egress",
+        }
+    }
+}
+
+/// What was refused, as far as the record knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Operations on one object.
+    Known(OperationSet, Object),
+    /// Operations on something directly in a directory, whose name is not known.
+    Within(OperationSet, Vec<u8>),
+    /// Operations on a path of which the last component alone is known, and perhaps the inode.
+    Named(OperationSet, Vec<u8>, Option<u64>),
+    /// An operation on a port of some host.
+    Port(Operation, Protocol, u16),
+    /// A Linux capability, as `CAP_NET_ADMIN`.
+    Capability(String),
+    /// What the language has no word for, in one line.
+    Beyond(String),
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |set: &OperationSet| {
+            set.iter()
+                .map(Operation::name)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        match self {
+            Self::Known(set, object) => write!(f, "{} {object}", names(set)),
+            Self::Within(set, directory) => {
+                write!(f, "{} in {}", names(set), show_bytes(directory))
+            }
+            Self::Named(set, name, inode) => {
+                write!(f, "{} something named {}", names(set), show_bytes(name))?;
+                match inode {
+                    Some(n) => write!(f, " (inode {n})"),
+                    None => Ok(()),
+                }
+            }
+            Self::Port(operation, protocol, port) => {
+                write!(f, "{operation} {} port {port}", protocol.name())
+            }
+            Self::Capability(name) => write!(f, "capability {name}"),
+            Self::Beyond(text) => f.write_str(text),
+        }
+    }
+}
+
+/// One refusal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Denial {
+    /// Who refused.
+    pub layer: Layer,
+    /// The command that was refused: a path, or a name that it gave itself.
+    pub program: Option<Vec<u8>>,
+    /// The profile, type, policy or domain that refused.
+    pub by: Option<Vec<u8>>,
+    /// What.
+    pub access: Access,
+    /// Whether it was only written down: AppArmor's complain mode, SELinux's permissive, seccomp's log action.
+    pub only_logged: bool,
+    /// Remarks of the layer's reader: one line each.
+    pub notes: Vec<String>,
+}
+
+impl Denial {
+    fn new(layer: Layer, access: Access) -> Self {
+        Self {
+            layer,
+            program: None,
+            by: None,
+            access,
+            only_logged: false,
+            notes: Vec::new(),
+        }
+    }
+
+    fn note(mut self, text: impl Into<String>) -> Self {
+        self.notes.push(text.into());
+        self
+    }
+}
+
+/// One set of operations.
+fn one(operation: Operation) -> OperationSet {
+    OperationSet::from_iter([operation])
+}
+
+/// Operations on a path. A directory's last `/` is not part of the policy's paths; a path that is not absolute
+/// (`foo (deleted)` in a mount that is gone) is one that nobody knows.
+fn on_path(operations: OperationSet, path: &[u8]) -> Access {
+    match absolute(path) {
+        Some(path) => Access::Known(operations, Object::Path(path)),
+        None => Access::Named(operations, path.to_vec(), None),
+    }
+}
+
+/// A path as the policy writes it.
+fn absolute(path: &[u8]) -> Option<Vec<u8>> {
+    let rest = path.strip_prefix(b"/")?;
+    let rest = rest.strip_suffix(b"/").unwrap_or(rest);
+    let fine = |c: &[u8]| !c.is_empty() && c != b"." && c != b".." && !c.contains(&0);
+    if rest.is_empty() {
+        return Some(b"/".to_vec());
+    }
+    rest.split(|b| *b == b'/')
+        .all(fine)
+        .then(|| [b"/", rest].concat())
+}
+
+fn on_host(operation: Operation, spec: HostSpec) -> Access {
+    Access::Known(one(operation), Object::Host(spec))
+}
+
+/// What a log holds.
+#[derive(Debug, Clone, Default)]
+pub struct Log {
+    /// Refusals, each with how often it occurs, in the order of their first occurrence.
+    pub denials: Vec<(Denial, u64)>,
+    /// All lines.
+    pub lines: u64,
+    /// Lines that tell of a refusal and could not be read: the first few, by number, and how many.
+    pub unread: Vec<u64>,
+    /// How many of those there are.
+    pub unread_count: u64,
+    /// Refusals that were too many to be kept.
+    pub dropped: u64,
+}
+
+/// What a reader of one format makes of a line.
+enum Line {
+    /// Refusals.
+    Denials(Vec<Denial>),
+    /// It is of this format, and tells of none.
+    Nothing,
+    /// It tells of a refusal, and makes no sense.
+    Unread,
+}
+
+/// Reads a log.
+#[derive(Debug, Default)]
+pub struct Reader {
+    log: Log,
+    index: HashMap<Denial, usize>,
+    events: event::Events,
+}
+
+impl Reader {
+    /// A reader at the start of a log.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes all lines of `input`.
+    ///
+    /// # Errors
+    /// That it cannot be read.
+    pub fn take(&mut self, mut input: impl BufRead) -> io::Result<()> {
+        let mut line = Vec::new();
+        while let Some(whole) = read_line(&mut input, &mut line)? {
+            if whole {
+                self.line(&line);
+            } else {
+                // A path that is cut off is another path.
+                self.log.lines += 1;
+                self.outcome(Line::Unread, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one line.
+    pub fn line(&mut self, line: &[u8]) {
+        self.log.lines += 1;
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        // `journalctl -o json` wraps each line; so do agents that ship logs.
+        let inner = (line.first() == Some(&b'{'))
+            .then(|| tetragon::unwrap_journal(line))
+            .flatten();
+        let line = inner.as_deref().unwrap_or(line);
+        if line.first() == Some(&b'{') {
+            return self.outcome(tetragon::line(line), None);
+        }
+        if let Some(done) = egress::line(line) {
+            return self.outcome(done, None);
+        }
+        let record = record::Record::parse(line);
+        let Some(id) = record.event() else {
+            return;
+        };
+        let done = match record.kind() {
+            Some("1423" | "LANDLOCK_ACCESS") => landlock::line(&record),
+            Some("1326" | "SECCOMP") => seccomp::line(&record),
+            _ if record.raw("apparmor").is_some() => apparmor::line(&record),
+            _ if record::find(line, b"avc:").is_some() => selinux::line(&record),
+            _ => {
+                self.events.context(id, &record);
+                return;
+            }
+        };
+        self.outcome(done, Some(id));
+    }
+
+    fn outcome(&mut self, line: Line, event: Option<&[u8]>) {
+        match line {
+            Line::Nothing => {}
+            Line::Unread => {
+                self.log.unread_count += 1;
+                if self.log.unread.len() < 5 {
+                    self.log.unread.push(self.log.lines);
+                }
+            }
+            Line::Denials(denials) => match event {
+                None => denials.into_iter().for_each(|d| self.add(d)),
+                Some(id) => {
+                    for done in self.events.denials(id, denials) {
+                        self.add(done);
+                    }
+                }
+            },
+        }
+    }
+
+    fn add(&mut self, denial: Denial) {
+        if let Some(at) = self.index.get(&denial) {
+            if let Some((_, count)) = self.log.denials.get_mut(*at) {
+                *count += 1;
+            }
+        } else if self.log.denials.len() < MAX_DENIALS {
+            self.index.insert(denial.clone(), self.log.denials.len());
+            self.log.denials.push((denial, 1));
+        } else {
+            self.log.dropped += 1;
+        }
+    }
+
+    /// The end of the log.
+    #[must_use]
+    pub fn finish(mut self) -> Log {
+        for denial in self.events.finish() {
+            self.add(denial);
+        }
+        self.log
+    }
+}
+
+/// Reads a line without its end into `line`; of one that is too long, the beginning. Whether it is whole; `None`:
+/// there is none left.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Option<bool>> {
+    line.clear();
+    let (mut any, mut whole) = (false, true);
+    loop {
+        let buffer = input.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(any.then_some(whole));
+        }
+        any = true;
+        let end = buffer.iter().position(|b| *b == b'\n');
+        let part = &buffer[..end.unwrap_or(buffer.len())];
+        let room = MAX_LINE.saturating_sub(line.len()).min(part.len());
+        whole &= room == part.len();
+        line.extend_from_slice(&part[..room]);
+        let used = end.map_or(buffer.len(), |e| e + 1);
+        input.consume(used);
+        if end.is_some() {
+            return Ok(Some(whole));
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Lines of a log: audit records, as auditd, `dmesg`, `journalctl` and syslog show them.
+//!
+//! The kernel writes a text that a program may have chosen (a file name, a command's name) in double quotes if it
+//! is plain, and else as hexadecimal digits without quotes (`audit_log_untrustedstring`). So quotes never nest,
+//! and a value is never more than one word: what a program calls itself cannot become a field.
+
+use std::borrow::Cow;
+
+/// One line: its fields, in order.
+#[derive(Debug, Clone)]
+pub(super) struct Record<'l> {
+    fields: Vec<(&'l [u8], Value<'l>)>,
+    line: &'l [u8],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Value<'l> {
+    Quoted(&'l [u8]),
+    Bare(&'l [u8]),
+}
+
+impl<'l> Record<'l> {
+    /// Reads a line. auditd puts a second, interpreted copy of some fields behind a byte 0x1d; it is left out.
+    pub(super) fn parse(line: &'l [u8]) -> Self {
+        let end = line.iter().position(|b| *b == 0x1d).unwrap_or(line.len());
+        let line = &line[..end];
+        let mut fields = Vec::new();
+        let mut rest = line;
+        while !rest.is_empty() {
+            let Some(at) = rest.iter().position(|b| *b == b'=' || *b == b' ') else {
+                break;
+            };
+            let (word, after) = (&rest[..at], &rest[at + 1..]);
+            if rest[at] == b' ' {
+                rest = after;
+                continue;
+            }
+            // `msg='op=…'`: a text of a program in user space; its insides are no fields.
+            let (value, next) = match after.first() {
+                Some(quote @ (b'"' | b'\'')) => {
+                    let inner = &after[1..];
+                    let end = inner.iter().position(|b| b == quote).unwrap_or(inner.len());
+                    (
+                        Value::Quoted(&inner[..end]),
+                        inner.get(end + 1..).unwrap_or_default(),
+                    )
+                }
+                _ => {
+                    let end = after.iter().position(|b| *b == b' ').unwrap_or(after.len());
+                    (Value::Bare(&after[..end]), &after[end..])
+                }
+            };
+            fields.push((word, value));
+            rest = next;
+        }
+        Self { fields, line }
+    }
+
+    fn value(&self, key: &str) -> Option<Value<'l>> {
+        self.fields
+            .iter()
+            .find(|(k, _)| *k == key.as_bytes())
+            .map(|(_, v)| *v)
+    }
+
+    /// A field as it stands.
+    pub(super) fn raw(&self, key: &str) -> Option<&'l [u8]> {
+        match self.value(key)? {
+            Value::Quoted(v) | Value::Bare(v) => Some(v),
+        }
+    }
+
+    /// A field as text, if it is that.
+    pub(super) fn word(&self, key: &str) -> Option<&'l str> {
+        std::str::from_utf8(self.raw(key)?).ok()
+    }
+
+    /// A number: decimal, or hexadecimal behind `0x`.
+    pub(super) fn number(&self, key: &str) -> Option<u64> {
+        let word = self.word(key)?;
+        match word.strip_prefix("0x") {
+            Some(hex) => u64::from_str_radix(hex, 16).ok(),
+            None => word.parse().ok(),
+        }
+    }
+
+    /// A text that a program may have chosen: quoted, or as hexadecimal digits. `None` where it is absent, also as
+    /// the kernel's `(null)` and `?`.
+    pub(super) fn untrusted(&self, key: &str) -> Option<Cow<'l, [u8]>> {
+        match self.value(key)? {
+            Value::Quoted(v) => Some(Cow::Borrowed(v)),
+            Value::Bare(b"(null)" | b"?" | b"") => None,
+            Value::Bare(v) => Some(match from_hex(v) {
+                Some(bytes) => Cow::Owned(bytes),
+                None => Cow::Borrowed(v),
+            }),
+        }
+    }
+
+    /// The type: the name or the number behind `type=`. auditd writes one that it does not know as `UNKNOWN[1423]`.
+    pub(super) fn kind(&self) -> Option<&'l str> {
+        let word = self.word("type")?;
+        Some(
+            word.strip_prefix("UNKNOWN[")
+                .and_then(|w| w.strip_suffix(']'))
+                .unwrap_or(word),
+        )
+    }
+
+    /// The event that the record belongs to: what stands between `audit(` and `)`.
+    pub(super) fn event(&self) -> Option<&'l [u8]> {
+        let at = find(self.line, b"audit(")?;
+        let rest = &self.line[at + b"audit(".len()..];
+        let end = rest.iter().position(|b| *b == b')')?;
+        (end < 64).then_some(&rest[..end])
+    }
+
+    /// The whole line.
+    pub(super) fn line(&self) -> &'l [u8] {
+        self.line
+    }
+}
+
+/// Where `needle` begins.
+pub(super) fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
+    text.windows(needle.len()).position(|w| w == needle)
+}
+
+fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
+    if text.len() % 2 != 0 || text.is_empty() {
+        return None;
+    }
+    let digit = |b: u8| {
+        char::from(b)
+            .to_digit(16)
+            .and_then(|d| u8::try_from(d).ok())
+    };
+    text.chunks(2)
+        .map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quoted_text_makes_no_fields() {
+        let r = Record::parse(
+            br#"audit: type=1400 audit(1.2:3): name="/a b path=/c" comm="x" path=2F0A"#,
+        );
+        assert_eq!(r.raw("name"), Some(&b"/a b path=/c"[..]));
+        assert_eq!(r.untrusted("path").as_deref(), Some(&b"/\n"[..]));
+        assert_eq!(r.event(), Some(&b"1.2:3"[..]));
+        assert_eq!(r.kind(), Some("1400"));
+    }
+
+    #[test]
+    fn an_open_quote_ends_with_the_line() {
+        let r = Record::parse(b"type=AVC name=\"/a");
+        assert_eq!(r.raw("name"), Some(&b"/a"[..]));
+        let r = Record::parse(b"type=UNKNOWN[1423] path=(null) comm=");
+        assert_eq!(
+            (r.kind(), r.untrusted("path"), r.untrusted("comm")),
+            (Some("1423"), None, None)
+        );
+    }
+}
