@@ -186,10 +186,9 @@ fn socket(record: &Record<'_>, class: &str, permissions: &[&str]) -> Access {
         Protocol::Tcp
     };
     let has = |p: &str| permissions.contains(&p);
-    if has("connectto") || (class == "unix_dgram_socket" && has("sendto")) {
-        if let Some(path) = record.untrusted("path") {
-            return on_path(one(Operation::Connect), &path);
-        }
+    let to_unix = has("connectto") || (class == "unix_dgram_socket" && has("sendto"));
+    if let Some(path) = record.untrusted("path").filter(|_| to_unix) {
+        return on_path(one(Operation::Connect), &path);
     }
     let (operation, address, port) = if has("name_bind") || has("node_bind") {
         (Operation::Bind, "saddr", "src")
