@@ -72,9 +72,10 @@ fn byte(out: &mut String, b: u8) {
     }
 }
 
-/// Bytes that may stand in a class as they are.
+/// Bytes that may stand in a class as they are. A `,` must: behind a backslash (and an octal escape gets
+/// one from the parser) the backslash is a member as well.
 fn plain_in_class(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"._+=:%~!#$&();<>|`'".contains(&b)
+    b.is_ascii_alphanumeric() || b"._+=:%~!#$&();<>|`',".contains(&b)
 }
 
 fn class(out: &mut String, set: &ByteSet) {

@@ -183,7 +183,9 @@ impl Reading {
         let (denied, allowed) = self.patterns(Form::File, Rights::READ, whose);
         let (no_map, map) = self.patterns(Form::File, Rights::MAP, whose);
         let set = |list: Vec<Vec<Step>>| list.into_iter().collect::<rustc_hash::FxHashSet<_>>();
-        if set(allowed).is_subset(&set(map)) && set(no_map).is_subset(&set(denied)) {
+        let same = set(allowed).is_subset(&set(map)) && set(no_map).is_subset(&set(denied));
+        // Where owners are told apart, both kinds of users have as many sets.
+        if same && !self.owners {
             return Ok(None);
         }
         let read = self.set(Form::File, Rights::READ, whose)?;
@@ -197,7 +199,10 @@ impl Reading {
         for (form, right) in ways(operation).iter().copied() {
             let patterns = self.patterns(form, right, whose);
             // To write has appending in it; only a rule on `a` alone makes them two.
-            if right == Rights::APPEND && patterns == self.patterns(form, Rights::WRITE, whose) {
+            if right == Rights::APPEND
+                && !self.owners
+                && patterns == self.patterns(form, Rights::WRITE, whose)
+            {
                 continue;
             }
             let mut paths = self.made(patterns)?;

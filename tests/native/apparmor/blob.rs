@@ -422,6 +422,12 @@ impl Profile {
         Rights::of(bits >> 14)
     }
 
+    /// The rights of a process that owns the file on a path that ends here.
+    pub fn own_rights(&self, state: State) -> Rights {
+        let bits = self.file_rules().map_or(0, |(dfa, _)| dfa.accept(state.0));
+        Rights::of(bits)
+    }
+
     /// The rights on a path. Directories carry a trailing slash, as the kernel names them.
     pub fn permissions(&self, path: &[u8]) -> FilePerms {
         let bits = self.bits(path);

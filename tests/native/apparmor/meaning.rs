@@ -21,6 +21,8 @@ pub struct Place<'a> {
     pub file: Option<Rights>,
     /// The rights on it as a directory.
     pub directory: Rights,
+    /// The same two of a process that owns it.
+    pub own: (Option<Rights>, Rights),
     /// A shortest path that leads here.
     pub spell: &'a dyn Fn() -> Vec<u8>,
 }
@@ -57,11 +59,16 @@ pub fn walk(dfa: &Dfa, profile: &Profile, mut visit: impl FnMut(&Place<'_>)) {
                 path.reverse();
                 if path.is_empty() { b"/".to_vec() } else { path }
             };
+            let within = profile.step(compiled, b'/');
             visit(&Place {
                 label: dfa.label(state),
                 beneath: dfa.step(state, b'/'),
                 file: (!root).then(|| profile.rights(compiled)),
-                directory: profile.rights(profile.step(compiled, b'/')),
+                directory: profile.rights(within),
+                own: (
+                    (!root).then(|| profile.own_rights(compiled)),
+                    profile.own_rights(within),
+                ),
                 spell: &spell,
             });
         }

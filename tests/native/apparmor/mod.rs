@@ -3,6 +3,7 @@
 pub mod blob;
 pub mod meaning;
 mod own;
+mod reading;
 
 use crate::tool;
 use blob::{FilePerms, Profile};

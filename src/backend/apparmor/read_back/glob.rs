@@ -120,7 +120,11 @@ impl Parser<'_> {
                     b'-' if !first => {
                         let low = last.take().ok_or("a `-` in a class that is no range")?;
                         let high = *self.syms.get(self.at).ok_or("a `[` without its `]`")?;
-                        let plain = high.escaped || !b"]*?[-^".contains(&high.byte);
+                        let plain = if high.escaped {
+                            high.byte != b','
+                        } else {
+                            !b"]*?[-^".contains(&high.byte)
+                        };
                         if !plain || high.byte < low {
                             return Err("a `-` in a class that is no range");
                         }
@@ -137,6 +141,12 @@ impl Parser<'_> {
             }
             first = false;
             set.insert(sym.byte);
+            if sym.escaped && sym.byte == b',' {
+                // The parser hands the backslash on, and there it stands for itself.
+                set.insert(b'\\');
+                last = None;
+                continue;
+            }
             // A range cannot begin with a `-` that stands for itself.
             last = (sym.byte != b'-').then_some(sym.byte);
         }

@@ -137,7 +137,15 @@ impl<'t> Scanner<'t> {
                 Some(b'\n' | b'\r') if quoted => {
                     return fault(from, "a name over several lines");
                 }
-                Some(b'\\') => out.push(self.escape()?),
+                Some(b'\\') => {
+                    let at = self.at;
+                    out.push(self.escape()?);
+                    // To the parser's lexer the second of two backslashes escapes what follows.
+                    let twice = self.text[at..self.at] == *b"\\\\";
+                    if twice && self.peek().is_some_and(|b| !in_word(b)) {
+                        return fault(at, "two backslashes at the end of a name: write `\\134`");
+                    }
+                }
                 Some(b',') if !quoted => {
                     // A comma is part of the name where the name goes on behind it.
                     if !self.peek_at(1).is_some_and(in_word) {

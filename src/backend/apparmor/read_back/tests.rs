@@ -2,9 +2,13 @@
 //! `tests/native/apparmor/reading.rs`.
 
 use super::{Reading, read, recognises};
-use crate::backend::{Artifact, Evaluate, Form, OnPaths};
+use crate::backend::apparmor::AppArmor;
+use crate::backend::{Artifact, Backend, Evaluate, Form, OnPaths, Target};
 use crate::fidelity::Object;
+use crate::frontend::{LoadOptions, load};
 use crate::policy::{Address, HostSpec, Operation, Protocol};
+use crate::proof::{compare, disagreements};
+use crate::semantics::Meaning;
 use proptest::prelude::*;
 
 fn artifact(text: &[u8]) -> Artifact {
@@ -106,6 +110,8 @@ fn globs() {
         (r"/q/\\y", &["/q/\\y"], &["/q/y"]),
         (r"/q/\x41\d066", &["/q/AB"], &["/q/x41"]),
         (r"/q/[\]\\]", &["/q/]", "/q/\\"], &["/q/a"]),
+        (r"/q/[,]", &["/q/,"], &["/q/\\", "/q/a"]),
+        (r"/q/[\054]", &["/q/,", "/q/\\"], &["/q/a"]),
         (r"/q\057y", &["/q/y"], &["/qy"]),
     ];
     for (pattern, members, others) in cases {
@@ -297,6 +303,8 @@ fn what_is_not_understood_is_refused() {
         r"/x/[\^a] r,",
         r"/x/[a\055] r,",
         r"/x\y r,",
+        r"/x\\ r,",
+        "\"/x\\\\\" r,",
         r"/x\0 r,",
         r"/x\000 r,",
         r"/x\400 r,",
@@ -347,6 +355,21 @@ fn is_recognised() {
     ] {
         assert!(!recognises(&artifact(text.as_bytes())), "{text}");
     }
+}
+
+#[test]
+fn a_comma_in_a_class_is_a_comma_alone() {
+    let text = "version: 1\nname: t\nrules:\n  - {name: a, action: allow, operations: [read], paths: ['/x/[!,]*', '/y/[!,\\\\-]', '/z/[,-.]']}\n";
+    let policy = load("t.yaml", text, &LoadOptions::default())
+        .unwrap()
+        .policy;
+    let meaning = Meaning::new(&policy);
+    let made = AppArmor.compile(&meaning, &Target::default()).unwrap();
+    let read = AppArmor
+        .read_back(&made.artifacts, &Target::default())
+        .unwrap();
+    let wrong = disagreements(&made.ledger, &compare(&meaning, read.as_ref()));
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 const HAND: &str = "abi <abi/3.0>,\ninclude <tunables/global>\n@{A} = /x /y\nprofile t \"/a{b,c}\" flags=(attach_disconnected) {\n  network inet stream,\n  signal (send, receive) peer=@{profile_name},\n  unix (send) peer=(label=x),\n  set rlimit nproc <= 4,\n  @{A}/[^a-c]{,**/}b rm,\n  audit deny owner \"/w/\\040{,/,/**}\" wk,\n  file,\n}\n";
