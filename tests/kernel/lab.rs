@@ -1,0 +1,108 @@
+//! What the layers have in common: a plan for all policies, and its judgement.
+
+use crate::policies;
+use crate::rows::{self, Cell, Counts, Sheet, hex};
+use crate::table;
+use polc::backend::{Compiled, Target};
+use polc::policy::Policy;
+use polc::semantics::Meaning;
+use std::fmt::Write as _;
+
+/// A policy that a layer compiles.
+pub struct Ready {
+    /// Its file.
+    pub name: String,
+    /// The policy.
+    pub policy: Policy,
+    /// What the back-end made.
+    pub compiled: Compiled,
+}
+
+/// Those that the back-end compiles; `tests/native` says which it may refuse.
+pub fn ready(backend: &str, target: &Target) -> Vec<Ready> {
+    let backend = polc::backend::find(backend).unwrap();
+    let mut all = Vec::new();
+    for (name, policy) in policies::all() {
+        if let Ok(compiled) = backend.compile(&Meaning::new(&policy), target) {
+            all.push(Ready {
+                name,
+                policy,
+                compiled,
+            });
+        }
+    }
+    assert!(all.len() >= 13, "hardly anything compiles");
+    all
+}
+
+/// The plan for one machine.
+#[derive(Default)]
+pub struct Plan {
+    text: String,
+    sheets: Vec<Sheet>,
+    planted: Vec<usize>,
+}
+
+impl Plan {
+    /// Adds a policy's rows, to be tried under this confinement (the words of the probe).
+    /// `skips` says of what the artefact cannot be asked: the way, and the path.
+    pub fn add(&mut self, ready: &Ready, confinement: &str, skips: impl Fn(&str, &[u8]) -> bool) {
+        let sheet = Sheet::new(
+            &ready.name,
+            &Meaning::new(&ready.policy),
+            &ready.compiled.ledger,
+            skips,
+        );
+        writeln!(self.text, "policy {} {confinement}", self.sheets.len()).unwrap();
+        sheet.plan(&mut self.text);
+        self.sheets.push(sheet);
+    }
+
+    /// Adds a policy's rows under the confinement of another policy: the lab must find that.
+    pub fn plant(&mut self, ready: &Ready, confinement: &str) {
+        self.planted.push(self.sheets.len());
+        self.add(ready, confinement, |_, _| false);
+    }
+
+    #[allow(dead_code)]
+    /// Labels an object of SELinux when it is made.
+    pub fn label(&mut self, kind: &str, path: &[u8], context: &str) {
+        writeln!(self.text, "label {kind} {} {context}", hex(path)).unwrap();
+    }
+
+    /// The plan as the probe reads it.
+    pub fn text(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+
+    /// Holds every sheet against what the kernel did; `column` is its place in the table.
+    pub fn judge(&self, column: &str, console: &str) {
+        let cells = rows::read(console).unwrap_or_else(|e| panic!("{column}: {e}"));
+        let (mut counts, mut faults): (Vec<(&str, Counts)>, Vec<String>) = Default::default();
+        for (index, sheet) in self.sheets.iter().enumerate() {
+            let own: Vec<Cell> = cells
+                .range((index, 0)..(index + 1, 0))
+                .map(|(_, c)| *c)
+                .collect();
+            let (count, found) = rows::judge(sheet, &own, column);
+            if self.planted.contains(&index) {
+                assert!(
+                    !found.is_empty(),
+                    "{column}: under another policy's artefact {} agrees too",
+                    sheet.policy
+                );
+            } else {
+                counts.push((&sheet.policy, count));
+                faults.extend(found);
+            }
+        }
+        let stale = table::record(column, &counts);
+        assert!(
+            faults.is_empty(),
+            "{} differ:\n{}",
+            faults.len(),
+            faults.join("\n")
+        );
+        assert!(stale.is_empty(), "{stale}");
+    }
+}

@@ -1,0 +1,142 @@
+//! The objects: made before each attempt, and removed after it.
+
+use crate::sys;
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+/// A program that ends with status 250 (`sys::STARTED`), as small as can be: the ELF header, one program header, and
+/// `mov edi, 250; mov eax, 60; syscall`.
+const PROGRAM: [u8; 132] = {
+    let mut elf = [0; 132];
+    const HEAD: [u8; 120] = [
+        0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, // 64 bits, little endian
+        2, 0, 0x3e, 0, 1, 0, 0, 0, // executable, x86-64
+        0x78, 0, 0x40, 0, 0, 0, 0, 0, // entry 0x400078
+        64, 0, 0, 0, 0, 0, 0, 0, // program headers at 64
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // no sections, no flags
+        64, 0, 56, 0, 1, 0, 0, 0, 0, 0, 0, 0, // sizes: header, program header, one of them
+        1, 0, 0, 0, 5, 0, 0, 0, // load, read and execute
+        0, 0, 0, 0, 0, 0, 0, 0, // from offset 0
+        0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, // at 0x400000
+        132, 0, 0, 0, 0, 0, 0, 0, 132, 0, 0, 0, 0, 0, 0, 0, // all of it
+        0, 0x10, 0, 0, 0, 0, 0, 0, // aligned to a page
+    ];
+    const CODE: [u8; 12] = [0xbf, 250, 0, 0, 0, 0xb8, 60, 0, 0, 0, 0x0f, 0x05];
+    let mut i = 0;
+    while i < 132 {
+        elf[i] = if i < 120 { HEAD[i] } else { CODE[i - 120] };
+        i += 1;
+    }
+    elf
+};
+
+/// What must be at the path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing; its directory is there.
+    Nothing,
+    /// A file with something in it.
+    File,
+    /// A file that can be started.
+    Program,
+    /// An empty directory.
+    Directory,
+    /// A unix socket on which somebody listens.
+    Listener,
+}
+
+/// What was made for the attempt at hand.
+#[derive(Default)]
+pub struct Fixture {
+    /// SELinux labels by kind (`file`, `dir`, `sock_file`) and path.
+    labels: HashMap<(String, Vec<u8>), String>,
+    /// The first directory, or the object, that was not there before.
+    top: Option<PathBuf>,
+    object: Option<PathBuf>,
+    listener: Option<UnixListener>,
+}
+
+impl Fixture {
+    /// What an object of this kind at this path is labelled.
+    pub fn label(&mut self, kind: &str, path: Vec<u8>, context: &str) {
+        self.labels
+            .insert((kind.to_owned(), path), context.to_owned());
+    }
+
+    fn give_label(&self, kind: &str, path: &Path) -> io::Result<()> {
+        let key = (kind.to_owned(), path.as_os_str().as_bytes().to_vec());
+        match self.labels.get(&key) {
+            Some(context) => sys::set_label(path, context),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the directories above the path, and the object.
+    pub fn make(&mut self, needs: Needs, kind: &str, path: &Path) -> io::Result<()> {
+        if path.symlink_metadata().is_ok() {
+            // Something of the machine's own (`/`, `/proc/…`): looked at, never changed.
+            let fits = match needs {
+                Needs::Directory => path.is_dir(),
+                Needs::File => path.is_file(),
+                _ => false,
+            };
+            let own = path == Path::new("/") || matches!(kind, "read" | "list");
+            return if fits && own {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::AlreadyExists.into())
+            };
+        }
+        let missing: Vec<&Path> = path
+            .ancestors()
+            .skip(1)
+            .take_while(|p| p.symlink_metadata().is_err())
+            .collect();
+        for directory in missing.iter().rev() {
+            fs::create_dir(directory)?;
+            self.top.get_or_insert_with(|| directory.to_path_buf());
+            self.give_label("dir", directory)?;
+        }
+        self.object = Some(path.to_owned());
+        match needs {
+            Needs::Nothing => return Ok(()),
+            Needs::File => fs::write(path, "something\n")?,
+            Needs::Program => {
+                fs::write(path, PROGRAM)?;
+                fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+            }
+            Needs::Directory => fs::create_dir(path)?,
+            Needs::Listener => self.listener = Some(UnixListener::bind(path)?),
+        }
+        let kind = match needs {
+            Needs::Directory => "dir",
+            Needs::Listener => "sock_file",
+            _ => "file",
+        };
+        self.give_label(kind, path)
+    }
+
+    /// Removes what was made, and what an attempt made.
+    pub fn clear(&mut self) {
+        self.listener = None;
+        if let Some(object) = self.object.take() {
+            let mut moved = object.clone().into_os_string();
+            moved.push("-moved");
+            for path in [object, moved.into()] {
+                if path.is_dir() && !path.is_symlink() {
+                    drop(fs::remove_dir_all(&path));
+                } else {
+                    drop(fs::remove_file(&path));
+                }
+            }
+        }
+        if let Some(top) = self.top.take() {
+            drop(fs::remove_dir_all(top));
+        }
+    }
+}

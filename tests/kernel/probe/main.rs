@@ -1,0 +1,120 @@
+//! The probe: `/init` of the lab's virtual machine, or a program on the machine itself.
+//!
+//! It reads a plan, and for every row makes the object, tries one operation on it in a new process,
+//! confined, and where that fails makes the object again and tries unconfined. One line a row goes to
+//! standard output: `@row POLICY ROW CONFINED UNCONFINED`, error numbers, 0 for success; `-` was not tried.
+//!
+//! Built by the test with `rustc` alone, statically: the machine that it runs in holds nothing else.
+
+mod attempt;
+mod confine;
+mod fixture;
+mod landlock;
+mod sys;
+
+use confine::Confinement;
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+/// The error number of a row whose object cannot be made.
+const CANNOT_MAKE: i32 = 1000;
+
+fn main() {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let words: Vec<&str> = arguments.iter().filter_map(|a| a.to_str()).collect();
+    match words[..] {
+        // Started again in another domain, which only a new program enters.
+        [_, "attempt", kind, path] => {
+            let path = PathBuf::from(OsString::from_vec(unhex(path)));
+            sys::exit(attempt::attempt(kind, &path))
+        }
+        [_, "abi"] => println!("{}", sys::landlock_version()),
+        [_, "root", root] => match sys::change_root(root) {
+            Ok(()) => run("/lab/plan"),
+            Err(e) => {
+                eprintln!("cannot change root: {e}");
+                sys::exit(1)
+            }
+        },
+        // Only as a machine's first process does it touch what it sees.
+        _ if std::process::id() != 1 => sys::exit(2),
+        _ => {
+            sys::start_machine();
+            run("/lab/plan");
+            sys::power_off();
+        }
+    }
+}
+
+/// Bytes from the hexadecimal digits of a plan.
+fn unhex(text: &str) -> Vec<u8> {
+    let digit = |b: u8| (b as char).to_digit(16).unwrap_or(0) as u8;
+    let pairs = text.as_bytes().chunks_exact(2);
+    pairs.map(|p| digit(p[0]) << 4 | digit(p[1])).collect()
+}
+
+fn run(plan: &str) {
+    let plan = match std::fs::read_to_string(plan) {
+        Ok(plan) => plan,
+        Err(e) => return println!("@fail cannot read the plan: {e}"),
+    };
+    let mut confinement = Confinement::None;
+    let mut fixture = fixture::Fixture::default();
+    let (mut policy, mut row) = (0, 0);
+    let mut out = std::io::BufWriter::new(std::io::stdout());
+    for line in plan.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["policy", index, ref how @ ..] => {
+                (policy, row) = (index.parse().unwrap_or(0), 0);
+                match Confinement::new(how) {
+                    Ok(new) => confinement = new,
+                    Err(e) => {
+                        drop(writeln!(out, "@fail policy {policy}: {e}"));
+                        confinement = Confinement::Broken;
+                    }
+                }
+            }
+            ["label", kind, path, context] => {
+                fixture.label(kind, unhex(path), context);
+            }
+            ["row", kind, path] => {
+                let path = PathBuf::from(OsString::from_vec(unhex(path)));
+                let (confined, unconfined) = probe(&mut fixture, &confinement, kind, &path);
+                let unconfined = unconfined.map_or("-".to_owned(), |e| e.to_string());
+                drop(writeln!(out, "@row {policy} {row} {confined} {unconfined}"));
+                row += 1;
+            }
+            _ => drop(writeln!(out, "@fail not understood: {line}")),
+        }
+    }
+    drop(writeln!(out, "@done"));
+    drop(out.flush());
+}
+
+fn probe(
+    fixture: &mut fixture::Fixture,
+    confinement: &Confinement,
+    kind: &str,
+    path: &std::path::Path,
+) -> (i32, Option<i32>) {
+    if let Confinement::Broken = confinement {
+        return (CANNOT_MAKE, Some(CANNOT_MAKE));
+    }
+    let mut tried = |confinement: &Confinement| {
+        let made = fixture.make(attempt::needs(kind), kind, path);
+        let result = match made {
+            Ok(()) => confinement.attempt(kind, path),
+            Err(_) => CANNOT_MAKE,
+        };
+        fixture.clear();
+        result
+    };
+    match tried(confinement) {
+        0 => (0, None),
+        CANNOT_MAKE => (CANNOT_MAKE, Some(CANNOT_MAKE)),
+        error => (error, Some(tried(&Confinement::None))),
+    }
+}

@@ -1,0 +1,249 @@
+//! The system calls that the standard library has no words for.
+
+use std::ffi::{CString, c_char, c_int, c_long, c_ulong, c_void};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+unsafe extern "C" {
+    fn fork() -> c_int;
+    fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
+    fn _exit(status: c_int) -> !;
+    fn execv(path: *const c_char, argv: *const *const c_char) -> c_int;
+    fn mkfifo(path: *const c_char, mode: u32) -> c_int;
+    fn utimensat(directory: c_int, path: *const c_char, times: *const c_void, flags: c_int) -> c_int;
+    fn truncate(path: *const c_char, length: i64) -> c_int;
+    fn mount(
+        source: *const c_char,
+        target: *const c_char,
+        kind: *const c_char,
+        flags: c_ulong,
+        data: *const c_void,
+    ) -> c_int;
+    fn unshare(flags: c_int) -> c_int;
+    fn chroot(path: *const c_char) -> c_int;
+    fn chdir(path: *const c_char) -> c_int;
+    fn geteuid() -> u32;
+    fn reboot(command: c_int) -> c_int;
+    fn prctl(option: c_int, ...) -> c_int;
+    fn syscall(number: c_long, ...) -> c_long;
+    fn lsetxattr(
+        path: *const c_char,
+        name: *const c_char,
+        value: *const c_void,
+        size: usize,
+        flags: c_int,
+    ) -> c_int;
+}
+
+/// The status of a process that could not be confined.
+pub const NOT_CONFINED: i32 = 253;
+/// The status of the program that the fixture starts.
+pub const STARTED: i32 = 250;
+
+fn text(bytes: &[u8]) -> CString {
+    CString::new(bytes).unwrap_or_default()
+}
+
+fn name(path: &Path) -> CString {
+    text(path.as_os_str().as_bytes())
+}
+
+fn check(result: c_long) -> io::Result<c_long> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+/// The error number of a result, 0 for success.
+pub fn number<T>(result: io::Result<T>) -> i32 {
+    match result {
+        Ok(_) => 0,
+        Err(e) => e.raw_os_error().unwrap_or(255),
+    }
+}
+
+/// Ends the process, without what the parent's copy has buffered.
+pub fn exit(status: i32) -> ! {
+    // SAFETY: no pointers; it does not return.
+    unsafe { _exit(status) }
+}
+
+/// Runs `work` in a new process and returns the status that it ends with.
+pub fn in_child(work: impl FnOnce() -> i32) -> i32 {
+    // SAFETY: there is one thread, so the child may do what the parent could.
+    let child = unsafe { fork() };
+    if child == 0 {
+        exit(work());
+    }
+    let mut status = 0;
+    // SAFETY: `status` lives until the call returns.
+    if child < 0 || unsafe { waitpid(child, &mut status, 0) } != child {
+        return NOT_CONFINED;
+    }
+    if status & 0x7f != 0 {
+        return 128; // killed
+    }
+    (status >> 8) & 0xff
+}
+
+/// Becomes another program; returns only where that fails.
+pub fn exec(program: &Path, arguments: &[&str]) -> i32 {
+    let program = name(program);
+    let words: Vec<CString> = arguments.iter().map(|a| text(a.as_bytes())).collect();
+    let mut list = vec![program.as_ptr()];
+    list.extend(words.iter().map(|w| w.as_ptr()));
+    list.push(std::ptr::null());
+    // SAFETY: the strings end in NUL, the list in a null pointer, and all live until the call fails.
+    unsafe { execv(program.as_ptr(), list.as_ptr()) };
+    number::<()>(Err(io::Error::last_os_error()))
+}
+
+/// mkfifo(3)
+pub fn fifo(path: &Path) -> io::Result<()> {
+    // SAFETY: the string ends in NUL.
+    check(unsafe { mkfifo(name(path).as_ptr(), 0o644) }.into()).map(drop)
+}
+
+/// utimensat(2): the times are now.
+pub fn touch(path: &Path) -> io::Result<()> {
+    const AT_FDCWD: c_int = -100;
+    // SAFETY: the string ends in NUL; no times means now.
+    let result = unsafe { utimensat(AT_FDCWD, name(path).as_ptr(), std::ptr::null(), 0) };
+    check(result.into()).map(drop)
+}
+
+/// truncate(2), which opens nothing.
+pub fn cut(path: &Path) -> io::Result<()> {
+    // SAFETY: the string ends in NUL.
+    check(unsafe { truncate(name(path).as_ptr(), 0) }.into()).map(drop)
+}
+
+/// Gives an object its SELinux label.
+pub fn set_label(path: &Path, context: &str) -> io::Result<()> {
+    let value = text(context.as_bytes());
+    let value = value.as_bytes_with_nul();
+    // SAFETY: the strings end in NUL, and the size is the value's own.
+    check(
+        unsafe {
+            lsetxattr(
+                name(path).as_ptr(),
+                c"security.selinux".as_ptr(),
+                value.as_ptr().cast(),
+                value.len(),
+                0,
+            )
+        }
+        .into(),
+    )
+    .map(drop)
+}
+
+/// As the first process: the file systems that the probe needs.
+pub fn start_machine() {
+    for (kind, at) in [("proc", "/proc"), ("sysfs", "/sys"), ("securityfs", "/sys/kernel/security")] {
+        if let Err(e) = mount_at(kind, at) {
+            println!("@fail mount {kind}: {e}");
+        }
+    }
+}
+
+/// Mounts a file system of the kernel's own.
+pub fn mount_at(kind: &str, at: &str) -> io::Result<()> {
+    let (kind, at) = (text(kind.as_bytes()), text(at.as_bytes()));
+    // SAFETY: the strings end in NUL; no data.
+    let result = unsafe {
+        mount(
+            kind.as_ptr(),
+            at.as_ptr(),
+            kind.as_ptr(),
+            0,
+            std::ptr::null(),
+        )
+    };
+    check(result.into()).map(drop)
+}
+
+/// Makes a folder the root of this process, in a user namespace of its own where it is not an administrator.
+pub fn change_root(root: &str) -> io::Result<()> {
+    const CLONE_NEWUSER: c_int = 0x1000_0000;
+    let root = text(root.as_bytes());
+    // SAFETY: the strings end in NUL; no thread shares what is changed.
+    unsafe {
+        let user = geteuid();
+        if user != 0 {
+            check(unshare(CLONE_NEWUSER).into())?;
+            std::fs::write("/proc/self/setgroups", "deny")?;
+            std::fs::write("/proc/self/uid_map", format!("0 {user} 1"))?;
+        }
+        check(chroot(root.as_ptr()).into())?;
+        check(chdir(c"/".as_ptr()).into()).map(drop)
+    }
+}
+
+/// The kernel's Landlock ABI; 0: none.
+pub fn landlock_version() -> c_long {
+    // SAFETY: no structure is read where the version is asked.
+    unsafe { syscall(444, std::ptr::null::<c_void>(), 0usize, 1 as c_ulong) }.max(0)
+}
+
+/// Ends the machine.
+pub fn power_off() -> ! {
+    const RB_POWER_OFF: c_int = 0x4321_fedc;
+    // SAFETY: no pointers.
+    unsafe { reboot(RB_POWER_OFF) };
+    // A machine without ACPI cannot: then the kernel panics as its first process ends, and `-no-reboot` ends it.
+    std::process::exit(0)
+}
+
+/// No privileges by execve from here on: Landlock wants that of whoever is not an administrator.
+pub fn no_new_privileges() -> io::Result<()> {
+    const PR_SET_NO_NEW_PRIVS: c_int = 38;
+    // SAFETY: no pointers.
+    check(
+        unsafe {
+            prctl(
+                PR_SET_NO_NEW_PRIVS,
+                1 as c_ulong,
+                0 as c_ulong,
+                0 as c_ulong,
+                0 as c_ulong,
+            )
+        }
+        .into(),
+    )
+    .map(drop)
+}
+
+/// landlock_create_ruleset(2)
+pub fn landlock_create(attributes: &[u64; 3], size: usize) -> io::Result<i32> {
+    // SAFETY: the attributes are three 64-bit fields of which the kernel reads `size` bytes.
+    check(unsafe { syscall(444, attributes.as_ptr(), size, 0 as c_ulong) }).map(|fd| fd as i32)
+}
+
+/// landlock_add_rule(2) for what is beneath an open directory, or for an open file.
+pub fn landlock_path(ruleset: i32, access: u64, parent: i32) -> io::Result<()> {
+    #[repr(C, packed)]
+    struct PathBeneath {
+        access: u64,
+        parent: i32,
+    }
+    let rule = PathBeneath { access, parent };
+    // SAFETY: the structure is laid out as the kernel's, packed.
+    check(unsafe { syscall(445, ruleset, 1 as c_long, &raw const rule, 0 as c_ulong) }).map(drop)
+}
+
+/// landlock_add_rule(2) for a port.
+pub fn landlock_port(ruleset: i32, access: u64, port: u64) -> io::Result<()> {
+    let rule: [u64; 2] = [access, port];
+    // SAFETY: two 64-bit fields, as the kernel's structure.
+    check(unsafe { syscall(445, ruleset, 2 as c_long, rule.as_ptr(), 0 as c_ulong) }).map(drop)
+}
+
+/// landlock_restrict_self(2)
+pub fn landlock_restrict(ruleset: i32) -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { syscall(446, ruleset, 0 as c_ulong) }).map(drop)
+}

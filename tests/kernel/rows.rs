@@ -1,0 +1,337 @@
+//! What is tried, what should come of it, and what did.
+
+use polc::fidelity::{Entry, Fidelity, Ledger, Object, show_bytes};
+use polc::policy::{Operation, Policy, RuleId};
+use polc::semantics::{Decision, Meaning, decide};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
+
+/// The ways of trying each operation. `rename` needs the right to create beside it: it shows only that a
+/// denied object cannot be moved away.
+const WAYS: [(Operation, &[&str]); 8] = [
+    (Operation::Read, &["read"]),
+    (Operation::List, &["list"]),
+    (Operation::Edit, &["append", "truncate"]),
+    (Operation::Create, &["creat", "mkdir", "symlink", "mkfifo"]),
+    (
+        Operation::Delete,
+        &["unlink", "rmdir", "rename", "rename-dir"],
+    ),
+    (Operation::Metadata, &["chmod", "touch"]),
+    (Operation::Execute, &["exec"]),
+    (Operation::Connect, &["connect"]),
+];
+
+/// Ways that are about a directory.
+const ON_DIRECTORIES: [&str; 5] = ["list", "mkdir", "rmdir", "rename-dir", "chmod-dir"];
+
+/// One attempt.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// The operation.
+    pub operation: Operation,
+    /// The way of trying it, a word of the probe.
+    pub way: &'static str,
+    /// The object.
+    pub path: Vec<u8>,
+    /// What the policy says.
+    pub decision: Decision,
+    /// Whether that is the same of everything beneath: to remove or move a directory is to remove all of it.
+    pub whole: bool,
+    /// What the ledger says of the rule that decides, and in which words.
+    pub claim: (Fidelity, String),
+}
+
+/// A witness of the ledger: one of the rows must show it.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// Which rows try it.
+    pub rows: Vec<usize>,
+    /// What the layer does, says the ledger.
+    pub allows: bool,
+    /// The entry, for a message.
+    pub words: String,
+}
+
+/// All rows of a policy under one layer.
+pub struct Sheet {
+    /// The policy's file.
+    pub policy: String,
+    /// The rows, in the order of the plan.
+    pub rows: Vec<Row>,
+    /// The ledger's witnesses.
+    pub shown: Vec<Shown>,
+    /// By rule, its name.
+    names: Vec<String>,
+}
+
+/// Objects near one that matches: a name that is longer, what lies beneath, what lies above.
+fn near(path: &[u8]) -> Vec<Vec<u8>> {
+    let mut all = vec![path.to_vec()];
+    if path != b"/" {
+        all.push([path, b"x"].concat());
+        if let Some(at) = path.iter().rposition(|b| *b == b'/') {
+            all.push(if at == 0 {
+                b"/".to_vec()
+            } else {
+                path[..at].to_vec()
+            });
+        }
+    }
+    all.push(if path == b"/" {
+        b"/x".to_vec()
+    } else {
+        [path, b"/x"].concat()
+    });
+    all
+}
+
+fn entry(ledger: &Ledger, rule: Option<RuleId>, operation: Operation) -> Option<&Entry> {
+    ledger
+        .entries
+        .iter()
+        .find(|e| e.rule == rule && e.operation == operation)
+}
+
+impl Sheet {
+    /// For every rule and operation an object that it decides, those near it, and the ledger's witnesses.
+    /// `skips` says of what the layer's artefact cannot be asked.
+    pub fn new(
+        name: &str,
+        meaning: &Meaning<'_>,
+        ledger: &Ledger,
+        skips: impl Fn(&str, &[u8]) -> bool,
+    ) -> Self {
+        let policy: &Policy = meaning.policy();
+        let mut sheet = Self {
+            policy: name.to_owned(),
+            rows: Vec::new(),
+            shown: Vec::new(),
+            names: policy.rules.iter().map(|r| r.name.clone()).collect(),
+        };
+        let mut known: HashMap<(Operation, Vec<u8>), Vec<usize>> = HashMap::new();
+        for (operation, ways) in WAYS {
+            let decisions = meaning.decisions(operation).unwrap();
+            let same = decisions.dfa().all_below(|label| decisions.permits(label));
+            let same: HashMap<_, _> = decisions.dfa().states().zip(same).collect();
+            let deletable = |path: &[u8]| {
+                let mut state = Some(decisions.dfa().start());
+                let beneath = if path == b"/" {
+                    path.to_vec()
+                } else {
+                    [path, b"/"].concat()
+                };
+                for byte in beneath {
+                    state = state.and_then(|s| decisions.dfa().step(s, byte));
+                }
+                state.is_none_or(|s| same.get(&s).copied().unwrap_or(true))
+            };
+            let rules = policy
+                .rules
+                .iter()
+                .filter(|r| r.operations.contains(operation))
+                .map(|r| Some(r.id));
+            let mut paths = BTreeSet::new();
+            for rule in rules.chain([None]) {
+                if let Some(witness) = decisions.decided_by(rule).witness() {
+                    paths.extend(near(&witness));
+                }
+            }
+            let entries: Vec<&Entry> = ledger
+                .entries
+                .iter()
+                .filter(|e| e.operation == operation)
+                .collect();
+            for witness in entries.iter().flat_map(|e| &e.witnesses) {
+                if let Object::Path(path) = &witness.object {
+                    paths.insert(path.clone());
+                }
+            }
+            for path in paths {
+                // The fixture adds to a name, and a name has at most 255 bytes.
+                if path.split(|b| *b == b'/').any(|c| c.len() > 240) || path.len() > 3000 {
+                    continue;
+                }
+                let decision = decide(policy, operation, &Object::Path(path.clone()));
+                let Some(entry) = entry(ledger, decision.rule, operation) else {
+                    panic!("{name}: no entry for {operation} {}", show_bytes(&path));
+                };
+                for way in ways.iter().filter(|w| !skips(w, &path)) {
+                    known
+                        .entry((operation, path.clone()))
+                        .or_default()
+                        .push(sheet.rows.len());
+                    sheet.rows.push(Row {
+                        operation,
+                        way,
+                        path: path.clone(),
+                        decision,
+                        whole: operation != Operation::Delete || deletable(&path),
+                        claim: (entry.fidelity, entry.reason.to_string()),
+                    });
+                }
+            }
+            for entry in entries {
+                for witness in &entry.witnesses {
+                    let Object::Path(path) = &witness.object else {
+                        continue;
+                    };
+                    sheet.shown.push(Shown {
+                        rows: known
+                            .get(&(operation, path.clone()))
+                            .cloned()
+                            .unwrap_or_default(),
+                        allows: witness.layer_allows,
+                        words: format!(
+                            "{} {operation} {}",
+                            sheet.rule(entry.rule),
+                            show_bytes(path)
+                        ),
+                    });
+                }
+            }
+        }
+        sheet
+    }
+
+    fn rule(&self, rule: Option<RuleId>) -> &str {
+        rule.map_or("the default", |id| &self.names[id.0 as usize])
+    }
+
+    /// The rows as the probe reads them.
+    pub fn plan(&self, out: &mut String) {
+        for row in &self.rows {
+            let hex = hex(&row.path);
+            writeln!(out, "row {} {hex}", row.way).unwrap();
+        }
+    }
+}
+
+/// Bytes as a plan has them.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// What a kernel did with a row: error numbers, 0 for success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cell {
+    /// Confined.
+    pub confined: i32,
+    /// Unconfined; `None`: not tried, as it worked confined.
+    pub unconfined: Option<i32>,
+}
+
+/// The status of an attempt that was not confined (`sys::NOT_CONFINED` of the probe).
+const NOT_CONFINED: i32 = 253;
+
+impl Cell {
+    fn usable(self) -> bool {
+        self.confined == 0 || self.unconfined == Some(0)
+    }
+
+    fn allowed(self) -> bool {
+        self.confined == 0
+    }
+}
+
+/// How many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Cells in which kernel, policy and ledger are one.
+    pub agree: usize,
+    /// Cells in which they are not.
+    pub differs: usize,
+    /// Cells that fail unconfined too.
+    pub unusable: usize,
+}
+
+/// The lines of the probe, by policy and row.
+pub fn read(console: &str) -> Result<BTreeMap<(usize, usize), Cell>, String> {
+    let mut cells = BTreeMap::new();
+    for line in console.lines() {
+        if let Some(words) = line.strip_prefix("@fail ") {
+            return Err(words.to_owned());
+        }
+        let Some(words) = line.strip_prefix("@row ") else {
+            continue;
+        };
+        let parts: Vec<&str> = words.split(' ').collect();
+        let number = |at: usize| parts.get(at).and_then(|w| w.parse::<i32>().ok());
+        let (Some(policy), Some(row), Some(confined)) = (number(0), number(1), number(2)) else {
+            return Err(format!("not understood: {line}"));
+        };
+        let cell = Cell {
+            confined,
+            unconfined: number(3),
+        };
+        cells.insert((policy as usize, row as usize), cell);
+    }
+    Ok(cells)
+}
+
+/// Holds a sheet against what the kernel did: the counts, and a line for each difference.
+pub fn judge(sheet: &Sheet, cells: &[Cell], place: &str) -> (Counts, Vec<String>) {
+    let (mut counts, mut faults) = (Counts::default(), Vec::new());
+    assert_eq!(
+        sheet.rows.len(),
+        cells.len(),
+        "{place}: {} rows are not all tried",
+        sheet.policy
+    );
+    for (row, cell) in sheet.rows.iter().zip(cells) {
+        if !cell.usable() {
+            counts.unusable += 1;
+            continue;
+        }
+        let permits = row.decision.action.permits();
+        let (fidelity, reason) = &row.claim;
+        let stricter = matches!(fidelity, Fidelity::Stricter | Fidelity::Mixed);
+        let moves = row.way.starts_with("rename");
+        let fine = match (permits, cell.allowed()) {
+            (true, true) | (false, false) => true,
+            (false, true) => fidelity.leaks(),
+            // What must hold of everything beneath, and what needs a right beside.
+            (true, false) if ON_DIRECTORIES.contains(&row.way) && !row.whole || moves => true,
+            (true, false) => stricter,
+        } && cell.confined != NOT_CONFINED;
+        if fine {
+            counts.agree += 1;
+            continue;
+        }
+        counts.differs += 1;
+        let kernel = match cell.confined {
+            0 => "allows".to_owned(),
+            NOT_CONFINED => "could not be made to confine".to_owned(),
+            error => format!("denies ({})", std::io::Error::from_raw_os_error(error)),
+        };
+        faults.push(format!(
+            "{} on {place}: {} ({}) {}: the policy says {} (`{}`), the kernel {kernel}, the ledger {fidelity}{}",
+            sheet.policy,
+            row.operation,
+            row.way,
+            show_bytes(&row.path),
+            row.decision.action,
+            sheet.rule(row.decision.rule),
+            if reason.is_empty() { String::new() } else { format!(": {reason}") },
+        ));
+    }
+    for shown in &sheet.shown {
+        let tried: Vec<Cell> = shown
+            .rows
+            .iter()
+            .map(|r| cells[*r])
+            .filter(|c| c.usable())
+            .collect();
+        if tried.is_empty() || tried.iter().any(|c| c.allowed() == shown.allows) {
+            continue;
+        }
+        counts.differs += 1;
+        faults.push(format!(
+            "{} on {place}: {}: the ledger's witness says that the layer {}, and no way of trying shows it",
+            sheet.policy,
+            shown.words,
+            if shown.allows { "allows" } else { "denies" },
+        ));
+    }
+    (counts, faults)
+}
