@@ -4,7 +4,7 @@
 //! follows by comparing that set with the policy's on the objects that each rule decides. A back-end
 //! never states a fidelity itself; it only words the reason.
 
-use super::automaton::{Limit, TooLarge};
+use super::automaton::{Limit, StateId, TooLarge};
 use super::hosts::HostRegion;
 use super::meaning::Meaning;
 use super::pathset::{PathSet, canonical};
@@ -323,6 +323,42 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         self.record(rule, operation, Some(witness), false, &|_, _| {
             Cow::Borrowed(reason)
         });
+    }
+
+    /// The layer lets these directories be renamed away without a look at what is beneath: looser where the policy
+    /// allows removing the directory and denies something in it, which the layer would refuse there: `each` is what
+    /// it lets be removed one by one.
+    ///
+    /// # Errors
+    /// The automata are too large together.
+    pub fn moved_away(&mut self, directories: &PathSet, each: &PathSet) -> Result<(), TooLarge> {
+        let decisions = self.meaning.decisions(Operation::Delete)?;
+        let denied = PathSet::from_dfa(decisions.dfa(), |l| !decisions.permits(l));
+        let held = denied.difference(each)?;
+        let free = held.dfa().all_below(|l| l == 0);
+        // Beneath the directory, not of longer names that begin as its own does.
+        let escapes = |state: StateId| {
+            let beneath = held.dfa().step(state, b'/');
+            beneath.is_some_and(|s| !free[s.index()])
+        };
+        let escaping = directories.with_states(held.dfa(), escapes)?;
+        let mut found: BTreeMap<Option<RuleId>, Vec<u8>> = BTreeMap::new();
+        decisions.walk_with(&escaping, |label, _, escapes, spell| {
+            let decision = decisions.verdicts()[label as usize].decision;
+            if escapes && decision.action.permits() {
+                found.entry(decision.rule).or_insert_with(spell);
+            }
+        })?;
+        for (rule, path) in found {
+            let witness = Witness {
+                object: Object::Path(path),
+                policy: Action::Deny,
+                layer_allows: true,
+            };
+            let reason = "a directory can be moved away with what a pattern denies beneath it";
+            self.differs(rule, Operation::Delete, witness, reason);
+        }
+        Ok(())
     }
 
     /// What the layer keeps of a part that is not a rule.

@@ -115,3 +115,8 @@ fn sbpl() {
 fn apparmor() {
     all("apparmor");
 }
+
+#[test]
+fn tetragon() {
+    all("tetragon");
+}

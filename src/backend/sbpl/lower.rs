@@ -372,13 +372,14 @@ pub fn lower(meaning: &Meaning<'_>, proxy: Option<u16>) -> Result<(Profile, Ledg
 
     for (operation, comment, names) in OPERATIONS {
         let mut clauses = clauses(policy, operation);
-        ledger.paths(operation, sets.of(&clauses)?, &reason(operation))?;
+        let each = sets.of(&clauses)?.clone();
+        ledger.paths(operation, &each, &reason(operation))?;
         let mut filters = Vec::new();
         if operation == Operation::Delete {
             let (trees, single) = moving::by_form(&clauses, default_allow);
             let directories = sets.of(&trees)?;
             ledger.paths(operation, directories, &reason(operation))?;
-            moving::movable(meaning, &mut ledger, directories)?;
+            ledger.moved_away(directories, &each)?;
             // What is no tree may be removed if it is no directory.
             if let Some(f) = filter(&twinned(&single), default_allow) {
                 let file = Filter::Not(Box::new(Filter::Directory));

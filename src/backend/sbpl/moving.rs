@@ -1,10 +1,7 @@
 //! Directories that are moved with what is beneath them.
 
 use super::lower::Clause;
-use crate::fidelity::{Object, Witness};
-use crate::policy::{Action, Component, Objects, Operation, Policy, RuleId, Sequence, Token};
-use crate::semantics::{LedgerBuilder, Meaning, PathSet, TooLarge};
-use std::collections::BTreeSet;
+use crate::policy::{Component, Objects, Policy, Sequence, Token};
 
 /// The directories above denied patterns, as patterns.
 pub fn ancestors(policy: &Policy) -> Vec<Sequence> {
@@ -64,35 +61,4 @@ pub fn by_form(clauses: &[Clause], default_allow: bool) -> (Vec<Clause>, Vec<Cla
         out
     };
     (of(true), of(false))
-}
-
-/// Directories that can be moved away although something beneath may not be deleted: a pattern with `**`
-/// could deny something in any of them.
-pub fn movable(
-    meaning: &Meaning<'_>,
-    ledger: &mut LedgerBuilder<'_, '_>,
-    directories: &PathSet,
-) -> Result<(), TooLarge> {
-    let decisions = meaning.decisions(Operation::Delete)?;
-    let deletable = decisions.dfa().all_below(|l| decisions.permits(l));
-    let mut rules: BTreeSet<Option<RuleId>> = BTreeSet::new();
-    let mut found: Vec<(Option<RuleId>, Vec<u8>)> = Vec::new();
-    decisions.walk_with(directories, |label, state, granted, spell| {
-        let decision = decisions.verdicts()[label as usize].decision;
-        let beneath = decisions.dfa().step(state, b'/');
-        let whole = beneath.is_none_or(|s| deletable[s.index()]);
-        if granted && decision.action.permits() && !whole && rules.insert(decision.rule) {
-            found.push((decision.rule, spell()));
-        }
-    })?;
-    for (rule, path) in found {
-        let witness = Witness {
-            object: Object::Path(path),
-            policy: Action::Deny,
-            layer_allows: true,
-        };
-        let reason = "a directory can be moved away with what a pattern denies beneath it";
-        ledger.differs(rule, Operation::Delete, witness, reason);
-    }
-    Ok(())
 }

@@ -7,7 +7,9 @@ use super::model::{
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Fidelity, Ledger};
 use crate::policy::{Operation, Policy, Rule, Sequence};
-use crate::semantics::{Decisions, LedgerBuilder, LiteralTree, Meaning, StateId, sequences_of};
+use crate::semantics::{
+    Decisions, LedgerBuilder, LiteralTree, Meaning, PathSet, StateId, sequences_of,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -285,12 +287,19 @@ pub fn lower(
         &metadata.allowed(Sees::Object)?,
         &reason(times),
     )?;
+    if metadata.denies() {
+        ledger.paths(Operation::Metadata, &PathSet::all(), &reason(times))?;
+    }
     for (operation, nest) in [
         (Operation::Create, &creatable),
         (Operation::Delete, &deletable),
     ] {
         let text = "the hooks see the directory that it happens in, not the last name";
-        ledger.paths(operation, &nest.allowed(Sees::Parent)?, &reason(text))?;
+        let allowed = nest.allowed(Sees::Parent)?;
+        ledger.paths(operation, &allowed, &reason(text))?;
+        if operation == Operation::Delete {
+            ledger.moved_away(&allowed, &allowed)?;
+        }
     }
     ledger.paths_unenforced(Operation::Connect, "unix sockets are not hooked by path")?;
 

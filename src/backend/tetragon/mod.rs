@@ -36,10 +36,11 @@
 mod lower;
 mod model;
 mod network;
+mod read_back;
 #[cfg(test)]
 mod tests;
 
-use super::{Artifact, Backend, Compiled, OptionSpec, Target};
+use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Target};
 use crate::diagnostics::Diagnostics;
 use crate::semantics::Meaning;
 
@@ -96,5 +97,16 @@ impl Backend for Tetragon {
             ledger,
             files: Vec::new(),
         })
+    }
+    fn recognises(&self, artifact: &Artifact) -> bool {
+        read_back::recognises(artifact)
+    }
+
+    fn read_back(
+        &self,
+        artifacts: &[Artifact],
+        _: &Target,
+    ) -> Result<Box<dyn Evaluate + Send + Sync>, Diagnostics> {
+        Ok(Box::new(read_back::read(super::only(artifacts)?)?))
     }
 }

@@ -1,0 +1,483 @@
+//! Reads TracingPolicies back, and evaluates them as the Tetragon agent and the kernel do.
+//!
+//! Sources: Tetragon 1.8's source and CRD (schema 1.8.13), and what the real agent was seen to do on a 6.1
+//! kernel; the places where the kernel asks each function, from Linux 6.1 and 6.12. Nothing is shared with the
+//! lowering.
+//!
+//! - A kprobe's first selector whose filters all match wins; of one filter one value has to match, of a
+//!   negated one none. Several kprobes on one function are asked one after the other.
+//! - `Override` keeps the call from happening. `Sigkill` alone does not promise that and is taken for none;
+//!   `NoPost` above a refusal is an exception from it.
+//! - `Prefix`, `Postfix` and `Equal` compare bytes. The path `/` comes empty and matches no operator (seen).
+//! - Reading is `security_file_permission` with MAY_READ or `security_mmap_file`, listing the first alone.
+//!   Changing contents is the first with MAY_WRITE, a shared mapping for writing, or truncation (another
+//!   function from Linux 6.2 on): each is a way. Creating and deleting are asked of the directory that it
+//!   happens in, and `rename` is both. Moving a directory away is asked like any rename.
+//! - Mode and owner are asked, times and extended attributes by no function that is read here: `metadata` is
+//!   kept only as far as nothing else is meant.
+//! - Reading can be refused by the kernel where only writing is: a mapping for writing that is refused as one
+//!   for reading says nothing of writing.
+//! - Sockets are refused by family and type, TCP and connected UDP by address and port; a packet sent without
+//!   connecting passes no function here. A raw or packet socket sends anything. A name is any address.
+//! - The first two of mknod, mkdir and symlink and so on are different calls: one that is not hooked is open.
+//! - What does not bind the subject's children, what passes the agent's limits, and objects that bind
+//!   different subjects are refused.
+
+mod document;
+mod sets;
+#[cfg(test)]
+mod tests;
+
+use self::document::{Choice, Hook, Kind, Operator};
+use self::sets::{Sees, Way, deciding, live, numbers_match, open, tangled};
+use crate::backend::{Allowed, Artifact, Clause, Evaluate, Form, HostCuts, OnPaths};
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::fidelity::{Object, show_bytes};
+use crate::policy::{Address, Cidr, HostSpec, Operation, Protocol};
+use crate::semantics::{PathSet, TooLarge};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::OnceLock;
+
+/// TracingPolicies that were read back.
+pub(super) struct Policies {
+    hooks: Vec<Hook>,
+    answers: [OnceLock<Result<OnPaths, TooLarge>>; Operation::ON_PATHS.len()],
+    /// For connect and bind.
+    samples: [OnceLock<Vec<IpAddr>>; 2],
+}
+
+/// Reads them.
+///
+/// # Errors
+/// They are not such that the reader understands them.
+pub(super) fn read(artifact: &Artifact) -> Result<Policies, Diagnostics> {
+    let name = show_bytes(artifact.file_name.as_bytes());
+    let refuse = |line: usize, message: &str| -> Diagnostics {
+        let place = if line == 0 {
+            format!("`{name}`")
+        } else {
+            format!("`{name}`, line {line}")
+        };
+        let message = show_bytes(message.as_bytes());
+        Diagnostic::error("E115", format!("{place}: {message}"))
+            .help("`polc emit tetragon` makes the objects anew; what was added by hand can be written as it writes it")
+            .into()
+    };
+    let text = std::str::from_utf8(&artifact.bytes).map_err(|_| refuse(0, "it is not UTF-8"))?;
+    let hooks = document::read(text).map_err(|(line, message)| refuse(line, &message))?;
+    for way in Operation::ON_PATHS.iter().flat_map(|o| ways(*o)) {
+        let mut asked = hooks.iter().filter(|h| h.call == way.call);
+        let elsewhere = asked.find_map(|h| h.choices.iter().find(|c| tangled(c, way)));
+        if let Some(choice) = elsewhere {
+            return Err(refuse(
+                choice.line,
+                "a selector on both paths of a call is not read",
+            ));
+        }
+    }
+    let unix = |kind| socket(&hooks, UNIX, kind).is_some_and(|c| c.denies);
+    if [STREAM, DATAGRAM].into_iter().any(unix) {
+        return Err(refuse(
+            0,
+            "it refuses unix sockets as a family, and a policy has them by path",
+        ));
+    }
+    Ok(Policies {
+        hooks,
+        answers: Default::default(),
+        samples: Default::default(),
+    })
+}
+
+const fn way(call: &'static str, index: u32, sees: Sees, with: &'static [(u32, u64)]) -> Way {
+    Way {
+        call,
+        index,
+        sees,
+        with,
+    }
+}
+
+/// MAY_WRITE and MAY_READ of include/linux/fs.h.
+const MAY_WRITE: &[(u32, u64)] = &[(1, 2)];
+const MAY_READ: &[(u32, u64)] = &[(1, 4)];
+/// PROT_READ with MAP_PRIVATE, and PROT_READ|PROT_WRITE with MAP_SHARED.
+const MAPPED: &[(u32, u64)] = &[(1, 1), (2, 2)];
+const MAPPED_FOR_WRITING: &[(u32, u64)] = &[(1, 3), (2, 1)];
+const MAP_FOR_WRITING: Way = way("security_mmap_file", 0, Sees::Object, MAPPED_FOR_WRITING);
+const RENAME_AWAY: Way = way("security_path_rename", 0, Sees::Parent, &[]);
+
+/// The ways to do an operation.
+fn ways(operation: Operation) -> &'static [Way] {
+    use Sees::{Object, Parent};
+    const READ: &[Way] = &[
+        way("security_file_permission", 0, Object, MAY_READ),
+        way("security_mmap_file", 0, Object, MAPPED),
+    ];
+    const EDIT: &[Way] = &[
+        way("security_file_permission", 0, Object, MAY_WRITE),
+        way("security_path_truncate", 0, Object, &[]),
+        way("security_file_truncate", 0, Object, &[]),
+        MAP_FOR_WRITING,
+    ];
+    const CREATE: &[Way] = &[
+        way("security_path_mknod", 0, Parent, &[]),
+        way("security_path_mkdir", 0, Parent, &[]),
+        way("security_path_symlink", 0, Parent, &[]),
+        way("security_path_link", 1, Parent, &[]),
+        way("security_path_rename", 2, Parent, &[]),
+    ];
+    const DELETE: &[Way] = &[
+        way("security_path_unlink", 0, Parent, &[]),
+        way("security_path_rmdir", 0, Parent, &[]),
+        RENAME_AWAY,
+    ];
+    const METADATA: &[Way] = &[
+        way("security_path_chmod", 0, Object, &[]),
+        way("security_path_chown", 0, Object, &[]),
+    ];
+    const EXECUTE: &[Way] = &[way("security_bprm_check", 0, Object, &[])];
+    match operation {
+        Operation::Read => READ,
+        Operation::List => &READ[..1],
+        Operation::Edit => EDIT,
+        Operation::Create => CREATE,
+        Operation::Delete => DELETE,
+        Operation::Metadata => METADATA,
+        Operation::Execute => EXECUTE,
+        _ => &[],
+    }
+}
+
+/// Families and types of sockets (include/linux/socket.h, net.h).
+const UNIX: u64 = 1;
+const INET: u64 = 2;
+const INET6: u64 = 10;
+const PACKET: u64 = 17;
+const STREAM: u64 = 1;
+const DATAGRAM: u64 = 2;
+const RAW: u64 = 3;
+
+/// The choice that decides whether a socket may be made.
+fn socket(hooks: &[Hook], family: u64, kind: u64) -> Option<&Choice> {
+    let call = |h: &&Hook| h.call == "security_socket_create";
+    let matching = |h: &'_ Hook| -> Option<usize> {
+        let with = [(0, family), (1, kind)];
+        h.choices.iter().position(|c| numbers_match(c, &with))
+    };
+    let mut out = None;
+    for hook in hooks.iter().filter(call) {
+        if let Some(at) = matching(hook) {
+            let choice = &hook.choices[at];
+            if choice.denies {
+                return Some(choice);
+            }
+            out = out.or(Some(choice));
+        }
+    }
+    out
+}
+
+fn network_call(operation: Operation) -> Option<&'static str> {
+    match operation {
+        Operation::Connect => Some("security_socket_connect"),
+        Operation::Bind => Some("security_socket_bind"),
+        _ => None,
+    }
+}
+
+impl Policies {
+    fn denies_by(&self, call: &str) -> bool {
+        let mut asked = self.hooks.iter().filter(|h| h.call == call);
+        asked.any(|h| h.choices.iter().any(|c| c.denies))
+    }
+
+    fn answer(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
+        let ways = ways(operation);
+        if !ways.iter().any(|w| self.denies_by(w.call)) {
+            return Ok(OnPaths::Silent);
+        }
+        let mut sets: Vec<PathSet> = Vec::new();
+        let mut known: Vec<Vec<String>> = Vec::new();
+        let mut moved = None;
+        for way in ways {
+            let mut set = None;
+            // Functions that are hooked alike give one answer.
+            let key = self.spelled(way);
+            if *way == MAP_FOR_WRITING {
+                let written = open(&self.hooks, &ways[0])?;
+                set = Some(open(&self.hooks, way)?.union(&written)?);
+            } else if !known.contains(&key) {
+                set = Some(open(&self.hooks, way)?);
+                known.push(key);
+            }
+            if *way == RENAME_AWAY {
+                moved = Some(match &set {
+                    Some(set) => set.clone(),
+                    None => open(&self.hooks, way)?,
+                });
+            }
+            if let Some(set) = set {
+                let mut same = false;
+                for other in &sets {
+                    same |= other.difference_witness(&set)?.is_none();
+                }
+                if !same {
+                    sets.push(set);
+                }
+            }
+        }
+        if operation == Operation::Metadata {
+            // Times and extended attributes.
+            sets.push(PathSet::all());
+        }
+        let mut out: Vec<Allowed> = sets
+            .into_iter()
+            .map(|paths| Allowed {
+                form: Form::Either,
+                paths,
+            })
+            .collect();
+        out.extend(moved.map(|paths| Allowed {
+            form: Form::Moved,
+            paths,
+        }));
+        Ok(OnPaths::Allows(out))
+    }
+
+    /// The choices of a way, in words.
+    fn spelled(&self, way: &Way) -> Vec<String> {
+        let mut out: Vec<String> = Vec::new();
+        for hook in self.hooks.iter().filter(|h| h.call == way.call) {
+            for choice in hook.choices.iter().filter(|c| live(c, way)) {
+                let paths = choice.filters.iter().filter(|(_, k)| *k == Kind::Path);
+                let words: Vec<String> = paths
+                    .map(|(f, _)| format!("{:?} {:?}", f.operator, f.values))
+                    .collect();
+                out.push(format!("{} {}", choice.denies, words.join(" ")));
+            }
+            out.push(String::new());
+        }
+        out
+    }
+
+    /// The choice on an address that refuses it, if one does.
+    fn refusing(&self, call: &str, ip: IpAddr, port: u16) -> Option<&Choice> {
+        let asked = self.hooks.iter().filter(|h| h.call == call);
+        asked
+            .filter_map(|h| h.choices.iter().find(|c| address_matches(c, ip, port)))
+            .find(|c| c.denies)
+    }
+
+    /// Which choice refuses; `None`: it is let through.
+    fn refused(
+        &self,
+        operation: Operation,
+        protocol: Protocol,
+        ip: IpAddr,
+        port: u16,
+    ) -> Option<&Choice> {
+        let ip = ip.to_canonical();
+        let family = if ip.is_ipv4() { INET } else { INET6 };
+        let kind = if protocol == Protocol::Tcp {
+            STREAM
+        } else {
+            DATAGRAM
+        };
+        let closed = |family, kind| socket(&self.hooks, family, kind).filter(|c| c.denies);
+        // Each of these is another way to the same packets.
+        closed(family, RAW)?;
+        closed(PACKET, RAW)?;
+        closed(PACKET, DATAGRAM)?;
+        if let Some(choice) = closed(family, kind) {
+            return Some(choice);
+        }
+        if protocol == Protocol::Udp && operation == Operation::Connect {
+            return None;
+        }
+        self.refusing(network_call(operation)?, ip, port)
+    }
+
+    /// One address of each kind that the filters tell apart.
+    fn samples(&self, operation: Operation) -> &[IpAddr] {
+        let slot = usize::from(operation == Operation::Bind);
+        self.samples[slot].get_or_init(|| {
+            let mut out = BTreeSet::from([IpAddr::from([0, 0, 0, 0]), IpAddr::from([0u16; 8])]);
+            for filter in self.filters(operation) {
+                for (v6, first, last) in &filter.addresses {
+                    out.extend(address(*v6, *first));
+                    out.extend(last.checked_add(1).and_then(|n| address(*v6, n)));
+                }
+            }
+            out.into_iter().collect()
+        })
+    }
+
+    fn filters(&self, operation: Operation) -> impl Iterator<Item = &document::Filter> {
+        let call = network_call(operation).unwrap_or_default();
+        let asked = self.hooks.iter().filter(move |h| h.call == call);
+        asked
+            .flat_map(|h| &h.choices)
+            .flat_map(|c| c.filters.iter().map(|(f, _)| f))
+    }
+
+    /// Which choice refuses a host; `None`: it is let through.
+    fn host(&self, operation: Operation, host: &HostSpec) -> Option<&Choice> {
+        let protocols = Protocol::ALL
+            .into_iter()
+            .filter(|p| host.protocol.is_none_or(|own| own == *p));
+        for protocol in protocols {
+            let refused = match &host.address {
+                Address::Ip(ip) => self.refused(operation, protocol, *ip, host.port),
+                Address::Name(_) => {
+                    let mut first = None;
+                    let mut open = false;
+                    for ip in self.samples(operation) {
+                        match self.refused(operation, protocol, *ip, host.port) {
+                            Some(choice) => first = first.or(Some(choice)),
+                            None => open = true,
+                        }
+                    }
+                    first.filter(|_| !open)
+                }
+            };
+            if refused.is_some() {
+                return refused;
+            }
+        }
+        None
+    }
+}
+
+fn address_matches(choice: &Choice, ip: IpAddr, port: u16) -> bool {
+    choice
+        .filters
+        .iter()
+        .all(|(filter, _)| match filter.operator {
+            Operator::SAddr => filter.has_address(ip),
+            Operator::NotSAddr => !filter.has_address(ip),
+            Operator::SPort => filter.has_port(port),
+            Operator::NotSPort => !filter.has_port(port),
+            _ => false,
+        })
+}
+
+fn address(v6: bool, number: u128) -> Option<IpAddr> {
+    if v6 {
+        return Some(IpAddr::V6(number.into()));
+    }
+    u32::try_from(number).ok().map(|n| IpAddr::V4(n.into()))
+}
+
+/// An address that begins an interval, as a block of its own: only where answers change counts.
+fn first_of(v6: bool, number: u128) -> Option<Cidr> {
+    let address = address(v6, number)?;
+    let prefix = if v6 { 128 } else { 32 };
+    Some(Cidr { address, prefix })
+}
+
+impl Evaluate for Policies {
+    fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
+        match Operation::ON_PATHS.iter().position(|o| *o == operation) {
+            Some(at) => self.answers[at]
+                .get_or_init(|| self.answer(operation))
+                .clone(),
+            None => Ok(OnPaths::Silent),
+        }
+    }
+
+    fn host_cuts(&self, operation: Operation) -> Option<HostCuts> {
+        let call = network_call(operation)?;
+        if !self.denies_by(call) && !self.denies_by("security_socket_create") {
+            return None;
+        }
+        let mut cuts = BTreeSet::new();
+        let mut blocks = Vec::new();
+        for filter in self.filters(operation) {
+            for (first, last) in &filter.ports {
+                cuts.insert(*first);
+                cuts.extend(last.checked_add(1));
+            }
+            for (v6, first, last) in &filter.addresses {
+                // Its first address, and the one behind its last.
+                blocks.extend(first_of(*v6, *first));
+                blocks.extend(last.checked_add(1).and_then(|n| first_of(*v6, n)));
+            }
+        }
+        Some(HostCuts {
+            ports: cuts.into_iter().collect(),
+            blocks,
+            names: Vec::new(),
+        })
+    }
+
+    fn allows(&self, operation: Operation, object: &Object) -> Option<bool> {
+        let path = match object {
+            Object::Host(host) => {
+                self.host_cuts(operation)?;
+                return Some(self.host(operation, host).is_none());
+            }
+            Object::Path(path) => path,
+            Object::Command(words) => words.first().filter(|p| p.starts_with(b"/"))?,
+            _ => return None,
+        };
+        match self.paths(operation).ok()? {
+            OnPaths::Silent => None,
+            OnPaths::Allows(forms) => {
+                let mut own = forms.iter().filter(|f| f.form != Form::Moved);
+                Some(own.any(|f| f.paths.contains(path)))
+            }
+        }
+    }
+
+    fn clause(&self, operation: Operation, object: &Object) -> Option<Clause> {
+        let (call, choice) = match object {
+            Object::Host(host) => {
+                let call = network_call(operation)?;
+                (call, self.host(operation, host)?)
+            }
+            Object::Path(path) => self.path_clause(operation, path)?,
+            Object::Command(words) => self.path_clause(operation, words.first()?)?,
+            _ => return None,
+        };
+        let filters: Vec<String> = choice
+            .filters
+            .iter()
+            .map(|(f, _)| {
+                let shown: Vec<String> = f
+                    .values
+                    .iter()
+                    .take(3)
+                    .map(|v| show_bytes(v.as_bytes()))
+                    .collect();
+                let more = if f.values.len() > 3 { ", …" } else { "" };
+                format!("{:?} [{}{more}]", f.operator, shown.join(", "))
+            })
+            .collect();
+        Some(Clause {
+            artifact: 0,
+            line: choice.line,
+            text: format!("{call}: {}", filters.join(", ")),
+        })
+    }
+}
+
+impl Policies {
+    fn path_clause(&self, operation: Operation, path: &[u8]) -> Option<(&'static str, &Choice)> {
+        let found = |way: &Way| deciding(&self.hooks, way, path).map(|c| (way.call, c));
+        ways(operation).iter().find_map(found)
+    }
+}
+
+/// Whether the text looks like one: an object of Tetragon's group.
+pub(super) fn recognises(artifact: &Artifact) -> bool {
+    let Ok(text) = std::str::from_utf8(&artifact.bytes) else {
+        return false;
+    };
+    let line = |l: &str| {
+        let value = l.strip_prefix("apiVersion:").map(str::trim);
+        value.is_some_and(|v| v.trim_matches(['"', '\'']).starts_with("cilium.io/"))
+    };
+    text.lines().any(line) || artifact.file_name.ends_with(".tetragon.yaml")
+}
