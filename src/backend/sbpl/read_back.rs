@@ -208,7 +208,9 @@ impl Seatbelt {
                     local: true,
                     port,
                 };
+                // Where everything is open by default a proxy is not the way out.
                 operation == Operation::Connect
+                    && !self.profile.default_allow
                     && protocol == Protocol::Tcp
                     && !peer.local
                     && self.address("network-outbound", proxy).0
