@@ -20,6 +20,11 @@
 //! - A **symbolic link** that may not be replaced: mounts follow links. The tree around it is not granted whole,
 //!   it stays as Landlock alone grants it.
 //! - A path that may be read but **not executed or listed**: the same.
+//! - **`/proc` of processes** that do not exist yet can have no grant. Where the policy lets the program read the status of
+//!   any process, `/proc` is granted whole to read, and each of its entries that is not a process and that the
+//!   policy denies is hidden. That is more than the policy says of other files below `/proc/PID`: those that tell
+//!   anything (`environ`, `mem`, `maps`, `fd`, `cwd`, `root`) the kernel guards with its check for `ptrace`, which
+//!   Landlock refuses for every process outside.
 //! - A pattern that floats (`/w/**/.env`) is expanded when the program starts. Past [`MAX_ENTRIES`] entries or [`MAX_COVERS`]
 //!   covers nothing is granted whole.
 
@@ -154,6 +159,7 @@ pub fn plan(meaning: &Meaning<'_>, host: &dyn Host) -> Result<Plan, TooLarge> {
         }
     }
     let mut plan = walk.plan;
+    plan.processes(meaning, host)?;
     let broken: BTreeSet<&[u8]> = plan
         .wide
         .iter()
@@ -352,6 +358,44 @@ impl Walk<'_> {
 }
 
 impl Plan {
+    /// Grants `/proc` to read, without what is denied in it, where the policy speaks of processes in general.
+    fn processes(&mut self, meaning: &Meaning<'_>, host: &dyn Host) -> Result<(), TooLarge> {
+        let (read, list) = (
+            meaning.decisions(Operation::Read)?,
+            meaning.decisions(Operation::List)?,
+        );
+        let permits =
+            |d: &Decisions, path: &[u8]| d.dfa().label_of(path).is_some_and(|l| d.permits(l));
+        // A number that no process has: 2^22 is the kernel's most.
+        let known = self
+            .wide
+            .iter()
+            .any(|w| beneath(b"/proc", &w.path) && w.operation == READ);
+        if known || !permits(read, b"/proc/4194305/status") || !permits(list, b"/proc") {
+            return Ok(());
+        }
+        for name in host.list(b"/proc") {
+            let path = [b"/proc/", name.as_slice()].concat();
+            let process = name.iter().all(u8::is_ascii_digit);
+            if process || permits(read, &path) {
+                continue;
+            }
+            match host.kind(&path) {
+                Kind::File => self.covers.insert(path, (Cover::Hidden, false)),
+                Kind::Directory => self.covers.insert(path, (Cover::Hidden, true)),
+                Kind::Missing | Kind::Link(_) => None,
+            };
+        }
+        for operation in [READ, LIST] {
+            self.wide.push(Wide {
+                operation,
+                path: b"/proc".to_vec(),
+                broken: false,
+            });
+        }
+        Ok(())
+    }
+
     /// Whether there is anything that mounts make better.
     #[must_use]
     pub fn helps(&self) -> bool {
@@ -446,7 +490,7 @@ impl Host for Reduced<'_> {
     }
 
     fn list(&self, path: &[u8]) -> Vec<Vec<u8>> {
-        if self.plan.is_some_and(|p| p.whole(path)) {
+        if path != b"/proc" && self.plan.is_some_and(|p| p.whole(path)) {
             return Vec::new();
         }
         let mut names = self.host.list(path);

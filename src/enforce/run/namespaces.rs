@@ -95,7 +95,11 @@ pub fn mount(plan: &Plan, sockets: &[Vec<u8>], ruleset: &Ruleset) -> Result<bool
         sys::attach(&mount, path).map_err(at(path))?;
     }
     for path in sockets.iter().filter(|p| !plan.hides(p)) {
-        sys::attach(&take(false)?, path).map_err(at(path))?;
+        match sys::attach(&take(false)?, path) {
+            // It went away since it was looked at.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            done => done.map_err(at(path))?,
+        }
     }
     // The current directory is still the one beneath the mounts.
     let to = here.as_deref().unwrap_or(std::path::Path::new("/"));

@@ -5,8 +5,8 @@ use super::filter::Holes;
 use super::{Error, capabilities, environment, filter, limits, namespaces, supervise, sys};
 use crate::backend::landlock::{AccessNet, Host, Kind, NetPort, RealHost, Ruleset};
 use crate::enforce::landlock::{NEWEST_ABI, apply, kernel_abi};
-use crate::fidelity::{Object, show_bytes};
-use crate::policy::{Operation, Policy, Protocol};
+use crate::fidelity::{Entry, Fidelity, Object, show_bytes};
+use crate::policy::{HostSpec, Operation, Policy, Protocol};
 use crate::semantics::{Meaning, decide};
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
@@ -14,6 +14,15 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+
+/// What Landlock restricts on paths, but for programs.
+const OPERATIONS: [Operation; 5] = [
+    Operation::Read,
+    Operation::List,
+    Operation::Edit,
+    Operation::Create,
+    Operation::Delete,
+];
 
 /// What the user chose.
 #[derive(Debug, Clone, Copy)]
@@ -177,17 +186,36 @@ impl Prepared<'_> {
             plan.widen(&mut ruleset);
             read_only = namespaces::mount(plan, &self.sockets, &ruleset)?;
             describe(plan, &mut say);
-        } else if self.plan.as_ref().is_some_and(|p| p.too_many) {
-            say("note: there is too much in the allowed trees to cover what is denied in them");
+        } else {
+            let loose = |e: &Entry| {
+                let kind = e.operation;
+                e.fidelity.leaks()
+                    && e.fidelity != Fidelity::Unenforced
+                    && OPERATIONS.contains(&kind)
+            };
+            if lowered.ledger.entries.iter().any(loose) {
+                say(
+                    "note: without mounts some directories are granted whole that hold paths denied by wildcards; `polc enforce landlock --dry-run` shows them",
+                );
+            }
+            if !sockets(self.policy).is_empty() {
+                say("note: without mounts every unix socket that has a path is reachable");
+            }
+            if self.plan.as_ref().is_some_and(|p| p.too_many) {
+                say("note: there is too much in the allowed trees to cover what is denied in them");
+            }
         }
 
         // The network.
         let mut holes = Holes {
             hosts: closed,
-            udp: closed && !apart,
+            // What goes through the proxy is TCP; where the policy itself allows no UDP, its own filter refuses it.
+            udp: closed && (!apart || self.network == Network::Proxy || self.choice.no_network),
         };
         if closed && !apart {
             self.close_ports(&mut ruleset)?;
+        } else if closed {
+            self.own_ports(&mut ruleset);
         }
         if let Some(proxy) = &mut proxy {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
@@ -257,6 +285,27 @@ impl Prepared<'_> {
             ruleset.ports.retain(|p| p.access == AccessNet::BindTcp);
         }
         Ok(())
+    }
+
+    /// In a network namespace there is nothing but the loopback interface to connect to: the ports of other hosts,
+    /// which the proxy reaches, are refused at once.
+    fn own_ports(&self, ruleset: &mut Ruleset) {
+        let local = |port: &u16| {
+            ["localhost", "127.0.0.1", "[::1]"].iter().any(|host| {
+                HostSpec::parse(&format!("tcp://{host}:{port}")).is_ok_and(|spec| {
+                    decide(self.policy, Operation::Connect, &Object::Host(spec))
+                        .action
+                        .permits()
+                })
+            })
+        };
+        let connect = ruleset
+            .ports
+            .iter_mut()
+            .filter(|p| p.access == AccessNet::ConnectTcp);
+        for grant in connect {
+            grant.ports.retain(local);
+        }
     }
 
     fn layers(&self, mounted: bool, read_only: bool, apart: bool, unlimited: &[&str]) -> String {
@@ -345,7 +394,7 @@ fn describe(plan: &Plan, say: &mut impl FnMut(&str)) {
     }
     if !plan.missing.is_empty() {
         say(&format!(
-            "note: not there yet, so not covered: {} may be made, though the policy denies it",
+            "note: not there yet, so not covered: {} may be made, though the policy denies it, and so may what it denies by patterns with `**`",
             few(&plan.missing)
         ));
     }

@@ -1,0 +1,213 @@
+//! How it starts and how it ends: status, signals, environment, limits, messages.
+
+use super::place::{Place, User, have, landlock, said, text};
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+
+#[test]
+fn the_status_is_the_program_s() {
+    if !landlock() {
+        return;
+    }
+    let place = Place::new(User::Own);
+    for options in [
+        &["-q"][..],
+        &["-q", "--no-network"],
+        &["-q", "--no-namespaces"],
+    ] {
+        assert_eq!(
+            place.shell(options, "exit 7").status.code(),
+            Some(7),
+            "{options:?}"
+        );
+        let killed = place.shell(options, "kill -TERM $$");
+        assert_eq!(
+            killed.status.signal(),
+            Some(15),
+            "{options:?}: {}",
+            said(&killed)
+        );
+        let done = place.shell(options, "true");
+        assert!(
+            done.status.success() && done.stderr.is_empty(),
+            "{options:?}: {}",
+            said(&done)
+        );
+    }
+}
+
+#[test]
+fn what_may_not_start_does_not() {
+    if !landlock() {
+        return;
+    }
+    let place = Place::new(User::Own);
+    let done = place
+        .polc(&[], true)
+        .args(["git", "push", "origin"])
+        .output()
+        .unwrap();
+    assert_eq!(done.status.code(), Some(126), "{}", said(&done));
+    let message = text(&done.stderr);
+    assert!(
+        message.contains("rule `publish` at builtin:coding-agent:"),
+        "{message}"
+    );
+    let done = place
+        .polc(&[], true)
+        .arg("no-such-program-here")
+        .output()
+        .unwrap();
+    assert_eq!(done.status.code(), Some(127), "{}", said(&done));
+}
+
+#[test]
+fn one_line_says_what_is_in_force() {
+    if !landlock() {
+        return;
+    }
+    let place = Place::new(User::Own);
+    let done = place.shell(&["--no-network"], "true");
+    let message = text(&done.stderr);
+    let lines: Vec<&str> = message
+        .lines()
+        .filter(|l| l.starts_with("polc: "))
+        .collect();
+    assert_eq!(lines.len(), 1, "{message}");
+    for word in [
+        "landlock",
+        "seccomp",
+        "no network",
+        "no capabilities",
+        "limits",
+    ] {
+        assert!(lines[0].contains(word), "{word}: {message}");
+    }
+    // What is not there cannot be covered, and it is said.
+    assert!(message.contains("note: not there yet"), "{message}");
+}
+
+#[test]
+fn the_environment_is_reduced() {
+    if !landlock() {
+        return;
+    }
+    let place = Place::new(User::Own);
+    let mut command = place.polc(&["-q", "--no-network"], true);
+    command.env("GITHUB_TOKEN", "secret").env("LANG", "C.UTF-8");
+    let done = command.args(["/usr/bin/env"]).output().unwrap();
+    let got = text(&done.stdout);
+    assert!(
+        got.contains("LANG=C.UTF-8") && !got.contains("TOKEN"),
+        "{got}"
+    );
+}
+
+#[test]
+fn limits_hold() {
+    if !landlock() {
+        return;
+    }
+    let place = Place::new(User::Own);
+    let done = place.shell(&["-q"], "ulimit -n; ulimit -Hn; ulimit -t");
+    // As builtin:coding-agent says: 4096 files, four hours.
+    assert_eq!(text(&done.stdout), "4096\n4096\n14400\n", "{}", said(&done));
+    let done = place.shell(
+        &["-q"],
+        "grep -E '^(CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):' /proc/self/status",
+    );
+    let got = text(&done.stdout);
+    assert!(
+        got.contains("NoNewPrivs:\t1") && got.contains("Seccomp:\t2"),
+        "{got}"
+    );
+    for line in got
+        .lines()
+        .filter(|l| l.starts_with("CapPrm") || l.starts_with("CapEff") || l.starts_with("CapAmb"))
+    {
+        assert!(line.ends_with("\t0000000000000000"), "{got}");
+    }
+}
+
+#[test]
+fn signals_reach_the_program() {
+    if !landlock() {
+        return;
+    }
+    let place = Place::new(User::Own);
+    for options in [&["-q"][..], &["-q", "--no-network"]] {
+        let mut child = place
+            .polc(options, true)
+            .args([
+                "/bin/sh",
+                "-c",
+                "trap 'exit 9' TERM; echo ready; while :; do sleep 0.1; done",
+            ])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = [0; 6];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        // SAFETY: takes numbers; the child has not been waited for.
+        unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+        assert_eq!(child.wait().unwrap().code(), Some(9), "{options:?}");
+    }
+}
+
+/// A terminal: what is typed arrives, Ctrl-C stops the program and not the shell, jobs can be stopped and continued.
+#[test]
+fn a_terminal_stays_usable() {
+    if !landlock() || !have("python3") || !have("bash") {
+        return;
+    }
+    const DRIVER: &str = r#"
+import os, pty, select, sys, time
+def session(words):
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execv(words[0], words)
+    seen = b""
+    def until(what):
+        nonlocal seen
+        end = time.time() + 20
+        while what not in seen:
+            if time.time() > end or not select.select([fd], [], [], 20)[0]:
+                print("waited in vain for", what, "and saw", seen); sys.exit(1)
+            seen += os.read(fd, 4096)
+        seen = seen.split(what, 1)[1]
+    os.write(fd, b"PS1=; echo re''ady\n"); until(b"ready")
+    os.write(fd, b"sleep 100\n"); time.sleep(0.7)
+    os.write(fd, b"\x03"); time.sleep(0.2)
+    os.write(fd, b"echo st''atus $?\n"); until(b"status 130")
+    os.write(fd, b"sleep 100\n"); time.sleep(0.7)
+    os.write(fd, b"\x1a"); until(b"Stopped")
+    os.write(fd, b"kill %1; wait; seq 3 | sort -r | tr '\\n' +; exit 5\n"); until(b"3+2+1+")
+    while True:
+        try:
+            if not os.read(fd, 4096): break
+        except OSError:
+            break
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+print("ended", session(sys.argv[1:]))
+"#;
+    let place = Place::new(User::Own);
+    for options in [&["-q"][..], &["-q", "--no-network"]] {
+        let inner = place.polc(options, true);
+        let mut command = std::process::Command::new("python3");
+        command
+            .arg("-c")
+            .arg(DRIVER)
+            .arg(inner.get_program())
+            .args(inner.get_args());
+        command.args(["/bin/bash", "--norc", "--noprofile", "-i"]);
+        command
+            .current_dir(place.path("ws"))
+            .env("TMPDIR", place.path("tmp"));
+        let done = command.output().unwrap();
+        assert!(
+            text(&done.stdout).contains("ended 5"),
+            "{options:?}: {}",
+            said(&done)
+        );
+    }
+}

@@ -1,0 +1,7 @@
+//! `polc run` on this machine: what works inside `builtin:coding-agent`, what is refused, and how it ends.
+#![cfg(target_os = "linux")]
+
+mod ends;
+mod place;
+mod refused;
+mod works;
