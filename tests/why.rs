@@ -373,9 +373,9 @@ fn seccomp_numbers_are_names() {
             .only_logged
     );
     // auditd's enriched form has the interpreted fields behind a byte of its own.
-    let f = only(&format!(
-        "type=SECCOMP msg=audit(1.2:3): pid=9 comm=\"x\" arch=c000003e syscall=101 code=0x50000\u{1d}ARCH=x86_64 SYSCALL=read"
-    ));
+    let f = only(
+        "type=SECCOMP msg=audit(1.2:3): pid=9 comm=\"x\" arch=c000003e syscall=101 code=0x50000\u{1d}ARCH=x86_64 SYSCALL=read",
+    );
     assert_eq!(f.denial.access.to_string(), "syscall ptrace");
 }
 

@@ -3,11 +3,9 @@
 use super::{Done, Format, Global, Outcome, Stop, input, output};
 use anyhow::Context;
 use polc::fidelity::show_bytes;
-use polc::policy::Action;
 use polc::semantics::Meaning;
-use polc::why::{Finding, Log, Place, Reader, Ruling, explain};
+use polc::why::{Finding, Log, Place, Reader, Ruling, explain, human, summary};
 use serde_json::{Value, json};
-use std::fmt::Write;
 use std::fs::File;
 use std::io::BufReader;
 
@@ -44,11 +42,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     let text = if global.format == Format::Json {
         format!("{:#}\n", to_json(&loaded.name, &log, &findings))
     } else {
-        let mut out = String::new();
-        for f in &findings {
-            human(&mut out, f);
-        }
-        out
+        findings.iter().map(human).collect()
     };
     output::stdout(text.as_bytes())?;
     output::stderr(&summary(&log, &findings))?;
@@ -57,125 +51,6 @@ pub fn run(global: &Global, args: &Args) -> Done {
     } else {
         Outcome::Fine
     })
-}
-
-fn human(out: &mut String, f: &Finding) {
-    let d = &f.denial;
-    let times = if f.count == 1 {
-        String::new()
-    } else {
-        format!(" ({} times)", f.count)
-    };
-    let verb = if d.only_logged {
-        "would refuse"
-    } else {
-        "refused"
-    };
-    let _ = writeln!(out, "{} {verb}: {}{times}", d.layer.name(), d.access);
-    if let Some(p) = &d.program {
-        let _ = writeln!(out, "  program: {}", show_bytes(p));
-    }
-    for (operation, ruling) in &f.rulings {
-        let what = operation.map_or_else(String::new, |o| format!("{o}: "));
-        match ruling {
-            Ruling::Refuses(action, place) => {
-                let _ = writeln!(out, "  {what}{} by {}", said(*action), named(place));
-                if let Some(m) = &place.message {
-                    let _ = writeln!(out, "    message: {}", show_bytes(m.as_bytes()));
-                }
-            }
-            Ruling::Allows(place, text) => {
-                let _ = writeln!(out, "  {what}allowed by {}", named(place));
-                let _ = writeln!(out, "    {text}");
-            }
-            Ruling::Unknown(text) => {
-                let _ = writeln!(out, "  {what}not known: {text}");
-            }
-        }
-    }
-    if f.rulings.is_empty() {
-        let _ = writeln!(
-            out,
-            "  the language has no rule for this, so none of the policy refused it, and none can allow it"
-        );
-    }
-    for note in &d.notes {
-        let _ = writeln!(out, "  note: {note}");
-    }
-    if f.ours == Some(false) {
-        let _ = writeln!(
-            out,
-            "  note: what refused is called `{}`, which is not what this policy makes",
-            show_bytes(d.by.as_deref().unwrap_or_default())
-        );
-    }
-    if let Some(c) = &f.change {
-        let _ = writeln!(out, "  to allow it, {}:", c.put);
-        for line in c.yaml.lines() {
-            let _ = writeln!(out, "    {line}");
-        }
-    }
-    out.push('\n');
-}
-
-fn said(action: Action) -> &'static str {
-    match action {
-        Action::Ask => "asked, which this layer cannot,",
-        _ => "denied",
-    }
-}
-
-fn named(place: &Place) -> String {
-    let name = show_bytes(place.name.as_bytes());
-    if place.rule.is_some() {
-        format!("rule `{name}` at {}", place.place)
-    } else {
-        format!("{name} at {}", place.place)
-    }
-}
-
-fn summary(log: &Log, findings: &[Finding]) -> String {
-    let mut out = String::new();
-    let count: u64 = findings.iter().map(|f| f.count).sum();
-    if count == 0 {
-        let _ = writeln!(out, "no refusal in {} lines", log.lines);
-    } else {
-        let _ = writeln!(
-            out,
-            "{count} refusals in {} lines, {} of them different",
-            log.lines,
-            findings.len()
-        );
-    }
-    let unexplained = findings.iter().filter(|f| !f.is_explained()).count();
-    if unexplained > 0 {
-        let _ = writeln!(
-            out,
-            "{unexplained} of them do not name their object in whole"
-        );
-    }
-    if log.unread_count > 0 {
-        let first: Vec<String> = log.unread.iter().map(u64::to_string).collect();
-        let _ = writeln!(
-            out,
-            "warning: {} lines tell of a refusal and were not understood: line {}{}",
-            log.unread_count,
-            first.join(", "),
-            if log.unread_count > first.len() as u64 {
-                ", …"
-            } else {
-                ""
-            }
-        );
-    }
-    if log.dropped > 0 {
-        let _ = writeln!(
-            out,
-            "warning: {} more refusals are left out: there are too many different ones",
-            log.dropped
-        );
-    }
-    out
 }
 
 fn to_json(policy: &str, log: &Log, findings: &[Finding]) -> Value {

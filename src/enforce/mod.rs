@@ -4,6 +4,8 @@
 //! then the program is started. A layer that cannot be applied as it was prepared means that the
 //! program does not start.
 
+#[cfg(target_os = "linux")]
+pub mod audit;
 #[cfg(unix)]
 pub mod command;
 pub mod egress;

@@ -26,11 +26,13 @@ mod event;
 mod explain;
 mod landlock;
 mod record;
+mod report;
 mod seccomp;
 mod selinux;
 mod tetragon;
 
 pub use explain::{Change, Finding, Place, Ruling, explain, operations};
+pub use report::{human, summary};
 
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{HostSpec, Operation, OperationSet, Protocol};
