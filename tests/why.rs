@@ -627,3 +627,64 @@ fn the_command_tells_the_rule_and_exits_as_it_says() {
     assert_eq!(why(d.path(), &["."], b"").0, 1);
     assert_eq!(why(d.path(), &["-", "-p", "-"], b"").0, 2);
 }
+
+/// Whether the test can be run here: a kernel with Landlock. CI has one.
+#[cfg(target_os = "linux")]
+fn landlock() -> bool {
+    let there = polc::enforce::landlock::kernel_abi().is_some();
+    if !there {
+        assert!(std::env::var_os("CI").is_none(), "no Landlock in CI");
+        println!("skipped: this kernel has no Landlock");
+    }
+    there
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn explain_tells_at_the_end_and_ends_as_the_program_did() {
+    use std::os::unix::process::ExitStatusExt;
+    if !landlock() {
+        return;
+    }
+    let d = tempfile::tempdir().unwrap();
+    let work = d.path().canonicalize().unwrap();
+    let text = format!(
+        "version: 1\nname: small\nsubject: {{home: /nowhere, workspace: {0}, tmp: {0}}}\nrules:\n  - include: builtin:linux-runtime\n  - name: hidden\n    action: deny\n    operations: [read]\n    paths: [\"{0}/hidden\"]\n  - name: all\n    action: allow\n    operations: [read, execute]\n    paths: [\"/usr/**\", \"/bin/**\", \"{0}/**\"]\n",
+        work.display()
+    );
+    std::fs::write(work.join("polc.yaml"), text).unwrap();
+    std::fs::write(work.join("hidden"), "x").unwrap();
+    let run = |script: &str| {
+        Command::new(env!("CARGO_BIN_EXE_polc"))
+            .args([
+                "enforce",
+                "landlock",
+                "-q",
+                "--explain",
+                "--",
+                "/bin/sh",
+                "-c",
+                script,
+            ])
+            .current_dir(&work)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    };
+    let o = run("cat hidden; exit 7");
+    let err = String::from_utf8_lossy(&o.stderr);
+    assert_eq!(o.status.code(), Some(7), "{err}");
+    assert!(err.contains("polc: what was refused\n"), "{err}");
+    let readable = polc::enforce::audit::Socket::open().is_ok();
+    let on = polc::enforce::audit::enabled() == Some(true);
+    let abi = polc::enforce::landlock::kernel_abi().unwrap();
+    if readable && on && abi >= 7 {
+        assert!(
+            err.contains("denied by rule `hidden` at polc.yaml:6"),
+            "{err}"
+        );
+    } else {
+        assert!(err.contains("note: "), "what cannot be told is said: {err}");
+    }
+    assert_eq!(run("kill -TERM $$").status.signal(), Some(15));
+}

@@ -28,7 +28,7 @@ enum Layer {
 #[derive(Debug, clap::Args)]
 struct LandlockArgs {
     /// Show each path with its rights, what is missing on this host and what its kernel lacks; apply nothing
-    #[arg(long, conflicts_with_all = ["command", "require", "quiet", "allow_unenforced"])]
+    #[arg(long, conflicts_with_all = ["command", "require", "quiet", "allow_unenforced", "explain"])]
     dry_run: bool,
     /// Start the program only if Landlock keeps the policy: `safe` lets nothing through that it denies, `exact` is
     /// equal to it. Else exit 3
@@ -37,6 +37,10 @@ struct LandlockArgs {
     /// Leave out what is not enforced
     #[arg(short, long)]
     quiet: bool,
+    /// Say at the end what was refused, by which rule, and what would allow it: for whoever may read the kernel's
+    /// audit records
+    #[arg(long)]
+    explain: bool,
     /// Start the program without confinement where the kernel has no Landlock
     #[arg(long)]
     allow_unenforced: bool,
@@ -136,7 +140,13 @@ fn start(global: &Global, args: &LandlockArgs) -> Done {
         )?;
         return Ok(Outcome::BelowDemand);
     }
-    let prepared = apply::prepare(&lowered.ruleset).map_err(anyhow::Error::new)?;
+    if args.explain {
+        polc::enforce::run::explained(&meaning).map_err(anyhow::Error::new)?;
+    }
+    let mut prepared = apply::prepare(&lowered.ruleset).map_err(anyhow::Error::new)?;
+    if args.explain && abi >= 7 {
+        prepared = prepared.logged().map_err(anyhow::Error::new)?;
+    }
     for path in &prepared.gone {
         output::stderr(&format!(
             "note: `{}` went away: nothing is granted on it\n",

@@ -15,6 +15,10 @@ pub struct Args {
     /// No network at all, whatever hosts the policy names
     #[arg(long)]
     no_network: bool,
+    /// Say at the end what was refused, by which rule, and what would allow it: the proxy's refusals, and, for
+    /// whoever may read the kernel's audit records, Landlock's and seccomp's
+    #[arg(long)]
+    explain: bool,
     /// The program and its arguments. Without it: `$SHELL`
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -37,6 +41,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
         namespaces: !args.no_namespaces,
         no_network: args.no_network,
         quiet: args.quiet,
+        explain: args.explain,
     };
     let mut words = vec![start::name(&args.command, &program).to_owned()];
     words.extend(arguments);

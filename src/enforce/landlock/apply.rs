@@ -152,6 +152,18 @@ pub fn prepare(ruleset: &Ruleset) -> Result<Prepared, Error> {
 }
 
 impl Prepared {
+    /// Has the kernel write a record of each refusal, also after the program is started: left alone, it writes
+    /// those of this process alone. Only with ABI 7 or later.
+    ///
+    /// # Errors
+    /// The kernel has no such records.
+    pub fn logged(self) -> Result<Self, Error> {
+        Ok(Self {
+            created: self.created.log_new_exec(true)?,
+            ..self
+        })
+    }
+
     /// Puts this thread, and what it starts from now on, into the domain. For good: there is no way out. Also sets
     /// `no_new_privs`, without which the kernel takes no ruleset from an ordinary user.
     ///

@@ -130,13 +130,14 @@ fn second(arch: Arch, holes: Holes) -> Result<Vec<libc::sock_filter>, Error> {
 
 impl Filters {
     /// Loads them, for good. The last thing before the program starts: the policy may refuse what the steps before need.
+    /// With `log` the kernel writes a record of each call that they refuse.
     ///
     /// # Errors
     /// The kernel refuses one.
-    pub fn load(&self) -> Result<(), Error> {
+    pub fn load(&self, log: bool) -> Result<(), Error> {
         self.0
             .iter()
-            .try_for_each(|f| sys::load_filter(f))
+            .try_for_each(|f| sys::load_filter(f, log))
             .map_err(Error::LoadFilter)
     }
 }

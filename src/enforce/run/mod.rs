@@ -39,6 +39,15 @@ mod sys;
 
 pub use start::{Choice, Prepared, Start, prepare};
 
+/// Splits the process for `--explain`, where nothing else needs a supervisor: it returns in the part that becomes the
+/// program; the other one waits, tells what was refused and ends as the program did.
+///
+/// # Errors
+/// The process cannot be split.
+pub fn explained(meaning: &crate::semantics::Meaning<'_>) -> Result<(), Error> {
+    supervise::split(meaning, supervise::Tell::Explained { covers: false }).map(drop)
+}
+
 use crate::diagnostics::Diagnostics;
 use crate::semantics::TooLarge;
 use std::io;

@@ -33,6 +33,20 @@ pub struct Choice {
     pub no_network: bool,
     /// Nothing is said at the end of what the proxy refused.
     pub quiet: bool,
+    /// What was refused is told at the end, with the rule that it was.
+    pub explain: bool,
+}
+
+impl From<Choice> for supervise::Tell {
+    fn from(c: Choice) -> Self {
+        match c {
+            Choice { explain: true, .. } => Self::Explained {
+                covers: c.namespaces,
+            },
+            Choice { quiet: true, .. } => Self::Nothing,
+            _ => Self::Proxy,
+        }
+    }
 }
 
 /// How hosts are kept.
@@ -155,7 +169,11 @@ impl Prepared<'_> {
         let mut variables = environment::reduced(&self.policy.environment, std::env::vars_os());
         let command = Words::new(program)?;
         let mut proxy = match self.network {
-            Network::Proxy => Some(supervise::split(self.policy, self.choice.quiet)?),
+            Network::Proxy => Some(supervise::split(self.meaning, self.choice.into())?),
+            _ if self.choice.explain => {
+                supervise::split(self.meaning, self.choice.into())?;
+                None
+            }
             _ => None,
         };
         let unlimited = limits::apply(&self.policy.limits)?;
@@ -241,7 +259,10 @@ impl Prepared<'_> {
         let environment = Environment::new(&variables)?;
 
         let filters = filter::prepare(self.meaning, holes)?;
-        let domain = apply::prepare(&ruleset)?;
+        let mut domain = apply::prepare(&ruleset)?;
+        if self.choice.explain && self.abi >= 7 {
+            domain = domain.logged()?;
+        }
         for gone in &domain.gone {
             say(&format!(
                 "note: `{}` went away: nothing is granted on it",
@@ -256,7 +277,7 @@ impl Prepared<'_> {
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
         sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map_err(Error::Capabilities)?;
         domain.apply()?;
-        filters.load()?;
+        filters.load(self.choice.explain)?;
         let error = command.become_it(&environment);
         Err(Error::Program(
             show_bytes(program.file.as_os_str().as_bytes()),

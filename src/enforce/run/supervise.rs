@@ -10,10 +10,17 @@
 //!   the program.
 //! - It ends as the program ended: with its status, or by its signal.
 //! - If it dies, the kernel kills the program.
+//!
+//! With `--explain` it also listens to the kernel's records of the program ([`crate::enforce::audit`]), and says at the
+//! end which rule each refusal was ([`crate::why`]).
 
 use super::Error;
+use crate::enforce::audit;
 use crate::enforce::egress::{Egress, Refusal};
+use crate::enforce::landlock::kernel_abi;
 use crate::policy::Policy;
+use crate::semantics::Meaning;
+use crate::why;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -33,12 +40,28 @@ pub struct Inside {
     outside: libc::pid_t,
 }
 
+/// What is told at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tell {
+    /// Nothing.
+    Nothing,
+    /// What the proxy refused.
+    Proxy,
+    /// All that is known to have been refused, with its rule.
+    Explained {
+        /// Paths may be covered by mounts.
+        covers: bool,
+    },
+}
+
 /// Splits the process. It returns in the part that becomes the program; the other one serves, waits and ends.
 ///
 /// # Errors
 /// The process cannot be split.
-pub fn split(policy: &Policy, quiet: bool) -> Result<Inside, Error> {
+pub fn split(meaning: &Meaning<'_>, tell: Tell) -> Result<Inside, Error> {
     let (inside, outside) = UnixStream::pair().map_err(|e| Error::Proxy("make a socket", e))?;
+    // Before there is anything to hear.
+    let records = matches!(tell, Tell::Explained { .. }).then(audit::Socket::open);
     // SAFETY: they take nothing.
     let own = unsafe { libc::getpid() };
     // SAFETY: this process has one thread, so that the child may do whatever it likes.
@@ -53,7 +76,7 @@ pub fn split(policy: &Policy, quiet: bool) -> Result<Inside, Error> {
         }
         child => {
             drop(inside);
-            supervise(policy, outside, child, quiet)
+            supervise(meaning, outside, child, tell, records)
         }
     }
 }
@@ -150,18 +173,31 @@ fn receive(line: &UnixStream) -> io::Result<OwnedFd> {
 }
 
 /// Waits for the program, and ends as it did.
-fn supervise(policy: &Policy, line: UnixStream, child: libc::pid_t, quiet: bool) -> ! {
+fn supervise(
+    meaning: &Meaning<'_>,
+    line: UnixStream,
+    child: libc::pid_t,
+    tell: Tell,
+    records: Option<io::Result<audit::Socket>>,
+) -> ! {
     PROGRAM.store(child, Ordering::SeqCst);
     handle_signals();
-    let served = serve(policy, &line);
+    let watch = records.map(|r| r.and_then(|socket| socket.watch(child)));
+    let served = serve(meaning.policy(), &line);
     // Also tells the child, which waits for the end of what is sent.
     drop(line);
     let status = wait(child);
-    if let Ok((proxy, refusals)) = served {
-        proxy.shutdown();
-        if !quiet {
-            tell(&refusals);
+    let refusals: Vec<Refusal> = match served {
+        Ok((proxy, refusals)) => {
+            proxy.shutdown();
+            refusals.try_iter().collect()
         }
+        Err(_) => Vec::new(),
+    };
+    match tell {
+        Tell::Nothing => {}
+        Tell::Proxy => say(&refusals),
+        Tell::Explained { covers } => explain(meaning, &refusals, watch, covers),
     }
     end(status)
 }
@@ -182,9 +218,9 @@ fn serve(policy: &Policy, line: &UnixStream) -> io::Result<(Egress, Receiver<Ref
 }
 
 /// What was refused, once each.
-fn tell(refusals: &Receiver<Refusal>) {
+fn say(refusals: &[Refusal]) {
     let mut seen = std::collections::BTreeSet::new();
-    for r in refusals.try_iter() {
+    for r in refusals {
         // The reason names the rule and its place.
         let line = format!("polc: the proxy refused {}: {}", r.target, r.reason);
         if seen.len() < 10 && !seen.contains(&line) {
@@ -192,6 +228,52 @@ fn tell(refusals: &Receiver<Refusal>) {
             seen.insert(line);
         }
     }
+}
+
+/// What was refused, by which rule, and what would allow it.
+fn explain(
+    meaning: &Meaning<'_>,
+    refusals: &[Refusal],
+    watch: Option<io::Result<audit::Watch>>,
+    covers: bool,
+) {
+    let mut reader = why::Reader::new();
+    for r in refusals {
+        reader.line(r.to_string().as_bytes());
+    }
+    let mut notes = Vec::new();
+    match watch {
+        Some(Ok(watch)) => {
+            for line in watch.finish() {
+                reader.line(&line);
+            }
+            if kernel_abi().is_none_or(|abi| abi < 7) {
+                notes.push("this kernel's Landlock writes no records (ABI 7, Linux 6.15): what it refused is not known");
+            } else if audit::enabled() == Some(false) {
+                notes.push("audit is switched off here, so that Landlock writes no records: `auditctl -e 1` switches it on");
+            }
+        }
+        Some(Err(_)) => notes.push(
+            "the kernel's records may not be read here (that takes CAP_AUDIT_READ): what it refused is not known; `polc why` explains a log",
+        ),
+        None => {}
+    }
+    if covers {
+        notes.push("what a mount covers is refused without a record: `--no-namespaces` leaves it to Landlock");
+    }
+    let log = reader.finish();
+    let findings = why::explain(meaning, &log);
+    let mut out = String::from("polc: what was refused\n\n");
+    for f in &findings {
+        out.push_str(&why::human(f));
+    }
+    if findings.is_empty() {
+        out.push_str("nothing is known to have been\n");
+    }
+    for note in notes {
+        out.push_str(&format!("note: {note}\n"));
+    }
+    let _ = io::stderr().write_all(out.as_bytes());
 }
 
 extern "C" fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {

@@ -217,7 +217,7 @@ pub fn directory_among_standard() -> bool {
 ///
 /// # Errors
 /// The kernel's.
-pub fn load_filter(program: &[libc::sock_filter]) -> io::Result<()> {
+pub fn load_filter(program: &[libc::sock_filter], log: bool) -> io::Result<()> {
     let len =
         u16::try_from(program.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     let filter = libc::sock_fprog {
@@ -226,15 +226,18 @@ pub fn load_filter(program: &[libc::sock_filter]) -> io::Result<()> {
     };
     // SAFETY: the program is as long as `len` says, outlives the call, and the kernel copies it.
     let answer = unsafe {
-        libc::prctl(
-            libc::PR_SET_SECCOMP,
-            libc::SECCOMP_MODE_FILTER as libc::c_ulong,
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER as libc::c_ulong,
+            if log {
+                libc::SECCOMP_FILTER_FLAG_LOG as libc::c_ulong
+            } else {
+                0
+            },
             &raw const filter,
-            0 as libc::c_ulong,
-            0 as libc::c_ulong,
         )
     };
-    check(libc::c_long::from(answer)).map(drop)
+    check(answer).map(drop)
 }
 
 /// Brings the loopback interface of this network namespace up.
