@@ -34,8 +34,9 @@ use crate::policy::{Address, Cidr, Operation, Protocol};
 use crate::semantics::{PathSet, Step, TooLarge};
 use profile::{FileRule, NetworkRule, Profile, Rights};
 use scan::Scanner;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 /// A profile that was read back.
 pub(super) struct Reading {
@@ -46,6 +47,8 @@ pub(super) struct Reading {
     owners: bool,
     /// Sets that are known, by the patterns that make them: denied, allowed.
     known: Mutex<Vec<(Patterns, PathSet)>>,
+    /// What was asked before.
+    answers: BTreeMap<Operation, OnceLock<Result<OnPaths, TooLarge>>>,
 }
 
 /// What is denied and what is allowed.
@@ -71,6 +74,10 @@ pub(super) fn read(artifact: &Artifact) -> Result<Reading, Diagnostics> {
         text,
         owners,
         known: Mutex::default(),
+        answers: Operation::ON_PATHS
+            .into_iter()
+            .map(|o| (o, OnceLock::new()))
+            .collect(),
     })
 }
 
@@ -282,8 +289,8 @@ impl Reading {
     }
 }
 
-impl Evaluate for Reading {
-    fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
+impl Reading {
+    fn on_paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
         if ways(operation).is_empty() {
             return Ok(OnPaths::Silent);
         }
@@ -292,6 +299,20 @@ impl Evaluate for Reading {
             out.extend(self.allowed(operation, Whose::Own)?);
         }
         Ok(OnPaths::Allows(out))
+    }
+
+    /// The same, made once.
+    fn answer(&self, operation: Operation) -> Option<&Result<OnPaths, TooLarge>> {
+        let answer = self.answers.get(&operation)?;
+        Some(answer.get_or_init(|| self.on_paths(operation)))
+    }
+}
+
+impl Evaluate for Reading {
+    fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
+        self.answer(operation)
+            .cloned()
+            .unwrap_or(Ok(OnPaths::Silent))
     }
 
     fn host_cuts(&self, operation: Operation) -> Option<HostCuts> {
@@ -312,7 +333,7 @@ impl Evaluate for Reading {
             Object::Command(words) => words.first()?,
             Object::Syscall(_) | Object::Tool(_) => return None,
         };
-        match self.paths(operation).ok()? {
+        match self.answer(operation)?.as_ref().ok()? {
             OnPaths::Silent => None,
             OnPaths::Allows(forms) => Some(forms.iter().any(|f| f.paths.contains(path))),
         }

@@ -20,7 +20,9 @@ enum Part {
 /// makes them: a directory has a `/` at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Glob {
-    pub alternatives: Vec<Vec<Step>>,
+    alternatives: Vec<Vec<Step>>,
+    /// Of each, bytes that stand in every name that it matches.
+    needles: Vec<Vec<u8>>,
 }
 
 fn not_slash() -> ByteSet {
@@ -241,8 +243,10 @@ impl Glob {
             depth: 0,
         };
         let parts = parser.parts()?;
+        let alternatives = expand(vec![Vec::new()], &parts)?;
         Ok(Self {
-            alternatives: expand(vec![Vec::new()], &parts)?,
+            needles: alternatives.iter().map(|s| needle(s)).collect(),
+            alternatives,
         })
     }
 
@@ -270,8 +274,25 @@ impl Glob {
 
     /// Whether it matches a name, directories with their `/`.
     pub fn matches(&self, name: &[u8]) -> bool {
-        self.alternatives.iter().any(|s| matches(s, name))
+        let holds = |needle: &[u8]| {
+            needle.is_empty() || name.windows(needle.len()).any(|part| part == needle)
+        };
+        self.alternatives
+            .iter()
+            .zip(&self.needles)
+            .any(|(steps, needle)| holds(needle) && matches(steps, name))
     }
+}
+
+/// The longest run of bytes that are named.
+fn needle(steps: &[Step]) -> Vec<u8> {
+    let runs = steps.split(|s| !matches!(s, Step::Byte(_)));
+    let longest = runs.max_by_key(|run| run.len()).unwrap_or_default();
+    let byte = |s: &Step| match s {
+        Step::Byte(b) => Some(*b),
+        _ => None,
+    };
+    longest.iter().filter_map(byte).collect()
 }
 
 /// Several slashes are one, but for two at the beginning alone (`filter_slashes` in `parser_regex.c`).
