@@ -65,9 +65,37 @@ pub fn run(global: &Global, args: &Args) -> Done {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(target_os = "macos")]
+pub fn run(global: &Global, args: &Args) -> Done {
+    use super::{input, output, start};
+    use polc::semantics::Meaning;
+    use std::os::unix::process::CommandExt;
+
+    let loaded = input::load(global, input::Purpose::Host)?;
+    let (program, arguments) = match start::program(&loaded.policy, &args.command)? {
+        Ok(found) => found,
+        Err(outcome) => return Ok(outcome),
+    };
+    let meaning = Meaning::new(&loaded.policy);
+    let mut command = polc::enforce::sandbox_exec::command(
+        &meaning,
+        &program.file,
+        &arguments,
+        std::env::vars_os(),
+    )?;
+    if !args.quiet {
+        output::stderr(&format!(
+            "polc: `{}` in force: seatbelt\n",
+            loaded.policy.name
+        ))?;
+    }
+    let error = command.exec();
+    Err(start::failed(&program, &error))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
 pub fn run(_: &Global, _: &Args) -> Done {
     Err(Stop::Usage(
-        "`polc run` needs Linux; here `polc emit` works".to_owned(),
+        "`polc run` needs Linux or macOS; here `polc emit` works".to_owned(),
     ))
 }

@@ -9,6 +9,10 @@ pub mod audit;
 #[cfg(unix)]
 pub mod command;
 pub mod egress;
+#[cfg(unix)]
+pub mod environment;
 pub mod landlock;
 #[cfg(target_os = "linux")]
 pub mod run;
+#[cfg(unix)]
+pub mod sandbox_exec;

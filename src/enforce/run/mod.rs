@@ -29,7 +29,6 @@
 
 mod capabilities;
 mod cover;
-mod environment;
 mod filter;
 mod limits;
 mod namespaces;

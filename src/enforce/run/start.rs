@@ -2,8 +2,9 @@
 
 use super::cover::{self, Plan, Reduced};
 use super::filter::Holes;
-use super::{Error, capabilities, environment, filter, limits, namespaces, supervise, sys};
+use super::{Error, capabilities, filter, limits, namespaces, supervise, sys};
 use crate::backend::landlock::{AccessNet, Host, Kind, NetPort, RealHost, Ruleset};
+use crate::enforce::environment;
 use crate::enforce::landlock::{NEWEST_ABI, apply, kernel_abi};
 use crate::fidelity::{Entry, Fidelity, Object, show_bytes};
 use crate::policy::{HostSpec, Operation, Policy, Protocol};
