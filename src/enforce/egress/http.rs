@@ -3,7 +3,7 @@
 //! Each request is read whole, judged, and written anew on a connection of its own to the server. Two readers
 //! that could disagree about where a request ends, or whom it is for, never see the same bytes.
 
-use super::{HEAD_TIME, Shared, Stop, Via};
+use super::{HEAD_TIME, Held, Shared, Stop, Via};
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
@@ -34,10 +34,10 @@ const HOP: [HeaderName; 9] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>, place: Held) {
     let service = hyper::service::service_fn(move |request| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(answer(request, shared).await) }
+        let (shared, place) = (Arc::clone(&shared), Arc::clone(&place));
+        async move { Ok::<_, Infallible>(answer(request, shared, place).await) }
     });
     // What is malformed beyond reading gets hyper's own 400, and the connection ends.
     let _ = hyper::server::conn::http1::Builder::new()
@@ -52,9 +52,9 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         .await;
 }
 
-async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Response<Body> {
+async fn answer(request: Request<Incoming>, shared: Arc<Shared>, place: Held) -> Response<Body> {
     let done = if request.method() == Method::CONNECT {
-        connect(request, &shared).await
+        connect(request, &shared, place).await
     } else {
         plain(request, &shared).await
     };
@@ -88,7 +88,11 @@ fn say(status: StatusCode, line: &str) -> Response<Body> {
     response
 }
 
-async fn connect(request: Request<Incoming>, shared: &Arc<Shared>) -> Result<Response<Body>, Stop> {
+async fn connect(
+    request: Request<Incoming>,
+    shared: &Arc<Shared>,
+    place: Held,
+) -> Result<Response<Body>, Stop> {
     let uri = request.uri().clone();
     let malformed =
         |why: &str| shared.malformed(uri.to_string().as_bytes(), Via::Connect, why.to_owned());
@@ -99,6 +103,8 @@ async fn connect(request: Request<Incoming>, shared: &Arc<Shared>) -> Result<Res
     let port = port.ok_or_else(|| malformed("CONNECT names no port"))?;
     let mut out = shared.dial(host.as_bytes(), port, Via::Connect).await?;
     tokio::spawn(async move {
+        // The tunnel outlives the connection that asked for it.
+        let _place = place;
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
             let mut client = TokioIo::new(upgraded);
             let _ = tokio::io::copy_bidirectional(&mut client, &mut out).await;

@@ -42,12 +42,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 use tokio::net::{TcpListener as Listener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// How long a program may take to say what it wants.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 /// How long resolving and connecting may take together.
 const DIAL_TIME: Duration = Duration::from_secs(30);
+/// How long connecting to one address may take.
+const ATTEMPT_TIME: Duration = Duration::from_secs(10);
 /// How many connections there may be at once; more wait.
 const CONNECTIONS: usize = 512;
 /// How many refusals are told of; a program that is refused forever shall not fill the memory.
@@ -222,12 +224,15 @@ impl Shared {
             }
             let mut last = io::Error::from(io::ErrorKind::NotFound);
             for ip in addresses {
-                match TcpStream::connect(SocketAddr::new(ip, port)).await {
-                    Ok(stream) => {
+                // One address that swallows everything must not take the time of the others.
+                let attempt = TcpStream::connect(SocketAddr::new(ip, port));
+                match tokio::time::timeout(ATTEMPT_TIME, attempt).await {
+                    Ok(Ok(stream)) => {
                         let _ = stream.set_nodelay(true);
                         return Ok(stream);
                     }
-                    Err(e) => last = e,
+                    Ok(Err(e)) => last = e,
+                    Err(_) => last = io::ErrorKind::TimedOut.into(),
                 }
             }
             Err(Stop::Unreachable(last))
@@ -376,10 +381,7 @@ async fn accept(listener: Listener, shared: Arc<Shared>) {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let shared = Arc::clone(&shared);
-                tokio::spawn(async move {
-                    serve(stream, shared).await;
-                    drop(place);
-                });
+                tokio::spawn(serve(stream, shared, Arc::new(place)));
             }
             // Out of descriptors, or a client that went away: neither passes faster by asking again at once.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -387,12 +389,15 @@ async fn accept(listener: Listener, shared: Arc<Shared>) {
     }
 }
 
-async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+/// A connection's place among [`CONNECTIONS`], held by whatever serves it.
+type Held = Arc<OwnedSemaphorePermit>;
+
+async fn serve(stream: TcpStream, shared: Arc<Shared>, place: Held) {
     let _ = stream.set_nodelay(true);
     let mut first = [0u8; 1];
     match tokio::time::timeout(HEAD_TIME, stream.peek(&mut first)).await {
         Ok(Ok(1)) if first == [5] => socks::serve(stream, shared).await,
-        Ok(Ok(1)) => http::serve(stream, shared).await,
+        Ok(Ok(1)) => http::serve(stream, shared, place).await,
         _ => {}
     }
 }
