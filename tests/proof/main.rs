@@ -2,4 +2,5 @@
 
 mod corpus;
 mod ledgers;
+mod mutants;
 mod random;

@@ -202,3 +202,8 @@ fn seccomp() {
 fn sbpl() {
     through("sbpl");
 }
+
+#[test]
+fn apparmor() {
+    through("apparmor");
+}

@@ -1,0 +1,358 @@
+//! Every artefact in `snapshots/`, changed a little: does `verify` notice?
+//!
+//! A line is left out, a path made wider, an action turned round. A mutant is *noticed* if its reader refuses
+//! it, or finds that it means something else. What is not noticed has to mean the same: where another
+//! way to tell that is at hand (a rule above that grants as much, the bytes that apparmor_parser makes),
+//! it has to agree.
+//!
+//! `POLC_MUTANTS=N` makes N of each artefact in place of the usual number.
+
+use polc::backend::{self, Artifact, Backend, Evaluate, OnPaths, Target};
+use polc::fidelity::Object;
+use polc::frontend::{LoadOptions, load_path};
+use polc::policy::{Action, Operation, Policy, syscalls};
+use polc::semantics::{HostSpace, Meaning};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+fn wanted() -> usize {
+    let asked = std::env::var("POLC_MUTANTS").ok();
+    asked.and_then(|n| n.parse().ok()).unwrap_or(9)
+}
+
+/// One change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Dropped,
+    Widened,
+    Flipped,
+}
+
+struct Mutant {
+    kind: Kind,
+    line: usize,
+    was: String,
+    bytes: Vec<u8>,
+}
+
+/// What the line says turned round, in the language of the target.
+fn flipped(id: &str, line: &str) -> Option<String> {
+    let pairs: &[(&str, &str)] = match id {
+        "seccomp" => &[
+            ("SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"),
+            ("SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW"),
+        ],
+        "apparmor" => &[("deny ", ""), ("\" r,", "\" w,"), ("\" w,", "\" r,")],
+        "sbpl" => &[
+            ("(allow ", "(deny "),
+            ("(deny ", "(allow "),
+            ("require-not", "require-any"),
+        ],
+        "landlock" => &[("write_file", "read_file"), ("make_reg", "remove_file")],
+        "selinux" => &[("{ read ", "{ write "), ("dontaudit", "allow")],
+        "tetragon" => &[
+            ("NotPrefix", "Prefix"),
+            ("Prefix", "NotPrefix"),
+            ("NotEqual", "Equal"),
+            ("Override", "NoPost"),
+        ],
+        _ => &[],
+    };
+    pairs
+        .iter()
+        .find(|(from, _)| line.contains(from))
+        .map(|(from, to)| line.replacen(from, to, 1))
+}
+
+/// The last name of the first path taken off.
+fn widened(line: &str) -> Option<String> {
+    let start = line.find("\"/")? + 1;
+    let end = start + line[start..].find('"')?;
+    let path = &line[start..end];
+    let cut = path.trim_end_matches('/').rfind('/').filter(|c| *c > 0)?;
+    Some(format!(
+        "{}{}{}",
+        &line[..start],
+        &path[..cut],
+        &line[end..]
+    ))
+}
+
+fn is_comment(id: &str, line: &str) -> bool {
+    let line = line.trim_start();
+    match id {
+        "sbpl" => line.is_empty() || line.starts_with(';'),
+        "landlock" | "seccomp" => line.is_empty(),
+        _ => line.is_empty() || (line.starts_with('#') && !line.starts_with("#include")),
+    }
+}
+
+/// Mutants of one artefact, spread over its lines, always the same ones.
+fn mutants(id: &str, artifact: &Artifact) -> Vec<Mutant> {
+    let Ok(text) = std::str::from_utf8(&artifact.bytes) else {
+        return Vec::new();
+    };
+    let lines: Vec<&str> = text.lines().collect();
+    let candidates: Vec<usize> = (0..lines.len())
+        .filter(|i| !is_comment(id, lines[*i]))
+        .collect();
+    let count = wanted().min(candidates.len());
+    let mut out = Vec::new();
+    for n in 0..count {
+        let at = candidates[n * candidates.len() / count];
+        let with = |new: Option<String>| {
+            let mut all: Vec<String> = lines.iter().map(|l| (*l).to_owned()).collect();
+            match new {
+                Some(line) => all[at] = line,
+                None => {
+                    all.remove(at);
+                }
+            }
+            (all.join("\n") + "\n").into_bytes()
+        };
+        let choices = [
+            (Kind::Dropped, Some(with(None))),
+            (Kind::Widened, widened(lines[at]).map(|l| with(Some(l)))),
+            (Kind::Flipped, flipped(id, lines[at]).map(|l| with(Some(l)))),
+        ];
+        let mut possible: Vec<(Kind, Vec<u8>)> = choices
+            .into_iter()
+            .filter_map(|(k, b)| b.map(|b| (k, b)))
+            .collect();
+        let (kind, bytes) = possible.swap_remove(n % possible.len());
+        out.push(Mutant {
+            kind,
+            line: at + 1,
+            was: lines[at].trim().to_owned(),
+            bytes,
+        });
+    }
+    out
+}
+
+/// Whether two artefacts mean the same.
+fn same(a: &dyn Evaluate, b: &dyn Evaluate) -> bool {
+    for operation in Operation::ON_PATHS {
+        match (a.paths(operation).unwrap(), b.paths(operation).unwrap()) {
+            (OnPaths::Silent, OnPaths::Silent) => {}
+            (OnPaths::Allows(x), OnPaths::Allows(y)) => {
+                let equal = x.len() == y.len()
+                    && x.iter().zip(&y).all(|(p, q)| {
+                        p.form == q.form && p.paths.difference_witness(&q.paths).unwrap().is_none()
+                    });
+                if !equal {
+                    return false;
+                }
+            }
+            _ => return false,
+        }
+    }
+    let nobody = Policy::of_rules("nobody", Action::Deny, Vec::new());
+    for operation in [Operation::Connect, Operation::Bind] {
+        let (x, y) = (a.host_cuts(operation), b.host_cuts(operation));
+        if x.is_some() != y.is_some() {
+            return false;
+        }
+        let (mut x, y) = (x.unwrap_or_default(), y.unwrap_or_default());
+        x.ports.extend(y.ports);
+        x.blocks.extend(y.blocks);
+        x.names.extend(y.names);
+        for region in HostSpace::new(&nobody, operation).split(&x.ports, &x.blocks, &x.names) {
+            let object = Object::Host(region.sample);
+            if a.allows(operation, &object) != b.allows(operation, &object) {
+                return false;
+            }
+        }
+    }
+    syscalls::all().all(|name| {
+        let object = Object::Syscall(name.to_owned());
+        a.allows(Operation::Syscall, &object) == b.allows(Operation::Syscall, &object)
+    })
+}
+
+/// Another opinion on whether a mutant that was not noticed means the same; `None`: there is none at hand.
+fn really_same(id: &str, original: &[u8], mutant: &Mutant) -> Option<bool> {
+    match id {
+        "landlock" => {
+            let parse = |b: &[u8]| serde_json::from_slice::<serde_json::Value>(b).unwrap();
+            Some(reach(&parse(original)) == reach(&parse(&mutant.bytes)))
+        }
+        "seccomp" => {
+            // The default refuses too, with another error.
+            let words = ["SCMP_ACT_ERRNO", "errnoRet", "defaultErrnoRet"];
+            let text = String::from_utf8_lossy(original).into_owned();
+            let before = text
+                .lines()
+                .take(mutant.line)
+                .collect::<Vec<_>>()
+                .join("\n");
+            let refused = before.rfind("SCMP_ACT_ERRNO") > before.rfind("SCMP_ACT_ALLOW");
+            let named = mutant.was.starts_with('"') && mutant.was.ends_with("\",");
+            Some(words.iter().any(|w| mutant.was.contains(w)) || (named && !refused) || named)
+        }
+        "apparmor" => {
+            let compiled = |bytes: &[u8]| {
+                let mut child = Command::new("/usr/sbin/apparmor_parser")
+                    .args(["-Q", "-K", "-S", "-M", "/etc/apparmor.d/abi/3.0"])
+                    .stdin(Stdio::piped())
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::null())
+                    .spawn()
+                    .ok()?;
+                std::io::Write::write_all(&mut child.stdin.take()?, bytes).ok()?;
+                let done = child.wait_with_output().ok()?;
+                done.status.success().then_some(done.stdout)
+            };
+            Some(compiled(original)? == compiled(&mutant.bytes)?)
+        }
+        _ => None,
+    }
+}
+
+/// What each path of a ruleset is granted, with everything that is granted above it.
+fn reach(ruleset: &serde_json::Value) -> Vec<(String, Vec<String>)> {
+    let empty = Vec::new();
+    let list = |v: &serde_json::Value| -> Vec<String> {
+        v.as_array()
+            .unwrap_or(&empty)
+            .iter()
+            .filter_map(|x| x.as_str().map(str::to_owned))
+            .collect()
+    };
+    let rules: Vec<(Vec<String>, Vec<String>)> = ruleset["pathBeneath"]
+        .as_array()
+        .unwrap_or(&empty)
+        .iter()
+        .map(|r| (list(&r["parent"]), list(&r["allowedAccess"])))
+        .collect();
+    let above = |path: &str, over: &str| {
+        over == "/" || path == over || path.strip_prefix(over).is_some_and(|r| r.starts_with('/'))
+    };
+    let mut out: Vec<(String, Vec<String>)> = Vec::new();
+    for path in rules.iter().flat_map(|r| &r.0) {
+        let rights = rules
+            .iter()
+            .filter(|r| r.0.iter().any(|over| above(path, over)))
+            .flat_map(|r| r.1.clone());
+        let mut rights: Vec<String> = rights.collect();
+        rights.sort();
+        rights.dedup();
+        // A path that has no more than what is above it adds nothing.
+        let inherited = rules
+            .iter()
+            .filter(|r| r.0.iter().any(|over| over != path && above(path, over)))
+            .flat_map(|r| r.1.clone())
+            .collect::<Vec<_>>();
+        if rights.iter().any(|r| !inherited.contains(r)) {
+            out.push((path.clone(), rights));
+        }
+    }
+    out.sort();
+    out.dedup();
+    out
+}
+
+/// The folder of a policy's artefacts is called as its file.
+fn policy_of(folder: &Path) -> Option<Policy> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let name = format!("{}.yaml", folder.file_name()?.to_string_lossy());
+    let file = [
+        root.join("policies").join(&name),
+        root.join("tests/policies").join(&name),
+    ]
+    .into_iter()
+    .find(|f| f.is_file())?;
+    Some(load_path(&file, &LoadOptions::default()).unwrap().policy)
+}
+
+fn folders() -> Vec<PathBuf> {
+    let snapshots = Path::new(env!("CARGO_MANIFEST_DIR")).join("snapshots");
+    let mut out: Vec<PathBuf> = std::fs::read_dir(snapshots)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.is_dir())
+        .collect();
+    out.sort();
+    assert!(out.len() > 20);
+    out
+}
+
+fn noticed(id: &str) {
+    let backend: &'static dyn Backend = backend::find(id).unwrap();
+    let (mut total, mut refused, mut different) = (0usize, 0usize, 0usize);
+    let mut unnoticed: Vec<String> = Vec::new();
+    let mut equivalent = 0usize;
+    for folder in folders() {
+        let Some(policy) = policy_of(&folder) else {
+            continue;
+        };
+        let meaning = Meaning::new(&policy);
+        let Ok(made) = backend.compile(&meaning, &Target::default()) else {
+            continue;
+        };
+        let target = Target {
+            files: made.files.clone(),
+            ..Target::default()
+        };
+        let original = backend.read_back(&made.artifacts, &target).unwrap();
+        for (i, artifact) in made.artifacts.iter().enumerate() {
+            for mutant in mutants(id, artifact) {
+                total += 1;
+                let mut all = made.artifacts.clone();
+                all[i].bytes.clone_from(&mutant.bytes);
+                let Ok(read) = backend.read_back(&all, &target) else {
+                    refused += 1;
+                    continue;
+                };
+                if !same(original.as_ref(), read.as_ref()) {
+                    different += 1;
+                    continue;
+                }
+                match really_same(id, &artifact.bytes, &mutant) {
+                    Some(false) => unnoticed.push(format!(
+                        "{}:{}: {:?}: {}",
+                        artifact.file_name, mutant.line, mutant.kind, mutant.was
+                    )),
+                    _ => equivalent += 1,
+                }
+            }
+        }
+    }
+    println!(
+        "{id}: {total} mutants: {different} mean something else, {refused} are refused, {equivalent} mean the same, {} unnoticed",
+        unnoticed.len()
+    );
+    assert!(total > 100, "{id}: only {total} mutants");
+    assert!(
+        unnoticed.is_empty(),
+        "{} of {total} mutants of {id} are not noticed\n{}",
+        unnoticed.len(),
+        unnoticed[..unnoticed.len().min(40)].join("\n")
+    );
+    // Most lines of an artefact say something; were they not noticed, the readers would look at little.
+    assert!(
+        (different + refused) * 10 >= total * 6,
+        "{id}: {} of {total} mutants are noticed",
+        different + refused
+    );
+}
+
+#[test]
+fn landlock() {
+    noticed("landlock");
+}
+
+#[test]
+fn seccomp() {
+    noticed("seccomp");
+}
+
+#[test]
+fn apparmor() {
+    noticed("apparmor");
+}
+
+#[test]
+fn sbpl() {
+    noticed("sbpl");
+}
