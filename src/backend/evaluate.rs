@@ -8,6 +8,7 @@
 use crate::fidelity::Object;
 use crate::policy::{Cidr, Operation, Policy};
 use crate::semantics::{PathSet, TooLarge};
+use std::collections::BTreeSet;
 
 /// What the layer checks for a path, where that depends on more than the path.
 ///
@@ -117,6 +118,13 @@ pub trait Evaluate {
     fn as_meant(&self, policy: &Policy) -> Option<Policy> {
         let _ = policy;
         None
+    }
+
+    /// What the artefact says that is about no operation on an object: to whom it applies, capabilities,
+    /// limits, signals, options of system calls. Each in a form of its own that does not depend on blanks, order or
+    /// comments, so that two artefacts of one target can be compared.
+    fn others(&self) -> BTreeSet<String> {
+        BTreeSet::new()
     }
 
     /// The clause that decides one object; `None` where it is no single one.

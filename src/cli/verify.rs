@@ -1,7 +1,7 @@
 //! `polc verify`: does an artefact still mean the policy?
 
 use super::{Done, Global, Outcome, Stop, artefacts, input, output, targets::TargetOptions};
-use polc::backend::{Artifact, Backend};
+use polc::backend::{Artifact, Backend, Evaluate};
 use polc::policy::Policy;
 use polc::proof::{Comparison, Difference, compare, compare_beyond};
 use polc::semantics::Meaning;
@@ -55,18 +55,25 @@ pub fn run(global: &Global, args: &Args) -> Done {
         let fresh = group.target.compile(&meaning, &target)?;
         let known = Some((policy, fresh.files.as_slice()));
         let found = artefacts::meant(group.target, &group.artifacts, &args.options, known)?;
+        let fresh = artefacts::meant(group.target, &fresh.artifacts, &args.options, known)?;
         let comparison = if args.strict {
             compare(&meaning, found.as_ref())
         } else {
-            let fresh = artefacts::meant(group.target, &fresh.artifacts, &args.options, known)?;
             compare_beyond(&meaning, found.as_ref(), fresh.as_ref())
         };
-        if !comparison.is_equal() {
+        let others = Others::of(found.as_ref(), fresh.as_ref());
+        if !comparison.is_equal() || !others.is_empty() {
             worst = Outcome::BelowDemand;
         }
         match args.form {
-            Form::Text => human(&mut text, policy, group, &comparison, args.strict),
-            Form::Json => all.push(to_json(policy, group, &comparison)),
+            Form::Text => human(
+                &mut text,
+                policy,
+                group,
+                (&comparison, &others),
+                args.strict,
+            ),
+            Form::Json => all.push(to_json(policy, group, &comparison, &others)),
         }
     }
     if args.form == Form::Json {
@@ -74,6 +81,26 @@ pub fn run(global: &Global, args: &Args) -> Done {
     }
     output::stdout(text.as_bytes())?;
     Ok(worst)
+}
+
+/// What is about no operation on an object, and not as in the artefact that the compiler makes.
+struct Others {
+    missing: Vec<String>,
+    added: Vec<String>,
+}
+
+impl Others {
+    fn of(found: &dyn Evaluate, fresh: &dyn Evaluate) -> Self {
+        let (found, fresh) = (found.others(), fresh.others());
+        Self {
+            missing: fresh.difference(&found).cloned().collect(),
+            added: found.difference(&fresh).cloned().collect(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.added.is_empty()
+    }
 }
 
 /// The artefacts by target, folders opened.
@@ -161,7 +188,13 @@ fn names(group: &Group) -> String {
     names.join(", ")
 }
 
-fn human(out: &mut String, policy: &Policy, group: &Group, comparison: &Comparison, strict: bool) {
+fn human(
+    out: &mut String,
+    policy: &Policy,
+    group: &Group,
+    (comparison, others): (&Comparison, &Others),
+    strict: bool,
+) {
     let differences: Vec<&Difference> = comparison.differences().collect();
     let name = names(group);
     let id = group.target.id();
@@ -171,7 +204,7 @@ fn human(out: &mut String, policy: &Policy, group: &Group, comparison: &Comparis
             "{name}: unknown whether it means the policy: the patterns together are too many to compare"
         );
     }
-    if differences.is_empty() {
+    if differences.is_empty() && others.is_empty() {
         if !comparison.is_unknown() {
             let beyond = if strict {
                 "means the policy"
@@ -182,12 +215,21 @@ fn human(out: &mut String, policy: &Policy, group: &Group, comparison: &Comparis
         }
         return;
     }
-    let s = if differences.len() == 1 { "" } else { "s" };
+    let count = differences.len() + others.missing.len() + others.added.len();
+    let s = if count == 1 { "" } else { "s" };
     let _ = writeln!(
         out,
-        "{name}: {id}: does not mean the policy: {} difference{s}",
-        differences.len()
+        "{name}: {id}: does not mean the policy: {count} difference{s}"
     );
+    for text in &others.missing {
+        let _ = writeln!(out, "  lacks `{text}`, which the policy's own artefact has");
+    }
+    for text in &others.added {
+        let _ = writeln!(
+            out,
+            "  has `{text}`, which the policy's own artefact has not"
+        );
+    }
     for d in differences {
         let (does, says) = if d.looser() {
             ("lets through", "denies")
@@ -235,7 +277,7 @@ fn place(policy: &Policy, d: &Difference) -> String {
     }
 }
 
-fn to_json(policy: &Policy, group: &Group, comparison: &Comparison) -> Value {
+fn to_json(policy: &Policy, group: &Group, comparison: &Comparison, others: &Others) -> Value {
     let differences: Vec<Value> = comparison
         .differences()
         .map(|d| {
@@ -256,8 +298,10 @@ fn to_json(policy: &Policy, group: &Group, comparison: &Comparison) -> Value {
     json!({
         "target": group.target.id(),
         "files": group.paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
-        "equal": comparison.is_equal(),
+        "equal": comparison.is_equal() && others.is_empty(),
         "unknown": comparison.is_unknown(),
         "differences": differences,
+        "lacks": others.missing,
+        "adds": others.added,
     })
 }

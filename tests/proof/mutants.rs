@@ -132,6 +132,9 @@ fn mutants(id: &str, artifact: &Artifact) -> Vec<Mutant> {
 
 /// Whether two artefacts mean the same.
 fn same(a: &dyn Evaluate, b: &dyn Evaluate) -> bool {
+    if a.others() != b.others() {
+        return false;
+    }
     for operation in Operation::ON_PATHS {
         match (a.paths(operation).unwrap(), b.paths(operation).unwrap()) {
             (OnPaths::Silent, OnPaths::Silent) => {}
@@ -178,17 +181,21 @@ fn really_same(id: &str, original: &[u8], mutant: &Mutant) -> Option<bool> {
             Some(reach(&parse(original)) == reach(&parse(&mutant.bytes)))
         }
         "seccomp" => {
-            // The default refuses too, with another error.
-            let words = ["SCMP_ACT_ERRNO", "errnoRet", "defaultErrnoRet"];
-            let text = String::from_utf8_lossy(original).into_owned();
-            let before = text
-                .lines()
-                .take(mutant.line)
-                .collect::<Vec<_>>()
-                .join("\n");
-            let refused = before.rfind("SCMP_ACT_ERRNO") > before.rfind("SCMP_ACT_ALLOW");
-            let named = mutant.was.starts_with('"') && mutant.was.ends_with("\",");
-            Some(words.iter().any(|w| mutant.was.contains(w)) || (named && !refused) || named)
+            // The default refuses: what is allowed are the entries that allow.
+            let allowed = |bytes: &[u8]| {
+                let file: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+                let mut out: Vec<(String, String)> = Vec::new();
+                for entry in file["syscalls"].as_array().unwrap() {
+                    if entry["action"] == "SCMP_ACT_ALLOW" {
+                        for name in entry["names"].as_array().unwrap() {
+                            out.push((name.to_string(), entry["args"].to_string()));
+                        }
+                    }
+                }
+                out.sort();
+                (file["defaultAction"].to_string(), out)
+            };
+            Some(allowed(original) == allowed(&mutant.bytes))
         }
         "apparmor" => {
             let compiled = |bytes: &[u8]| {

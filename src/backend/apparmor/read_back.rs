@@ -34,7 +34,7 @@ use crate::policy::{Address, Cidr, Operation, Protocol};
 use crate::semantics::{PathSet, Step, TooLarge};
 use profile::{FileRule, NetworkRule, Profile, Rights};
 use scan::Scanner;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, OnceLock};
 
@@ -337,6 +337,10 @@ impl Evaluate for Reading {
             OnPaths::Silent => None,
             OnPaths::Allows(forms) => Some(forms.iter().any(|f| f.paths.contains(path))),
         }
+    }
+
+    fn others(&self) -> BTreeSet<String> {
+        self.profile.others.clone()
     }
 
     fn clause(&self, operation: Operation, object: &Object) -> Option<Clause> {

@@ -100,7 +100,7 @@ enum NetRight {
     ConnectTcp,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Scope {
     AbstractUnixSocket,
@@ -140,6 +140,7 @@ struct Grant {
 pub(super) struct Ruleset {
     handled: BTreeSet<Right>,
     handled_net: BTreeSet<NetRight>,
+    scoped: Vec<Scope>,
     grants: Vec<Grant>,
     ports: BTreeMap<u16, BTreeSet<NetRight>>,
 }
@@ -238,6 +239,11 @@ pub(super) fn read(artifact: &Artifact, target: &Target) -> Result<Ruleset, Diag
         }
     }
     Ok(Ruleset {
+        scoped: file
+            .ruleset
+            .iter()
+            .flat_map(|p| p.scoped.iter().copied())
+            .collect(),
         handled,
         handled_net,
         grants,
@@ -457,6 +463,27 @@ impl Evaluate for Ruleset {
             OnPaths::Silent => None,
             OnPaths::Allows(forms) => Some(forms.iter().any(|f| f.paths.contains(path))),
         }
+    }
+
+    fn others(&self) -> BTreeSet<String> {
+        // `refer` and device commands are rights of no operation.
+        let kept = |r: &&Right| matches!(r, Right::Refer | Right::IoctlDev);
+        let mut out: BTreeSet<String> = self
+            .scoped
+            .iter()
+            .map(|s| format!("scoped {}", word(s)))
+            .collect();
+        out.extend(
+            self.handled
+                .iter()
+                .filter(kept)
+                .map(|r| format!("handled {}", word(r))),
+        );
+        for grant in &self.grants {
+            let rights = grant.rights.iter().filter(kept);
+            out.extend(rights.map(|r| format!("{} {}", word(r), show_bytes(&grant.path))));
+        }
+        out
     }
 
     fn clause(&self, operation: Operation, object: &Object) -> Option<Clause> {

@@ -381,6 +381,10 @@ impl Evaluate for Seatbelt {
         more.then_some(out)
     }
 
+    fn others(&self) -> BTreeSet<String> {
+        self.profile.others.clone()
+    }
+
     fn clause(&self, operation: Operation, object: &Object) -> Option<Clause> {
         let path = match object {
             Object::Host(host) => {

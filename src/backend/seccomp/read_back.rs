@@ -30,6 +30,7 @@ use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::Object;
 use crate::policy::{Operation, Protocol};
 use crate::semantics::{PathSet, TooLarge};
+use std::collections::BTreeSet;
 
 /// An error in an artefact.
 fn refuse(message: String) -> Diagnostics {
@@ -42,6 +43,9 @@ fn refuse(message: String) -> Diagnostics {
 trait Filter {
     /// Whether the call may happen with these arguments, whatever the others are.
     fn may(&self, name: &str, fixed: &[(u8, u64)]) -> bool;
+
+    /// Calls that are allowed for some arguments alone, with these.
+    fn conditions(&self) -> BTreeSet<String>;
 
     /// What decides a call.
     fn clause(&self, name: &str) -> Option<Clause>;
@@ -239,6 +243,10 @@ impl Evaluate for Filters {
             },
             Object::Command(_) | Object::Tool(_) => None,
         }
+    }
+
+    fn others(&self) -> BTreeSet<String> {
+        self.filters.iter().flat_map(|f| f.conditions()).collect()
     }
 
     fn clause(&self, operation: Operation, object: &Object) -> Option<Clause> {

@@ -3,7 +3,7 @@
 use super::glob::Glob;
 use super::scan::{Fault, Scanner, Sym, fault};
 use super::words::{CAPABILITIES, FAMILIES, KINDS, LIMITS, OTHERS};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a rule speaks of, a bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,6 +54,8 @@ pub(super) struct NetworkRule {
 pub(super) struct Profile {
     pub files: Vec<FileRule>,
     pub network: Vec<NetworkRule>,
+    /// The header, and the rules that are about no file and no host, without blanks that say nothing.
+    pub others: BTreeSet<String>,
 }
 
 /// Most names that variables may make of one.
@@ -245,6 +247,7 @@ impl<'t> Reader<'t> {
             }
         }
         if self.scan.take(b"{") {
+            self.note(at);
             Ok(())
         } else {
             fault(
@@ -301,6 +304,7 @@ impl<'t> Reader<'t> {
             return fault(at, "an `owner` before what is no rule on files");
         }
         let word = self.scan.name();
+        let hosts = self.profile.network.len();
         match word {
             b"network" => self.network(deny, from),
             b"capability" => {
@@ -315,7 +319,21 @@ impl<'t> Reader<'t> {
                 }
                 None => fault(at, "a rule that polc does not know"),
             },
+        }?;
+        // Of families other than those of hosts nothing else is compared.
+        let new = &self.profile.network[hosts..];
+        let of_hosts = |n: &NetworkRule| matches!(n.family.as_deref(), Some(b"inet" | b"inet6"));
+        if new.is_empty() || !new.iter().all(of_hosts) {
+            self.note(from);
         }
+        Ok(())
+    }
+
+    /// Keeps what was read from here on.
+    fn note(&mut self, from: usize) {
+        let text = String::from_utf8_lossy(&self.scan.text[from..self.scan.at]);
+        let words: Vec<&str> = text.split_whitespace().collect();
+        self.profile.others.insert(words.join(" "));
     }
 
     /// Words of a list, as many as come.

@@ -5,6 +5,7 @@ use super::regex;
 use crate::fidelity::show_bytes;
 use crate::policy::ByteSet;
 use crate::semantics::Step;
+use std::collections::BTreeSet;
 
 /// Paths that one filter matches.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub(super) struct Profile {
     pub default_allow: bool,
     pub default_line: usize,
     pub rules: Vec<Rule>,
+    /// The rules that are about operations of no object, on one line each.
+    pub others: BTreeSet<String>,
 }
 
 /// The operations that decide something for objects of a policy, each with the one that it falls back on; `""`:
@@ -210,6 +213,7 @@ pub(super) fn profile(text: &str, nodes: &[Node]) -> Result<Profile, Fault> {
     let mut default: Option<(bool, usize)> = None;
     let mut version = false;
     let mut rules = Vec::new();
+    let mut others = BTreeSet::new();
     for node in nodes {
         let Some((word, rest)) = call(node) else {
             return fault(node.line, format!("`{}` is no rule", shown(text, node)));
@@ -235,6 +239,12 @@ pub(super) fn profile(text: &str, nodes: &[Node]) -> Result<Profile, Fault> {
             },
             "allow" | "deny" => {
                 let allow = word == "allow";
+                let other =
+                    |n: &Node| matches!(&n.kind, Kind::Word(w) if OTHERS.contains(&w.as_str()));
+                if rest.iter().any(other) {
+                    let written: Vec<&str> = text[node.range.clone()].split_whitespace().collect();
+                    others.insert(written.join(" "));
+                }
                 match reader.rule(node, allow, rest)? {
                     None => default = Some((allow, node.line)),
                     Some(rule) => rules.push(rule),
@@ -258,6 +268,7 @@ pub(super) fn profile(text: &str, nodes: &[Node]) -> Result<Profile, Fault> {
         default_allow,
         default_line,
         rules,
+        others,
     })
 }
 

@@ -235,6 +235,16 @@ impl Filter for Program {
         false
     }
 
+    fn conditions(&self) -> BTreeSet<String> {
+        // The program itself: two that decide alike and are written differently are told apart here.
+        let code: Vec<String> = self
+            .code
+            .iter()
+            .map(|i| format!("{:x},{},{},{:x}", i.code, i.jump_true, i.jump_false, i.k))
+            .collect();
+        BTreeSet::from([code.join(" ")])
+    }
+
     fn clause(&self, _: &str) -> Option<Clause> {
         Some(Clause {
             artifact: self.artifact,

@@ -5,7 +5,7 @@ use crate::backend::{Artifact, Clause};
 use crate::diagnostics::Diagnostics;
 use crate::fidelity::show_bytes;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -172,6 +172,9 @@ pub(super) fn read(artifact: &Artifact, number: usize) -> Result<Profile, Diagno
     let lines: Vec<usize> = entry_lines(text);
     for (at, entry) in file.syscalls.iter().enumerate() {
         let allows = allows(&entry.action, entry.errno_ret, name)?;
+        if entry.names.is_empty() {
+            return Err(refuse(format!("`{name}` has an entry without a call")));
+        }
         let mut conditions = Vec::new();
         for a in &entry.args {
             let Some(operator) = operator(&a.op) else {
@@ -268,6 +271,23 @@ impl Filter for Profile {
                     .all(|c| fixed.iter().any(|f| f.0 == c.index))
         };
         self.default && !list.iter().any(|r| surely(&r))
+    }
+
+    fn conditions(&self) -> BTreeSet<String> {
+        let mut out = BTreeSet::new();
+        for (name, list) in &self.rules {
+            // What is not the default's answer is what the entry says.
+            let rules = list
+                .iter()
+                .filter(|r| !r.conditions.is_empty() && r.allows != self.default);
+            out.extend(rules.map(|r| {
+                let mut conditions: Vec<String> =
+                    r.conditions.iter().map(|c| format!("{c:?}")).collect();
+                conditions.sort();
+                format!("{} {}", show_bytes(name.as_bytes()), conditions.join(" "))
+            }));
+        }
+        out
     }
 
     fn clause(&self, name: &str) -> Option<Clause> {
