@@ -300,6 +300,24 @@ fn denied(policy: &Policy, operations: &[Operation]) -> Vec<Sequence> {
         .collect()
 }
 
+/// What is let happen to files: the root is none, so there is nothing to differ about.
+fn without_root(
+    meaning: &Meaning<'_>,
+    operation: Operation,
+    files: &PathSet,
+) -> Result<PathSet, TooLarge> {
+    let permits = meaning.decisions(operation)?.allowed().contains(b"/");
+    if files.contains(b"/") == permits {
+        return Ok(files.clone());
+    }
+    let root = PathSet::of([&Sequence::literal(b"/")])?;
+    if permits {
+        files.union(&root)
+    } else {
+        files.difference(&root)
+    }
+}
+
 fn file_entries(
     meaning: &Meaning<'_>,
     ledger: &mut LedgerBuilder<'_, '_>,
@@ -317,10 +335,12 @@ fn file_entries(
         }
     };
     let contents = read.set()?;
-    ledger.paths(Operation::Read, &contents, &reason)?;
+    let files = without_root(meaning, Operation::Read, &contents)?;
+    ledger.paths(Operation::Read, &files, &reason)?;
     let entries = if read == list { contents } else { list.set()? };
     ledger.paths(Operation::List, &entries, &reason)?;
-    ledger.paths(Operation::Execute, &execute.set()?, &reason)?;
+    let files = without_root(meaning, Operation::Execute, &execute.set()?)?;
+    ledger.paths(Operation::Execute, &files, &reason)?;
     let (file, directory) = (write_file.set()?, write_directory.set()?);
     let writing = |_: Option<&Rule>, f: Fidelity| -> Cow<'static, str> {
         match f {
@@ -339,15 +359,24 @@ fn file_entries(
             _ => "`w` is edit, create, delete and metadata in one".into(),
         }
     };
-    ledger.paths(Operation::Edit, &file, &writing)?;
+    ledger.paths(
+        Operation::Edit,
+        &without_root(meaning, Operation::Edit, &file)?,
+        &writing,
+    )?;
     for operation in [Operation::Create, Operation::Delete] {
-        ledger.paths(operation, &file, &writing)?;
+        ledger.paths(
+            operation,
+            &without_root(meaning, operation, &file)?,
+            &writing,
+        )?;
         ledger.paths(operation, &directory, &moving)?;
     }
     let metadata = |_: Option<&Rule>, _: Fidelity| -> Cow<'static, str> {
         "`w` covers mode and owner together with writing; times and extended attributes are not mediated".into()
     };
-    ledger.paths(Operation::Metadata, &file, &metadata)?;
+    let files = without_root(meaning, Operation::Metadata, &file)?;
+    ledger.paths(Operation::Metadata, &files, &metadata)?;
     ledger.paths(Operation::Metadata, &directory, &metadata)?;
     ledger.paths(Operation::Metadata, &PathSet::all(), &metadata)?;
     // The kernel asks `r` besides of what is moved away (`apparmor_path_rename`).

@@ -154,7 +154,7 @@ fn stem(sequence: &Sequence) -> (String, bool) {
 
 /// The pattern in AppArmor's syntax, quoted.
 pub fn glob(sequence: &Sequence, form: Form) -> Option<String> {
-    let (stem, tree) = stem(sequence);
+    let (mut stem, tree) = stem(sequence);
     let root = stem.is_empty();
     let tail = match (root, tree, form) {
         (true, false, Form::File) => return None,
@@ -169,6 +169,15 @@ pub fn glob(sequence: &Sequence, form: Form) -> Option<String> {
         (false, true, Form::File) => "{,/**[^/]}",
         (false, true, Form::Directory) => "/{,**/}",
     };
+    // `*` takes a byte at least before `/` and at the end, but none before `{`, where `/*{,/}` is `/` too.
+    let last = sequence.components.iter().rev().find_map(|c| match c {
+        Component::Name(tokens) => Some(tokens),
+        Component::AnyDepth => None,
+    });
+    let all_star = last.is_some_and(|t| t.iter().all(|t| *t == Token::Star));
+    if tail.starts_with('{') && all_star && stem.ends_with('*') {
+        stem.insert(stem.len() - 1, '?');
+    }
     Some(format!("\"{stem}{tail}\""))
 }
 
