@@ -1,7 +1,7 @@
 //! What the layers have in common: a plan for all policies, and its judgement.
 
 use crate::policies;
-use crate::rows::{self, Cell, Counts, Sheet, hex};
+use crate::rows::{self, Cell, Counts, Sheet};
 use crate::table;
 use polc::backend::{Compiled, Target};
 use polc::policy::Policy;
@@ -35,6 +35,12 @@ pub fn ready(backend: &str, target: &Target) -> Vec<Ready> {
     all
 }
 
+/// The rows of a policy; `skips` says of what the artefact cannot be asked: the way, and the path.
+pub fn sheet(ready: &Ready, skips: impl Fn(&str, &[u8]) -> bool) -> Sheet {
+    let meaning = Meaning::new(&ready.policy);
+    Sheet::new(&ready.name, &meaning, &ready.compiled.ledger, skips)
+}
+
 /// The plan for one machine.
 #[derive(Default)]
 pub struct Plan {
@@ -44,16 +50,21 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// What the probe does before anything else.
+    pub fn start(&mut self, words: &str) {
+        writeln!(self.text, "start {words}").unwrap();
+    }
+
     /// Adds a policy's rows, to be tried under this confinement (the words of the probe).
     /// `skips` says of what the artefact cannot be asked: the way, and the path.
     pub fn add(&mut self, ready: &Ready, confinement: &str, skips: impl Fn(&str, &[u8]) -> bool) {
-        let sheet = Sheet::new(
-            &ready.name,
-            &Meaning::new(&ready.policy),
-            &ready.compiled.ledger,
-            skips,
-        );
+        self.add_sheet(sheet(ready, skips), confinement, "");
+    }
+
+    /// Adds rows, with lines of the plan that come before them.
+    pub fn add_sheet(&mut self, sheet: Sheet, confinement: &str, before: &str) {
         writeln!(self.text, "policy {} {confinement}", self.sheets.len()).unwrap();
+        self.text.push_str(before);
         sheet.plan(&mut self.text);
         self.sheets.push(sheet);
     }
@@ -62,12 +73,6 @@ impl Plan {
     pub fn plant(&mut self, ready: &Ready, confinement: &str) {
         self.planted.push(self.sheets.len());
         self.add(ready, confinement, |_, _| false);
-    }
-
-    #[allow(dead_code)]
-    /// Labels an object of SELinux when it is made.
-    pub fn label(&mut self, kind: &str, path: &[u8], context: &str) {
-        writeln!(self.text, "label {kind} {} {context}", hex(path)).unwrap();
     }
 
     /// The plan as the probe reads it.

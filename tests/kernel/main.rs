@@ -10,9 +10,13 @@ mod apparmor;
 mod kernels;
 mod lab;
 mod landlock;
+#[path = "../native/selinux/link.rs"]
+#[allow(dead_code)]
+mod link;
 mod machine;
 mod policies;
 mod rows;
+mod selinux;
 mod table;
 #[path = "../native/tool.rs"]
 #[allow(dead_code)]

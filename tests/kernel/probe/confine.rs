@@ -2,8 +2,21 @@
 
 use crate::{attempt, landlock::Ruleset, sys};
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+
+/// The entry point of the domain at hand: a copy of the probe.
+const ENTRY: &str = "/lab/entry";
+
+/// Loads SELinux's policy, becomes an unconfined user, and enforces.
+pub fn enforce(policy: &str) -> io::Result<()> {
+    const USER: &str = "unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023";
+    sys::mount_at("selinuxfs", "/sys/fs/selinux")?;
+    fs::write("/sys/fs/selinux/load", fs::read(policy)?)?;
+    fs::write("/proc/self/attr/current", USER)?;
+    fs::write("/sys/fs/selinux/enforce", "1")
+}
 
 /// What a process is put under.
 pub enum Confinement {
@@ -15,13 +28,8 @@ pub enum Confinement {
     AppArmor(String),
     /// A ruleset.
     Landlock(Ruleset),
-    /// A label, entered by starting this program.
-    SeLinux {
-        /// The label.
-        context: String,
-        /// The domain's entry point: a copy of the probe.
-        program: String,
-    },
+    /// A label, which a process gets by starting the entry point.
+    SeLinux(String),
 }
 
 impl Confinement {
@@ -36,10 +44,14 @@ impl Confinement {
                 Ok(Self::AppArmor((*name).to_owned()))
             }
             ["landlock", rules] => Ruleset::read(rules).map(Self::Landlock),
-            ["selinux", context, program] => Ok(Self::SeLinux {
-                context: (*context).to_owned(),
-                program: (*program).to_owned(),
-            }),
+            ["selinux", context, label] => {
+                let entry = || -> io::Result<()> {
+                    fs::copy("/init", ENTRY)?;
+                    sys::set_label(Path::new(ENTRY), label)
+                };
+                entry().map_err(|e| format!("no entry point: {e}"))?;
+                Ok(Self::SeLinux((*context).to_owned()))
+            }
             _ => Err(format!("no layer `{}`", words.join(" "))),
         }
     }
@@ -61,7 +73,7 @@ impl Confinement {
                 fs::write("/proc/self/attr/apparmor/current", how).map_err(|e| e.to_string())
             }
             Self::Landlock(ruleset) => ruleset.apply(path).map_err(|e| e.to_string()),
-            Self::SeLinux { context, program } => {
+            Self::SeLinux(context) => {
                 fs::write("/proc/self/attr/exec", context).map_err(|e| e.to_string())?;
                 let hex: String = path
                     .as_os_str()
@@ -69,7 +81,7 @@ impl Confinement {
                     .iter()
                     .map(|b| format!("{b:02x}"))
                     .collect();
-                sys::exec(Path::new(program), &["attempt", kind, &hex]);
+                sys::exec(Path::new(ENTRY), &["attempt", kind, &hex]);
                 Err("the domain cannot be entered".into())
             }
         }

@@ -68,6 +68,11 @@ impl Fixture {
             .insert((kind.to_owned(), path), context.to_owned());
     }
 
+    /// Another policy has other labels.
+    pub fn forget_labels(&mut self) {
+        self.labels.clear();
+    }
+
     fn give_label(&self, kind: &str, path: &Path) -> io::Result<()> {
         let key = (kind.to_owned(), path.as_os_str().as_bytes().to_vec());
         match self.labels.get(&key) {

@@ -67,8 +67,14 @@ fn run(plan: &str) {
     for line in plan.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
+            ["start", "selinux", file] => {
+                if let Err(e) = confine::enforce(file) {
+                    drop(writeln!(out, "@fail SELinux does not start: {e}"));
+                }
+            }
             ["policy", index, ref how @ ..] => {
                 (policy, row) = (index.parse().unwrap_or(0), 0);
+                fixture.forget_labels();
                 match Confinement::new(how) {
                     Ok(new) => confinement = new,
                     Err(e) => {

@@ -225,7 +225,13 @@ impl Tools {
 
     /// Links modules with Debian's policy, assertions checked; the binary policy in `dir`.
     pub fn link(&self, modules: &[&Module], dir: &Path) -> Result<PathBuf, String> {
-        let rules: String = modules.iter().map(|m| m.rules.as_str()).collect();
+        self.link_with(modules, "", dir)
+    }
+
+    /// As [`Tools::link`], with rules in CIL of one's own.
+    pub fn link_with(&self, modules: &[&Module], own: &str, dir: &Path) -> Result<PathBuf, String> {
+        let mut rules: String = modules.iter().map(|m| m.rules.as_str()).collect();
+        rules.push_str(own);
         let file = dir.join("modules.cil");
         std::fs::write(&file, rules).map_err(|e| e.to_string())?;
         let policy = dir.join("policy.33");
