@@ -1,0 +1,145 @@
+//! What lies denied inside an allowed tree: files, directories, links, patterns that float, what is not there yet.
+
+use super::place::{Place, User, landlock, said, text};
+use std::os::unix::fs::symlink;
+use std::process::Output;
+
+const POLICY: &str = r#"version: 1
+name: covers
+subject: {home: /nonexistent, workspace: auto, tmp: /nonexistent}
+rules:
+  - name: vault
+    action: deny
+    operations: [read, write]
+    paths: ["${workspace}/vault/**", "${workspace}/**/token"]
+  - name: kept
+    action: deny
+    operations: [write]
+    paths: ["${workspace}/kept/**", "${workspace}/deep/er/file", "${workspace}/linked", "${workspace}/later"]
+  - name: tree
+    action: allow
+    operations: [read, write, execute]
+    paths: ["${workspace}/**"]
+  - include: builtin:linux-runtime
+  - include: builtin:system-programs
+"#;
+
+fn run(place: &Place, script: &str) -> Output {
+    let policy = place.path("covers.yaml");
+    std::fs::write(&policy, POLICY).unwrap();
+    std::process::Command::new(place.path("bin/polc"))
+        .args(["run", "-p"])
+        .arg(policy)
+        .arg("--set")
+        .arg(format!("workspace={}", place.path("ws").display()))
+        .args(["--", "/bin/sh", "-c", script])
+        .current_dir(place.path("ws"))
+        .output()
+        .unwrap()
+}
+
+fn filled() -> Place {
+    let place = Place::new(User::Own);
+    for d in ["vault", "kept", "deep/er", "a/b"] {
+        std::fs::create_dir_all(place.path("ws").join(d)).unwrap();
+    }
+    for f in [
+        "vault/key",
+        "kept/file",
+        "deep/er/file",
+        "deep/er/other",
+        "a/b/token",
+        "a/b/it's\n#odd",
+    ] {
+        std::fs::write(place.path("ws").join(f), "old\n").unwrap();
+    }
+    place
+}
+
+#[test]
+fn what_is_denied_inside_is_kept_and_what_is_around_is_free() {
+    if !landlock() {
+        return;
+    }
+    let place = filled();
+    for script in [
+        "cat vault/key",
+        "ls vault",
+        "cat a/b/token",
+        "echo new > kept/file",
+        "echo new > kept/more",
+        "rm -rf kept",
+        "mv kept elsewhere",
+        "echo new > deep/er/file",
+        "rm -f deep/er/file",
+        "mv deep elsewhere",
+        "mv deep/er elsewhere",
+        "mv a elsewhere",
+        "ln a/b/token taken",
+        "cd vault && ls",
+        "cat ../ws/vault/key",
+        "cat /proc/self/cwd/vault/key",
+    ] {
+        let done = run(&place, script);
+        assert!(!done.status.success(), "{script}: {}", said(&done));
+        let out = text(&done.stdout);
+        assert!(
+            !out.contains("old") && !out.contains("key"),
+            "{script}: {}",
+            said(&done)
+        );
+    }
+    for file in ["vault/key", "kept/file", "deep/er/file", "a/b/token"] {
+        let now = std::fs::read_to_string(place.path("ws").join(file)).unwrap();
+        assert_eq!(now, "old\n", "{file}");
+    }
+    let around = "echo new > fresh && ls > listing && grep fresh listing && cat kept/file && echo new > deep/er/other \
+                  && rm deep/er/other && echo x > deep/er/third && mkdir a/b/c && mv fresh a/b/c && rm -r a/b/c";
+    let done = run(&place, around);
+    assert!(done.status.success(), "{}", said(&done));
+    let done = run(&place, "cat a/b/it*");
+    assert_eq!(text(&done.stdout), "old\n", "{}", said(&done));
+}
+
+#[test]
+fn what_is_not_there_yet_is_said() {
+    if !landlock() {
+        return;
+    }
+    let place = filled();
+    let done = run(&place, "true");
+    let message = text(&done.stderr);
+    assert!(
+        message.contains("not there yet") && message.contains("/ws/later`"),
+        "{message}"
+    );
+    // It is there the next time.
+    std::fs::write(place.path("ws/later"), "old\n").unwrap();
+    let done = run(&place, "echo new > later || echo kept");
+    assert_eq!(text(&done.stdout), "kept\n", "{}", said(&done));
+    assert!(
+        !text(&done.stderr).contains("/ws/later`"),
+        "{}",
+        said(&done)
+    );
+}
+
+#[test]
+fn a_link_that_must_stay_keeps_its_tree_narrow() {
+    if !landlock() {
+        return;
+    }
+    let place = filled();
+    symlink("a", place.path("ws/linked")).unwrap();
+    let done = run(
+        &place,
+        "rm linked; echo x > beside; mv linked elsewhere; cat kept/file",
+    );
+    assert_eq!(text(&done.stdout), "old\n", "{}", said(&done));
+    assert!(place.path("ws/linked").is_symlink() && !place.path("ws/beside").exists());
+    assert!(
+        text(&done.stderr).contains("/ws/linked` cannot be covered"),
+        "{}",
+        said(&done)
+    );
+}
