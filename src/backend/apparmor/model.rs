@@ -169,13 +169,15 @@ pub fn glob(sequence: &Sequence, form: Form) -> Option<String> {
         (false, true, Form::File) => "{,/**[^/]}",
         (false, true, Form::Directory) => "/{,**/}",
     };
-    // `*` takes a byte at least before `/` and at the end, but none before `{`, where `/*{,/}` is `/` too.
+    // `*` takes a byte at least between `/` and `/` or the end, but none beside a group, where `/*{,/}` is `/`
+    // too, and `/{,**/}*` as well.
     let last = sequence.components.iter().rev().find_map(|c| match c {
         Component::Name(tokens) => Some(tokens),
         Component::AnyDepth => None,
     });
     let all_star = last.is_some_and(|t| t.iter().all(|t| *t == Token::Star));
-    if tail.starts_with('{') && all_star && stem.ends_with('*') {
+    let grouped = tail.starts_with('{') || stem.ends_with("{,**/}*");
+    if grouped && all_star && stem.ends_with('*') {
         stem.insert(stem.len() - 1, '?');
     }
     Some(format!("\"{stem}{tail}\""))

@@ -358,6 +358,26 @@ fn is_recognised() {
 }
 
 #[test]
+fn a_star_beside_a_group_takes_a_byte() {
+    // Listing is decided apart, so that what is said of files shows on directories.
+    let text = "version: 1\nname: t\nrules:\n  - {name: l, action: deny, operations: [list], paths: ['/q/**']}\n  - {name: a, action: allow, operations: [read], paths: ['/q/**', '/x/**/*', '/y/*/**', '/z/*']}\n";
+    let policy = load("t.yaml", text, &LoadOptions::default())
+        .unwrap()
+        .policy;
+    let meaning = Meaning::new(&policy);
+    let made = AppArmor.compile(&meaning, &Target::default()).unwrap();
+    let read = AppArmor
+        .read_back(&made.artifacts, &Target::default())
+        .unwrap();
+    let wrong = disagreements(&made.ledger, &compare(&meaning, read.as_ref()));
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let listed = |path: &str| read.allows(Operation::List, &Object::Path(path.into()));
+    assert_eq!(listed("/x"), Some(false));
+    assert_eq!(listed("/y"), Some(false));
+    assert_eq!(listed("/z"), Some(false));
+}
+
+#[test]
 fn a_comma_in_a_class_is_a_comma_alone() {
     let text = "version: 1\nname: t\nrules:\n  - {name: a, action: allow, operations: [read], paths: ['/x/[!,]*', '/y/[!,\\\\-]', '/z/[,-.]']}\n";
     let policy = load("t.yaml", text, &LoadOptions::default())
