@@ -207,3 +207,8 @@ fn sbpl() {
 fn apparmor() {
     through("apparmor");
 }
+
+#[test]
+fn tetragon() {
+    through("tetragon");
+}
