@@ -21,6 +21,7 @@ mod meaning;
 mod meeting;
 mod pathset;
 mod reference;
+mod steps;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +37,8 @@ pub use pathset::PathSet;
 pub use reference::{
     Decision, decide, decide_query, matches_command, matches_path, matches_word, rule_matches,
 };
+
+pub use steps::steps_match;
 
 impl From<TooLarge> for crate::diagnostics::Diagnostics {
     fn from(e: TooLarge) -> Self {

@@ -120,3 +120,8 @@ fn apparmor() {
 fn tetragon() {
     all("tetragon");
 }
+
+#[test]
+fn selinux() {
+    all("selinux");
+}

@@ -185,9 +185,12 @@ fn allowed(
     base: &[(&BaseType, Rights)],
     temporary: Option<(&[u8], Rights)>,
     open: Rights,
+    programs: &[Sequence],
 ) -> Result<PathSet, TooLarge> {
     let has = |r: &Rights| r.has(operation);
-    let mut clauses: Vec<(Vec<Sequence>, bool)> = Vec::new();
+    // The entry point has a type of its own, which is read as it starts and no more.
+    let mut clauses: Vec<(Vec<Sequence>, bool)> =
+        vec![(programs.to_vec(), operation == Operation::Read)];
     // Where no label has the right, denying it once more beneath would only make the set larger.
     let used = open.has(operation)
         || labels
@@ -328,10 +331,20 @@ pub fn lower(meaning: &Meaning<'_>) -> Result<(Module, Ledger), Diagnostics> {
             _ => "rules are about types: a pattern with wildcards gets none, and base types have files that the policy denies".into(),
         }
     };
+    let programs: Vec<Sequence> = policy
+        .subject
+        .executable
+        .iter()
+        .flat_map(|e| &e.sequences)
+        .filter(|s| s.as_literal().is_some())
+        .cloned()
+        .collect();
+    // Only what the subject makes there is of its type, and without the right to it is made by nobody.
+    let made = tmp.filter(|(_, rights)| rights.has(Operation::Create));
     for operation in Rights::OPERATIONS {
         ledger.paths(
             operation,
-            &allowed(operation, &labels, &base, tmp, open)?,
+            &allowed(operation, &labels, &base, made, open, &programs)?,
             &reason,
         )?;
     }

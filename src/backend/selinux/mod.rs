@@ -18,6 +18,7 @@
 //! - The attribute `domain` brings rules of its own: libraries and the loader may be read, some
 //!   directories listed. They are in the model.
 //! - Ports are types, hosts are not known.
+//! - The entry point has a type of its own: it is read as it starts, and started by nobody inside.
 //! - `.fc` entries are regular expressions; every byte that is not plain is escaped, `"` and the like as
 //!   `\xHH`, as a raw one breaks the module's CIL.
 //! - secilc and semodule know no deny: what is denied is what no rule allows, and a neverallow says so for
@@ -26,12 +27,14 @@
 mod base;
 mod lower;
 mod model;
+mod read_back;
 #[cfg(test)]
 mod tests;
 
-use super::{Artifact, Backend, Compiled, Target};
+use super::{Artifact, Backend, Compiled, Evaluate, Target};
 use crate::diagnostics::Diagnostics;
 use crate::semantics::Meaning;
+use std::path::{Path, PathBuf};
 
 /// The back-end.
 pub struct SeLinux;
@@ -58,5 +61,24 @@ impl Backend for SeLinux {
             ledger,
             files: Vec::new(),
         })
+    }
+    fn recognises(&self, artifact: &Artifact) -> bool {
+        read_back::recognises(artifact)
+    }
+
+    fn companions(&self, file: &Path) -> Vec<PathBuf> {
+        match file.extension().and_then(|e| e.to_str()) {
+            Some("te") => vec![file.with_extension("fc")],
+            Some("fc") => vec![file.with_extension("te")],
+            _ => Vec::new(),
+        }
+    }
+
+    fn read_back(
+        &self,
+        artifacts: &[Artifact],
+        _: &Target,
+    ) -> Result<Box<dyn Evaluate + Send + Sync>, Diagnostics> {
+        Ok(Box::new(read_back::read(artifacts)?))
     }
 }

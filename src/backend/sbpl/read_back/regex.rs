@@ -5,7 +5,7 @@
 //! group that repeats is read where it is one byte of a set or `/[^/]+`; another is refused.
 
 use crate::policy::ByteSet;
-use crate::semantics::Step;
+use crate::semantics::{Step, steps_match};
 
 /// What a regular expression comes to before its ends are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ fn whole(line: &[Item]) -> Result<Vec<Step>, String> {
 /// The same for paths as the algebra spells them: the root is the empty string there, and `/` here.
 pub(super) fn of_paths(steps: Vec<Step>) -> Vec<Vec<Step>> {
     let mut out = Vec::new();
-    if matches(&steps, b"/") {
+    if steps_match(&steps, b"/") {
         out.push(Vec::new());
     }
     let optional = |s: &Step| matches!(s, Step::Star(_) | Step::AnyDepth);
@@ -109,52 +109,6 @@ fn component() -> [Step; 3] {
     let mut name = ByteSet::ALL;
     name.remove(b'/');
     [Step::Byte(b'/'), Step::Set(name), Step::Star(name)]
-}
-
-/// Whether a pattern matches these bytes.
-pub(super) fn matches(steps: &[Step], bytes: &[u8]) -> bool {
-    // What has to be there byte by byte decides most questions.
-    let mut fixed = 0;
-    while let Some(Step::Byte(b)) = steps.get(fixed) {
-        if bytes.get(fixed) != Some(b) {
-            return false;
-        }
-        fixed += 1;
-    }
-    let (steps, bytes) = (&steps[fixed..], &bytes[fixed..]);
-    // Twice as many states as steps: within `AnyDepth` there is a place before a `/` and one behind it.
-    let mut now = vec![false; 2 * steps.len() + 2];
-    now[0] = true;
-    let close = |set: &mut Vec<bool>| {
-        for i in 0..steps.len() {
-            let passes = matches!(steps[i], Step::Star(_) | Step::AnyDepth);
-            if set[2 * i] && passes {
-                set[2 * i + 2] = true;
-            }
-        }
-    };
-    close(&mut now);
-    for b in bytes {
-        let mut next = vec![false; now.len()];
-        for (i, step) in steps.iter().enumerate() {
-            if now[2 * i] {
-                match step {
-                    Step::Byte(want) => next[2 * i + 2] |= want == b,
-                    Step::Set(set) => next[2 * i + 2] |= set.contains(*b),
-                    Step::Star(set) => next[2 * i] |= set.contains(*b),
-                    Step::AnyDepth => next[2 * i + 1] |= *b == b'/',
-                }
-            }
-            if now[2 * i + 1] && *b != b'/' {
-                // In a name, which may end behind any byte.
-                next[2 * i + 1] = true;
-                next[2 * i] = true;
-            }
-        }
-        close(&mut next);
-        now = next;
-    }
-    now[2 * steps.len()]
 }
 
 impl Parser<'_> {

@@ -1,8 +1,7 @@
 //! From rules to sets of paths.
 
 use super::profile::{Filter, Paths, Profile, Rule, chain};
-use super::regex::matches;
-use crate::semantics::{PathSet, Step, TooLarge};
+use crate::semantics::{PathSet, Step, TooLarge, steps_match};
 
 /// What is asked of a filter on paths.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -174,8 +173,9 @@ impl<'p> Formula<'p> {
 
     /// Whether it holds of a path, and a filter that it comes from: the one that matches.
     pub fn decide(&self, path: &[u8]) -> (bool, Option<&'p Paths>) {
+        let path = if path == b"/" { b"" } else { path };
         let matching = |paths: &[&'p Paths]| {
-            let hit = |p: &&&'p Paths| p.patterns.iter().any(|s| matches(s, path));
+            let hit = |p: &&&'p Paths| p.patterns.iter().any(|s| steps_match(s, path));
             paths.iter().find(hit).copied()
         };
         match self {

@@ -1,0 +1,505 @@
+//! Reads a module and its file contexts back, and evaluates them as the kernel and libselinux do.
+//!
+//! Sources: checkpolicy 3.4's grammar, file_contexts(5), the permissions that security/selinux/hooks.c of Linux
+//! 6.12 asks, and Debian 12's reference policy, of which the reader has a table of its own ([`base`]; the
+//! native tests ask matchpathcon and sesearch). Nothing is shared with the lowering.
+//!
+//! - A path has the type of its most specific file context ([`contexts`]), the module's and the base policy's
+//!   together. Beneath /tmp nothing is labelled by path: a `type_transition` from `tmp_t` says what the files
+//!   are that the domain makes there, and where there is none they are nobody's.
+//! - What a domain may do is what allow rules say of it and of its attributes, to a type and to its attributes.
+//!   `domain` brings some that no module says. `neverallow` takes nothing away.
+//! - Reading a file is `open read` of `file`, listing the same of `dir`. Changing contents is `open` with
+//!   `write` or `append`. Making and removing are judged by the object's own type and class, each a way (a
+//!   directory, a file, a link, …): that the directory above lets names be added or removed is not looked at.
+//!   A program is started in the domain by `execute` and `execute_no_trans`.
+//! - Labels go with what they label: a directory that is moved takes none out.
+//! - Connecting to a socket takes `connectto` of the one that listens, another domain.
+//! - Ports are types. TCP is asked for by port, connected UDP is not; listening is, of both. Hosts are
+//!   not known.
+//!
+//! Where the base policy has more types than the table knows, the reading is a model of it.
+
+mod base;
+mod contexts;
+mod module;
+#[cfg(test)]
+mod tests;
+
+use self::contexts::{Applies, Context};
+use self::module::{Allow, Module};
+use crate::backend::{Allowed, Artifact, Clause, Evaluate, Form, HostCuts, OnPaths};
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::fidelity::{Object, show_bytes};
+use crate::policy::{ByteSet, HostSpec, Operation, Protocol};
+use crate::semantics::{PathSet, Step, TooLarge, steps_match};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
+
+/// A module that was read back.
+pub(super) struct Loaded {
+    module: Module,
+    domain: String,
+    /// The most specific first.
+    contexts: Vec<Context>,
+    /// Which of the artefacts the file contexts are.
+    contexts_at: usize,
+    module_at: usize,
+    answers: [OnceLock<Result<OnPaths, TooLarge>>; Operation::ON_PATHS.len()],
+}
+
+fn refuse(name: &str, line: usize, message: &str) -> Diagnostics {
+    let name = show_bytes(name.as_bytes());
+    let message = show_bytes(message.as_bytes());
+    Diagnostic::error("E115", format!("`{name}`, line {line}: {message}"))
+        .help("`polc emit selinux` makes the module anew; what was added by hand can be written as it writes it")
+        .into()
+}
+
+fn is_contexts(artifact: &Artifact) -> bool {
+    artifact.file_name.ends_with(".fc")
+}
+
+/// Reads them: a `.te`, and a `.fc` if there is one.
+///
+/// # Errors
+/// They are not such that the reader understands them.
+pub(super) fn read(artifacts: &[Artifact]) -> Result<Loaded, Diagnostics> {
+    let te: Vec<usize> = (0..artifacts.len())
+        .filter(|at| !is_contexts(&artifacts[*at]))
+        .collect();
+    let fc: Vec<usize> = (0..artifacts.len())
+        .filter(|at| is_contexts(&artifacts[*at]))
+        .collect();
+    let (&[module_at], [] | [_]) = (te.as_slice(), fc.as_slice()) else {
+        return Err(Diagnostic::error(
+            "E115",
+            format!(
+                "a module is one `.te` and at most one `.fc`, and here are {} and {}",
+                te.len(),
+                fc.len()
+            ),
+        )
+        .into());
+    };
+    let text = |at: usize| {
+        let a = &artifacts[at];
+        std::str::from_utf8(&a.bytes).map_err(|_| refuse(&a.file_name, 1, "it is not UTF-8"))
+    };
+    let name = &artifacts[module_at].file_name;
+    let module =
+        module::read(text(module_at)?).map_err(|(line, message)| refuse(name, line, &message))?;
+    let mut contexts = match fc.first() {
+        Some(at) => contexts::read(text(*at)?)
+            .map_err(|(line, message)| refuse(&artifacts[*at].file_name, line, &message))?,
+        None => Vec::new(),
+    };
+    let domains: Vec<&String> = module
+        .types
+        .iter()
+        .filter(|(_, attributes)| attributes.contains("domain"))
+        .map(|(name, _)| name)
+        .collect();
+    let [domain] = domains.as_slice() else {
+        return Err(refuse(
+            name,
+            1,
+            "a policy is one domain: one type of the module with the attribute `domain`",
+        ));
+    };
+    let domain = (*domain).clone();
+    known(&module, &domain, &contexts).map_err(|(line, message)| refuse(name, line, &message))?;
+    contexts.extend(
+        base::CONTEXTS
+            .iter()
+            .map(|(p, tree, t)| contexts::base(p, *tree, t)),
+    );
+    contexts.push(loader_paths());
+    contexts.extend(temporary(&module, &domain));
+    contexts.sort_by_key(|c| std::cmp::Reverse(c.rank));
+    Ok(Loaded {
+        module,
+        domain,
+        contexts,
+        contexts_at: fc.first().copied().unwrap_or(module_at),
+        module_at,
+        answers: Default::default(),
+    })
+}
+
+/// That nothing is about a type of which the reader does not know what it labels.
+fn known(module: &Module, domain: &str, contexts: &[Context]) -> Result<(), module::Fault> {
+    const ATTRIBUTES: [&str; 4] = ["domain", "file_type", "non_security_file_type", "port_type"];
+    let of_base = |t: &str| {
+        base::CONTEXTS.iter().any(|c| c.2 == t)
+            || base::WITHOUT_PATHS.contains(&t)
+            || base::PORTS.iter().any(|p| p.0 == t)
+    };
+    let own_or_base = |t: &str| module.types.contains_key(t) || of_base(t);
+    if let Some(strange) = module.required_types.iter().find(|t| !of_base(t)) {
+        return Err((
+            1,
+            format!(
+                "`{strange}` is a type of the base policy that polc does not know the files of"
+            ),
+        ));
+    }
+    if let Some(strange) = module
+        .attributes
+        .iter()
+        .chain(module.types.values().flatten())
+        .find(|a| !ATTRIBUTES.contains(&a.as_str()))
+    {
+        return Err((
+            1,
+            format!("`{strange}` is an attribute that polc does not know"),
+        ));
+    }
+    for rule in &module.allows {
+        for name in [&rule.source, &rule.target] {
+            if name != "self" && !own_or_base(name) && !ATTRIBUTES.contains(&name.as_str()) {
+                return Err((rule.line, format!("`{name}` is declared nowhere")));
+            }
+        }
+    }
+    for [source, target, class, new] in &module.transitions {
+        let into_tmp = source == domain && target == "tmp_t" && module.types.contains_key(new);
+        let started = class == "process";
+        if !started && !into_tmp {
+            return Err((
+                1,
+                format!("`type_transition {source} {target}:{class}` is not read"),
+            ));
+        }
+        if started && source == domain {
+            return Err((
+                1,
+                format!("a program of `{target}` is started in another domain, which is not read"),
+            ));
+        }
+    }
+    for context in contexts {
+        if let Some(label) = &context.label
+            && !own_or_base(label)
+        {
+            return Err((
+                1,
+                format!("`{}` has a type that is declared nowhere", context.text),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The loader's own configuration, with a name that differs by machine.
+fn loader_paths() -> Context {
+    let (before, behind, label) = base::LOADER_PATHS;
+    let mut name = ByteSet::ALL;
+    name.remove(b'/');
+    let mut steps: Vec<Step> = before.bytes().map(Step::Byte).collect();
+    steps.push(Step::Star(name));
+    steps.extend(behind.bytes().map(Step::Byte));
+    Context {
+        patterns: vec![steps],
+        ..contexts::base(before, true, label)
+    }
+}
+
+/// What the domain makes beneath /tmp, by class.
+fn temporary(module: &Module, domain: &str) -> Vec<Context> {
+    let mut out = Vec::new();
+    for [source, target, class, new] in &module.transitions {
+        let applies = match class.as_str() {
+            "file" => Applies::Files,
+            "dir" => Applies::Directories,
+            _ => continue,
+        };
+        if source == domain && target == "tmp_t" {
+            let mut context = contexts::base("/tmp/", true, new);
+            let mut name = ByteSet::ALL;
+            name.remove(b'/');
+            context.patterns = vec![
+                b"/tmp/"
+                    .iter()
+                    .map(|b| Step::Byte(*b))
+                    .chain([Step::Set(name), Step::Star(name), Step::AnyDepth])
+                    .collect(),
+            ];
+            context.applies = applies;
+            out.push(context);
+        }
+    }
+    out
+}
+
+/// The ways to do an operation: a class, the permissions that it takes together, and the form.
+fn ways(operation: Operation) -> &'static [(&'static str, &'static [&'static str], Form)] {
+    use Form::{Directory, File};
+    match operation {
+        Operation::Read => &[
+            ("file", &["open", "read"], File),
+            ("fifo_file", &["open", "read"], File),
+        ],
+        Operation::List => &[("dir", &["open", "read"], Directory)],
+        Operation::Edit => &[
+            ("file", &["open", "write"], File),
+            ("file", &["open", "append"], File),
+            ("fifo_file", &["open", "write"], File),
+        ],
+        Operation::Create => &[
+            ("file", &["create"], File),
+            ("lnk_file", &["create"], File),
+            ("fifo_file", &["create"], File),
+            ("sock_file", &["create"], File),
+            ("dir", &["create"], Directory),
+        ],
+        Operation::Delete => &[
+            ("file", &["unlink"], File),
+            ("file", &["rename"], File),
+            ("lnk_file", &["unlink"], File),
+            ("fifo_file", &["unlink"], File),
+            ("sock_file", &["unlink"], File),
+            ("dir", &["rmdir"], Directory),
+            ("dir", &["rename"], Directory),
+        ],
+        Operation::Metadata => &[
+            ("file", &["setattr"], File),
+            ("dir", &["setattr"], Directory),
+        ],
+        Operation::Execute => &[("file", &["execute", "execute_no_trans"], File)],
+        _ => &[],
+    }
+}
+
+impl Loaded {
+    fn has_attribute(&self, label: &str, attribute: &str) -> bool {
+        if let Some(own) = self.module.types.get(label) {
+            return own.contains(attribute);
+        }
+        match attribute {
+            "file_type" => true,
+            "non_security_file_type" => !base::SECURITY.contains(&label),
+            _ => false,
+        }
+    }
+
+    /// The rules that give the domain something on a type.
+    fn rules<'l>(&'l self, label: &'l str, class: &'l str) -> impl Iterator<Item = &'l Allow> {
+        self.module.allows.iter().filter(move |r| {
+            let source =
+                r.source == self.domain || self.module.types[&self.domain].contains(&r.source);
+            source
+                && r.class == class
+                && (r.target == label || self.has_attribute(label, &r.target))
+        })
+    }
+
+    fn may(&self, label: &str, class: &str, permissions: &[&str]) -> bool {
+        let mut held: BTreeSet<&str> = BTreeSet::new();
+        for rule in self.rules(label, class) {
+            held.extend(rule.permissions.iter().map(String::as_str));
+        }
+        for (t, c, list) in base::DOMAIN {
+            if *t == label && *c == class {
+                held.extend(*list);
+            }
+        }
+        permissions.iter().all(|p| held.contains(p))
+    }
+
+    /// The paths at which a way is open, by what each type may.
+    fn set(&self, form: Form, open: &BTreeMap<&str, bool>) -> Result<PathSet, TooLarge> {
+        let own = |c: &&Context| match c.applies {
+            Applies::Everything => true,
+            Applies::Files => form == Form::File,
+            Applies::Directories => form == Form::Directory,
+        };
+        let may = |label: &Option<String>| {
+            let label = label.as_deref().unwrap_or(base::OTHER);
+            open.get(label).copied().unwrap_or(false)
+        };
+        let clauses = self
+            .contexts
+            .iter()
+            .filter(own)
+            .map(|c| (c.patterns.as_slice(), [].as_slice(), may(&c.label)));
+        PathSet::first_match_steps(clauses, may(&None))
+    }
+
+    fn answer(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
+        if operation == Operation::Connect {
+            // Sockets of the domain itself are no objects of a policy; those of others are.
+            return Ok(OnPaths::either(PathSet::empty()));
+        }
+        let mut labels: BTreeSet<&str> = self
+            .contexts
+            .iter()
+            .filter_map(|c| c.label.as_deref())
+            .collect();
+        labels.insert(base::OTHER);
+        let mut known: Vec<(Form, BTreeMap<&str, bool>)> = Vec::new();
+        for (class, permissions, form) in ways(operation) {
+            let open: BTreeMap<&str, bool> = labels
+                .iter()
+                .map(|l| {
+                    // What is granted on files and not on fifos refuses nothing that a policy names.
+                    let fifo = *class == "fifo_file" && self.may(l, "file", permissions);
+                    (*l, fifo || self.may(l, class, permissions))
+                })
+                .collect();
+            if !known.contains(&(*form, open.clone())) {
+                known.push((*form, open));
+            }
+        }
+        let mut out = Vec::new();
+        for (form, open) in &known {
+            out.push(Allowed {
+                form: *form,
+                paths: self.set(*form, open)?,
+            });
+        }
+        Ok(OnPaths::Allows(out))
+    }
+
+    fn port_type(port: u16) -> Option<&'static str> {
+        let found = base::PORTS.iter().find(|(_, list)| list.contains(&port));
+        found.map(|(t, _)| *t)
+    }
+
+    /// Whether a permission is held on the type of a port.
+    fn on_port(&self, class: &str, permission: &str, port: u16) -> bool {
+        self.module.allows.iter().any(|r| {
+            r.source == self.domain
+                && r.class == class
+                && r.permissions.contains(permission)
+                && (r.target == "port_type" || Self::port_type(port) == Some(r.target.as_str()))
+        })
+    }
+
+    fn on_self(&self, class: &str, permissions: &[&str]) -> bool {
+        let own = |r: &&Allow| r.target == "self" || r.target == self.domain;
+        let mut held: BTreeSet<&str> = BTreeSet::new();
+        let rules = self.module.allows.iter().filter(own);
+        for rule in rules.filter(|r| r.source == self.domain && r.class == class) {
+            held.extend(rule.permissions.iter().map(String::as_str));
+        }
+        permissions.iter().all(|p| held.contains(p))
+    }
+
+    fn host(&self, operation: Operation, host: &HostSpec) -> bool {
+        let mut protocols = Protocol::ALL
+            .into_iter()
+            .filter(|p| host.protocol.is_none_or(|own| own == *p));
+        protocols.all(|protocol| {
+            let class = match protocol {
+                Protocol::Tcp => "tcp_socket",
+                Protocol::Udp => "udp_socket",
+            };
+            if operation == Operation::Connect {
+                self.on_self(class, &["create", "connect"])
+                    && (protocol == Protocol::Udp || self.on_port(class, "name_connect", host.port))
+            } else {
+                self.on_self(class, &["create", "bind"])
+                    && self.on_port(class, "name_bind", host.port)
+            }
+        })
+    }
+
+    /// The context that a path has its type by.
+    fn context(&self, form: Form, path: &[u8]) -> Option<&Context> {
+        let applies = |c: &&Context| match c.applies {
+            Applies::Everything => true,
+            Applies::Files => form == Form::File,
+            Applies::Directories => form == Form::Directory,
+        };
+        let path = if path == b"/" { b"" } else { path };
+        let has = |c: &&Context| c.patterns.iter().any(|s| steps_match(s, path));
+        self.contexts.iter().filter(applies).find(has)
+    }
+}
+
+impl Evaluate for Loaded {
+    fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
+        match Operation::ON_PATHS.iter().position(|o| *o == operation) {
+            Some(at) => self.answers[at]
+                .get_or_init(|| self.answer(operation))
+                .clone(),
+            None => Ok(OnPaths::Silent),
+        }
+    }
+
+    fn host_cuts(&self, operation: Operation) -> Option<HostCuts> {
+        matches!(operation, Operation::Connect | Operation::Bind).then(|| HostCuts {
+            ports: base::PORTS
+                .iter()
+                .flat_map(|(_, list)| *list)
+                .flat_map(|p| [Some(*p), p.checked_add(1)])
+                .flatten()
+                .collect(),
+            ..HostCuts::default()
+        })
+    }
+
+    fn allows(&self, operation: Operation, object: &Object) -> Option<bool> {
+        let path = match object {
+            Object::Host(host) => {
+                self.host_cuts(operation)?;
+                return Some(self.host(operation, host));
+            }
+            Object::Path(path) => path,
+            Object::Command(words) => words.first().filter(|p| p.starts_with(b"/"))?,
+            _ => return None,
+        };
+        match self.paths(operation).ok()? {
+            OnPaths::Silent => None,
+            OnPaths::Allows(forms) => Some(forms.iter().any(|f| f.paths.contains(path))),
+        }
+    }
+
+    fn clause(&self, operation: Operation, object: &Object) -> Option<Clause> {
+        let path = match object {
+            Object::Path(path) => path,
+            Object::Command(words) => words.first()?,
+            _ => return None,
+        };
+        let (class, permissions, form) = ways(operation).first()?;
+        let context = self.context(*form, path)?;
+        let label = context.label.as_deref().unwrap_or(base::OTHER);
+        // The rule that gives what it takes, else the label.
+        if self.may(label, class, permissions)
+            && let Some(rule) = self.rules(label, class).find(|r| {
+                let mut all = permissions.iter();
+                all.all(|p| r.permissions.contains(*p))
+            })
+        {
+            let list: Vec<&str> = rule.permissions.iter().map(String::as_str).collect();
+            return Some(Clause {
+                artifact: self.module_at,
+                line: rule.line,
+                text: format!(
+                    "allow {} {}:{} {{ {} }}",
+                    rule.source,
+                    rule.target,
+                    rule.class,
+                    list.join(" ")
+                ),
+            });
+        }
+        Some(Clause {
+            artifact: self.contexts_at,
+            line: context.line,
+            text: show_bytes(context.text.as_bytes()),
+        })
+    }
+}
+
+/// Whether the text looks like one: a `.te` begins with `module`, a `.fc` has contexts of objects.
+pub(super) fn recognises(artifact: &Artifact) -> bool {
+    let Ok(text) = std::str::from_utf8(&artifact.bytes) else {
+        return is_contexts(artifact);
+    };
+    let mut lines = text.lines().map(str::trim);
+    let first = lines.find(|l| !l.is_empty() && !l.starts_with('#'));
+    first.is_some_and(|l| l.starts_with("module ") || l.contains(":object_r:"))
+        || is_contexts(artifact)
+}

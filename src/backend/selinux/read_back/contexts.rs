@@ -1,0 +1,189 @@
+//! File contexts: which type a path has.
+//!
+//! selinux_file_context(5) and file_contexts(5): a regular expression over the whole path, a file type that it may be
+//! confined to, and a context or `<<none>>`. An entry without wildcards wins over any with; of these the one with
+//! the longest text before its first wildcard, then the longest one, then the one with a file type.
+
+use super::module::Fault;
+use crate::policy::ByteSet;
+use crate::semantics::Step;
+
+/// What an entry is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Applies {
+    Everything,
+    Files,
+    Directories,
+}
+
+/// One entry.
+#[derive(Debug, Clone)]
+pub(super) struct Context {
+    pub patterns: Vec<Vec<Step>>,
+    /// Ascending: the more specific.
+    pub rank: (bool, usize, usize, bool),
+    pub applies: Applies,
+    /// `None`: it is left unlabelled.
+    pub label: Option<String>,
+    /// 0: of the base policy.
+    pub line: usize,
+    pub text: String,
+}
+
+pub(super) fn read(text: &str) -> Result<Vec<Context>, Fault> {
+    let mut out = Vec::new();
+    for (number, line) in text.split('\n').enumerate() {
+        let at = number + 1;
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        if fields.is_empty() || fields[0].starts_with('#') {
+            continue;
+        }
+        let (regex, kind, context) = match fields.as_slice() {
+            [regex, context] => (*regex, None, *context),
+            [regex, kind, context] => (*regex, Some(*kind), *context),
+            _ => {
+                return Err((
+                    at,
+                    "an entry is a path, perhaps a file type, and a context".into(),
+                ));
+            }
+        };
+        let applies = match kind {
+            None => Applies::Everything,
+            Some("--") => Applies::Files,
+            Some("-d") => Applies::Directories,
+            Some(other) => {
+                return Err((
+                    at,
+                    format!("the file type `{other}` is not told apart by a policy"),
+                ));
+            }
+        };
+        let label = match context.split(':').collect::<Vec<_>>().as_slice() {
+            ["<<none>>"] => None,
+            [_, _, label] | [_, _, label, ..] => Some((*label).to_owned()),
+            _ => return Err((at, format!("`{context}` is no context"))),
+        };
+        let (patterns, stem) = patterns(regex.as_bytes()).map_err(|m| (at, m))?;
+        out.push(Context {
+            patterns,
+            rank: (
+                stem.is_none(),
+                stem.unwrap_or(regex.len()),
+                regex.len(),
+                kind.is_some(),
+            ),
+            applies,
+            label,
+            line: at,
+            text: fields.join(" "),
+        });
+    }
+    Ok(out)
+}
+
+/// An entry of the base policy.
+pub(super) fn base(path: &str, beneath: bool, label: &str) -> Context {
+    let mut steps: Vec<Step> = match path {
+        "/" => Vec::new(),
+        path => path.bytes().map(Step::Byte).collect(),
+    };
+    if beneath {
+        steps.push(Step::AnyDepth);
+    }
+    Context {
+        patterns: vec![steps],
+        rank: (!beneath, path.len(), path.len(), false),
+        applies: if label == "ld_so_cache_t" {
+            Applies::Files
+        } else {
+            Applies::Everything
+        },
+        label: Some(label.to_owned()),
+        line: 0,
+        text: format!("the base policy's {label}"),
+    }
+}
+
+fn name_byte() -> ByteSet {
+    let mut set = ByteSet::ALL;
+    set.remove(b'/');
+    set
+}
+
+/// The patterns of an expression, and how long it is before its first wildcard (`None`: it has none).
+///
+/// Read are plain and escaped bytes, `.`, `[^/]`, each with `*`, `+` or nothing, and a last `(/.*)?`.
+fn patterns(regex: &[u8]) -> Result<(Vec<Vec<Step>>, Option<usize>), String> {
+    let (regex, optional) = match regex.strip_suffix(b"(/.*)?") {
+        Some(rest) => (rest, true),
+        None => (regex, false),
+    };
+    if !regex.starts_with(b"/") {
+        return Err("a path begins with `/`".into());
+    }
+    let mut steps: Vec<Step> = Vec::new();
+    let mut stem = optional.then_some(regex.len());
+    let mut at = 0;
+    while at < regex.len() {
+        let rest = &regex[at..];
+        let (step, length) = match rest {
+            [b'\\', b'x', digits @ ..] => {
+                let digits = digits.get(..2).and_then(|d| std::str::from_utf8(d).ok());
+                let byte = digits.and_then(|d| u8::from_str_radix(d, 16).ok());
+                match byte {
+                    Some(byte) => (Step::Byte(byte), 4),
+                    None => return Err("`\\x` takes two digits".into()),
+                }
+            }
+            [b'\\', b, ..] if b.is_ascii_punctuation() => (Step::Byte(*b), 2),
+            [b'[', b'^', b'/', b']', ..] => (Step::Set(name_byte()), 4),
+            [b'.', ..] => (Step::Set(ByteSet::ALL), 1),
+            [b, ..] if b"\\[](){}^$*+?|".contains(b) => {
+                return Err(format!("`{}` there is not read", char::from(*b)));
+            }
+            [b, ..] => (Step::Byte(*b), 1),
+            [] => break,
+        };
+        let wild = matches!(step, Step::Set(_));
+        let repeated = regex.get(at + length).copied();
+        let set = match step {
+            Step::Set(set) => set,
+            Step::Byte(b) => {
+                let mut set = ByteSet::EMPTY;
+                set.insert(b);
+                set
+            }
+            _ => ByteSet::EMPTY,
+        };
+        let repeats = matches!(repeated, Some(b'*' | b'+'));
+        if wild || repeats {
+            stem.get_or_insert(at);
+            stem = stem.map(|s| s.min(at));
+        }
+        at += length + usize::from(repeats);
+        match repeated {
+            Some(b'*') => steps.push(Step::Star(set)),
+            Some(b'+') => steps.extend([step, Step::Star(set)]),
+            _ => steps.push(step),
+        }
+    }
+    let everything = Step::Star(ByteSet::ALL);
+    // `/a/.*` is what lies beneath `/a`.
+    if steps.len() >= 2 && steps[steps.len() - 2..] == [Step::Byte(b'/'), everything] {
+        steps.truncate(steps.len() - 2);
+        steps.extend([
+            Step::Byte(b'/'),
+            Step::Set(name_byte()),
+            Step::Star(name_byte()),
+            Step::AnyDepth,
+        ]);
+    }
+    if steps == [Step::Byte(b'/')] {
+        steps.clear();
+    }
+    if optional {
+        steps.push(Step::AnyDepth);
+    }
+    Ok((vec![steps], stem))
+}
