@@ -17,7 +17,10 @@ const WAYS: [(Operation, &[&str]); 8] = [
         Operation::Delete,
         &["unlink", "rmdir", "rename", "rename-dir"],
     ),
-    (Operation::Metadata, &["chmod", "touch"]),
+    (
+        Operation::Metadata,
+        &["chmod", "chmod-dir", "touch", "touch-dir"],
+    ),
     (Operation::Execute, &["exec"]),
     (Operation::Connect, &["connect"]),
 ];

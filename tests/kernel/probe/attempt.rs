@@ -13,7 +13,7 @@ pub fn needs(kind: &str) -> Needs {
     match kind {
         "read" | "append" | "truncate" | "unlink" | "rename" | "chmod" | "touch" => Needs::File,
         "exec" => Needs::Program,
-        "list" | "rmdir" | "rename-dir" | "chmod-dir" => Needs::Directory,
+        "list" | "rmdir" | "rename-dir" | "chmod-dir" | "touch-dir" => Needs::Directory,
         "connect" => Needs::Listener,
         _ => Needs::Nothing,
     }
@@ -43,7 +43,7 @@ pub fn attempt(kind: &str, path: &Path) -> i32 {
         "chmod" | "chmod-dir" => {
             number(fs::set_permissions(path, fs::Permissions::from_mode(0o700)))
         }
-        "touch" => number(sys::touch(path)),
+        "touch" | "touch-dir" => number(sys::touch(path)),
         "exec" => match sys::in_child(|| sys::exec(path, &[])) {
             sys::STARTED => 0,
             error => error,
