@@ -173,6 +173,14 @@ pub fn lower(meaning: &Meaning<'_>, arches: Vec<Arch>) -> Result<(Profile, Ledge
     Ok((profile, ledger))
 }
 
+/// The filter alone, where nobody reads the ledger: that is most of the time.
+///
+/// # Errors
+/// The policy's automata are too large.
+pub fn filter(meaning: &Meaning<'_>, arches: Vec<Arch>) -> Result<Profile, TooLarge> {
+    Ok(profile(meaning, Needs::of(meaning)?, arches))
+}
+
 fn profile(meaning: &Meaning<'_>, needs: Needs, arches: Vec<Arch>) -> Profile {
     let policy = meaning.policy();
     let refused = needs.refused();

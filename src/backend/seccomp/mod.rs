@@ -130,7 +130,7 @@ impl Backend for Seccomp {
 /// # Errors
 /// The policy's automata are too large, or the filter is.
 pub fn program(meaning: &Meaning<'_>, arch: Arch) -> Result<Vec<u8>, Diagnostics> {
-    let (profile, _) = lower::lower(meaning, vec![arch])?;
+    let profile = lower::filter(meaning, vec![arch])?;
     bpf::compile(&profile, arch).map_err(|e| cannot(&e))
 }
 
