@@ -11,7 +11,12 @@ unsafe extern "C" {
     fn _exit(status: c_int) -> !;
     fn execv(path: *const c_char, argv: *const *const c_char) -> c_int;
     fn mkfifo(path: *const c_char, mode: u32) -> c_int;
-    fn utimensat(directory: c_int, path: *const c_char, times: *const c_void, flags: c_int) -> c_int;
+    fn utimensat(
+        directory: c_int,
+        path: *const c_char,
+        times: *const c_void,
+        flags: c_int,
+    ) -> c_int;
     fn truncate(path: *const c_char, length: i64) -> c_int;
     fn mount(
         source: *const c_char,
@@ -143,7 +148,11 @@ pub fn set_label(path: &Path, context: &str) -> io::Result<()> {
 
 /// As the first process: the file systems that the probe needs.
 pub fn start_machine() {
-    for (kind, at) in [("proc", "/proc"), ("sysfs", "/sys"), ("securityfs", "/sys/kernel/security")] {
+    for (kind, at) in [
+        ("proc", "/proc"),
+        ("sysfs", "/sys"),
+        ("securityfs", "/sys/kernel/security"),
+    ] {
         if let Err(e) = mount_at(kind, at) {
             println!("@fail mount {kind}: {e}");
         }
