@@ -212,3 +212,8 @@ fn apparmor() {
 fn tetragon() {
     through("tetragon");
 }
+
+#[test]
+fn selinux() {
+    through("selinux");
+}

@@ -339,12 +339,18 @@ pub fn lower(meaning: &Meaning<'_>) -> Result<(Module, Ledger), Diagnostics> {
         .filter(|s| s.as_literal().is_some())
         .cloned()
         .collect();
+    // Without a program of its own the domain is entered from any, and reads it ([`start`]).
+    let mut held = base.clone();
+    if policy.subject.executable.is_none() {
+        let programs = held.iter_mut().filter(|(t, _)| t.name == "bin_t");
+        programs.for_each(|(_, rights)| rights.add(Operation::Read));
+    }
     // Only what the subject makes there is of its type, and without the right to it is made by nobody.
     let made = tmp.filter(|(_, rights)| rights.has(Operation::Create));
     for operation in Rights::OPERATIONS {
         ledger.paths(
             operation,
-            &allowed(operation, &labels, &base, made, open, &programs)?,
+            &allowed(operation, &labels, &held, made, open, &programs)?,
             &reason,
         )?;
     }
@@ -539,7 +545,7 @@ fn network(meaning: &Meaning<'_>, module: &mut Module, ledger: &mut LedgerBuilde
             operation,
             &space.split_at(&cuts),
             |r| match r.protocol {
-                Protocol::Tcp => all || udp_bind || known.contains(&r.ports.first),
+                Protocol::Tcp => used(Protocol::Tcp) && (all || udp_bind || known.contains(&r.ports.first)),
                 Protocol::Udp if operation == Operation::Connect => used(Protocol::Udp),
                 Protocol::Udp => udp_bind || (!ports.is_empty() && used(Protocol::Udp) && (all || known.contains(&r.ports.first))),
             },

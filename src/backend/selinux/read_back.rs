@@ -232,19 +232,20 @@ fn temporary(module: &Module, domain: &str) -> Vec<Context> {
     out
 }
 
-/// The ways to do an operation: a class, the permissions that it takes together, and the form.
+/// The ways to do an operation: a class, the permissions that it takes together, and the form: either where the
+/// operation means nothing for a directory, so that no path is left out.
 fn ways(operation: Operation) -> &'static [(&'static str, &'static [&'static str], Form)] {
-    use Form::{Directory, File};
+    use Form::{Directory, Either, File};
     match operation {
         Operation::Read => &[
-            ("file", &["open", "read"], File),
-            ("fifo_file", &["open", "read"], File),
+            ("file", &["open", "read"], Either),
+            ("fifo_file", &["open", "read"], Either),
         ],
         Operation::List => &[("dir", &["open", "read"], Directory)],
         Operation::Edit => &[
-            ("file", &["open", "write"], File),
-            ("file", &["open", "append"], File),
-            ("fifo_file", &["open", "write"], File),
+            ("file", &["open", "write"], Either),
+            ("file", &["open", "append"], Either),
+            ("fifo_file", &["open", "write"], Either),
         ],
         Operation::Create => &[
             ("file", &["create"], File),
@@ -266,7 +267,7 @@ fn ways(operation: Operation) -> &'static [(&'static str, &'static [&'static str
             ("file", &["setattr"], File),
             ("dir", &["setattr"], Directory),
         ],
-        Operation::Execute => &[("file", &["execute", "execute_no_trans"], File)],
+        Operation::Execute => &[("file", &["execute", "execute_no_trans"], Either)],
         _ => &[],
     }
 }
@@ -311,7 +312,7 @@ impl Loaded {
     fn set(&self, form: Form, open: &BTreeMap<&str, bool>) -> Result<PathSet, TooLarge> {
         let own = |c: &&Context| match c.applies {
             Applies::Everything => true,
-            Applies::Files => form == Form::File,
+            Applies::Files => form != Form::Directory,
             Applies::Directories => form == Form::Directory,
         };
         let may = |label: &Option<String>| {
@@ -409,7 +410,7 @@ impl Loaded {
     fn context(&self, form: Form, path: &[u8]) -> Option<&Context> {
         let applies = |c: &&Context| match c.applies {
             Applies::Everything => true,
-            Applies::Files => form == Form::File,
+            Applies::Files => form != Form::Directory,
             Applies::Directories => form == Form::Directory,
         };
         let path = if path == b"/" { b"" } else { path };

@@ -46,7 +46,9 @@ fn on(l: &Loaded, operation: Operation, form: Form, path: &str) -> bool {
     let OnPaths::Allows(forms) = l.paths(operation).unwrap() else {
         panic!("never silent");
     };
-    let mut own = forms.iter().filter(|f| f.form == form);
+    let mut own = forms
+        .iter()
+        .filter(|f| f.form == form || f.form == Form::Either);
     own.any(|f| f.paths.contains(path.as_bytes()))
 }
 
@@ -91,7 +93,7 @@ fn the_most_specific_context_gives_the_type() {
     // Appending takes opening too, which only some types have.
     assert!(on(&l, Operation::Edit, Form::File, "/srv/a/x"));
     assert!(!on(&l, Operation::Edit, Form::File, "/srv/a/b/x"));
-    assert!(!on(&l, Operation::Execute, Form::File, "/usr/bin/x"));
+    assert!(!on(&l, Operation::Execute, Form::Either, "/usr/bin/x"));
 }
 
 #[test]
