@@ -220,7 +220,7 @@ fn terminal(policy: &Policy, table: &Coverage, all: bool) -> String {
     }
     for layer in &table.layers {
         if let Some(why) = &layer.refused {
-            let _ = writeln!(out, "{} has no artefact for this policy: {why}", layer.id);
+            let _ = writeln!(out, "{} counts for nothing here: {why}", layer.id);
         }
     }
     out.push('\n');
@@ -327,7 +327,7 @@ fn markdown(policy: &Policy, table: &Coverage, all: bool) -> String {
         if let Some(why) = &layer.refused {
             let _ = writeln!(
                 out,
-                "- {} has no artefact for this policy: {}",
+                "- {} counts for nothing here: {}",
                 layer.id,
                 escape_markdown(why)
             );

@@ -1,0 +1,249 @@
+//! `polc verify`, `coverage` and `diff` as their users run them.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn polc(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_polc"))
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn out(o: &Output) -> String {
+    String::from_utf8_lossy(&o.stdout).into_owned()
+}
+
+fn err(o: &Output) -> String {
+    String::from_utf8_lossy(&o.stderr).into_owned()
+}
+
+fn status(o: &Output) -> i32 {
+    o.status.code().unwrap()
+}
+
+const POLICY: &str = r#"version: 1
+name: small
+subject: {home: auto, workspace: auto, tmp: auto}
+rules:
+  - name: secret
+    action: deny
+    operations: [read, write]
+    paths: ["${workspace}/secret/**", "${workspace}/<script>x"]
+  - name: work
+    action: allow
+    operations: [read, write]
+    paths: ["${workspace}/**"]
+"#;
+
+fn folder() -> tempfile::TempDir {
+    let d = tempfile::tempdir().unwrap();
+    std::fs::write(d.path().join("polc.yaml"), POLICY).unwrap();
+    d
+}
+
+#[test]
+fn what_was_emitted_is_verified_and_what_was_edited_is_not() {
+    let d = folder();
+    for target in ["landlock", "seccomp", "apparmor", "sbpl", "tetragon"] {
+        let file = format!("made-{target}");
+        assert_eq!(
+            status(&polc(d.path(), &["emit", target, "-q", "-o", &file])),
+            0
+        );
+        let o = polc(d.path(), &["verify", &file]);
+        assert_eq!(status(&o), 0, "{target}: {}{}", out(&o), err(&o));
+        assert!(
+            out(&o).contains(&format!("{file}: {target}: means the policy")),
+            "{}",
+            out(&o)
+        );
+    }
+    // By hand: the denial is gone.
+    let file = d.path().join("made-apparmor");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let edited: Vec<&str> = text
+        .lines()
+        .filter(|l| !(l.contains("deny") && l.contains("secret")))
+        .collect();
+    assert!(edited.len() < text.lines().count());
+    std::fs::write(&file, edited.join("\n") + "\n").unwrap();
+    let o = polc(d.path(), &["verify", "made-apparmor"]);
+    assert_eq!(status(&o), 3, "{}", out(&o));
+    assert!(
+        out(&o).contains("lets through") && out(&o).contains("/workspace/secret"),
+        "{}",
+        out(&o)
+    );
+    assert!(
+        out(&o).contains("rule `secret` at polc.yaml:5"),
+        "{}",
+        out(&o)
+    );
+    let json = polc(d.path(), &["verify", "made-apparmor", "--as", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json[0]["target"], "apparmor");
+    assert_eq!(json[0]["equal"], false);
+}
+
+#[test]
+fn what_is_no_artefact_is_refused_with_its_name() {
+    let d = folder();
+    std::fs::write(d.path().join("x.txt"), "hello").unwrap();
+    let o = polc(d.path(), &["verify", "x.txt"]);
+    assert_eq!(status(&o), 2);
+    assert!(err(&o).contains("x.txt"), "{}", err(&o));
+    let missing = polc(d.path(), &["verify", "nowhere.sb"]);
+    assert_eq!(status(&missing), 1);
+    std::fs::write(
+        d.path().join("x.landlock.json"),
+        r#"{"abi": 6, "ruleset": [], "more": 1}"#,
+    )
+    .unwrap();
+    let o = polc(d.path(), &["verify", "x.landlock.json"]);
+    assert_eq!(status(&o), 2);
+    assert!(
+        err(&o).contains("E115") && err(&o).contains("more"),
+        "{}",
+        err(&o)
+    );
+}
+
+#[test]
+fn coverage_is_a_table_and_a_demand() {
+    let d = folder();
+    let o = polc(d.path(), &["coverage", "--layers", "landlock,seccomp"]);
+    assert_eq!(status(&o), 0, "{}", err(&o));
+    let head = out(&o).lines().next().unwrap().to_owned();
+    assert!(
+        head.starts_with("rule") && head.ends_with("together"),
+        "{head}"
+    );
+    let o = polc(
+        d.path(),
+        &[
+            "coverage",
+            "--layers",
+            "landlock,seccomp",
+            "--require",
+            "safe",
+        ],
+    );
+    assert_eq!(status(&o), 3);
+    let json = polc(
+        d.path(),
+        &["coverage", "--layers", "landlock,apparmor", "--as", "json"],
+    );
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    let row = |rule: &str, operation: &str| {
+        let rows = json["rows"].as_array().unwrap();
+        let found = rows
+            .iter()
+            .find(|r| r["rule"] == rule && r["operation"] == operation);
+        found
+            .unwrap_or_else(|| panic!("{rule} {operation}"))
+            .clone()
+    };
+    // Landlock says nothing of modes, AppArmor does in part: together they are what the better one is.
+    assert_eq!(row("secret", "read")["together"]["fidelity"], "exact");
+    assert_eq!(
+        row("secret", "metadata")["layers"]["landlock"]["fidelity"],
+        "unenforced"
+    );
+    // Both refuse more than the policy in the tree with the hole.
+    assert_eq!(
+        row("work", "create")["layers"]["landlock"]["fidelity"],
+        "stricter"
+    );
+    assert_eq!(row("work", "create")["together"]["fidelity"], "stricter");
+    let markdown = polc(
+        d.path(),
+        &["coverage", "--layers", "landlock", "--as", "markdown"],
+    );
+    assert!(out(&markdown).starts_with("| rule | operations | landlock | together |\n"));
+    let none = polc(d.path(), &["coverage", "--layers", "windows"]);
+    assert_eq!(status(&none), 2);
+}
+
+#[test]
+fn the_page_holds_hostile_names_as_text() {
+    let d = folder();
+    std::fs::write(
+        d.path().join("polc.yaml"),
+        POLICY.replace("\"${workspace}/secret/**\", ", ""),
+    )
+    .unwrap();
+    let o = polc(
+        d.path(),
+        &[
+            "coverage",
+            "--layers",
+            "landlock,seccomp",
+            "--as",
+            "html",
+            "-o",
+            "page.html",
+        ],
+    );
+    assert_eq!(status(&o), 0, "{}", err(&o));
+    let page = std::fs::read_to_string(d.path().join("page.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.trim_end().ends_with("</html>"));
+    assert!(
+        page.contains("script") && !page.contains("<script"),
+        "a name became markup"
+    );
+    assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("src="));
+}
+
+#[test]
+fn differences_are_told_and_counted_by_the_exit_status() {
+    let d = folder();
+    let same = polc(d.path(), &["diff", "polc.yaml", "polc.yaml"]);
+    assert_eq!(
+        (status(&same), out(&same).as_str()),
+        (0, "they mean the same\n")
+    );
+    std::fs::write(
+        d.path().join("new.yaml"),
+        POLICY.replace(
+            "operations: [read, write]\n    paths: [\"${workspace}/secret",
+            "operations: [write]\n    paths: [\"${workspace}/secret",
+        ),
+    )
+    .unwrap();
+    let o = polc(d.path(), &["diff", "polc.yaml", "new.yaml"]);
+    assert_eq!(status(&o), 1);
+    assert!(
+        out(&o).starts_with("newly allowed:\n")
+            && out(&o).contains("\n  read, list  /workspace/secret/**\n      for example /workspace/secret: was by `secret` at polc.yaml:5, is by `work` at new.yaml:9\n"),
+        "{}",
+        out(&o)
+    );
+    let fail_on = |kind: &str| {
+        status(&polc(
+            d.path(),
+            &["diff", "polc.yaml", "new.yaml", "--fail-on", kind],
+        ))
+    };
+    assert_eq!((fail_on("newly-allowed"), fail_on("newly-denied")), (1, 0));
+    // Between a policy and an artefact of it, as far as the artefact can say it.
+    assert_eq!(
+        status(&polc(d.path(), &["emit", "sbpl", "-q", "-o", "made.sb"])),
+        0
+    );
+    let o = polc(d.path(), &["diff", "made.sb", "made.sb"]);
+    assert_eq!(status(&o), 0, "{}", out(&o));
+    let o = polc(d.path(), &["diff", "polc.yaml", "made.sb", "--as", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&o.stdout).unwrap();
+    let secret = |c: &&serde_json::Value| {
+        c["operation"] == "read"
+            && c["change"] == "newly-allowed"
+            && c["what"].to_string().contains("secret")
+    };
+    assert!(
+        json.as_array().unwrap().iter().find(secret).is_none(),
+        "{json:#}"
+    );
+}
