@@ -1,7 +1,7 @@
 //! `polc verify`: does an artefact still mean the policy?
 
 use super::{Done, Global, Outcome, Stop, artefacts, input, output, targets::TargetOptions};
-use polc::backend::{Artifact, Backend, Evaluate};
+use polc::backend::{Artifact, Backend, Evaluate, Form as ObjectForm};
 use polc::policy::Policy;
 use polc::proof::{Comparison, Difference, compare, compare_beyond};
 use polc::semantics::Meaning;
@@ -238,8 +238,14 @@ fn human(
         };
         let _ = writeln!(
             out,
-            "  {does} {} {}, which the policy {says}",
-            d.operation, d.witness.object
+            "  {does} {} {}{}, which the policy {says}",
+            d.operation,
+            d.witness.object,
+            match d.form {
+                Some(ObjectForm::Directory) => " as a directory",
+                Some(ObjectForm::Moved) => ", moved with what is beneath",
+                _ => "",
+            }
         );
         let _ = writeln!(out, "      the policy: {}", place(policy, d));
         if let Some(clause) = &d.clause {
