@@ -363,3 +363,8 @@ fn apparmor() {
 fn sbpl() {
     noticed("sbpl");
 }
+
+#[test]
+fn tetragon() {
+    noticed("tetragon");
+}
