@@ -25,6 +25,7 @@ use crate::policy::{Component, Operation, Protocol, Sequence, Token};
 use crate::semantics::{PathSet, TooLarge};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 /// An error in an artefact.
 fn refuse(message: String) -> Diagnostics {
@@ -143,6 +144,8 @@ pub(super) struct Ruleset {
     scoped: Vec<Scope>,
     grants: Vec<Grant>,
     ports: BTreeMap<u16, BTreeSet<NetRight>>,
+    /// Made once: they are asked for again and again.
+    answers: [OnceLock<Result<OnPaths, TooLarge>>; Operation::ALL.len()],
 }
 
 /// Reads it.
@@ -248,6 +251,7 @@ pub(super) fn read(artifact: &Artifact, target: &Target) -> Result<Ruleset, Diag
         handled_net,
         grants,
         ports,
+        answers: std::array::from_fn(|_| OnceLock::new()),
     })
 }
 
@@ -397,8 +401,8 @@ fn rights_of(operation: Operation) -> (&'static [Right], Asks) {
     }
 }
 
-impl Evaluate for Ruleset {
-    fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
+impl Ruleset {
+    fn answer(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
         let (rights, asks) = rights_of(operation);
         match operation {
             Operation::Execute => {
@@ -425,6 +429,14 @@ impl Evaluate for Ruleset {
             }
             _ => self.any_of(rights, asks),
         }
+    }
+}
+
+impl Evaluate for Ruleset {
+    fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
+        self.answers[operation as usize]
+            .get_or_init(|| self.answer(operation))
+            .clone()
     }
 
     fn host_cuts(&self, operation: Operation) -> Option<HostCuts> {
