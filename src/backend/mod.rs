@@ -7,6 +7,7 @@
 
 mod apparmor;
 mod evaluate;
+mod header;
 pub mod landlock;
 mod sbpl;
 pub mod seccomp;
@@ -107,10 +108,7 @@ pub trait Backend: Sync {
 
     /// Whether this is an artefact of this target, so that `polc verify` finds the reader. Content decides; the
     /// name helps where the content does not say.
-    fn recognises(&self, artifact: &Artifact) -> bool {
-        let _ = artifact;
-        false
-    }
+    fn recognises(&self, artifact: &Artifact) -> bool;
 
     /// The other files that belong to one artefact, where a target has several: beside it, whether or not
     /// they are there.
@@ -123,19 +121,12 @@ pub trait Backend: Sync {
     /// the artefact does not itself say (the port of a proxy).
     ///
     /// # Errors
-    /// What the reader does not understand. The default: that there is no reader yet.
+    /// What the reader does not understand.
     fn read_back(
         &self,
         artifacts: &[Artifact],
         target: &Target,
-    ) -> Result<Box<dyn Evaluate + Send + Sync>, Diagnostics> {
-        let _ = (artifacts, target);
-        Err(Diagnostic::error(
-            "E100",
-            format!("`{}` artefacts cannot be read back yet", self.id()),
-        )
-        .into())
-    }
+    ) -> Result<Box<dyn Evaluate + Send + Sync>, Diagnostics>;
 }
 
 /// The file of a target that has one.

@@ -4,7 +4,7 @@ use super::{Done, Global, Outcome, Stop, input, output};
 use polc::backend::{self, Backend, Target};
 use polc::diagnostics::codes;
 use polc::fidelity::{Fidelity, Object};
-use polc::policy::{Action, Operation, Policy, Rule, RuleId};
+use polc::policy::{Action, Operation, Rule};
 use polc::semantics::{Decision, Meaning, decide, rule_matches};
 use std::fmt::Write;
 
@@ -55,19 +55,6 @@ pub fn run(global: &Global, args: &Args) -> Done {
     })
 }
 
-fn place(policy: &Policy, rule: Option<RuleId>) -> String {
-    match rule {
-        Some(id) => {
-            let r = policy.rule(id);
-            format!("rule `{}` at {}", r.name, policy.sources.place(r.span))
-        }
-        None => format!(
-            "default_action at {}",
-            policy.sources.place(policy.default_span)
-        ),
-    }
-}
-
 fn one(
     out: &mut String,
     meaning: &Meaning<'_>,
@@ -77,7 +64,7 @@ fn one(
 ) {
     let policy = meaning.policy();
     let _ = writeln!(out, "{}: {operation} {object}", decision.action);
-    let _ = writeln!(out, "  by {}", place(policy, decision.rule));
+    let _ = writeln!(out, "  by {}", policy.decider(decision.rule));
     if let Some(message) = decision
         .rule
         .and_then(|id| policy.rule(id).message.as_ref())
@@ -90,7 +77,7 @@ fn one(
         let _ = writeln!(
             out,
             "  below it, {} would match too: {}",
-            place(policy, Some(r.id)),
+            policy.decider(Some(r.id)),
             r.action
         );
     }

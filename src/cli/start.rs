@@ -45,23 +45,11 @@ pub fn program(
     };
     let decision = command::decision(policy, &program.resolved, arguments);
     if !decision.action.permits() {
-        let by = match decision.rule {
-            Some(id) => {
-                let rule = policy.rule(id);
-                let message = rule.message.as_ref();
-                let message =
-                    message.map_or_else(String::new, |m| format!(": {}", m.replace('\n', " ")));
-                format!(
-                    "rule `{}` at {}{message}",
-                    rule.name,
-                    policy.sources.place(rule.span)
-                )
-            }
-            None => format!(
-                "default_action at {}",
-                policy.sources.place(policy.default_span)
-            ),
-        };
+        let message = decision
+            .rule
+            .and_then(|id| policy.rule(id).message.as_ref());
+        let message = message.map_or_else(String::new, |m| format!(": {}", m.replace('\n', " ")));
+        let by = policy.decider(decision.rule) + &message;
         output::stderr(&format!(
             "error: the policy does not let `{}` start: {} by {by}\n",
             polc::fidelity::show_bytes(program.resolved.as_os_str().as_encoded_bytes()),

@@ -247,7 +247,7 @@ fn human(
                 _ => "",
             }
         );
-        let _ = writeln!(out, "      the policy: {}", place(policy, d));
+        let _ = writeln!(out, "      the policy: {}", policy.decider(d.rule));
         if let Some(clause) = &d.clause {
             let file = group
                 .paths
@@ -263,23 +263,6 @@ fn human(
                 let _ = writeln!(out, "      the artefact: {file}: {}", clause.text);
             }
         }
-    }
-}
-
-fn place(policy: &Policy, d: &Difference) -> String {
-    match d.rule {
-        Some(id) => {
-            let rule = policy.rule(id);
-            format!(
-                "rule `{}` at {}",
-                rule.name,
-                policy.sources.place(rule.span)
-            )
-        }
-        None => format!(
-            "default_action at {}",
-            policy.sources.place(policy.default_span)
-        ),
     }
 }
 

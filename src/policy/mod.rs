@@ -116,6 +116,21 @@ impl Policy {
         }
     }
 
+    /// What decides, for people: a rule (`None`: the default) and where it stands.
+    #[must_use]
+    pub fn decider(&self, rule: Option<RuleId>) -> String {
+        match rule {
+            Some(id) => {
+                let rule = self.rule(id);
+                format!("rule `{}` at {}", rule.name, self.sources.place(rule.span))
+            }
+            None => format!(
+                "default_action at {}",
+                self.sources.place(self.default_span)
+            ),
+        }
+    }
+
     /// The rule with this id.
     #[must_use]
     pub fn rule(&self, id: RuleId) -> &Rule {

@@ -122,20 +122,11 @@ fn read(
         Ok(made) => {
             let mut target = target.clone();
             target.files = made.files;
-            match backend.read_back(&made.artifacts, &target) {
-                Ok(meant) => Ok(Read {
-                    id,
-                    refused: None,
-                    meant,
-                }),
-                // Without a reader nothing is known of the artefact, so it counts for nothing.
-                Err(why) if why.items.iter().any(|d| d.code == "E100") => Ok(Read {
-                    id,
-                    refused: Some("its artefacts cannot be read back yet".to_owned()),
-                    meant: Box::new(Nothing),
-                }),
-                Err(why) => Err(why),
-            }
+            Ok(Read {
+                id,
+                refused: None,
+                meant: backend.read_back(&made.artifacts, &target)?,
+            })
         }
         Err(why) => Ok(Read {
             id,

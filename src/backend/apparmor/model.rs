@@ -1,8 +1,9 @@
 //! A profile as data, and its text.
 
 use crate::backend::Target;
+use crate::backend::header;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::fidelity::{Fidelity, Ledger, show_bytes};
+use crate::fidelity::{Ledger, show_bytes};
 use crate::policy::{ByteSet, Component, Policy, Sequence, Token};
 use crate::semantics::{PathSet, TooLarge};
 use askama::Template;
@@ -214,9 +215,6 @@ struct Text<'a> {
     files: Vec<String>,
 }
 
-/// How many ledger lines the header shows.
-const SHOWN: usize = 40;
-
 /// The profile's text.
 ///
 /// # Errors
@@ -235,36 +233,7 @@ pub fn render(
         "load: apparmor_parser -r THIS-FILE; run: aa-exec -p NAME -- COMMAND, or by its attachment"
             .to_owned(),
     );
-    let differing: Vec<_> = ledger
-        .entries
-        .iter()
-        .filter(|e| e.fidelity != Fidelity::Exact)
-        .collect();
-    for e in differing.iter().take(SHOWN) {
-        let name = e.rule.map_or("default_action", |id| &policy.rule(id).name);
-        let mut line = format!(
-            "{}: {} ({}): {}",
-            e.fidelity,
-            show_bytes(name.as_bytes()),
-            e.operation,
-            show_bytes(e.reason.as_bytes())
-        );
-        if let Some(w) = e.witnesses.first() {
-            let _ = write!(
-                line,
-                "; {} {}",
-                if w.layer_allows { "allows" } else { "denies" },
-                w.object
-            );
-        }
-        comments.push(line);
-    }
-    if differing.len() > SHOWN {
-        comments.push(format!(
-            "and {} more: polc emit apparmor --ledger json",
-            differing.len() - SHOWN
-        ));
-    }
+    comments.extend(header::differing(policy, ledger));
     let files = profile
         .files
         .iter()

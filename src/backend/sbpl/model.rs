@@ -1,8 +1,9 @@
 //! A profile as data, and its text.
 
 use crate::backend::Target;
+use crate::backend::header;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::fidelity::{Fidelity, Ledger, show_bytes};
+use crate::fidelity::{Ledger, show_bytes};
 use crate::policy::{Component, Policy, Sequence, Token};
 use crate::semantics::sequences_of;
 use askama::Template;
@@ -261,9 +262,6 @@ struct Text<'a> {
     rules: Vec<String>,
 }
 
-/// How many ledger lines the header shows.
-const SHOWN: usize = 40;
-
 /// That SBPL can hold every pattern of the policy.
 fn names(policy: &Policy) -> Result<(), Diagnostics> {
     let mut refused = Diagnostics {
@@ -308,36 +306,7 @@ pub fn render(
         comments.push(show_bytes(banner.as_bytes()));
     }
     comments.push("run: sandbox-exec -f THIS-FILE COMMAND".to_owned());
-    let differing: Vec<_> = ledger
-        .entries
-        .iter()
-        .filter(|e| e.fidelity != Fidelity::Exact)
-        .collect();
-    for e in differing.iter().take(SHOWN) {
-        let name = e.rule.map_or("default_action", |id| &policy.rule(id).name);
-        let mut line = format!(
-            "{}: {} ({}): {}",
-            e.fidelity,
-            show_bytes(name.as_bytes()),
-            e.operation,
-            show_bytes(e.reason.as_bytes())
-        );
-        if let Some(w) = e.witnesses.first() {
-            let _ = write!(
-                line,
-                "; {} {}",
-                if w.layer_allows { "allows" } else { "denies" },
-                w.object
-            );
-        }
-        comments.push(line);
-    }
-    if differing.len() > SHOWN {
-        comments.push(format!(
-            "and {} more: polc emit sbpl --ledger json",
-            differing.len() - SHOWN
-        ));
-    }
+    comments.extend(header::differing(policy, ledger));
     let mut rules = Vec::new();
     for r in &profile.rules {
         let mut out = format!(

@@ -1,8 +1,9 @@
 //! A module as data, and its text.
 
 use crate::backend::Target;
+use crate::backend::header;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::fidelity::{Fidelity, Ledger, show_bytes};
+use crate::fidelity::{Ledger, show_bytes};
 use crate::policy::{Operation, Policy};
 use askama::Template;
 use std::collections::{BTreeMap, BTreeSet};
@@ -215,9 +216,6 @@ struct Te<'a> {
     rules: &'a [String],
 }
 
-/// How many ledger lines the header shows.
-const SHOWN: usize = 40;
-
 /// The `.te`.
 ///
 /// # Errors
@@ -237,36 +235,7 @@ pub fn render_te(
     comments.push(format!(
         "load: semodule -i {n}.pp && restorecon -RF on the labelled trees"
     ));
-    let differing: Vec<_> = ledger
-        .entries
-        .iter()
-        .filter(|e| e.fidelity != Fidelity::Exact)
-        .collect();
-    for e in differing.iter().take(SHOWN) {
-        let name = e.rule.map_or("default_action", |id| &policy.rule(id).name);
-        let mut line = format!(
-            "{}: {} ({}): {}",
-            e.fidelity,
-            show_bytes(name.as_bytes()),
-            e.operation,
-            show_bytes(e.reason.as_bytes())
-        );
-        if let Some(w) = e.witnesses.first() {
-            let _ = write!(
-                line,
-                "; {} {}",
-                if w.layer_allows { "allows" } else { "denies" },
-                w.object
-            );
-        }
-        comments.push(line);
-    }
-    if differing.len() > SHOWN {
-        comments.push(format!(
-            "and {} more: polc emit selinux --ledger json",
-            differing.len() - SHOWN
-        ));
-    }
+    comments.extend(header::differing(policy, ledger));
     Te {
         comments,
         name: &module.name,

@@ -1,8 +1,9 @@
 //! What a TracingPolicy can say, as far as this back-end says it: the CRD's names, and nothing else.
 
 use crate::backend::Target;
+use crate::backend::header;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::fidelity::{Fidelity, Ledger, show_bytes};
+use crate::fidelity::{Ledger, show_bytes};
 use crate::policy::{Component, Policy, Sequence, Token};
 use crate::semantics::{PathSet, TooLarge};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -240,9 +241,6 @@ impl Nest {
     }
 }
 
-/// How many ledger lines the header shows.
-const SHOWN: usize = 40;
-
 /// The objects as one YAML stream behind a header of comments.
 pub fn render(
     policy: &Policy,
@@ -255,37 +253,8 @@ pub fn render(
         let _ = writeln!(out, "# {}", show_bytes(banner.as_bytes()));
     }
     out.push_str("# Applied is not loaded: `tetra tracingpolicy list` shows load errors.\n");
-    let differing: Vec<_> = ledger
-        .entries
-        .iter()
-        .filter(|e| e.fidelity != Fidelity::Exact)
-        .collect();
-    for e in differing.iter().take(SHOWN) {
-        let name = e.rule.map_or("default_action", |id| &policy.rule(id).name);
-        let _ = write!(
-            out,
-            "# {}: {} ({}): {}",
-            e.fidelity,
-            show_bytes(name.as_bytes()),
-            e.operation,
-            show_bytes(e.reason.as_bytes())
-        );
-        if let Some(w) = e.witnesses.first() {
-            let _ = write!(
-                out,
-                "; {} {}",
-                if w.layer_allows { "allows" } else { "denies" },
-                w.object
-            );
-        }
-        out.push('\n');
-    }
-    if differing.len() > SHOWN {
-        let _ = writeln!(
-            out,
-            "# and {} more: polc emit tetragon --ledger json",
-            differing.len() - SHOWN
-        );
+    for line in header::differing(policy, ledger) {
+        let _ = writeln!(out, "# {line}");
     }
     let mut options = serde_saphyr::SerializerOptions::default();
     // A folded or literal block would depend on the text; one quoted line does not.
