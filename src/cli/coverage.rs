@@ -106,6 +106,26 @@ fn sign(fidelity: Option<Fidelity>) -> (char, &'static str) {
     }
 }
 
+/// What a cell says: a layer without an artefact keeps nothing, though what is allowed stays allowed.
+fn shown(table: &Coverage, layer: Option<usize>, cell: &Cell) -> (char, &'static str) {
+    match layer {
+        Some(at) if table.layers[at].refused.is_some() => ('-', "no artefact"),
+        _ => sign(cell.fidelity),
+    }
+}
+
+/// The cells of a row with what they say, all layers together last.
+fn cells<'c>(
+    table: &'c Coverage,
+    row: &'c Row,
+) -> impl Iterator<Item = (&'c Cell, char, &'static str)> {
+    let layers = row.cells.iter().enumerate().map(|(i, c)| (Some(i), c));
+    layers.chain([(None, &row.together)]).map(|(at, cell)| {
+        let (sign, word) = shown(table, at, cell);
+        (cell, sign, word)
+    })
+}
+
 fn name(policy: &Policy, rule: Option<RuleId>) -> &str {
     rule.map_or("default_action", |id| &policy.rule(id).name)
 }
@@ -197,8 +217,7 @@ fn terminal(policy: &Policy, table: &Coverage, all: bool) -> String {
     trim(&mut out);
     for ((line, rule), operations) in lines.iter().zip(&rules).zip(&operations) {
         let _ = write!(out, "{rule:<first$}  {operations:<second$}");
-        for cell in line.row.cells.iter().chain([&line.row.together]) {
-            let (sign, word) = sign(cell.fidelity);
+        for (_, sign, word) in cells(table, line.row) {
             let text = if line.row.decides {
                 format!("{sign} {word}")
             } else {
@@ -224,7 +243,13 @@ fn terminal(policy: &Policy, table: &Coverage, all: bool) -> String {
         }
     }
     out.push('\n');
-    for (id, counted) in counts(table) {
+    let has_artefact = |id: &str| {
+        table
+            .layers
+            .iter()
+            .all(|l| l.id != id || l.refused.is_none())
+    };
+    for (id, counted) in counts(table).into_iter().filter(|c| has_artefact(&c.0)) {
         let texts: Vec<String> = counted
             .iter()
             .filter(|c| c.1 > 0)
@@ -301,16 +326,12 @@ fn markdown(policy: &Policy, table: &Coverage, all: bool) -> String {
     let _ = writeln!(out, "| rule | operations | {} |", heads.join(" | "));
     let _ = writeln!(out, "|---|---|{}", "---|".repeat(heads.len()));
     for line in lines(table, all) {
-        let cells: Vec<String> = line
-            .row
-            .cells
-            .iter()
-            .chain([&line.row.together])
-            .map(|c| {
+        let cells: Vec<&str> = cells(table, line.row)
+            .map(|(_, _, word)| {
                 if line.row.decides {
-                    sign(c.fidelity).1.to_owned()
+                    word
                 } else {
-                    "decides nothing".to_owned()
+                    "decides nothing"
                 }
             })
             .collect();
@@ -355,9 +376,9 @@ fn witness(w: &Witness) -> Value {
 }
 
 fn to_json(policy: &Policy, table: &Coverage) -> Value {
-    let cell = |c: &Cell| {
+    let cell = |(c, _, word): (&Cell, char, &'static str)| {
         json!({
-            "fidelity": sign(c.fidelity).1,
+            "fidelity": word,
             "witnesses": c.witnesses.iter().map(witness).collect::<Vec<_>>(),
         })
     };
@@ -365,19 +386,20 @@ fn to_json(policy: &Policy, table: &Coverage) -> Value {
         .rows
         .iter()
         .map(|r| {
-            let cells: serde_json::Map<String, Value> = table
+            let mut all = cells(table, r).map(cell);
+            let layers: serde_json::Map<String, Value> = table
                 .layers
                 .iter()
-                .zip(&r.cells)
-                .map(|(l, c)| (l.id.to_owned(), cell(c)))
+                .map(|l| l.id.to_owned())
+                .zip(&mut all)
                 .collect();
             json!({
                 "rule": name(policy, r.rule),
                 "place": place(policy, r.rule),
                 "operation": r.operation.name(),
                 "decides": r.decides,
-                "layers": cells,
-                "together": cell(&r.together),
+                "layers": layers,
+                "together": all.next(),
             })
         })
         .collect();

@@ -325,5 +325,10 @@ fn gaps(
         }
     }
     out.sort_by_key(|g| (g.rule.map_or(u32::MAX, |r| r.0), g.operation));
+    // One object as a file and as a directory, or by two clauses, is one gap.
+    let same = |a: &mut Gap, b: &mut Gap| {
+        (a.rule, a.operation, &a.object) == (b.rule, b.operation, &b.object)
+    };
+    out.dedup_by(same);
     out
 }

@@ -51,12 +51,22 @@ impl Evaluate for Together<'_> {
             return Ok(OnPaths::Silent);
         }
         let has = |form| answers.iter().flatten().any(|f: &Allowed| f.form == form);
+        // Where every layer that tells files from directories leaves one of them out, the operation has no
+        // meaning for it (editing a directory): what the other layers would let happen to it is none.
+        let tells = |own: &&Vec<Allowed>| {
+            own.iter()
+                .any(|f| matches!(f.form, Form::File | Form::Directory))
+        };
+        let meant = |form| {
+            let mut telling = answers.iter().filter(tells).flatten();
+            telling.any(|f: &Allowed| f.form == form || f.form == Form::Either)
+        };
         let split = has(Form::File) || has(Form::Directory);
         let mut out = Vec::new();
         for form in [Form::Either, Form::File, Form::Directory, Form::Moved] {
             let wanted = match form {
                 Form::Either => !split,
-                Form::File | Form::Directory => split,
+                Form::File | Form::Directory => split && meant(form),
                 // A directory is moved unchecked only where every layer lets it go; one that has no
                 // such form checks what is beneath by itself, wherever it is then.
                 Form::Moved => answers.iter().all(|f| f.iter().any(|a| a.form == form)),

@@ -4,3 +4,4 @@ mod corpus;
 mod ledgers;
 mod mutants;
 mod random;
+mod together;

@@ -1,6 +1,6 @@
 //! The table as a page: one file, without scripts or anything from elsewhere.
 
-use super::{closers, counts, lines, name, place, sign};
+use super::{cells, closers, counts, lines, name, place, sign};
 use anyhow::Context;
 use askama::Template;
 use polc::policy::Policy;
@@ -30,11 +30,14 @@ struct PageRow<'p> {
     place: String,
     operations: String,
     decides: bool,
-    cells: Vec<PageCell>,
+    cells: Vec<PageCell<'p>>,
 }
 
-struct PageCell {
+struct PageCell<'p> {
+    layer: &'p str,
     word: &'static str,
+    /// Its colour: the word without blanks.
+    class: &'static str,
     sign: char,
     examples: Vec<String>,
 }
@@ -46,10 +49,11 @@ struct PageGap<'p> {
     closers: String,
 }
 
-fn cell(cell: &Cell) -> PageCell {
-    let (sign, word) = sign(cell.fidelity);
+fn cell<'p>(layer: &'p str, (cell, sign, word): (&Cell, char, &'static str)) -> PageCell<'p> {
     PageCell {
+        layer,
         word,
+        class: if sign == '-' { "unenforced" } else { word },
         sign,
         examples: cell
             .witnesses
@@ -73,6 +77,12 @@ pub(super) fn render(policy: &Policy, table: &Coverage) -> anyhow::Result<String
         let layer = table.layers.iter().find(|l| l.id == id);
         layer.and_then(|l| l.refused.clone())
     };
+    let ids: Vec<&str> = table
+        .layers
+        .iter()
+        .map(|l| l.id)
+        .chain(["together"])
+        .collect();
     let page = Page {
         policy: &policy.name,
         description: policy.description.as_deref(),
@@ -97,12 +107,10 @@ pub(super) fn render(policy: &Policy, table: &Coverage) -> anyhow::Result<String
                 place: place(policy, l.rule),
                 operations: l.operations(),
                 decides: l.row.decides,
-                cells: l
-                    .row
-                    .cells
+                cells: ids
                     .iter()
-                    .chain([&l.row.together])
-                    .map(cell)
+                    .zip(cells(table, l.row))
+                    .map(|(id, c)| cell(id, c))
                     .collect(),
             })
             .collect(),
