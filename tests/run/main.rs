@@ -3,6 +3,7 @@
 
 mod covers;
 mod ends;
+mod git;
 mod place;
 mod refused;
 mod works;
