@@ -247,3 +247,48 @@ fn differences_are_told_and_counted_by_the_exit_status() {
         "{json:#}"
     );
 }
+
+#[test]
+fn a_summary_of_the_coverage_has_no_rows() {
+    let d = folder();
+    let with = |more: &[&str]| {
+        let all = [
+            &["coverage", "--layers", "landlock,seccomp", "--summary"],
+            more,
+        ]
+        .concat();
+        polc(d.path(), &all)
+    };
+    let text = out(&with(&[]));
+    let starts: Vec<&str> = text.lines().map(|l| l.split(' ').next().unwrap()).collect();
+    assert_eq!(
+        starts[..4],
+        ["landlock", "seccomp", "together", ""],
+        "{text}"
+    );
+    assert!(
+        text.contains("gaps get through all layers of the table:\n"),
+        "{text}"
+    );
+    let markdown = out(&with(&["--as", "markdown"]));
+    assert!(
+        markdown.starts_with("| layer | exact | stricter | looser | mixed | unenforced |\n"),
+        "{markdown}"
+    );
+    let json: serde_json::Value = serde_json::from_slice(&with(&["--as", "json"]).stdout).unwrap();
+    assert!(json.get("rows").is_none() && json["gaps"].is_array());
+    let whole = polc(
+        d.path(),
+        &["coverage", "--layers", "landlock,seccomp", "--as", "json"],
+    );
+    let whole: serde_json::Value = serde_json::from_slice(&whole.stdout).unwrap();
+    assert_eq!(json["counts"], whole["counts"]);
+    let rows = whole["rows"].as_array().unwrap();
+    let exact = rows
+        .iter()
+        .filter(|r| r["layers"]["seccomp"]["fidelity"] == "exact")
+        .count();
+    assert_eq!(json["counts"]["seccomp"]["exact"], exact);
+    assert_eq!(status(&with(&["--as", "html"])), 2);
+    assert_eq!(status(&with(&["--all"])), 2);
+}

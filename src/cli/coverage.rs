@@ -1,15 +1,16 @@
 //! `polc coverage`: rules by layers.
 
+mod markdown;
 mod page;
+mod terminal;
 
 use super::{Done, Global, Outcome, Stop, emit, input, output, targets::TargetOptions};
 use polc::backend;
 use polc::fidelity::{Fidelity, Witness};
 use polc::policy::{Operation, Policy, RuleId};
-use polc::proof::{Cell, Coverage, Gap, Row, coverage};
+use polc::proof::{Cell, Coverage, Gap, Layer, Row, coverage};
 use polc::semantics::Meaning;
 use serde_json::{Value, json};
-use std::fmt::Write;
 use std::path::PathBuf;
 
 /// Show what each layer keeps of each rule, what the layers keep together, and what gets through.
@@ -29,8 +30,11 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Every row: also those that all layers keep
-    #[arg(long)]
+    #[arg(long, conflicts_with = "summary")]
     all: bool,
+    /// No rows: how many of them each layer keeps, and what gets through
+    #[arg(long)]
+    summary: bool,
     #[command(flatten)]
     options: TargetOptions,
 }
@@ -55,6 +59,15 @@ enum Form {
     Html,
 }
 
+/// Which rows are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    None,
+    /// Those that some layer does not keep.
+    NotKept,
+    All,
+}
+
 pub fn run(global: &Global, args: &Args) -> Done {
     let words = if args.layers.is_empty() {
         vec!["all".to_owned()]
@@ -63,6 +76,12 @@ pub fn run(global: &Global, args: &Args) -> Done {
     };
     let chosen = emit::select(&words)?;
     args.options.check(backend::all()).map_err(Stop::Usage)?;
+    if args.summary && args.form == Form::Html {
+        return Err(Stop::Usage(
+            "the page is always whole: `--summary` goes with the forms `table`, `markdown` and `json`"
+                .to_owned(),
+        ));
+    }
     let loaded = input::load(global, input::Purpose::Emit)?;
     let policy = &loaded.policy;
     let meaning = Meaning::new(policy);
@@ -72,10 +91,15 @@ pub fn run(global: &Global, args: &Args) -> Done {
         .map(|b| (*b, args.options.target(*b, policy)))
         .partition(|(b, _)| is_chosen(b.id()));
     let table = coverage(&meaning, &chosen, &others)?;
+    let rows = match (args.summary, args.all) {
+        (true, _) => Rows::None,
+        (_, true) => Rows::All,
+        _ => Rows::NotKept,
+    };
     let text = match args.form {
-        Form::Table => terminal(policy, &table, args.all),
-        Form::Markdown => markdown(policy, &table, args.all),
-        Form::Json => format!("{:#}\n", to_json(policy, &table)),
+        Form::Table => terminal::render(policy, &table, rows),
+        Form::Markdown => markdown::render(policy, &table, rows),
+        Form::Json => format!("{:#}\n", to_json(policy, &table, rows)),
         Form::Html => page::render(policy, &table)?,
     };
     match &args.output {
@@ -149,7 +173,7 @@ impl Line<'_> {
     }
 }
 
-fn lines(table: &Coverage, all: bool) -> Vec<Line<'_>> {
+fn lines(table: &Coverage, rows: Rows) -> Vec<Line<'_>> {
     let fidelities = |r: &Row| {
         let cells: Vec<Option<Fidelity>> = r.cells.iter().map(|c| c.fidelity).collect();
         (cells, r.together.fidelity, r.decides)
@@ -157,7 +181,7 @@ fn lines(table: &Coverage, all: bool) -> Vec<Line<'_>> {
     let mut out: Vec<Line<'_>> = Vec::new();
     for row in &table.rows {
         let kept = |c: &Cell| c.fidelity == Some(Fidelity::Exact);
-        if !all && kept(&row.together) && row.cells.iter().all(kept) {
+        if rows == Rows::NotKept && kept(&row.together) && row.cells.iter().all(kept) {
             continue;
         }
         let same = |l: &&mut Line<'_>| l.rule == row.rule && fidelities(l.row) == fidelities(row);
@@ -176,7 +200,7 @@ fn lines(table: &Coverage, all: bool) -> Vec<Line<'_>> {
 /// How many rows there are of each fidelity.
 type Counts = Vec<(Option<Fidelity>, usize)>;
 
-/// The counts of each column; the last is all layers together.
+/// The counts of each column that has an artefact; the last is all layers together.
 fn counts(table: &Coverage) -> Vec<(String, Counts)> {
     const ALL: [Option<Fidelity>; 6] = [
         Some(Fidelity::Exact),
@@ -192,104 +216,12 @@ fn counts(table: &Coverage) -> Vec<(String, Counts)> {
             .collect()
     };
     let mut out: Vec<(String, Counts)> = Vec::new();
-    for (i, layer) in table.layers.iter().enumerate() {
+    let has_artefact = |l: &(usize, &Layer)| l.1.refused.is_none();
+    for (i, layer) in table.layers.iter().enumerate().filter(has_artefact) {
         out.push((layer.id.to_owned(), count(&|r| r.cells[i].fidelity)));
     }
     out.push(("together".to_owned(), count(&|r| r.together.fidelity)));
     out
-}
-
-fn terminal(policy: &Policy, table: &Coverage, all: bool) -> String {
-    let lines = lines(table, all);
-    let mut out = String::new();
-    let rules: Vec<&str> = lines.iter().map(|l| name(policy, l.rule)).collect();
-    let operations: Vec<String> = lines.iter().map(Line::operations).collect();
-    let width =
-        |texts: &mut dyn Iterator<Item = usize>, least: usize| texts.max().unwrap_or(0).max(least);
-    let first = width(&mut rules.iter().map(|r| r.chars().count()), 4);
-    let second = width(&mut operations.iter().map(|o| o.len()), 10);
-    const COLUMN: usize = 12;
-    let heads = table.layers.iter().map(|l| l.id).chain(["together"]);
-    let _ = write!(out, "{:<first$}  {:<second$}", "rule", "operations");
-    for head in heads {
-        let _ = write!(out, "  {head:<COLUMN$}");
-    }
-    trim(&mut out);
-    for ((line, rule), operations) in lines.iter().zip(&rules).zip(&operations) {
-        let _ = write!(out, "{rule:<first$}  {operations:<second$}");
-        for (_, sign, word) in cells(table, line.row) {
-            let text = if line.row.decides {
-                format!("{sign} {word}")
-            } else {
-                "- decides nothing".to_owned()
-            };
-            let _ = write!(out, "  {text:<COLUMN$}");
-            if !line.row.decides {
-                break;
-            }
-        }
-        trim(&mut out);
-    }
-    let hidden = table.rows.len() - lines.iter().map(|l| l.operations.len()).sum::<usize>();
-    if hidden > 0 {
-        let _ = writeln!(
-            out,
-            "and {hidden} more that every layer keeps (--all shows them)"
-        );
-    }
-    for layer in &table.layers {
-        if let Some(why) = &layer.refused {
-            let _ = writeln!(out, "{} counts for nothing here: {why}", layer.id);
-        }
-    }
-    out.push('\n');
-    let has_artefact = |id: &str| {
-        table
-            .layers
-            .iter()
-            .all(|l| l.id != id || l.refused.is_none())
-    };
-    for (id, counted) in counts(table).into_iter().filter(|c| has_artefact(&c.0)) {
-        let texts: Vec<String> = counted
-            .iter()
-            .filter(|c| c.1 > 0)
-            .map(|(f, n)| format!("{n} {}", sign(*f).1))
-            .collect();
-        let _ = writeln!(out, "{id:<9} {}", texts.join(", "));
-    }
-    out.push('\n');
-    if table.gaps.is_empty() {
-        out.push_str("nothing gets through that the policy denies\n");
-        return out;
-    }
-    let s = if table.gaps.len() == 1 {
-        " gets"
-    } else {
-        "s get"
-    };
-    let _ = writeln!(
-        out,
-        "{} gap{s} through all layers of the table:",
-        table.gaps.len()
-    );
-    for gap in &table.gaps {
-        let _ = writeln!(
-            out,
-            "  {} {}: denied by {} ({}); {}",
-            gap.operation,
-            gap.object,
-            name(policy, gap.rule),
-            place(policy, gap.rule),
-            closers(gap)
-        );
-    }
-    out
-}
-
-/// Ends a line, without blanks at its end.
-fn trim(out: &mut String) {
-    out.truncate(out.trim_end_matches(' ').len());
-    out.push('\n');
 }
 
 fn closers(gap: &Gap) -> String {
@@ -300,73 +232,6 @@ fn closers(gap: &Gap) -> String {
     }
 }
 
-/// For a cell of a Markdown table.
-fn escape_markdown(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        match c {
-            '|' | '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '&' | '~' => {
-                out.push('\\');
-                out.push(c);
-            }
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-fn markdown(policy: &Policy, table: &Coverage, all: bool) -> String {
-    let mut out = String::new();
-    let heads: Vec<&str> = table
-        .layers
-        .iter()
-        .map(|l| l.id)
-        .chain(["together"])
-        .collect();
-    let _ = writeln!(out, "| rule | operations | {} |", heads.join(" | "));
-    let _ = writeln!(out, "|---|---|{}", "---|".repeat(heads.len()));
-    for line in lines(table, all) {
-        let cells: Vec<&str> = cells(table, line.row)
-            .map(|(_, _, word)| {
-                if line.row.decides {
-                    word
-                } else {
-                    "decides nothing"
-                }
-            })
-            .collect();
-        let _ = writeln!(
-            out,
-            "| {} | {} | {} |",
-            escape_markdown(name(policy, line.rule)),
-            line.operations(),
-            cells.join(" | ")
-        );
-    }
-    out.push('\n');
-    for layer in &table.layers {
-        if let Some(why) = &layer.refused {
-            let _ = writeln!(
-                out,
-                "- {} counts for nothing here: {}",
-                layer.id,
-                escape_markdown(why)
-            );
-        }
-    }
-    for gap in &table.gaps {
-        let _ = writeln!(
-            out,
-            "- gets through: {} {} (denied by {}); {}",
-            gap.operation,
-            escape_markdown(&gap.object.to_string()),
-            escape_markdown(name(policy, gap.rule)),
-            closers(gap)
-        );
-    }
-    out
-}
-
 fn witness(w: &Witness) -> Value {
     json!({
         "object": w.object.to_string(),
@@ -375,7 +240,7 @@ fn witness(w: &Witness) -> Value {
     })
 }
 
-fn to_json(policy: &Policy, table: &Coverage) -> Value {
+fn to_json(policy: &Policy, table: &Coverage, wanted: Rows) -> Value {
     let cell = |(c, _, word): (&Cell, char, &'static str)| {
         json!({
             "fidelity": word,
@@ -421,12 +286,25 @@ fn to_json(policy: &Policy, table: &Coverage) -> Value {
         .iter()
         .map(|l| json!({"target": l.id, "refused": l.refused}))
         .collect();
-    json!({
+    let counted: serde_json::Map<String, Value> = counts(table)
+        .into_iter()
+        .map(|(id, of)| {
+            let of = of
+                .into_iter()
+                .map(|(f, n)| (sign(f).1.to_owned(), json!(n)));
+            (id, Value::Object(of.collect()))
+        })
+        .collect();
+    let mut out = json!({
         "policy": policy.name,
         "layers": layers,
         "safe": table.is_safe(),
         "exact": table.is_exact(),
-        "rows": rows,
+        "counts": counted,
         "gaps": gaps,
-    })
+    });
+    if wanted != Rows::None {
+        out["rows"] = Value::Array(rows);
+    }
+    out
 }

@@ -1,6 +1,6 @@
 //! What an artefact says beyond what its target is known to lose.
 
-use super::together::of_form;
+use super::together::ways;
 use crate::backend::{Allowed, Clause, Evaluate, Form, HostCuts, OnPaths};
 use crate::fidelity::Object;
 use crate::policy::Operation;
@@ -31,6 +31,18 @@ impl<'a> Beyond<'a> {
 }
 
 const FORMS: [Form; 4] = [Form::Either, Form::File, Form::Directory, Form::Moved];
+
+/// What is let happen in one way or another; `None`: the form is left out.
+fn of_form(forms: &[Allowed], form: Form) -> Result<Option<PathSet>, TooLarge> {
+    let mut all: Option<PathSet> = None;
+    for way in ways(forms, form) {
+        all = Some(match all {
+            Some(all) => all.union(way)?,
+            None => way.clone(),
+        });
+    }
+    Ok(all)
+}
 
 /// The forms that one of them tells apart.
 fn told_apart(found: &[Allowed], fresh: &[Allowed]) -> Vec<Form> {

@@ -20,23 +20,26 @@ impl<'a> Together<'a> {
     }
 }
 
-/// What a layer lets happen to one form: its own answers for it, or those that it has for either. Where it
-/// has several, each is a way to do it.
-pub(super) fn of_form(forms: &[Allowed], form: Form) -> Result<Option<PathSet>, TooLarge> {
-    let own = forms.iter().any(|f| f.form == form);
-    let wanted = if own || form == Form::Moved {
-        form
-    } else {
-        Form::Either
-    };
-    let mut all: Option<PathSet> = None;
-    for answer in forms.iter().filter(|f| f.form == wanted) {
-        all = Some(match all {
-            Some(sum) => sum.union(&answer.paths)?,
-            None => answer.paths.clone(),
-        });
-    }
-    Ok(all)
+/// The ways in which a layer lets an operation happen to objects of one form: its answers for that form, and
+/// those that are for either.
+pub(super) fn ways(forms: &[Allowed], form: Form) -> impl Iterator<Item = &PathSet> {
+    let either = move |f: &Allowed| form != Form::Moved && f.form == Form::Either;
+    forms
+        .iter()
+        .filter(move |f| f.form == form || either(f))
+        .map(|f| &f.paths)
+}
+
+/// `all` and `one`, by `join`; `one` where there is nothing yet.
+fn joined(
+    all: Option<PathSet>,
+    one: &PathSet,
+    join: fn(&PathSet, &PathSet) -> Result<PathSet, TooLarge>,
+) -> Result<Option<PathSet>, TooLarge> {
+    Ok(Some(match all {
+        Some(all) => join(&all, one)?,
+        None => one.clone(),
+    }))
 }
 
 impl Evaluate for Together<'_> {
@@ -74,19 +77,28 @@ impl Evaluate for Together<'_> {
             if !wanted {
                 continue;
             }
-            let mut paths: Option<PathSet> = None;
+            // Ways of different layers are not the same ways. What gets through is at most what each layer lets
+            // through in one way or another; what is sure to is what each lets through in all of its ways.
+            let (mut most, mut least): (Option<PathSet>, Option<PathSet>) = (None, None);
+            let mut several = false;
             for forms in &answers {
                 // An operation that means nothing for a form is not let through by being left out: the
                 // layer has no say.
-                let Some(own) = of_form(forms, form)? else {
-                    continue;
-                };
-                paths = Some(match paths {
-                    Some(all) => all.intersection(&own)?,
-                    None => own,
-                });
+                let (mut any, mut every) = (None, None);
+                for (i, way) in ways(forms, form).enumerate() {
+                    any = joined(any, way, PathSet::union)?;
+                    every = joined(every, way, PathSet::intersection)?;
+                    several |= i > 0;
+                }
+                if let (Some(any), Some(every)) = (any, every) {
+                    most = joined(most, &any, PathSet::intersection)?;
+                    least = joined(least, &every, PathSet::intersection)?;
+                }
             }
-            out.extend(paths.map(|paths| Allowed { form, paths }));
+            out.extend(most.map(|paths| Allowed { form, paths }));
+            if several && form != Form::Moved {
+                out.extend(least.map(|paths| Allowed { form, paths }));
+            }
         }
         Ok(OnPaths::Allows(out))
     }

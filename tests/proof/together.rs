@@ -1,12 +1,17 @@
-//! Layers together are never looser than the strictest of them.
+//! Layers together are as tight as the tightest of them, and no tighter than what each refuses.
 
 use crate::corpus::policies;
 use polc::backend::{self, Backend, Target};
+use polc::fidelity::Fidelity;
 use polc::policy::Policy;
-use polc::proof::coverage;
+use polc::proof::{Cell, coverage};
 use polc::semantics::Meaning;
 
-/// Rows where the layers together let something through though one of them alone does not.
+fn fidelity(cell: &Cell) -> Fidelity {
+    cell.fidelity.expect("compared")
+}
+
+/// Rows whose last column cannot be what the layers come to.
 fn faults(file: &str, policy: &Policy) -> Vec<String> {
     // Those of one kernel. SBPL's is another, on which objects have further names.
     let layers: Vec<(&'static dyn Backend, Target)> = backend::all()
@@ -14,22 +19,36 @@ fn faults(file: &str, policy: &Policy) -> Vec<String> {
         .filter(|b| b.id() != "sbpl")
         .map(|b| (*b, Target::default()))
         .collect();
-    let table = coverage(&Meaning::new(policy), &layers, &[]).unwrap();
+    let meaning = Meaning::new(policy);
+    let table = coverage(&meaning, &layers, &[]).unwrap();
     let mut out = Vec::new();
+    let name = |rule: Option<polc::policy::RuleId>| {
+        rule.map_or("default_action", |r| policy.rule(r).name.as_str())
+    };
     for row in &table.rows {
-        let together = row.together.fidelity.expect("compared");
-        let tight = |(_, cell): &(usize, &polc::proof::Cell)| {
-            cell.fidelity.is_some_and(|f| !f.leaks())
-        };
-        if let Some((at, _)) = row.cells.iter().enumerate().find(tight)
+        let together = fidelity(&row.together);
+        let of = |f: fn(Fidelity) -> bool| row.cells.iter().position(|c| f(fidelity(c)));
+        if let Some(at) = of(|f| !f.leaks())
             && together.leaks()
         {
-            let rule = row.rule.map_or("default_action", |r| &policy.rule(r).name);
             out.push(format!(
-                "{file}: `{rule}` {}: {} alone lets nothing through, and together they let {:?}",
+                "{file}: `{}` {}: {} alone lets nothing through, and together they let {:?}",
+                name(row.rule),
                 row.operation,
                 table.layers[at].id,
                 row.together.witnesses.first()
+            ));
+        }
+        // What one of them refuses, they refuse.
+        let refuses = |f| matches!(f, Fidelity::Stricter | Fidelity::Mixed);
+        if let Some(at) = of(refuses)
+            && !refuses(together)
+        {
+            out.push(format!(
+                "{file}: `{}` {}: {} refuses what is allowed, and together they are {together:?}",
+                name(row.rule),
+                row.operation,
+                table.layers[at].id
             ));
         }
     }
@@ -42,11 +61,26 @@ fn faults(file: &str, policy: &Policy) -> Vec<String> {
             out.push(format!("{file}: {} {} twice", gap.operation, gap.object));
         }
     }
+    // A layer alone is together with none.
+    for layer in layers {
+        let alone = coverage(&meaning, std::slice::from_ref(&layer), &[]).unwrap();
+        for row in alone.rows {
+            let (own, together) = (fidelity(&row.cells[0]), fidelity(&row.together));
+            if own != together {
+                out.push(format!(
+                    "{file}: `{}` {}: {} is {own:?}, and alone in the table {together:?}",
+                    name(row.rule),
+                    row.operation,
+                    layer.0.id()
+                ));
+            }
+        }
+    }
     out
 }
 
 #[test]
-fn layers_together_are_no_looser_than_one_alone() {
+fn layers_together_are_what_they_are_alone() {
     let mut all = Vec::new();
     for (file, policy) in policies() {
         all.extend(faults(&file, &policy));

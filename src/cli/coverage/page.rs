@@ -1,6 +1,6 @@
 //! The table as a page: one file, without scripts or anything from elsewhere.
 
-use super::{cells, closers, counts, lines, name, place, sign};
+use super::{Rows, cells, closers, counts, lines, name, place, sign};
 use anyhow::Context;
 use askama::Template;
 use polc::policy::Policy;
@@ -83,24 +83,27 @@ pub(super) fn render(policy: &Policy, table: &Coverage) -> anyhow::Result<String
         .map(|l| l.id)
         .chain(["together"])
         .collect();
+    let counted = counts(table);
     let page = Page {
         policy: &policy.name,
         description: policy.description.as_deref(),
         safe: table.is_safe(),
         exact: table.is_exact(),
-        heads: counts(table)
-            .into_iter()
-            .map(|(id, counted)| Head {
-                refused: refused(&id),
+        heads: ids
+            .iter()
+            .map(|id| Head {
+                refused: refused(id),
                 counts: counted
-                    .into_iter()
+                    .iter()
+                    .filter(|(of, _)| of == id)
+                    .flat_map(|(_, c)| c)
                     .filter(|c| c.1 > 0)
-                    .map(|(f, n)| (sign(f).1, n))
+                    .map(|(f, n)| (sign(*f).1, *n))
                     .collect(),
-                id,
+                id: (*id).to_owned(),
             })
             .collect(),
-        rows: lines(table, true)
+        rows: lines(table, Rows::All)
             .iter()
             .map(|l| PageRow {
                 rule: name(policy, l.rule),
