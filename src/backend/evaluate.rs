@@ -26,11 +26,15 @@ pub enum Form {
     Moved,
 }
 
-/// What a layer lets happen to objects of one form.
+/// What a layer lets happen to objects of one form, in some of the ways to do the operation.
 #[derive(Debug, Clone)]
 pub struct Allowed {
     /// The form.
     pub form: Form,
+    /// The ways that have this answer, in the target's terms (a right, a hook, a permission on a class, and the form
+    /// where that does not say it): so that two artefacts of one target can be compared way by way. No two answers
+    /// have a way in common.
+    pub ways: Vec<String>,
     /// The paths at which it lets the operation happen.
     pub paths: PathSet,
 }
@@ -45,28 +49,31 @@ pub enum OnPaths {
     Allows(Vec<Allowed>),
 }
 
+impl Allowed {
+    /// Of the one way that there is for the form.
+    #[must_use]
+    pub fn new(form: Form, paths: PathSet) -> Self {
+        Self {
+            form,
+            ways: vec![format!("{form:?}")],
+            paths,
+        }
+    }
+}
+
 impl OnPaths {
     /// One answer for all forms.
     #[must_use]
     pub fn either(paths: PathSet) -> Self {
-        Self::Allows(vec![Allowed {
-            form: Form::Either,
-            paths,
-        }])
+        Self::Allows(vec![Allowed::new(Form::Either, paths)])
     }
 
     /// Different answers for files and directories.
     #[must_use]
     pub fn by_form(file: PathSet, directory: PathSet) -> Self {
         Self::Allows(vec![
-            Allowed {
-                form: Form::File,
-                paths: file,
-            },
-            Allowed {
-                form: Form::Directory,
-                paths: directory,
-            },
+            Allowed::new(Form::File, file),
+            Allowed::new(Form::Directory, directory),
         ])
     }
 }

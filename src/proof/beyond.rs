@@ -1,6 +1,5 @@
 //! What an artefact says beyond what its target is known to lose.
 
-use super::together::ways;
 use crate::backend::{Allowed, Clause, Evaluate, Form, HostCuts, OnPaths};
 use crate::fidelity::Object;
 use crate::policy::Operation;
@@ -30,29 +29,43 @@ impl<'a> Beyond<'a> {
     }
 }
 
-const FORMS: [Form; 4] = [Form::Either, Form::File, Form::Directory, Form::Moved];
-
-/// What is let happen in one way or another; `None`: the form is left out.
-fn of_form(forms: &[Allowed], form: Form) -> Result<Option<PathSet>, TooLarge> {
-    let mut all: Option<PathSet> = None;
-    for way in ways(forms, form) {
-        all = Some(match all {
-            Some(all) => all.union(way)?,
-            None => way.clone(),
-        });
-    }
-    Ok(all)
+/// Ways that have one answer on either side.
+struct Pair<'a> {
+    form: Form,
+    ways: Vec<String>,
+    /// Found and fresh; `None`: not among the ways.
+    paths: [Option<&'a PathSet>; 2],
 }
 
-/// The forms that one of them tells apart.
-fn told_apart(found: &[Allowed], fresh: &[Allowed]) -> Vec<Form> {
-    let has = |form| found.iter().chain(fresh).any(|f| f.form == form);
-    let split = has(Form::File) || has(Form::Directory);
-    FORMS
+/// The answers of both, by ways. Which ways there are is up to the reader, the same for all
+/// artefacts of a target; one that has none does not look at the operation.
+fn pairs<'a>(found: &'a [Allowed], fresh: &'a [Allowed]) -> Vec<Pair<'a>> {
+    let of = |side: &'a [Allowed], way: &String| side.iter().position(|a| a.ways.contains(way));
+    let mut known: Vec<([Option<usize>; 2], Vec<String>)> = Vec::new();
+    for way in found.iter().chain(fresh).flat_map(|a| &a.ways) {
+        let at = [of(found, way), of(fresh, way)];
+        match known.iter_mut().find(|k| k.0 == at) {
+            Some((_, ways)) if ways.contains(way) => {}
+            Some((_, ways)) => ways.push(way.clone()),
+            None => known.push((at, vec![way.clone()])),
+        }
+    }
+    known
         .into_iter()
-        .filter(|form| match form {
-            Form::Either => !split && has(Form::Either),
-            form => has(*form),
+        .map(|([x, y], ways)| {
+            let (x, y) = (x.map(|at| &found[at]), y.map(|at| &fresh[at]));
+            let forms = [x, y].map(|a| a.map_or(Form::Either, |a| a.form));
+            // One of them may have the same answer for files and for directories.
+            let form = if forms[0] == Form::Either {
+                forms[1]
+            } else {
+                forms[0]
+            };
+            Pair {
+                form,
+                ways,
+                paths: [x, y].map(|a| a.map(|a| &a.paths)),
+            }
         })
         .collect()
 }
@@ -61,37 +74,40 @@ impl Evaluate for Beyond<'_> {
     fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
         let forms = |answer| match answer {
             OnPaths::Allows(forms) => forms,
-            OnPaths::Silent => vec![Allowed {
-                form: Form::Either,
-                paths: PathSet::all(),
-            }],
+            OnPaths::Silent => Vec::new(),
         };
         let (found, fresh) = (
             forms(self.found.paths(operation)?),
             forms(self.fresh.paths(operation)?),
         );
-        let policy = self.meaning.decisions(operation)?.allowed();
-        let mut out = Vec::new();
-        for form in told_apart(&found, &fresh) {
-            let (found, fresh) = (of_form(&found, form)?, of_form(&fresh, form)?);
-            // A form that a layer does not have is one that it does not let go unchecked, or says nothing of.
-            let missing = if form == Form::Moved {
+        let pairs = pairs(&found, &fresh);
+        let mut changed = Vec::new();
+        for Pair { form, paths, .. } in &pairs {
+            // A layer that says nothing of a way lets it happen; a directory whose moving it says nothing of does
+            // not go unchecked.
+            let missing = if *form == Form::Moved {
                 PathSet::empty()
             } else {
                 PathSet::all()
             };
-            let (found, fresh) = (
-                found.as_ref().unwrap_or(&missing),
-                fresh.as_ref().unwrap_or(&missing),
-            );
+            let [found, fresh] = paths.map(|p| p.unwrap_or(&missing));
+            changed.push([found.difference(fresh)?, fresh.difference(found)?]);
+        }
+        let differs = |[more, less]: &[PathSet; 2]| !more.is_empty() || !less.is_empty();
+        if !changed.iter().any(differs) {
+            return Ok(OnPaths::Allows(Vec::new()));
+        }
+        let policy = self.meaning.decisions(operation)?.allowed();
+        let mut out = Vec::new();
+        for (Pair { form, ways, .. }, [more, less]) in pairs.into_iter().zip(changed) {
             let paths = if form == Form::Moved {
-                found.difference(fresh)?
+                more
             } else {
-                let looser = found.difference(fresh)?.difference(policy)?;
-                let stricter = fresh.difference(found)?.intersection(policy)?;
+                let looser = more.difference(policy)?;
+                let stricter = less.intersection(policy)?;
                 policy.union(&looser)?.difference(&stricter)?
             };
-            out.push(Allowed { form, paths });
+            out.push(Allowed { form, ways, paths });
         }
         Ok(OnPaths::Allows(out))
     }

@@ -190,10 +190,7 @@ fn paths(
 ) -> Result<(), TooLarge> {
     let (forms, enforced) = match artefact.paths(operation)? {
         OnPaths::Silent => {
-            let everything = Allowed {
-                form: Form::Either,
-                paths: PathSet::all(),
-            };
+            let everything = Allowed::new(Form::Either, PathSet::all());
             (vec![everything], false)
         }
         OnPaths::Allows(forms) => (forms, true),

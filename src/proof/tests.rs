@@ -1,6 +1,6 @@
 //! The comparison finds what differs, in both directions, and nothing else.
 
-use super::{compare, disagreements};
+use super::{compare, compare_beyond, disagreements};
 use crate::backend::{Clause, Evaluate, Form, HostCuts, OnPaths};
 use crate::fidelity::{Entry, Fidelity, Ledger, Object};
 use crate::frontend::{LoadOptions, load};
@@ -26,10 +26,7 @@ impl Evaluate for Fake {
             OnPaths::Silent => vec![],
         };
         if let (Operation::Delete, Some(paths)) = (operation, &self.moved) {
-            forms.push(crate::backend::Allowed {
-                form: Form::Moved,
-                paths: paths.clone(),
-            });
+            forms.push(crate::backend::Allowed::new(Form::Moved, paths.clone()));
         }
         Ok(OnPaths::Allows(forms))
     }
@@ -236,4 +233,91 @@ fn a_ledger_that_claims_too_much_or_too_little_is_found() {
     assert_eq!(too_bad.len(), 1);
     assert_eq!(too_bad[0].rule, Some(RuleId(1)));
     assert!(too_bad[0].shown.is_none());
+}
+
+/// An artefact with several ways to do every operation, each with its answer.
+struct Ways(Vec<(&'static str, Form, PathSet)>);
+
+impl Evaluate for Ways {
+    fn paths(&self, _: Operation) -> Result<OnPaths, TooLarge> {
+        let of = |(way, form, paths): &(&str, Form, PathSet)| crate::backend::Allowed {
+            form: *form,
+            ways: way.split(' ').map(str::to_owned).collect(),
+            paths: paths.clone(),
+        };
+        Ok(OnPaths::Allows(self.0.iter().map(of).collect()))
+    }
+
+    fn host_cuts(&self, _: Operation) -> Option<HostCuts> {
+        None
+    }
+
+    fn allows(&self, _: Operation, _: &Object) -> Option<bool> {
+        None
+    }
+
+    fn clause(&self, _: Operation, _: &Object) -> Option<Clause> {
+        None
+    }
+}
+
+#[test]
+fn a_change_in_one_way_alone_is_beyond_the_ledger() {
+    let policy = policy(TREE);
+    let meaning = Meaning::new(&policy);
+    let kept = || set("/w/**", "/w/**/k");
+    let told = |found: &Ways, fresh: &Ways| -> Vec<String> {
+        compare_beyond(&meaning, found, fresh)
+            .differences()
+            .filter(|d| d.operation == Operation::Edit)
+            .map(|d| {
+                format!(
+                    "{} {}",
+                    if d.looser() { "looser" } else { "stricter" },
+                    d.witness.object
+                )
+            })
+            .collect()
+    };
+    let fresh = Ways(vec![("write append", Form::File, kept())]);
+    assert_eq!(told(&fresh, &fresh), Vec::<String>::new());
+    // One way is tighter, and the other lets the same through as before.
+    let found = Ways(vec![
+        ("write", Form::File, kept()),
+        (
+            "append",
+            Form::File,
+            kept().difference(&set("/w/x", "/y")).unwrap(),
+        ),
+    ]);
+    assert_eq!(told(&found, &fresh), ["stricter /w/x"]);
+    // One way is looser, though another lets everything through in both.
+    let all = || ("times", Form::Either, PathSet::all());
+    let fresh = Ways(vec![("mode", Form::File, kept()), all()]);
+    let found = Ways(vec![("mode", Form::File, set("/w/**", "/w/k")), all()]);
+    assert_eq!(told(&found, &fresh), ["looser /w/a/k"]);
+    // The ways have changed places.
+    let swapped = |a: PathSet, b: PathSet| Ways(vec![("a", Form::File, a), ("b", Form::File, b)]);
+    let less = || set("/w/a/**", "/y");
+    let (one, other) = (swapped(kept(), less()), swapped(less(), kept()));
+    assert_eq!(told(&one, &other), ["looser /w/a/k", "stricter /w"]);
+    // One of them has the same answer for files and for directories, and the other has not.
+    let split = Ways(vec![
+        ("f", Form::File, kept()),
+        ("d", Form::Directory, less()),
+    ]);
+    let joint = Ways(vec![("f d", Form::Either, kept())]);
+    assert_eq!(told(&split, &joint), ["looser /w/a/k", "stricter /w"]);
+    // What the ledger accounts for is not told, nor is what comes nearer to the policy.
+    assert_eq!(told(&split, &split), Vec::<String>::new());
+    let nearer = Ways(vec![
+        ("f", Form::File, kept()),
+        ("d", Form::Directory, kept()),
+    ]);
+    assert_eq!(told(&nearer, &split), Vec::<String>::new());
+    // A way that is not asked any more.
+    assert_eq!(
+        told(&Ways(vec![("f", Form::File, kept())]), &joint),
+        ["looser /w/k", "looser /"]
+    );
 }

@@ -22,7 +22,7 @@ impl<'a> Together<'a> {
 
 /// The ways in which a layer lets an operation happen to objects of one form: its answers for that form, and
 /// those that are for either.
-pub(super) fn ways(forms: &[Allowed], form: Form) -> impl Iterator<Item = &PathSet> {
+fn ways(forms: &[Allowed], form: Form) -> impl Iterator<Item = &PathSet> {
     let either = move |f: &Allowed| form != Form::Moved && f.form == Form::Either;
     forms
         .iter()
@@ -95,9 +95,12 @@ impl Evaluate for Together<'_> {
                     least = joined(least, &every, PathSet::intersection)?;
                 }
             }
-            out.extend(most.map(|paths| Allowed { form, paths }));
+            out.extend(most.map(|paths| Allowed::new(form, paths)));
             if several && form != Form::Moved {
-                out.extend(least.map(|paths| Allowed { form, paths }));
+                out.extend(least.map(|paths| Allowed {
+                    ways: vec!["every".to_owned()],
+                    ..Allowed::new(form, paths)
+                }));
             }
         }
         Ok(OnPaths::Allows(out))

@@ -5,3 +5,9 @@ mod ledgers;
 mod mutants;
 mod random;
 mod together;
+
+/// Says how much was tried: past the capture of passing tests' output, so that it is in what the test command prints.
+fn report(line: &str) {
+    use std::io::Write;
+    writeln!(std::io::stderr(), "{line}").unwrap();
+}

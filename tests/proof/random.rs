@@ -11,7 +11,7 @@ use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 /// How many policies go through each back-end.
 fn cases() -> u32 {
     let asked = std::env::var("POLC_RANDOM").ok();
-    asked.and_then(|n| n.parse().ok()).unwrap_or(350)
+    asked.and_then(|n| n.parse().ok()).unwrap_or(3000)
 }
 
 fn component() -> impl Strategy<Value = String> {
@@ -179,10 +179,10 @@ fn through(id: &str) {
         "most random policies are refused: {valid} of {seen}"
     );
     match result {
-        Ok(()) => println!(
-            "{id}: {} random policies, no ledger that its artefact does not bear out",
+        Ok(()) => crate::report(&format!(
+            "random policies through {id}: {}, and no ledger that its artefact does not bear out",
             cases()
-        ),
+        )),
         Err(TestError::Fail(why, _)) => panic!("{why}"),
         Err(e) => panic!("{e}"),
     }

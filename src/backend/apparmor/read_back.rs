@@ -200,16 +200,32 @@ impl Reading {
         Ok(Some(read.intersection(&map)?))
     }
 
+    /// A way by what is asked and whose files it is about: both kinds, where they are not told apart.
+    fn named(&self, form: Form, way: &str, whose: Whose) -> Vec<String> {
+        [Whose::Others, Whose::Own]
+            .into_iter()
+            .filter(|w| !self.owners || *w == whose)
+            .map(|w| format!("{form:?} {way} {w:?}"))
+            .collect()
+    }
+
     /// What is let happen to the files of one kind of users.
     fn allowed(&self, operation: Operation, whose: Whose) -> Result<Vec<Allowed>, TooLarge> {
         let mut out: Vec<Allowed> = Vec::new();
         for (form, right) in ways(operation).iter().copied() {
             let patterns = self.patterns(form, right, whose);
+            let appends = if right == Rights::APPEND {
+                "append"
+            } else {
+                ""
+            };
+            let ways = self.named(form, appends, whose);
             // To write has appending in it; only a rule on `a` alone makes them two.
             if right == Rights::APPEND
                 && !self.owners
                 && patterns == self.patterns(form, Rights::WRITE, whose)
             {
+                out.iter_mut().for_each(|a| a.ways.extend(ways.clone()));
                 continue;
             }
             let mut paths = self.made(patterns)?;
@@ -217,15 +233,18 @@ impl Reading {
             if links && self.concerned(whose, Rights::LINK).any(|r| !r.deny) {
                 paths = paths.union(&self.set(form, Rights::LINK, whose)?)?;
             }
-            out.push(Allowed { form, paths });
+            out.push(Allowed { form, ways, paths });
         }
         match operation {
             Operation::Read => {
-                if let Some(paths) = self.mapped(whose)? {
-                    out.push(Allowed {
+                let ways = self.named(Form::File, "map", whose);
+                match self.mapped(whose)? {
+                    Some(paths) => out.push(Allowed {
                         form: Form::File,
+                        ways,
                         paths,
-                    });
+                    }),
+                    None => out.iter_mut().for_each(|a| a.ways.extend(ways.clone())),
                 }
             }
             Operation::Delete => {
@@ -233,12 +252,14 @@ impl Reading {
                 let read = self.set(Form::Directory, Rights::READ, whose)?;
                 out.push(Allowed {
                     form: Form::Moved,
+                    ways: self.named(Form::Moved, "", whose),
                     paths: write.intersection(&read)?,
                 });
             }
             // Times and extended attributes.
             Operation::Metadata => out.push(Allowed {
                 form: Form::Either,
+                ways: self.named(Form::Either, "times", whose),
                 paths: PathSet::all(),
             }),
             _ => {}

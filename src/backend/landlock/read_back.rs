@@ -340,8 +340,9 @@ impl Ruleset {
             return Ok(OnPaths::Silent);
         }
         let mut seen: Vec<BTreeSet<&[u8]>> = Vec::new();
-        let mut out = Vec::new();
+        let mut out: Vec<Allowed> = Vec::new();
         for right in rights {
+            let way = format!("{right:?}");
             let granted = |g: &&Grant| g.rights.contains(right);
             let paths: BTreeSet<&[u8]> = if self.restricts(*right) {
                 let granted = self.grants.iter().filter(granted);
@@ -350,12 +351,16 @@ impl Ruleset {
                 // Nothing is named so.
                 BTreeSet::from([b"".as_slice()])
             };
-            if !seen.contains(&paths) {
-                seen.push(paths);
-                out.push(Allowed {
-                    form: Form::Either,
-                    paths: self.held(*right, asks)?,
-                });
+            match seen.iter().position(|s| *s == paths) {
+                Some(at) => out[at].ways.push(way),
+                None => {
+                    seen.push(paths);
+                    out.push(Allowed {
+                        form: Form::Either,
+                        ways: vec![way],
+                        paths: self.held(*right, asks)?,
+                    });
+                }
             }
         }
         Ok(OnPaths::Allows(out))

@@ -126,7 +126,7 @@ fn asked(operation: Operation, form: Form) -> Asked {
 impl Seatbelt {
     fn answer(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
         let mut known: Vec<(Decider<'_>, PathSet)> = Vec::new();
-        let mut out: Vec<(Form, usize)> = Vec::new();
+        let mut out: Vec<(Form, usize, Vec<String>)> = Vec::new();
         for (name, form) in ways(operation) {
             let decider = Decider::new(&self.profile, name, asked(operation, *form));
             let at = match known.iter().position(|(d, _)| *d == decider) {
@@ -137,25 +137,33 @@ impl Seatbelt {
                     known.len() - 1
                 }
             };
-            if !out.contains(&(*form, at)) {
-                out.push((*form, at));
+            let way = format!("{name} {form:?}");
+            match out.iter_mut().find(|(f, a, _)| (*f, *a) == (*form, at)) {
+                Some((_, _, ways)) => ways.push(way),
+                None => out.push((*form, at, vec![way])),
             }
         }
         // One answer for both where the type of the object does not matter.
-        let both = |at: usize| {
-            [Form::File, Form::Directory]
-                .iter()
-                .all(|f| out.contains(&(*f, at)))
+        let ways_of = |form, at| {
+            let own = out.iter().find(|o| (o.0, o.1) == (form, at));
+            own.map(|o| o.2.as_slice())
         };
         let mut allowed = Vec::new();
-        for (form, at) in &out {
-            let form = match form {
-                Form::File if both(*at) => Form::Either,
-                Form::Directory if both(*at) => continue,
-                form => *form,
-            };
+        for (form, at, ways) in &out {
+            let (mut form, mut ways) = (*form, ways.clone());
+            match form {
+                Form::File => {
+                    if let Some(more) = ways_of(Form::Directory, *at) {
+                        form = Form::Either;
+                        ways.extend_from_slice(more);
+                    }
+                }
+                Form::Directory if ways_of(Form::File, *at).is_some() => continue,
+                _ => {}
+            }
             allowed.push(Allowed {
                 form,
+                ways,
                 paths: known[*at].1.clone(),
             });
         }

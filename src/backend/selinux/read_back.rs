@@ -338,7 +338,7 @@ impl Loaded {
             .filter_map(|c| c.label.as_deref())
             .collect();
         labels.insert(base::OTHER);
-        let mut known: Vec<(Form, BTreeMap<&str, bool>)> = Vec::new();
+        let mut known: Vec<(Form, BTreeMap<&str, bool>, Vec<String>)> = Vec::new();
         for (class, permissions, form) in ways(operation) {
             let open: BTreeMap<&str, bool> = labels
                 .iter()
@@ -348,15 +348,18 @@ impl Loaded {
                     (*l, fifo || self.may(l, class, permissions))
                 })
                 .collect();
-            if !known.contains(&(*form, open.clone())) {
-                known.push((*form, open));
+            let way = format!("{class} {}", permissions.join(" "));
+            match known.iter_mut().find(|k| k.0 == *form && k.1 == open) {
+                Some((_, _, ways)) => ways.push(way),
+                None => known.push((*form, open, vec![way])),
             }
         }
         let mut out = Vec::new();
-        for (form, open) in &known {
+        for (form, open, ways) in known {
             out.push(Allowed {
-                form: *form,
-                paths: self.set(*form, open)?,
+                form,
+                paths: self.set(form, &open)?,
+                ways,
             });
         }
         Ok(OnPaths::Allows(out))

@@ -198,51 +198,58 @@ impl Policies {
         if !ways.iter().any(|w| self.denies_by(w.call)) {
             return Ok(OnPaths::Silent);
         }
-        let mut sets: Vec<PathSet> = Vec::new();
-        let mut known: Vec<Vec<String>> = Vec::new();
+        let mut sets: Vec<(Vec<String>, PathSet)> = Vec::new();
+        // By how they are hooked, the place in the list above.
+        let mut known: Vec<(Vec<String>, usize)> = Vec::new();
         let mut moved = None;
         for way in ways {
-            let mut set = None;
+            let name = format!("{} {} {:?}", way.call, way.index, way.with);
             // Functions that are hooked alike give one answer.
             let key = self.spelled(way);
-            if *way == MAP_FOR_WRITING {
-                let written = open(&self.hooks, &ways[0])?;
-                set = Some(open(&self.hooks, way)?.union(&written)?);
-            } else if !known.contains(&key) {
-                set = Some(open(&self.hooks, way)?);
-                known.push(key);
-            }
+            let same = known.iter().find(|k| k.0 == key && *way != MAP_FOR_WRITING);
+            let at = match same {
+                Some((_, at)) => *at,
+                None => {
+                    let mut set = open(&self.hooks, way)?;
+                    if *way == MAP_FOR_WRITING {
+                        set = set.union(&open(&self.hooks, &ways[0])?)?;
+                    }
+                    let mut at = None;
+                    for (i, (_, other)) in sets.iter().enumerate() {
+                        if at.is_none() && other.difference_witness(&set)?.is_none() {
+                            at = Some(i);
+                        }
+                    }
+                    let at = at.unwrap_or_else(|| {
+                        sets.push((Vec::new(), set));
+                        sets.len() - 1
+                    });
+                    if *way != MAP_FOR_WRITING {
+                        known.push((key, at));
+                    }
+                    at
+                }
+            };
+            sets[at].0.push(name);
             if *way == RENAME_AWAY {
-                moved = Some(match &set {
-                    Some(set) => set.clone(),
-                    None => open(&self.hooks, way)?,
-                });
-            }
-            if let Some(set) = set {
-                let mut same = false;
-                for other in &sets {
-                    same |= other.difference_witness(&set)?.is_none();
-                }
-                if !same {
-                    sets.push(set);
-                }
+                moved = Some(sets[at].1.clone());
             }
         }
         if operation == Operation::Metadata {
-            // Times and extended attributes.
-            sets.push(PathSet::all());
+            sets.push((
+                vec!["times and extended attributes".to_owned()],
+                PathSet::all(),
+            ));
         }
         let mut out: Vec<Allowed> = sets
             .into_iter()
-            .map(|paths| Allowed {
+            .map(|(ways, paths)| Allowed {
                 form: Form::Either,
+                ways,
                 paths,
             })
             .collect();
-        out.extend(moved.map(|paths| Allowed {
-            form: Form::Moved,
-            paths,
-        }));
+        out.extend(moved.map(|paths| Allowed::new(Form::Moved, paths)));
         Ok(OnPaths::Allows(out))
     }
 
