@@ -9,5 +9,6 @@ mod together;
 /// Says how much was tried: past the capture of passing tests' output, so that it is in what the test command prints.
 fn report(line: &str) {
     use std::io::Write;
-    writeln!(std::io::stderr(), "{line}").unwrap();
+    let line = format!("{line}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
