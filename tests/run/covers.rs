@@ -113,6 +113,15 @@ fn what_is_not_there_yet_is_said() {
         message.contains("not there yet") && message.contains("/ws/later`"),
         "{message}"
     );
+    assert!(!message.contains("made while"), "{message}");
+    let done = run(&place, "echo new > later");
+    let message = text(&done.stderr);
+    let told = "/ws/later`: denied by rule `kept` at ";
+    assert!(
+        message.contains("made while the program ran") && message.contains(told),
+        "{message}"
+    );
+    assert!(message.contains("covers.yaml:9"), "{message}");
     // It is there the next time.
     std::fs::write(place.path("ws/later"), "old\n").unwrap();
     let done = run(&place, "echo new > later || echo kept");

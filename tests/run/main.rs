@@ -1,6 +1,7 @@
 //! `polc run` on this machine: what works inside `builtin:coding-agent`, what is refused, and how it ends.
 #![cfg(target_os = "linux")]
 
+mod after;
 mod covers;
 mod ends;
 mod git;

@@ -15,8 +15,12 @@
 //!
 //! What this cannot cover, and what becomes of it:
 //!
-//! - A path that **is not there** when the program starts has nothing to mount on. (A placeholder would be seen in the
-//!   user's directory.) It is counted and named in a message; it may be made, though the policy denies it.
+//! - A path that **is not there** when the program starts has nothing to mount on. It is named in a message before the
+//!   start, it may be made, though the policy denies it, and what was made is told at the end ([`super::appear`]).
+//!   No placeholder is made for it, not even where its directory is there: it would lie in the user's own tree, where
+//!   editors, `git add` and watchers outside see it as a file; tools take an empty `.npmrc` or `commondir` for a
+//!   broken one; two runs in one tree would take away each other's (a name that is removed outside takes the mount along);
+//!   and a run that is killed leaves it behind.
 //! - A **symbolic link** that may not be replaced: mounts follow links. The tree around it is not granted whole,
 //!   it stays as Landlock alone grants it.
 //! - A path that may be read but **not executed or listed**: the same.

@@ -3,18 +3,21 @@
 //! `memory` is the writable memory of each process (`RLIMIT_DATA`, which counts private anonymous mappings since
 //! Linux 4.7), not its address space: node and the like reserve far more of that than they ever touch.
 //! `processes` is counted by user, over all of that user's processes in the user namespace, and the kernel does not
-//! count for root. `cpus` and `wall_time` are no limits of a process; they are named as not kept.
+//! count for root. `cpus` takes a control group ([`super::group`]), which holds `memory` and `processes` better too: for all
+//! processes of the program together; what one holds is not set here. What is held by neither is named as not kept.
+//! `wall_time` is the supervisor's ([`super::clock`]).
 //! A limit is never raised above what this process was given.
 
 use super::Error;
 use super::sys;
 use crate::policy::Limits;
 
-/// Sets the limits of this process, and so of the program; the answer is what is not kept.
+/// Sets the limits of this process, and so of the program, but for those that are `held` already; the answer is
+/// what is not kept.
 ///
 /// # Errors
 /// The kernel refuses one.
-pub fn apply(limits: &Limits) -> Result<Vec<&'static str>, Error> {
+pub fn apply(limits: &Limits, held: &[&str]) -> Result<Vec<&'static str>, Error> {
     let mut missing = Vec::new();
     for (name, value, resource) in [
         ("memory", limits.memory, libc::RLIMIT_DATA),
@@ -23,7 +26,9 @@ pub fn apply(limits: &Limits) -> Result<Vec<&'static str>, Error> {
         ("cpu_time", limits.cpu_time, libc::RLIMIT_CPU),
         ("file_size", limits.file_size, libc::RLIMIT_FSIZE),
     ] {
-        let Some(value) = value else { continue };
+        let Some(value) = value.filter(|_| !held.contains(&name)) else {
+            continue;
+        };
         let error = |e| Error::Limit(name, e);
         let (_, hard) = sys::limit(resource).map_err(error)?;
         let value = value.min(hard);
@@ -33,11 +38,8 @@ pub fn apply(limits: &Limits) -> Result<Vec<&'static str>, Error> {
             missing.push(name);
         }
     }
-    if limits.cpus.is_some() {
+    if limits.cpus.is_some() && !held.contains(&"cpus") {
         missing.push("cpus");
-    }
-    if limits.wall_time.is_some() {
-        missing.push("wall_time");
     }
     Ok(missing)
 }

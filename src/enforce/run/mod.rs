@@ -1,13 +1,14 @@
 //! `polc run`: every layer that this host has, put on this process one after the other, and then the program.
 //!
 //! There is no supervisor where none is needed: the process puts itself into each layer and then *becomes* the
-//! program, so that exit status, signals, the terminal and job control are the program's own. Where the policy names hosts
-//! there is one: the process splits, the first part serves the proxy ([`crate::enforce::egress`]) outside
-//! and waits ([`supervise`]).
+//! program, so that exit status, signals, the terminal and job control are the program's own. There is one where
+//! the policy names hosts: the process splits, the first part serves the proxy ([`crate::enforce::egress`]) outside
+//! and waits ([`supervise`]); where something can be made that the policy denies, as it is not there yet
+//! ([`appear`]); where there is a control group ([`group`]) or a `wall_time` ([`clock`]); and with `--explain`.
 //!
 //! The order, each step while what it needs is still there:
 //!
-//! 1. the environment is reduced, limits are set;
+//! 1. the environment is reduced, a control group is entered, limits are set;
 //! 2. namespaces are entered: mounts ([`cover`]) where that closes a gap of Landlock, network where the policy
 //!    does not leave it open;
 //! 3. paths are covered, the rest is made read-only;
@@ -27,9 +28,12 @@
 //! Unix sockets by path are not Landlock's before ABI 9: with namespaces, each socket that something listens on when the
 //! program starts, and that the policy does not let it connect to, is covered. Without, they are reachable.
 
+mod appear;
 mod capabilities;
+mod clock;
 mod cover;
 mod filter;
+mod group;
 mod limits;
 mod namespaces;
 mod start;
@@ -44,7 +48,11 @@ pub use start::{Choice, Prepared, Start, prepare};
 /// # Errors
 /// The process cannot be split.
 pub fn explained(meaning: &crate::semantics::Meaning<'_>) -> Result<(), Error> {
-    supervise::split(meaning, supervise::Tell::Explained { covers: false }).map(drop)
+    let task = supervise::Task {
+        tell: supervise::Tell::Explained { covers: false },
+        ..supervise::Task::default()
+    };
+    supervise::split(meaning, task)?.ready(None).map(drop)
 }
 
 use crate::diagnostics::Diagnostics;

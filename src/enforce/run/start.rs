@@ -1,8 +1,9 @@
 //! Choosing the layers, putting them on, and becoming the program.
 
+use super::appear::Eye;
 use super::cover::{self, Plan, Reduced};
 use super::filter::Holes;
-use super::{Error, capabilities, filter, limits, namespaces, supervise, sys};
+use super::{Error, capabilities, filter, group, limits, namespaces, supervise, sys};
 use crate::backend::landlock::{AccessNet, Host, Kind, NetPort, RealHost, Ruleset};
 use crate::enforce::environment;
 use crate::enforce::landlock::{NEWEST_ABI, apply, kernel_abi};
@@ -12,9 +13,10 @@ use crate::semantics::{Meaning, decide};
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// What Landlock restricts on paths, but for programs.
 const OPERATIONS: [Operation; 5] = [
@@ -169,15 +171,20 @@ impl Prepared<'_> {
     pub fn start(self, program: Start<'_>, mut say: impl FnMut(&str)) -> Result<Infallible, Error> {
         let mut variables = environment::reduced(&self.policy.environment, std::env::vars_os());
         let command = Words::new(program)?;
-        let mut proxy = match self.network {
-            Network::Proxy => Some(supervise::split(self.meaning, self.choice.into())?),
-            _ if self.choice.explain => {
-                supervise::split(self.meaning, self.choice.into())?;
-                None
-            }
-            _ => None,
+        let limited = &self.policy.limits;
+        let task = supervise::Task {
+            tell: self.choice.into(),
+            eye: Eye::new(self.meaning)?,
+            group: group::make(limited),
+            wall_time: limited.wall_time.map(Duration::from_secs),
         };
-        let unlimited = limits::apply(&self.policy.limits)?;
+        let mut outside = if self.network == Network::Proxy || task.needed() {
+            Some(supervise::split(self.meaning, task)?)
+        } else {
+            None
+        };
+        let held = outside.as_ref().map_or(Vec::new(), |o| o.held.clone());
+        let unlimited = limits::apply(limited, &held)?;
 
         // Namespaces, or the reason why not.
         let helps = self.plan.as_ref().is_some_and(Plan::helps) || !self.sockets.is_empty();
@@ -236,27 +243,27 @@ impl Prepared<'_> {
         } else if closed {
             self.own_ports(&mut ruleset);
         }
-        if let Some(proxy) = &mut proxy {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-                .map_err(|e| Error::Proxy("listen for the proxy", e))?;
-            let address = listener
-                .local_addr()
-                .map_err(|e| Error::Proxy("listen for the proxy", e))?;
-            proxy_port(&mut ruleset, address);
-            for (name, value) in proxy.serve(&listener)? {
-                variables.retain(|(n, _)| n.as_os_str() != name.as_str());
-                // In a network namespace the loopback interface is the program's own: what it serves there is
-                // not the proxy's to reach.
-                let own = apart && name.eq_ignore_ascii_case("no_proxy");
-                let value = if own {
-                    "localhost,127.0.0.1,::1".to_owned()
-                } else {
-                    value
-                };
-                variables.push((name.into(), value.into()));
-            }
-            holes.hosts = true;
+        let listener = match self.network {
+            Network::Proxy => Some(proxy_listener(&mut ruleset)?),
+            _ => None,
+        };
+        let told = match &mut outside {
+            Some(outside) => outside.ready(listener.as_ref())?,
+            None => Vec::new(),
+        };
+        for (name, value) in told {
+            variables.retain(|(n, _)| n.as_os_str() != name.as_str());
+            // In a network namespace the loopback interface is the program's own: what it serves there is
+            // not the proxy's to reach.
+            let own = apart && name.eq_ignore_ascii_case("no_proxy");
+            let value = if own {
+                "localhost,127.0.0.1,::1".to_owned()
+            } else {
+                value
+            };
+            variables.push((name.into(), value.into()));
         }
+        holes.hosts |= listener.is_some();
         let environment = Environment::new(&variables)?;
 
         let filters = filter::prepare(self.meaning, holes)?;
@@ -270,7 +277,7 @@ impl Prepared<'_> {
                 show_bytes(gone)
             ));
         }
-        say(&self.layers(mounted, read_only, apart, &unlimited));
+        say(&self.layers(mounted, read_only, apart, &held, &unlimited));
         capabilities::keep(&self.policy.capabilities)?;
         sys::close_on_exec().map_err(Error::Descriptors)?;
         // Rust ignores it; a program expects it as it was.
@@ -330,7 +337,14 @@ impl Prepared<'_> {
         }
     }
 
-    fn layers(&self, mounted: bool, read_only: bool, apart: bool, unlimited: &[&str]) -> String {
+    fn layers(
+        &self,
+        mounted: bool,
+        read_only: bool,
+        apart: bool,
+        held: &[&str],
+        unlimited: &[&str],
+    ) -> String {
         let mut out = format!(
             "polc: `{}` in force: landlock (ABI {}), seccomp",
             self.policy.name, self.abi
@@ -362,6 +376,9 @@ impl Prepared<'_> {
         if !self.policy.limits.is_empty() {
             out.push_str(", limits");
         }
+        if !held.is_empty() {
+            let _ = write!(out, " ({} by a control group)", held.join(", "));
+        }
         if !unlimited.is_empty() {
             let _ = write!(out, " (but {})", unlimited.join(", "));
         }
@@ -369,22 +386,26 @@ impl Prepared<'_> {
     }
 }
 
-/// The proxy's port is reachable, beside what the policy says.
-fn proxy_port(ruleset: &mut Ruleset, address: SocketAddr) {
+/// Listens for the proxy, whose port is reachable beside what the policy says.
+fn proxy_listener(ruleset: &mut Ruleset) -> Result<TcpListener, Error> {
+    let error = |e| Error::Proxy("listen for the proxy", e);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(error)?;
+    let port = listener.local_addr().map_err(error)?.port();
     if !ruleset.handled_net.contains(&AccessNet::ConnectTcp) {
-        return;
+        return Ok(listener);
     }
     match ruleset
         .ports
         .iter_mut()
         .find(|p| p.access == AccessNet::ConnectTcp)
     {
-        Some(ports) => ports.ports.push(address.port()),
+        Some(ports) => ports.ports.push(port),
         None => ruleset.ports.push(NetPort {
             access: AccessNet::ConnectTcp,
-            ports: vec![address.port()],
+            ports: vec![port],
         }),
     }
+    Ok(listener)
 }
 
 /// Says what the mounts do not cover.
@@ -416,7 +437,7 @@ fn describe(plan: &Plan, say: &mut impl FnMut(&str)) {
     }
     if !plan.missing.is_empty() {
         say(&format!(
-            "note: not there yet, so not covered: {} may be made, though the policy denies it, and so may what it denies by patterns with `**`",
+            "note: not there yet, so not covered: {} may be made, though the policy denies it, and so may what it denies by patterns with `**`; what is made is told at the end",
             few(&plan.missing)
         ));
     }

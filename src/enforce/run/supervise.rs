@@ -11,10 +11,17 @@
 //! - It ends as the program ended: with its status, or by its signal.
 //! - If it dies, the kernel kills the program.
 //!
+//! It also keeps what only somebody outside can: it looks before and after for what was made against the policy
+//! ([`super::appear`]), ends the run when `wall_time` is over ([`super::clock`]), and removes the control group
+//! ([`super::group`]).
+//!
 //! With `--explain` it also listens to the kernel's records of the program ([`crate::enforce::audit`]), and says at the
 //! end which rule each refusal was ([`crate::why`]).
 
-use super::Error;
+use super::appear::Eye;
+use super::clock;
+use super::group::Group;
+use super::{Error, sys};
 use crate::enforce::audit;
 use crate::enforce::egress::{Egress, Refusal};
 use crate::enforce::landlock::kernel_abi;
@@ -27,6 +34,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 /// The program's process, for the signal handler.
 static PROGRAM: AtomicI32 = AtomicI32::new(0);
@@ -38,12 +46,39 @@ struct Control([u8; 64]);
 pub struct Inside {
     line: UnixStream,
     outside: libc::pid_t,
+    /// The limits that a control group holds, as the policy names them.
+    pub held: Vec<&'static str>,
+}
+
+/// What the supervisor has to do.
+#[derive(Default)]
+pub struct Task<'a> {
+    /// What it tells at the end.
+    pub tell: Tell,
+    /// Looks for what is made against the policy.
+    pub eye: Option<Eye<'a>>,
+    /// The program's control group.
+    pub group: Option<Group>,
+    /// How long the program may run.
+    pub wall_time: Option<Duration>,
+}
+
+impl Task<'_> {
+    /// Whether there is anything to do, beside serving a proxy.
+    #[must_use]
+    pub fn needed(&self) -> bool {
+        matches!(self.tell, Tell::Explained { .. })
+            || self.eye.is_some()
+            || self.group.is_some()
+            || self.wall_time.is_some()
+    }
 }
 
 /// What is told at the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tell {
     /// Nothing.
+    #[default]
     Nothing,
     /// What the proxy refused.
     Proxy,
@@ -58,10 +93,13 @@ pub enum Tell {
 ///
 /// # Errors
 /// The process cannot be split.
-pub fn split(meaning: &Meaning<'_>, tell: Tell) -> Result<Inside, Error> {
+pub fn split(meaning: &Meaning<'_>, task: Task<'_>) -> Result<Inside, Error> {
     let (inside, outside) = UnixStream::pair().map_err(|e| Error::Proxy("make a socket", e))?;
+    if task.wall_time.is_some() {
+        clock::adopt().map_err(|e| Error::Limit("wall_time", e))?;
+    }
     // Before there is anything to hear.
-    let records = matches!(tell, Tell::Explained { .. }).then(audit::Socket::open);
+    let records = matches!(task.tell, Tell::Explained { .. }).then(audit::Socket::open);
     // SAFETY: they take nothing.
     let own = unsafe { libc::getpid() };
     // SAFETY: this process has one thread, so that the child may do whatever it likes.
@@ -69,33 +107,46 @@ pub fn split(meaning: &Meaning<'_>, tell: Tell) -> Result<Inside, Error> {
         -1 => Err(Error::Proxy("start a process", io::Error::last_os_error())),
         0 => {
             drop(outside);
+            let group = task.group.filter(|g| g.enter().is_ok());
             Ok(Inside {
                 line: inside,
                 outside: own,
+                held: group.map(|g| g.holds).unwrap_or_default(),
             })
         }
         child => {
             drop(inside);
-            supervise(meaning, outside, child, tell, records)
+            supervise(meaning, outside, child, &task, records)
         }
     }
 }
 
 impl Inside {
-    /// Hands the listener over; the answer is what the program has to be told of the proxy.
+    /// Hands the listener over, if there is one, and waits until the supervisor is ready; the answer is what the program
+    /// has to be told of the proxy.
     ///
     /// # Errors
     /// The supervisor is gone, or cannot serve.
-    pub fn serve(&mut self, listener: &TcpListener) -> Result<Vec<(String, String)>, Error> {
-        let error = |e| Error::Proxy("start the proxy", e);
+    pub fn ready(
+        &mut self,
+        listener: Option<&TcpListener>,
+    ) -> Result<Vec<(String, String)>, Error> {
+        let what = if listener.is_some() {
+            "start the proxy"
+        } else {
+            "start the program: the part of polc that waits for it is gone"
+        };
+        let error = |e| Error::Proxy(what, e);
         // Only now: entering a user namespace takes this setting back.
-        super::sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0)
-            .map_err(error)?;
+        sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0).map_err(error)?;
         // SAFETY: takes nothing.
         if unsafe { libc::getppid() } != self.outside {
             return Err(error(io::ErrorKind::BrokenPipe.into()));
         }
-        send(&self.line, listener.as_raw_fd()).map_err(error)?;
+        match listener {
+            Some(l) => send(&self.line, l.as_raw_fd()).map_err(error)?,
+            None => self.line.write_all(&[0]).map_err(error)?,
+        }
         let mut text = String::new();
         self.line.read_to_string(&mut text).map_err(error)?;
         let Some(text) = text.strip_suffix('\0') else {
@@ -144,7 +195,8 @@ fn send(line: &UnixStream, fd: RawFd) -> io::Result<()> {
     }
 }
 
-fn receive(line: &UnixStream) -> io::Result<OwnedFd> {
+/// One byte, and the descriptor that came with it, if one did.
+fn receive(line: &UnixStream) -> io::Result<Option<OwnedFd>> {
     let mut byte = [0u8];
     let mut iov = libc::iovec {
         iov_base: byte.as_mut_ptr().cast(),
@@ -159,6 +211,9 @@ fn receive(line: &UnixStream) -> io::Result<OwnedFd> {
             return Err(io::Error::last_os_error());
         }
         let first = libc::CMSG_FIRSTHDR(&raw const header);
+        if got == 1 && first.is_null() {
+            return Ok(None);
+        }
         let fits = got == 1
             && !first.is_null()
             && (*first).cmsg_type == libc::SCM_RIGHTS
@@ -166,9 +221,9 @@ fn receive(line: &UnixStream) -> io::Result<OwnedFd> {
         if !fits {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        Ok(OwnedFd::from_raw_fd(
+        Ok(Some(OwnedFd::from_raw_fd(
             libc::CMSG_DATA(first).cast::<RawFd>().read_unaligned(),
-        ))
+        )))
     }
 }
 
@@ -177,34 +232,71 @@ fn supervise(
     meaning: &Meaning<'_>,
     line: UnixStream,
     child: libc::pid_t,
-    tell: Tell,
+    task: &Task<'_>,
     records: Option<io::Result<audit::Socket>>,
 ) -> ! {
     PROGRAM.store(child, Ordering::SeqCst);
     handle_signals();
     let watch = records.map(|r| r.and_then(|socket| socket.watch(child)));
-    let served = serve(meaning.policy(), &line);
+    // While the child prepares itself.
+    let seen = task.eye.as_ref().map(|eye| (eye, eye.look(None)));
+    let clock = task.wall_time.map(clock::start).transpose();
+    let served = match &clock {
+        Ok(_) => serve(meaning.policy(), &line),
+        // Without an answer the child does not start the program.
+        Err(_) => Ok(None),
+    };
     // Also tells the child, which waits for the end of what is sent.
     drop(line);
     let status = wait(child);
+    let over = clock::is_over();
+    if task.wall_time.is_some() {
+        if let Some(group) = &task.group {
+            group.kill();
+        }
+        clock::kill_descendants();
+    }
     let refusals: Vec<Refusal> = match served {
-        Ok((proxy, refusals)) => {
+        Ok(Some((proxy, refusals))) => {
             proxy.shutdown();
             refusals.try_iter().collect()
         }
-        Err(_) => Vec::new(),
+        _ => Vec::new(),
     };
-    match tell {
+    match task.tell {
         Tell::Nothing => {}
         Tell::Proxy => say(&refusals),
         Tell::Explained { covers } => explain(meaning, &refusals, watch, covers),
     }
+    if let Some((eye, before)) = seen {
+        // Said also to whoever wants it quiet: it was not refused.
+        let told = eye.told(&before, &eye.look(Some(&before)));
+        let _ = io::stderr().write_all(told.as_bytes());
+    }
+    if let Some(group) = &task.group {
+        group.remove();
+    }
+    if over {
+        let _ = writeln!(
+            io::stderr(),
+            "polc: the policy's `wall_time` of {} seconds is over: the program was killed, with all that it had started",
+            task.wall_time.unwrap_or_default().as_secs()
+        );
+        std::process::exit(clock::OVER);
+    }
     end(status)
 }
 
-/// A child that gave up before it listened says so itself; there is nothing to serve then.
-fn serve(policy: &Policy, line: &UnixStream) -> io::Result<(Egress, Receiver<Refusal>)> {
-    let listener = TcpListener::from(receive(line)?);
+/// A child that gave up before it was ready says so itself; there is nothing to serve then.
+fn serve(
+    policy: &Policy,
+    mut line: &UnixStream,
+) -> io::Result<Option<(Egress, Receiver<Refusal>)>> {
+    let Some(listener) = receive(line)? else {
+        line.write_all(&[0])?;
+        return Ok(None);
+    };
+    let listener = TcpListener::from(listener);
     let address: SocketAddr = listener.local_addr()?;
     let (sender, refusals) = channel();
     let proxy = Egress::start(policy, listener, sender)?;
@@ -212,9 +304,8 @@ fn serve(policy: &Policy, line: &UnixStream) -> io::Result<(Egress, Receiver<Ref
     for (name, value) in proxy.environment(address) {
         text.push_str(&format!("{name}={value}\0"));
     }
-    let mut line = line;
     line.write_all(text.as_bytes())?;
-    Ok((proxy, refusals))
+    Ok(Some((proxy, refusals)))
 }
 
 /// What was refused, once each.
@@ -311,9 +402,13 @@ fn handle_signals() {
 fn wait(child: libc::pid_t) -> libc::c_int {
     let mut status = 0;
     loop {
+        // Also what was adopted.
         // SAFETY: the kernel fills in the number.
-        let got = unsafe { libc::waitpid(child, &raw mut status, libc::WUNTRACED) };
+        let got = unsafe { libc::waitpid(-1, &raw mut status, libc::WUNTRACED) };
         if got == child && libc::WIFSTOPPED(status) {
+            if clock::is_over() {
+                continue;
+            }
             // SAFETY: stops this process; when it goes on, so does the program.
             unsafe {
                 libc::raise(libc::SIGSTOP);
@@ -325,7 +420,7 @@ fn wait(child: libc::pid_t) -> libc::c_int {
             PROGRAM.store(0, Ordering::SeqCst);
             return status;
         }
-        if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+        if got < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
             return 1 << 8;
         }
     }
@@ -335,7 +430,7 @@ fn end(status: libc::c_int) -> ! {
     if libc::WIFSIGNALED(status) {
         let signal = libc::WTERMSIG(status);
         // The program has left its core, if any.
-        let _ = super::sys::set_limit(libc::RLIMIT_CORE, 0, 0);
+        let _ = sys::set_limit(libc::RLIMIT_CORE, 0, 0);
         // SAFETY: the default action for the signal, which is then let through and ends this process.
         unsafe {
             libc::signal(signal, libc::SIG_DFL);

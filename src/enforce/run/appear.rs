@@ -1,0 +1,330 @@
+//! What appeared while the program ran, though the policy denies to make it.
+//!
+//! What is not there when the program starts has nothing to be covered by ([`super::cover`]), so it can be made: a `.env`,
+//! the hook of a repository that is made inside. The supervisor therefore looks through the trees in which something may be
+//! made twice, before the program starts and after it has ended, from outside, where nothing is covered, and tells each denied
+//! path that is new with the rule that denies it. It takes nothing away, and the exit status stays the program's.
+//!
+//! - Only names are compared. What something else made meanwhile (a session of `ssh` in `/tmp`) is told as well: who made it
+//!   the file system does not know.
+//! - A directory that is new and wholly denied is told once, without what is in it.
+//! - Nothing is told of what is made by a process that goes on when the program has ended.
+//! - Past [`MAX_ENTRIES`] entries, or [`MAX_TIME`], it stops, and says so. Upper directories come first.
+
+use crate::fidelity::{Object, show_bytes};
+use crate::policy::{Operation, Policy, RuleId};
+use crate::semantics::{Decisions, Meaning, StateId, TooLarge, decide};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::ffi::OsStr;
+use std::fmt::Write;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Most entries that are looked at, each time.
+pub const MAX_ENTRIES: usize = 200_000;
+/// Longest time to look, each time.
+pub const MAX_TIME: Duration = Duration::from_secs(2);
+/// How many paths are named for one rule.
+const NAMED: usize = 5;
+
+/// Looks through the trees in which something may be made.
+pub struct Eye<'a> {
+    policy: &'a Policy,
+    create: &'a Decisions,
+    /// By state: everything from it on may be made.
+    fine: Vec<bool>,
+    /// By state: nothing from it on may be.
+    none: Vec<bool>,
+}
+
+/// The denied paths that are there.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    paths: HashSet<Vec<u8>>,
+    /// There was more than is looked at.
+    cut: bool,
+}
+
+struct At {
+    path: Vec<u8>,
+    state: StateId,
+    /// In a tree where something may be made.
+    within: bool,
+}
+
+impl<'a> Eye<'a> {
+    /// `None`: wherever something may be made, everything may be.
+    ///
+    /// # Errors
+    /// The policy's automata are too large.
+    pub fn new(meaning: &'a Meaning<'_>) -> Result<Option<Self>, TooLarge> {
+        let create = meaning.decisions(Operation::Create)?;
+        let eye = Self {
+            policy: meaning.policy(),
+            create,
+            fine: create.dfa().all_below(|l| create.permits(l)),
+            none: create.dfa().all_below(|l| !create.permits(l)),
+        };
+        let holes = create.dfa().states().any(|s| eye.opens(s) && !eye.fine(s));
+        Ok(holes.then_some(eye))
+    }
+
+    /// Whether a name that no rule mentions may be made in the directory of this state.
+    fn opens(&self, state: StateId) -> bool {
+        let fresh = self.create.enter_fresh(state, 1);
+        fresh.is_some_and(|s| self.create.permits_state(s))
+    }
+
+    /// Whether it may be made, and everything beneath it.
+    fn fine(&self, state: StateId) -> bool {
+        let below = self.create.dfa().step(state, b'/');
+        self.create.permits_state(state) && below.is_none_or(|s| self.fine[s.index()])
+    }
+
+    /// Whether it may not be made, and nothing beneath it.
+    fn none(&self, state: StateId) -> bool {
+        let below = self.create.dfa().step(state, b'/');
+        !self.create.permits_state(state) && below.is_none_or(|s| self.none[s.index()])
+    }
+
+    /// What is there now. Directories that are new since `before` and wholly denied are not entered.
+    #[must_use]
+    pub fn look(&self, before: Option<&Seen>) -> Seen {
+        self.look_below(b"", before, MAX_ENTRIES)
+    }
+
+    fn look_below(&self, top: &[u8], before: Option<&Seen>, most: usize) -> Seen {
+        let end = Instant::now() + MAX_TIME;
+        let mut seen = Seen::default();
+        let mut looked = 0;
+        let start = self.create.dfa().start();
+        let state = top
+            .split(|b| *b == b'/')
+            .skip(1)
+            .try_fold(start, |s, n| self.create.enter(s, n));
+        let mut work: VecDeque<At> = state
+            .map(|state| At {
+                path: top.to_vec(),
+                state,
+                within: false,
+            })
+            .into_iter()
+            .collect();
+        while let Some(at) = work.pop_front() {
+            let within = at.within || self.opens(at.state);
+            let folder: &[u8] = if at.path.is_empty() { b"/" } else { &at.path };
+            let Ok(entries) = std::fs::read_dir(Path::new(OsStr::from_bytes(folder))) else {
+                continue;
+            };
+            for entry in entries.flatten() {
+                looked += 1;
+                if looked > most || (looked % 256 == 0 && Instant::now() > end) {
+                    seen.cut = true;
+                    return seen;
+                }
+                let name = entry.file_name().into_vec();
+                let Some(state) = self.create.enter(at.state, &name) else {
+                    continue;
+                };
+                if self.fine(state) || (!within && self.none(state)) {
+                    continue;
+                }
+                let path = [at.path.as_slice(), b"/", &name].concat();
+                // Processes are made by no program's leave.
+                if path == b"/proc" {
+                    continue;
+                }
+                let mut enter = entry.file_type().is_ok_and(|t| t.is_dir());
+                if within && !self.create.permits_state(state) {
+                    let new = before.is_some_and(|b| !b.paths.contains(&path));
+                    enter &= !(new && self.none(state));
+                    seen.paths.insert(path.clone());
+                }
+                if enter {
+                    work.push_back(At {
+                        path,
+                        state,
+                        within,
+                    });
+                }
+            }
+        }
+        seen
+    }
+
+    /// What to say of what is there now and was not before; empty: nothing is.
+    #[must_use]
+    pub fn told(&self, before: &Seen, now: &Seen) -> String {
+        let mut out = String::new();
+        let short = format!(
+            "there is more in the trees in which something may be made than the {MAX_ENTRIES} entries or {} seconds that \
+             they are looked through: what was made against the policy is not told",
+            MAX_TIME.as_secs()
+        );
+        if before.cut {
+            // What was not looked at before may have been there.
+            let _ = writeln!(out, "note: {short}");
+            return out;
+        }
+        let mut by_rule: BTreeMap<Option<RuleId>, Vec<&[u8]>> = BTreeMap::new();
+        for path in now.paths.difference(&before.paths) {
+            let decision = decide(self.policy, Operation::Create, &Object::Path(path.clone()));
+            by_rule.entry(decision.rule).or_default().push(path);
+        }
+        for (rule, mut paths) in by_rule {
+            paths.sort_unstable();
+            let mut names: Vec<String> = paths
+                .iter()
+                .take(NAMED)
+                .map(|p| format!("`{}`", show_bytes(p)))
+                .collect();
+            if let more @ 1.. = paths.len().saturating_sub(NAMED) {
+                names.push(format!("{more} more"));
+            }
+            let last = names.pop().unwrap_or_default();
+            let list = if names.is_empty() {
+                last
+            } else {
+                format!("{} and {last}", names.join(", "))
+            };
+            let _ = writeln!(
+                out,
+                "polc: made while the program ran, against the policy: {list}: denied by {}",
+                self.policy.decider(rule)
+            );
+        }
+        if now.cut {
+            let _ = writeln!(out, "note: {short}, or not all of it");
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frontend::{LoadOptions, load};
+    use std::os::unix::fs::symlink;
+
+    const POLICY: &str = "version: 1
+name: t
+subject: {workspace: WS}
+rules:
+  - name: env
+    action: deny
+    operations: [write]
+    paths: [\"${workspace}/**/.env\", \"${workspace}/kept/**\", \"${workspace}/**/hooks/**\"]
+  - name: asks
+    action: ask
+    operations: [create]
+    paths: [\"${workspace}/*.lock\"]
+  - name: tree
+    action: allow
+    operations: [read, write]
+    paths: [\"${workspace}/**\"]
+";
+
+    fn write(folder: &Path, names: &[&str]) {
+        for name in names {
+            let file = folder.join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, "").unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_new_and_denied_is_told_with_its_rule() {
+        let folder = tempfile::tempdir().unwrap();
+        let ws = folder.path().canonicalize().unwrap();
+        let policy = load(
+            "p.yaml",
+            &POLICY.replace("WS", ws.to_str().unwrap()),
+            &LoadOptions::default(),
+        )
+        .unwrap()
+        .policy;
+        let meaning = Meaning::new(&policy);
+        let eye = Eye::new(&meaning).unwrap().unwrap();
+        write(&ws, &[".env", "kept/old", "a/hooks/was", "fine/f"]);
+        let before = eye.look(None);
+        assert_eq!(eye.told(&before, &eye.look(Some(&before))), "");
+
+        write(
+            &ws,
+            &[
+                "a/hooks/new",
+                "kept/new\nline",
+                "b/hooks/x/y",
+                "fine/g",
+                "c/d",
+            ],
+        );
+        symlink("d", ws.join("c/.env")).unwrap();
+        write(
+            &ws,
+            &[
+                "1.lock", "2.lock", "3.lock", "4.lock", "5.lock", "6.lock", "7.lock",
+            ],
+        );
+        std::fs::remove_file(ws.join(".env")).unwrap();
+        let w = ws.display();
+        assert_eq!(
+            eye.told(&before, &eye.look(Some(&before))),
+            format!(
+                "polc: made while the program ran, against the policy: `{w}/a/hooks/new`, `{w}/b/hooks`, `{w}/c/.env` and \
+                 `{w}/kept/new\\x0aline`: denied by rule `env` at p.yaml:5\n\
+                 polc: made while the program ran, against the policy: `{w}/1.lock`, `{w}/2.lock`, `{w}/3.lock`, \
+                 `{w}/4.lock`, `{w}/5.lock` and 2 more: denied by rule `asks` at p.yaml:9\n"
+            )
+        );
+    }
+
+    #[test]
+    fn what_is_too_much_is_said_and_nothing_is_made_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let ws = folder.path().canonicalize().unwrap();
+        let policy = load(
+            "p.yaml",
+            &POLICY.replace("WS", ws.to_str().unwrap()),
+            &LoadOptions::default(),
+        )
+        .unwrap()
+        .policy;
+        let meaning = Meaning::new(&policy);
+        let eye = Eye::new(&meaning).unwrap().unwrap();
+        write(&ws, &["a", "b", "c", ".env"]);
+        let top = ws.as_os_str().as_bytes();
+        let (all, part) = (eye.look_below(top, None, 4), eye.look_below(top, None, 2));
+        assert!(!all.cut && part.cut);
+        assert_eq!(all.paths.len(), 1);
+        // What was not seen before may have been there before.
+        let told = eye.told(&part, &all);
+        assert!(
+            told.starts_with("note: ") && !told.contains(".env"),
+            "{told}"
+        );
+        let told = eye.told(&Seen::default(), &Seen { cut: true, ..all });
+        assert!(
+            told.contains("/.env`") && told.contains("or not all of it"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn where_all_or_nothing_may_be_made_nobody_looks() {
+        for rules in [
+            "[]",
+            "[{name: w, action: allow, operations: [write], paths: [\"/w/**\"]}]",
+        ] {
+            let text = format!("version: 1\nname: t\nrules: {rules}\n");
+            let policy = load("p.yaml", &text, &LoadOptions::default())
+                .unwrap()
+                .policy;
+            assert!(
+                Eye::new(&Meaning::new(&policy)).unwrap().is_none(),
+                "{rules}"
+            );
+        }
+    }
+}

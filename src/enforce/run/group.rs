@@ -1,0 +1,282 @@
+//! A control group (cgroup v2) of the program's own, for the limits that hold for all of its processes together.
+//!
+//! `cpus` is `cpu.max`, `memory` is `memory.max` (without swap), `processes` is `pids.max`
+//! (Documentation/admin-guide/cgroup-v2.rst). A limit that is held here needs no `setrlimit`, which counts by process or by user.
+//!
+//! Where it is made: root makes it at the top of the hierarchy; anybody else in the nearest group, from the own one upwards, that
+//! was delegated to them (whose directory they may write) and hands the controller on. A controller that is there
+//! and is not handed on yet is switched on, where that is permitted, and stays so. A hierarchy of version 1 is not used.
+//!
+//! It is removed when the program has ended. What the program left running keeps it, with its limits; an empty one of
+//! a run that is gone is swept away by the next.
+
+use crate::policy::Limits;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A group that was made, with its limits.
+#[derive(Debug)]
+pub struct Group {
+    path: PathBuf,
+    /// The limits that it holds, as the policy names them.
+    pub holds: Vec<&'static str>,
+}
+
+/// A limit: its name, its controller, and what is written to which files; those after the first may be missing.
+struct Wanted {
+    name: &'static str,
+    controller: &'static str,
+    files: Vec<(&'static str, String)>,
+}
+
+fn wanted(limits: &Limits) -> Vec<Wanted> {
+    let mut out = Vec::new();
+    if let Some(thousandths) = limits.cpus {
+        // Microseconds of each period; the kernel takes no quota below one millisecond.
+        let (period, quota) = if thousandths >= 10 {
+            (100_000u64, u64::from(thousandths) * 100)
+        } else {
+            (1_000_000, u64::from(thousandths.max(1)) * 1000)
+        };
+        out.push(Wanted {
+            name: "cpus",
+            controller: "cpu",
+            files: vec![("cpu.max", format!("{quota} {period}"))],
+        });
+    }
+    if let Some(bytes) = limits.memory {
+        out.push(Wanted {
+            name: "memory",
+            controller: "memory",
+            files: vec![
+                ("memory.max", bytes.to_string()),
+                ("memory.swap.max", "0".to_owned()),
+            ],
+        });
+    }
+    if let Some(count) = limits.processes {
+        out.push(Wanted {
+            name: "processes",
+            controller: "pids",
+            files: vec![("pids.max", count.to_string())],
+        });
+    }
+    out
+}
+
+/// Makes a group for the limits that it can hold. `None`: none of them, or it is not permitted here.
+#[must_use]
+pub fn make(limits: &Limits) -> Option<Group> {
+    let wanted = wanted(limits);
+    if wanted.is_empty() {
+        return None;
+    }
+    // SAFETY: it takes nothing and always succeeds.
+    let root = unsafe { libc::geteuid() == 0 };
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let folders = folders(&mounts, &own, root);
+    make_in(&folders, &wanted, std::process::id())
+}
+
+/// The directories in which a group may be made, the best first.
+fn folders(mounts: &str, own: &str, root: bool) -> Vec<PathBuf> {
+    // Fields before ` - `: number, parent, device, root, mount point; after it: type.
+    let mount = mounts.lines().find_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        let mut fields = before.split(' ').skip(3);
+        let (top, point) = (fields.next()?, fields.next()?);
+        (after.starts_with("cgroup2 ") && top == "/").then(|| PathBuf::from(point))
+    });
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
+    let (Some(mount), Some(own)) = (mount, own) else {
+        return Vec::new();
+    };
+    let own = mount.join(own);
+    let mut out: Vec<PathBuf> = own
+        .ancestors()
+        .take_while(|p| p.starts_with(&mount))
+        .map(Path::to_path_buf)
+        .collect();
+    if root {
+        out.reverse();
+    }
+    out
+}
+
+fn make_in(folders: &[PathBuf], wanted: &[Wanted], id: u32) -> Option<Group> {
+    folders.iter().find_map(|folder| {
+        let words = |file: &str| fs::read_to_string(folder.join(file)).unwrap_or_default();
+        let has = |text: &str, word: &str| text.split_whitespace().any(|w| w == word);
+        let (there, passed) = (words("cgroup.controllers"), words("cgroup.subtree_control"));
+        for w in wanted {
+            if has(&there, w.controller) && !has(&passed, w.controller) {
+                // Not permitted, or there are processes in it: then it is not handed on.
+                let _ = fs::write(
+                    folder.join("cgroup.subtree_control"),
+                    format!("+{}", w.controller),
+                );
+            }
+        }
+        let passed = words("cgroup.subtree_control");
+        if !wanted.iter().any(|w| has(&passed, w.controller)) {
+            return None;
+        }
+        sweep(folder);
+        let path = folder.join(format!("polc-{id}"));
+        fs::create_dir(&path).ok()?;
+        let set = |w: &&Wanted| {
+            let mut files = w.files.iter();
+            let first = files
+                .next()
+                .is_some_and(|(name, text)| write(&path, name, text).is_ok());
+            first && {
+                files.for_each(|(name, text)| drop(write(&path, name, text)));
+                true
+            }
+        };
+        let holds: Vec<_> = wanted
+            .iter()
+            .filter(|w| has(&passed, w.controller))
+            .filter(set)
+            .map(|w| w.name)
+            .collect();
+        let group = Group { path, holds };
+        if group.holds.is_empty() {
+            group.remove();
+            return None;
+        }
+        Some(group)
+    })
+}
+
+/// Writes to a file of the kernel's, which is there or is not.
+fn write(group: &Path, name: &str, text: &str) -> io::Result<()> {
+    use io::Write;
+    let mut file = fs::OpenOptions::new().write(true).open(group.join(name))?;
+    file.write_all(text.as_bytes())
+}
+
+/// Removes what runs that are gone have left, where nothing is in it any more.
+fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let id = name.to_str().and_then(|n| n.strip_prefix("polc-"));
+        let Some(id) = id.and_then(|n| n.parse::<u32>().ok()) else {
+            continue;
+        };
+        if !Path::new("/proc").join(id.to_string()).exists() {
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
+impl Group {
+    /// Puts this process, and what it starts from now on, into the group.
+    ///
+    /// # Errors
+    /// The kernel's: the group that this process comes from is not delegated.
+    pub fn enter(&self) -> io::Result<()> {
+        write(&self.path, "cgroup.procs", "0")
+    }
+
+    /// Kills everything in the group, where the kernel can (Linux 5.14).
+    pub fn kill(&self) {
+        let _ = write(&self.path, "cgroup.kill", "1");
+    }
+
+    /// Removes the group; one in which something still runs stays.
+    pub fn remove(&self) {
+        // A process that has ended is in it a moment longer.
+        for _ in 0..20 {
+            match fs::remove_dir(&self.path) {
+                Err(e) if e.kind() == io::ErrorKind::ResourceBusy => {
+                    let text = fs::read_to_string(self.path.join("cgroup.procs"));
+                    if text.is_ok_and(|t| !t.is_empty()) {
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_what_the_kernel_reads() {
+        let limits = Limits {
+            cpus: Some(1500),
+            memory: Some(1 << 30),
+            processes: Some(7),
+            ..Limits::default()
+        };
+        let files: Vec<_> = wanted(&limits).into_iter().flat_map(|w| w.files).collect();
+        assert_eq!(
+            files,
+            [
+                ("cpu.max", "150000 100000".to_owned()),
+                ("memory.max", "1073741824".to_owned()),
+                ("memory.swap.max", "0".to_owned()),
+                ("pids.max", "7".to_owned()),
+            ]
+        );
+        // Never less than the kernel takes.
+        let least = Limits {
+            cpus: Some(1),
+            ..Limits::default()
+        };
+        assert_eq!(wanted(&least)[0].files[0].1, "1000 1000000");
+    }
+
+    #[test]
+    fn root_begins_at_the_top_and_a_user_at_the_own_group() {
+        let mounts = "30 25 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+                      31 25 0:27 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
+        let own = "4:memory:/x\n0::/user.slice/a.scope\n";
+        let paths = |root| folders(mounts, own, root);
+        let up = [
+            "/sys/fs/cgroup/user.slice/a.scope",
+            "/sys/fs/cgroup/user.slice",
+            "/sys/fs/cgroup",
+        ];
+        assert_eq!(paths(false), up.map(PathBuf::from));
+        let mut down = paths(true);
+        down.reverse();
+        assert_eq!(down, paths(false));
+        // Version 1 alone; a part of the hierarchy alone, mounted elsewhere.
+        assert!(folders("30 25 0:26 / /c rw - cgroup cgroup rw,memory\n", own, true).is_empty());
+        assert!(folders("30 25 0:26 /part /c rw - cgroup2 c rw\n", own, true).is_empty());
+        assert!(folders(mounts, "4:memory:/x\n", true).is_empty());
+    }
+
+    /// A directory that looks like a hierarchy; nothing appears in what is made there, so that no limit can be written.
+    #[test]
+    fn a_group_that_holds_nothing_is_not_left_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().to_path_buf();
+        let limits = Limits {
+            processes: Some(7),
+            ..Limits::default()
+        };
+        let made = || make_in(std::slice::from_ref(&top), &wanted(&limits), 1);
+        let stale = top.join("polc-4294967295");
+        fs::create_dir(&stale).unwrap();
+        for passed in ["", "cpu memory\n"] {
+            fs::write(top.join("cgroup.controllers"), "cpu memory\n").unwrap();
+            fs::write(top.join("cgroup.subtree_control"), passed).unwrap();
+            assert!(made().is_none());
+            assert!(stale.exists());
+        }
+        fs::write(top.join("cgroup.controllers"), "cpu pids\n").unwrap();
+        fs::write(top.join("cgroup.subtree_control"), "pids\n").unwrap();
+        assert!(made().is_none());
+        assert!(!stale.exists() && !top.join("polc-1").exists());
+    }
+}

@@ -1,0 +1,196 @@
+//! What the supervisor does at the end: it tells what was made against the policy, and keeps the clock.
+
+use super::place::{Place, User, have, landlock, said, text};
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+/// The lines that tell what was made.
+fn told(done: &Output) -> Vec<String> {
+    let made = "polc: made while the program ran, against the policy: ";
+    text(&done.stderr)
+        .lines()
+        .filter_map(|l| l.strip_prefix(made))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn what_was_made_against_the_policy_is_told_and_the_status_stays() {
+    if !landlock() || !have("git") {
+        return;
+    }
+    let script = "mkdir -p deep/er && echo x > deep/er/.env && git init -q deep/new \
+                  && echo x > deep/new/.git/hooks/pre-commit && echo x > .env.local && echo fine > free; exit 7";
+    for options in [&["-q"][..], &["-q", "--no-network"]] {
+        let place = Place::new(User::Own);
+        let done = place.shell(options, script);
+        assert_eq!(done.status.code(), Some(7), "{options:?}: {}", said(&done));
+        let told = self::told(&done);
+        let line = |what: &str, rule: &str| {
+            told.iter()
+                .any(|l| l.contains(what) && l.contains(&format!("denied by rule `{rule}` at ")))
+        };
+        assert!(line("/ws/deep/er/.env`", "credentials/dotenv"), "{told:?}");
+        assert!(line("/ws/.env.local`", "credentials/dotenv"), "{told:?}");
+        assert!(
+            line(
+                "/ws/deep/new/.git/hooks/pre-commit`",
+                "git-hooks/nested-hooks"
+            ),
+            "{told:?}"
+        );
+        // What was there, what may be made, and the samples of git are not told.
+        let all = told.join("\n");
+        assert_eq!(told.len(), 2, "{all}");
+        for other in ["/ws/.env`", "free", ".sample", "polc.yaml"] {
+            assert!(!all.contains(other), "{other}: {all}");
+        }
+        assert!(place.path("ws/deep/er/.env").exists());
+        // They are there the next time: covered, and not told again.
+        let again = place.shell(
+            options,
+            "echo y > deep/er/.env || echo y > deep/new/.git/hooks/pre-commit || echo refused",
+        );
+        assert_eq!(text(&again.stdout), "refused\n", "{}", said(&again));
+        assert!(self::told(&again).is_empty(), "{}", said(&again));
+    }
+}
+
+/// Without namespaces nothing covers what is there either: a hook in the directory that was there is told as well.
+#[test]
+fn what_was_made_without_namespaces_is_told() {
+    if !landlock() || !have("git") {
+        return;
+    }
+    let place = Place::new(User::Own);
+    let done = place.shell(
+        &["-q", "--no-namespaces"],
+        "mv .git/hooks .git/away; mkdir .git/hooks; echo x > .git/hooks/pre-commit; exit 3",
+    );
+    assert_eq!(done.status.code(), Some(3), "{}", said(&done));
+    if place.path("ws/.git/hooks/pre-commit").exists() {
+        let told = told(&done).join("\n");
+        assert!(
+            told.contains("/ws/.git/hooks/pre-commit`"),
+            "{}",
+            said(&done)
+        );
+    }
+}
+
+const LIMITED: &str = "version: 1
+name: limited
+subject: {home: /nonexistent, workspace: auto, tmp: /nonexistent}
+rules:
+  - {name: tree, action: allow, operations: [read, write, execute], paths: [\"${workspace}/**\"]}
+  - include: builtin:linux-runtime
+  - include: builtin:system-programs
+limits: LIMITS
+";
+
+fn limited(place: &Place, limits: &str, script: &str) -> Output {
+    let policy = place.path("limited.yaml");
+    std::fs::write(&policy, LIMITED.replace("LIMITS", limits)).unwrap();
+    std::process::Command::new(place.path("bin/polc"))
+        .args(["run", "-p"])
+        .arg(policy)
+        .arg("--set")
+        .arg(format!("workspace={}", place.path("ws").display()))
+        .args(["--", "/bin/sh", "-c", script])
+        .current_dir(place.path("ws"))
+        .output()
+        .unwrap()
+}
+
+/// A process that has gone to another session, and whose parent is gone, that shows that it is alive.
+const DAEMON: &str = "setsid sh -c 'setsid sh -c \"while :; do date +%N > beat; sleep 0.05; done\" &' > /dev/null 2>&1 < /dev/null";
+
+/// Whether what shows that it is alive does so no more.
+fn quiet(place: &Place) -> bool {
+    let beat = || std::fs::read(place.path("ws/beat")).unwrap();
+    let before = beat();
+    std::thread::sleep(Duration::from_millis(500));
+    beat() == before
+}
+
+#[test]
+fn when_time_is_over_everything_ends() {
+    if !landlock() || !have("setsid") {
+        return;
+    }
+    let place = Place::new(User::Own);
+    let began = Instant::now();
+    let done = limited(
+        &place,
+        "{wall_time: 2s}",
+        &format!("trap '' TERM HUP INT; {DAEMON}; sleep 100 & while :; do :; done"),
+    );
+    assert_eq!(done.status.code(), Some(124), "{}", said(&done));
+    assert!(
+        (Duration::from_secs(2)..Duration::from_secs(20)).contains(&began.elapsed()),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(
+        text(&done.stderr).contains("`wall_time` of 2 seconds is over"),
+        "{}",
+        said(&done)
+    );
+    assert!(quiet(&place), "a daemon outlives the limit");
+}
+
+#[test]
+fn before_time_is_over_the_status_is_the_program_s_and_daemons_end_with_it() {
+    if !landlock() || !have("setsid") {
+        return;
+    }
+    let place = Place::new(User::Own);
+    let script = format!("{DAEMON}; sleep 0.5; exit 5");
+    let done = limited(&place, "{wall_time: 100s}", &script);
+    assert_eq!(done.status.code(), Some(5), "{}", said(&done));
+    assert!(quiet(&place), "a daemon outlives the limit");
+    // Without that limit it is none of polc's business; it shows that the test can fail.
+    let done = limited(&place, "{}", &script);
+    assert_eq!(done.status.code(), Some(5), "{}", said(&done));
+    let lives = !quiet(&place);
+    // It stops where it can write no more.
+    std::fs::remove_dir_all(place.path("ws")).unwrap();
+    assert!(lives);
+}
+
+/// What no control group holds is said; where there is one that may be used, the program is in it, and it goes away.
+#[test]
+fn limits_of_the_whole_program_are_held_or_said_not_to_be() {
+    if !landlock() {
+        return;
+    }
+    let place = Place::new(User::Own);
+    let done = limited(
+        &place,
+        "{cpus: 0.5, memory: 512MiB, processes: 64}",
+        "cat /proc/self/cgroup",
+    );
+    assert!(done.status.success(), "{}", said(&done));
+    let (inside, message) = (text(&done.stdout), text(&done.stderr));
+    let group = inside
+        .lines()
+        .find_map(|l| l.strip_prefix("0::"))
+        .filter(|l| l.contains("/polc-"));
+    match group {
+        Some(_) => assert!(
+            message.contains("cpus") && message.contains("by a control group"),
+            "{message}"
+        ),
+        None => assert!(
+            message.contains("(but ") && message.contains("cpus"),
+            "{message}"
+        ),
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    for line in mounts.lines().filter(|l| l.contains(" - cgroup2 ")) {
+        let point = line.split(' ').nth(4).unwrap();
+        if let Some(group) = group {
+            assert!(!std::path::Path::new(&format!("{point}{group}")).exists());
+        }
+    }
+}
