@@ -292,3 +292,88 @@ fn a_summary_of_the_coverage_has_no_rows() {
     assert_eq!(status(&with(&["--as", "html"])), 2);
     assert_eq!(status(&with(&["--all"])), 2);
 }
+
+#[test]
+fn an_artefact_that_confines_somebody_else_is_not_the_policys() {
+    let d = folder();
+    let policy = POLICY.replace(
+        "subject: {home",
+        "subject: {executable: '/opt/my agent/bin', kubernetes: {namespace: agents, labels: {app: agent}}, home",
+    );
+    std::fs::write(d.path().join("polc.yaml"), policy).unwrap();
+    let edited = |target: &str, from: &str, to: &str| -> (i32, String) {
+        let file = format!("{}.made", target);
+        let made = polc(d.path(), &["emit", target, "-q", "-o", &file]);
+        assert_eq!(status(&made), 0, "{}", err(&made));
+        let path = d.path().join(&file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{target} has no {from}\n{text}");
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+        let o = polc(d.path(), &["verify", &file]);
+        (status(&o), out(&o) + &err(&o))
+    };
+    let not = |what: &str| format!("  does not confine {what}, which is the policy's subject\n");
+    let but = |what: &str| format!("  confines {what}, which is not the policy's subject\n");
+    let agent = "the program `/opt/my agent/bin`";
+
+    let (code, said) = edited("tetragon", "/opt/my agent/bin", "/opt/other");
+    assert_eq!(code, 3, "{said}");
+    assert!(
+        said.contains(&not(agent)) && said.contains(&but("the program `/opt/other`")),
+        "{said}"
+    );
+    let (code, said) = edited("tetragon", "namespace: agents", "namespace: kept");
+    assert_eq!(code, 3, "{said}");
+    assert!(
+        said.contains(&not("pods of the namespace `agents` with `app=agent`")),
+        "{said}"
+    );
+    assert!(
+        said.contains(&but("pods of the namespace `kept` with `app=agent`")),
+        "{said}"
+    );
+    // More pods than those: nothing that should be confined is left out.
+    let (code, said) = edited("tetragon", "app: agent", "app: other");
+    assert_eq!(code, 3, "{said}");
+    assert!(
+        said.contains(&but("pods of the namespace `agents` with `app=other`")),
+        "{said}"
+    );
+
+    let attached = r#""/opt/my\040agent/bin""#;
+    let (code, said) = edited(
+        "apparmor",
+        &format!("{attached} flags"),
+        "\"/opt/{other,more}\" flags",
+    );
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains(&not(agent)), "{said}");
+    assert!(said.contains(&but("the program `/opt/more`")), "{said}");
+    // Wider: all that should be confined is, and more.
+    let (code, said) = edited(
+        "apparmor",
+        &format!("{attached} flags"),
+        "\"/opt/*/bin\" flags",
+    );
+    assert_eq!(code, 3, "{said}");
+    assert!(
+        !said.contains("does not confine") && said.contains("confines the program `/opt/"),
+        "{said}"
+    );
+    // Another way to write the same.
+    let (code, said) = edited(
+        "apparmor",
+        &format!("{attached} flags"),
+        "\"/opt/my\\040agent/{bin,bin}\" flags",
+    );
+    assert_eq!(code, 0, "{said}");
+    // Attached to nothing.
+    let (code, said) = edited("apparmor", &format!("{attached} flags"), "flags");
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains(&not(agent)), "{said}");
+    let json = polc(d.path(), &["verify", "apparmor.made", "--as", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json[0]["equal"], false);
+    assert_eq!(json[0]["subject"][0]["what"], agent);
+    assert_eq!(json[0]["subject"][0]["artefact"], false);
+}

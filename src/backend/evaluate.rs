@@ -8,7 +8,7 @@
 use crate::fidelity::Object;
 use crate::policy::{Cidr, Operation, Policy};
 use crate::semantics::{PathSet, TooLarge};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the layer checks for a path, where that depends on more than the path.
 ///
@@ -100,6 +100,30 @@ pub struct Clause {
     pub text: String,
 }
 
+/// Whom an artefact confines, as far as it says so itself.
+#[derive(Debug, Clone)]
+pub struct Confines {
+    /// The programs that it is put on where they are started, by their paths; `None`: it has no words for that (a
+    /// process confines itself, or names a profile).
+    pub programs: Option<PathSet>,
+    /// The namespace that pods have to be in; `None`: any, or none.
+    pub namespace: Option<String>,
+    /// The labels that pods have to have.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Confines {
+    /// It does not say.
+    #[must_use]
+    pub fn unsaid() -> Self {
+        Self {
+            programs: None,
+            namespace: None,
+            labels: BTreeMap::new(),
+        }
+    }
+}
+
 /// An artefact that was read back.
 pub trait Evaluate {
     /// What it does with an operation on paths.
@@ -127,11 +151,18 @@ pub trait Evaluate {
         None
     }
 
-    /// What the artefact says that is about no operation on an object: to whom it applies, capabilities,
-    /// limits, signals, options of system calls. Each in a form of its own that does not depend on blanks, order or
+    /// What the artefact says that is about no operation on an object and not whom it confines: capabilities, limits, signals, options of system calls. Each in a form of its own that does not depend on blanks, order or
     /// comments, so that two artefacts of one target can be compared.
     fn others(&self) -> BTreeSet<String> {
         BTreeSet::new()
+    }
+
+    /// Whom it confines.
+    ///
+    /// # Errors
+    /// The automaton is too large: then nothing is known.
+    fn confines(&self) -> Result<Confines, TooLarge> {
+        Ok(Confines::unsaid())
     }
 
     /// The clause that decides one object; `None` where it is no single one.

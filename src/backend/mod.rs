@@ -14,7 +14,7 @@ pub mod seccomp;
 mod selinux;
 mod tetragon;
 
-pub use evaluate::{Allowed, Clause, Evaluate, Form, HostCuts, OnPaths};
+pub use evaluate::{Allowed, Clause, Confines, Evaluate, Form, HostCuts, OnPaths};
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::Ledger;

@@ -3,7 +3,7 @@
 use super::{Done, Global, Outcome, Stop, artefacts, input, output, targets::TargetOptions};
 use polc::backend::{Artifact, Backend, Evaluate, Form as ObjectForm};
 use polc::policy::Policy;
-use polc::proof::{Comparison, Difference, compare, compare_beyond};
+use polc::proof::{Bound, Comparison, Difference, compare, compare_beyond, subjects};
 use polc::semantics::Meaning;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -62,7 +62,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
             compare_beyond(&meaning, found.as_ref(), fresh.as_ref())
         };
         let others = Others::of(found.as_ref(), fresh.as_ref());
-        if !comparison.is_equal() || !others.is_empty() {
+        if !comparison.is_equal() || !others.is_empty() || others.bound.is_none() {
             worst = Outcome::BelowDemand;
         }
         match args.form {
@@ -87,19 +87,27 @@ pub fn run(global: &Global, args: &Args) -> Done {
 struct Others {
     missing: Vec<String>,
     added: Vec<String>,
+    /// Whom one of them confines and the other does not; `None`: too many patterns to compare.
+    bound: Option<Vec<Bound>>,
 }
 
 impl Others {
     fn of(found: &dyn Evaluate, fresh: &dyn Evaluate) -> Self {
+        let bound = subjects(found, fresh).ok();
         let (found, fresh) = (found.others(), fresh.others());
         Self {
+            bound,
             missing: fresh.difference(&found).cloned().collect(),
             added: found.difference(&fresh).cloned().collect(),
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.missing.is_empty() && self.added.is_empty()
+        self.missing.is_empty() && self.added.is_empty() && self.bound().is_empty()
+    }
+
+    fn bound(&self) -> &[Bound] {
+        self.bound.as_deref().unwrap_or_default()
     }
 }
 
@@ -198,14 +206,15 @@ fn human(
     let differences: Vec<&Difference> = comparison.differences().collect();
     let name = names(group);
     let id = group.target.id();
-    if comparison.is_unknown() {
+    let unknown = comparison.is_unknown() || others.bound.is_none();
+    if unknown {
         let _ = writeln!(
             out,
             "{name}: unknown whether it means the policy: the patterns together are too many to compare"
         );
     }
     if differences.is_empty() && others.is_empty() {
-        if !comparison.is_unknown() {
+        if !unknown {
             let beyond = if strict {
                 "means the policy"
             } else {
@@ -215,12 +224,28 @@ fn human(
         }
         return;
     }
-    let count = differences.len() + others.missing.len() + others.added.len();
+    let count =
+        differences.len() + others.missing.len() + others.added.len() + others.bound().len();
     let s = if count == 1 { "" } else { "s" };
     let _ = writeln!(
         out,
         "{name}: {id}: does not mean the policy: {count} difference{s}"
     );
+    for bound in others.bound() {
+        let _ = if bound.by_found {
+            writeln!(
+                out,
+                "  confines {}, which is not the policy's subject",
+                bound.what
+            )
+        } else {
+            writeln!(
+                out,
+                "  does not confine {}, which is the policy's subject",
+                bound.what
+            )
+        };
+    }
     for text in &others.missing {
         let _ = writeln!(out, "  lacks `{text}`, which the policy's own artefact has");
     }
@@ -284,11 +309,17 @@ fn to_json(policy: &Policy, group: &Group, comparison: &Comparison, others: &Oth
             })
         })
         .collect();
+    let bound: Vec<Value> = others
+        .bound()
+        .iter()
+        .map(|b| json!({"what": b.what, "policy": !b.by_found, "artefact": b.by_found}))
+        .collect();
     json!({
         "target": group.target.id(),
         "files": group.paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
-        "equal": comparison.is_equal() && others.is_empty(),
-        "unknown": comparison.is_unknown(),
+        "equal": comparison.is_equal() && others.is_empty() && others.bound.is_some(),
+        "unknown": comparison.is_unknown() || others.bound.is_none(),
+        "subject": bound,
         "differences": differences,
         "lacks": others.missing,
         "adds": others.added,

@@ -106,6 +106,28 @@ pub(super) fn settings(old: &Policy, new: &Policy, out: &mut Vec<Change>) {
     {
         say(Became::Denied, format!("capabilities: {dropped}"));
     }
+    // Who is no longer confined may do everything.
+    let programs = |p: &Policy| p.subject.executable.as_ref().map(ToString::to_string);
+    let pods = |p: &Policy| {
+        let pods = p.subject.kubernetes.as_ref()?;
+        let labels = pods.labels.iter().map(|(k, v)| format!("{k}={v}"));
+        let namespace = pods.namespace.iter().map(|n| format!("namespace {n}"));
+        Some(namespace.chain(labels).collect::<Vec<_>>().join(", "))
+    };
+    for (name, before, after) in [
+        ("executable", programs(old), programs(new)),
+        ("kubernetes", pods(old), pods(new)),
+    ] {
+        if before != after {
+            if let Some(who) = before {
+                let what = format!("subject.{name}: {who} is no longer confined");
+                say(Became::Allowed, what);
+            }
+            if let Some(who) = after {
+                say(Became::Denied, format!("subject.{name}: {who} is confined"));
+            }
+        }
+    }
     let (a, b) = (&old.limits, &new.limits);
     let mut limit = |name: &str, before: Option<u64>, after: Option<u64>| {
         if before != after {

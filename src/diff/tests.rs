@@ -2,7 +2,7 @@
 
 use super::{Became, Side, diff};
 use crate::frontend::{LoadOptions, load};
-use crate::policy::Policy;
+use crate::policy::{PathPattern, Policy};
 use crate::semantics::Meaning;
 
 fn policy(rules: &str) -> Policy {
@@ -130,6 +130,7 @@ fn settings_and_system_calls_are_told() {
         let mut p = policy("  []\n");
         p.limits.open_files = Some(64);
         p.capabilities = vec!["CAP_NET_RAW".to_owned()];
+        p.subject.executable = Some(PathPattern::parse("/opt/agent").unwrap());
         p
     });
     let (old, new) = (Meaning::new(&old), Meaning::new(&new));
@@ -139,6 +140,7 @@ fn settings_and_system_calls_are_told() {
         told,
         [
             (Became::Allowed, "capabilities: CAP_NET_RAW"),
+            (Became::Denied, "subject.executable: /opt/agent is confined"),
             (Became::Denied, "limits.open_files: none to 64")
         ]
     );

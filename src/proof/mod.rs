@@ -16,12 +16,14 @@
 //!   but lets the directory go lets it out: that is a difference of the rule that decides the directory.
 //! - A program is compared as a layer sees it, without its arguments; a rule about arguments that it
 //!   loses so is looser.
+//! - Whom an artefact confines (programs by their paths, pods) is compared with whom the compiler's own does.
 //! - Addresses are compared region by region, split wherever the policy or the artefact changes its answer.
 
 mod beyond;
 mod compare;
 mod coverage;
 mod ledger;
+mod subject;
 #[cfg(test)]
 mod tests;
 mod together;
@@ -29,4 +31,5 @@ mod together;
 pub use compare::{Account, Comparison, Difference, compare, compare_beyond};
 pub use coverage::{Cell, Coverage, Gap, Layer, Row, coverage};
 pub use ledger::{Disagreement, disagreements};
+pub use subject::{Bound, subjects};
 pub use together::Together;

@@ -4,6 +4,7 @@ mod corpus;
 mod ledgers;
 mod mutants;
 mod random;
+mod subject;
 mod together;
 
 /// Says how much was tried: past the capture of passing tests' output, so that it is in what the test command prints.

@@ -12,7 +12,7 @@ use polc::backend::{self, Artifact, Backend, Evaluate, Form, OnPaths, Target};
 use polc::fidelity::Object;
 use polc::frontend::{LoadOptions, load_path};
 use polc::policy::{Operation, Policy, syscalls};
-use polc::proof::compare_beyond;
+use polc::proof::{compare_beyond, subjects};
 use polc::semantics::{HostSpace, Meaning, PathSet, decide};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -164,7 +164,15 @@ fn by_way(answer: OnPaths) -> BTreeMap<String, PathSet> {
 /// Told without what `verify` tells it by, as far as that can be.
 fn change(policy: &Meaning<'_>, original: &dyn Evaluate, mutant: &dyn Evaluate) -> Change {
     let mut change = Change::None;
-    if original.others() != mutant.others() {
+    let (was, is) = (original.confines().unwrap(), mutant.confines().unwrap());
+    let programs = [&was, &is].map(|c| c.programs.clone().unwrap_or_else(PathSet::empty));
+    if original.others() != mutant.others()
+        || (&was.namespace, &was.labels) != (&is.namespace, &is.labels)
+        || programs[0]
+            .difference_witness(&programs[1])
+            .unwrap()
+            .is_some()
+    {
         return Change::Real;
     }
     for operation in Operation::ON_PATHS {
@@ -240,7 +248,9 @@ fn moves_more(original: &dyn Evaluate, mutant: &dyn Evaluate) -> bool {
 /// What `verify` says of it.
 fn told(meaning: &Meaning<'_>, original: &dyn Evaluate, mutant: &dyn Evaluate) -> bool {
     let comparison = compare_beyond(meaning, mutant, original);
-    !comparison.is_equal() || original.others() != mutant.others()
+    !comparison.is_equal()
+        || original.others() != mutant.others()
+        || !subjects(mutant, original).unwrap().is_empty()
 }
 
 /// Another opinion on whether a mutant that was not noticed means the same; `None`: there is none at hand.
@@ -258,7 +268,15 @@ fn really_same(id: &str, original: &[u8], mutant: &Mutant) -> Option<bool> {
                 for entry in file["syscalls"].as_array().unwrap() {
                     if entry["action"] == "SCMP_ACT_ALLOW" {
                         for name in entry["names"].as_array().unwrap() {
-                            out.push((name.to_string(), entry["args"].to_string()));
+                            let mut args = entry["args"].clone();
+                            for arg in args.as_array_mut().into_iter().flatten() {
+                                // What it is where it is not there.
+                                if arg["valueTwo"].is_null() {
+                                    arg["valueTwo"] = 0.into();
+                                }
+                                arg.sort_all_objects();
+                            }
+                            out.push((name.to_string(), args.to_string()));
                         }
                     }
                 }
@@ -314,6 +332,10 @@ fn reach(ruleset: &serde_json::Value) -> Vec<(String, Vec<String>)> {
         let mut rights: Vec<String> = rights.collect();
         rights.sort();
         rights.dedup();
+        // A program is opened for reading when it is started.
+        if !rights.iter().any(|r| r == "read_file") {
+            rights.retain(|r| r != "execute");
+        }
         // A path that has no more than what is above it adds nothing.
         let inherited = rules
             .iter()

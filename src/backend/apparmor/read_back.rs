@@ -27,7 +27,7 @@ mod scan;
 mod tests;
 mod words;
 
-use crate::backend::{Allowed, Artifact, Clause, Evaluate, Form, HostCuts, OnPaths};
+use crate::backend::{Allowed, Artifact, Clause, Confines, Evaluate, Form, HostCuts, OnPaths};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{Address, Cidr, Operation, Protocol};
@@ -362,6 +362,16 @@ impl Evaluate for Reading {
 
     fn others(&self) -> BTreeSet<String> {
         self.profile.others.clone()
+    }
+
+    fn confines(&self) -> Result<Confines, TooLarge> {
+        let attached = self.profile.attached.iter();
+        let steps: Vec<Vec<Step>> = attached.flat_map(|g| g.files()).collect();
+        let clause = (steps.as_slice(), [].as_slice(), true);
+        Ok(Confines {
+            programs: Some(PathSet::first_match_steps([clause], false)?),
+            ..Confines::unsaid()
+        })
     }
 
     fn clause(&self, operation: Operation, object: &Object) -> Option<Clause> {

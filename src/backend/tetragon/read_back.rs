@@ -30,18 +30,22 @@ mod tests;
 
 use self::document::{Choice, Hook, Kind, Operator};
 use self::sets::{Sees, Way, deciding, live, numbers_match, open, tangled};
-use crate::backend::{Allowed, Artifact, Clause, Evaluate, Form, HostCuts, OnPaths};
+use crate::backend::{Allowed, Artifact, Clause, Confines, Evaluate, Form, HostCuts, OnPaths};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
-use crate::policy::{Address, Cidr, HostSpec, Operation, Protocol};
+use crate::policy::{Address, Cidr, HostSpec, Operation, Protocol, Sequence};
 use crate::semantics::{PathSet, TooLarge};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
 /// TracingPolicies that were read back.
 pub(super) struct Policies {
     hooks: Vec<Hook>,
+    /// To whom they apply.
+    binaries: Option<Vec<String>>,
+    namespace: Option<String>,
+    labels: BTreeMap<String, String>,
     answers: [OnceLock<Result<OnPaths, TooLarge>>; Operation::ON_PATHS.len()],
     /// For connect and bind.
     samples: [OnceLock<Vec<IpAddr>>; 2],
@@ -65,7 +69,8 @@ pub(super) fn read(artifact: &Artifact) -> Result<Policies, Diagnostics> {
             .into()
     };
     let text = std::str::from_utf8(&artifact.bytes).map_err(|_| refuse(0, "it is not UTF-8"))?;
-    let hooks = document::read(text).map_err(|(line, message)| refuse(line, &message))?;
+    let document = document::read(text).map_err(|(line, message)| refuse(line, &message))?;
+    let hooks = &document.hooks;
     for way in Operation::ON_PATHS.iter().flat_map(|o| ways(*o)) {
         let mut asked = hooks.iter().filter(|h| h.call == way.call);
         let elsewhere = asked.find_map(|h| h.choices.iter().find(|c| tangled(c, way)));
@@ -76,7 +81,7 @@ pub(super) fn read(artifact: &Artifact) -> Result<Policies, Diagnostics> {
             ));
         }
     }
-    let unix = |kind| socket(&hooks, UNIX, kind).is_some_and(|c| c.denies);
+    let unix = |kind| socket(hooks, UNIX, kind).is_some_and(|c| c.denies);
     if [STREAM, DATAGRAM].into_iter().any(unix) {
         return Err(refuse(
             0,
@@ -84,7 +89,10 @@ pub(super) fn read(artifact: &Artifact) -> Result<Policies, Diagnostics> {
         ));
     }
     Ok(Policies {
-        hooks,
+        hooks: document.hooks,
+        binaries: document.binaries,
+        namespace: document.namespace,
+        labels: document.labels,
         answers: Default::default(),
         samples: Default::default(),
     })
@@ -436,6 +444,22 @@ impl Evaluate for Policies {
                 Some(own.any(|f| f.paths.contains(path)))
             }
         }
+    }
+
+    fn confines(&self) -> Result<Confines, TooLarge> {
+        let programs = match self.binaries.as_deref() {
+            None => None,
+            Some([]) => Some(PathSet::all()),
+            Some(list) => {
+                let literal = |p: &String| Sequence::literal(p.as_bytes());
+                Some(PathSet::of(&list.iter().map(literal).collect::<Vec<_>>())?)
+            }
+        };
+        Ok(Confines {
+            programs,
+            namespace: self.namespace.clone(),
+            labels: self.labels.clone(),
+        })
     }
 
     fn clause(&self, operation: Operation, object: &Object) -> Option<Clause> {

@@ -54,7 +54,9 @@ pub(super) struct NetworkRule {
 pub(super) struct Profile {
     pub files: Vec<FileRule>,
     pub network: Vec<NetworkRule>,
-    /// The header, and the rules that are about no file and no host, without blanks that say nothing.
+    /// The names of programs that it is put on where they are started.
+    pub attached: Vec<Glob>,
+    /// The header but for those, and the rules that are about no file and no host, without blanks that say nothing.
     pub others: BTreeSet<String>,
 }
 
@@ -220,11 +222,14 @@ impl<'t> Reader<'t> {
             return fault(at, "a profile within another one or in a namespace");
         }
         self.scan.skip();
+        let mut head = vec![(at, self.scan.at)];
         if named && path(&self.scan) {
-            // To whom it attaches is not compared; that it can be read is.
             let at = self.scan.at;
             let word = self.scan.word()?;
-            self.globs(at, word)?;
+            self.profile.attached = self.globs(at, word)?;
+            head.push((self.scan.at, self.scan.at));
+        } else if text.starts_with(b"/") || text.starts_with(b"@{") {
+            self.profile.attached = self.globs(at, name)?;
         }
         if self.scan.keyword(b"flags") {
             let at = self.scan.at;
@@ -247,7 +252,10 @@ impl<'t> Reader<'t> {
             }
         }
         if self.scan.take(b"{") {
-            self.note(at);
+            if let Some(last) = head.last_mut() {
+                last.1 = self.scan.at;
+            }
+            self.note(&head);
             Ok(())
         } else {
             fault(
@@ -324,14 +332,15 @@ impl<'t> Reader<'t> {
         let new = &self.profile.network[hosts..];
         let of_hosts = |n: &NetworkRule| matches!(n.family.as_deref(), Some(b"inet" | b"inet6"));
         if new.is_empty() || !new.iter().all(of_hosts) {
-            self.note(from);
+            self.note(&[(from, self.scan.at)]);
         }
         Ok(())
     }
 
-    /// Keeps what was read from here on.
-    fn note(&mut self, from: usize) {
-        let text = String::from_utf8_lossy(&self.scan.text[from..self.scan.at]);
+    /// Keeps what was read, by its parts.
+    fn note(&mut self, parts: &[(usize, usize)]) {
+        let parts = parts.iter().map(|(from, to)| &self.scan.text[*from..*to]);
+        let text = parts.map(String::from_utf8_lossy).collect::<String>();
         let words: Vec<&str> = text.split_whitespace().collect();
         self.profile.others.insert(words.join(" "));
     }

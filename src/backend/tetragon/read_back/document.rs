@@ -267,6 +267,18 @@ pub(super) struct Hook {
     pub choices: Vec<Choice>,
 }
 
+/// Everything that was read.
+#[derive(Debug, Default)]
+pub(super) struct Document {
+    pub hooks: Vec<Hook>,
+    /// The namespace of the pods.
+    pub namespace: Option<String>,
+    /// The labels of the pods.
+    pub labels: BTreeMap<String, String>,
+    /// The programs, the list empty: all of them; `None`: there is no selector that would say.
+    pub binaries: Option<Vec<String>>,
+}
+
 /// What is wrong, and the line (0: the YAML reader says it).
 type Fault = (usize, String);
 
@@ -275,7 +287,7 @@ fn line<T>(node: &Spanned<T>) -> usize {
 }
 
 /// Everything in the text.
-pub(super) fn read(text: &str) -> Result<Vec<Hook>, Fault> {
+pub(super) fn read(text: &str) -> Result<Document, Fault> {
     let objects: Vec<Object> =
         serde_saphyr::from_multiple(text).map_err(|e| (0, one_line(&e.to_string())))?;
     let mut out = Vec::new();
@@ -350,7 +362,14 @@ pub(super) fn read(text: &str) -> Result<Vec<Hook>, Fault> {
             format!("{following} selectors follow children, and an agent takes {MAX_FOLLOWING}"),
         ));
     }
-    Ok(out)
+    let (namespace, pods) = subject.unwrap_or_default();
+    Ok(Document {
+        hooks: out,
+        namespace,
+        labels: pods.map(|p| p.match_labels).unwrap_or_default(),
+        // A selector has one list at most.
+        binaries: binaries.map(|mut b| b.pop().map(|b| b.values).unwrap_or_default()),
+    })
 }
 
 /// A message without the excerpt that the YAML reader adds to it.
