@@ -76,7 +76,7 @@ fn may_be_refused(file: &str) -> bool {
 }
 
 /// Every policy of the repository, with its file's name.
-fn policies() -> Vec<(String, Policy)> {
+pub fn policies() -> Vec<(String, Policy)> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
     for folder in ["policies", "tests/policies"] {

@@ -9,5 +9,6 @@ mod apparmor;
 mod corpus;
 mod runc;
 mod schema;
+mod seccomp;
 mod selinux;
 mod tool;

@@ -6,7 +6,8 @@
 //! same has to mean the same: where another way to tell that is at hand (a rule above that grants as much, the bytes
 //! that apparmor_parser makes), it has to agree.
 //!
-//! `POLC_MUTANTS=N` makes N of each artefact in place of the usual number.
+//! `POLC_MUTANTS=N` (many of them find rules whose loss changes AppArmor's bytes and nothing that a policy says: a lock
+//! where nothing may be opened) makes N of each artefact in place of the usual number.
 
 use polc::backend::{self, Artifact, Backend, Evaluate, Form, OnPaths, Target};
 use polc::fidelity::Object;

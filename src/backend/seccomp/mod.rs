@@ -44,6 +44,8 @@ mod lower;
 mod model;
 mod read_back;
 
+pub use read_back::Filters;
+
 use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Target};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::policy::syscalls::Arch;
@@ -123,6 +125,14 @@ impl Backend for Seccomp {
     ) -> Result<Box<dyn Evaluate + Send + Sync>, Diagnostics> {
         Ok(Box::new(read_back::read(artifacts)?))
     }
+}
+
+/// Reads filters back for questions about calls and their arguments: [`Filters::may`].
+///
+/// # Errors
+/// They are not ones that the reader understands.
+pub fn filters(artifacts: &[Artifact]) -> Result<Filters, Diagnostics> {
+    read_back::read(artifacts)
 }
 
 /// The filter of a policy for one architecture, as `struct sock_filter` records: what `--bpf` writes.

@@ -3,8 +3,8 @@
 //! Sources: seccomp(2), seccomp_rule_add(3) of libseccomp 2.5.4 and its `db.c` (a rule without conditions
 //! swallows those with), runc's `libcontainer/seccomp` (conditions that repeat an argument are ORed), and
 //! `kernel/seccomp.c` and `net/core/filter.c` of Linux 6.12 for the machine that runs BPF. Nothing is
-//! shared with the lowering; that the two forms agree, and that libseccomp and the kernel decide the
-//! same, is tested in `tests/seccomp.rs`.
+//! shared with the lowering. `tests/native/seccomp.rs` holds what is read here against libseccomp and the
+//! kernel, `tests/seccomp.rs` one form against the other.
 //!
 //! A filter knows no objects. What can be read off it is whether a whole family of calls is shut:
 //!
@@ -53,7 +53,7 @@ trait Filter {
 
 /// Filters that were read back: one file of JSON, or of BPF one for each architecture. Something can
 /// happen if one of them lets it.
-pub(super) struct Filters {
+pub struct Filters {
     filters: Vec<Box<dyn Filter + Send + Sync>>,
 }
 
@@ -138,7 +138,9 @@ const LABEL: &[&str] = &[
 ];
 
 impl Filters {
-    fn may(&self, name: &str, fixed: &[(u8, u64)]) -> bool {
+    /// Whether a call may happen with these arguments (by their indices, from 0), whatever the others are.
+    #[must_use]
+    pub fn may(&self, name: &str, fixed: &[(u8, u64)]) -> bool {
         self.filters.iter().any(|f| f.may(name, fixed))
     }
 
