@@ -166,7 +166,33 @@ pub struct SettingEntry {
     pub reason: Cow<'static, str>,
 }
 
+/// What is demanded of layers before something is done (`--require`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demand {
+    /// Equal to the policy.
+    Exact,
+    /// Nothing gets through that the policy denies.
+    Safe,
+}
+
+impl Demand {
+    /// Whether layers that are exact, or safe, are enough. What is exact is safe.
+    #[must_use]
+    pub fn is_met(self, exact: bool, safe: bool) -> bool {
+        match self {
+            Self::Exact => exact && safe,
+            Self::Safe => safe,
+        }
+    }
+}
+
 impl Ledger {
+    /// Whether every entry is exact.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.count(Fidelity::Exact) == self.entries.len()
+    }
+
     /// Whether anything is looser, mixed or unenforced (settings count too).
     #[must_use]
     pub fn leaks(&self) -> bool {

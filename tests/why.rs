@@ -688,3 +688,42 @@ fn explain_tells_at_the_end_and_ends_as_the_program_did() {
     }
     assert_eq!(run("kill -TERM $$").status.signal(), Some(15));
 }
+
+/// Without `--explain` too the kernel's records are there for a later `why`, and with `--no-log` they are not.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_plain_run_leaves_records() {
+    use polc::enforce::audit;
+    if !landlock() {
+        return;
+    }
+    let abi = polc::enforce::landlock::kernel_abi().unwrap_or(0);
+    if abi < 7 || audit::enabled() != Some(true) || audit::Socket::open().is_err() {
+        println!("skipped: the kernel writes no records of Landlock here, or they may not be read");
+        return;
+    }
+    for (layers, options, some) in [
+        (&["run"][..], &["-q"][..], true),
+        (&["run"], &["-q", "--no-log"], false),
+        (&["enforce", "landlock"], &["-q"], true),
+        (&["enforce", "landlock"], &["-q", "--no-log"], false),
+    ] {
+        let socket = audit::Socket::open().unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_polc"))
+            .args(layers)
+            .args(options)
+            .args(["-p", "builtin:coding-agent", "--"])
+            .args(["/bin/sh", "-c", "sleep 1; cat /etc/shadow; true"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let watch = socket.watch(child.id() as i32).unwrap();
+        assert!(child.wait().unwrap().success());
+        let lines = watch.finish();
+        let shadow = lines
+            .iter()
+            .any(|l| String::from_utf8_lossy(l).contains("path=\"/etc/shadow\""));
+        assert_eq!(shadow, some, "{layers:?} {options:?}");
+    }
+}

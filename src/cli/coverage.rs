@@ -4,6 +4,7 @@ mod markdown;
 mod page;
 mod terminal;
 
+use super::require::{self, Require};
 use super::{Done, Global, Outcome, Stop, emit, input, output, targets::TargetOptions};
 use polc::backend;
 use polc::fidelity::{Fidelity, Witness};
@@ -37,14 +38,6 @@ pub struct Args {
     summary: bool,
     #[command(flatten)]
     options: TargetOptions,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Require {
-    /// Equal to the policy
-    Exact,
-    /// Nothing gets through that the policy denies
-    Safe,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -106,11 +99,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
         Some(path) => output::write_all(&[(path.clone(), text.as_bytes())])?,
         None => output::stdout(text.as_bytes())?,
     }
-    let kept = match args.require {
-        None => true,
-        Some(Require::Exact) => table.is_exact(),
-        Some(Require::Safe) => table.is_safe(),
-    };
+    let kept = require::is_met(args.require, table.is_exact(), table.is_safe());
     Ok(if kept {
         Outcome::Fine
     } else {

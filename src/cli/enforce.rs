@@ -1,5 +1,6 @@
 //! `polc enforce`.
 
+use super::require::{self, Require};
 use super::{Done, Global, Outcome, emit, input, output, targets::TargetOptions};
 use polc::backend::landlock::RealHost;
 use polc::enforce::landlock;
@@ -28,7 +29,7 @@ enum Layer {
 #[derive(Debug, clap::Args)]
 struct LandlockArgs {
     /// Show each path with its rights, what is missing on this host and what its kernel lacks; apply nothing
-    #[arg(long, conflicts_with_all = ["command", "require", "quiet", "allow_unenforced", "explain"])]
+    #[arg(long, conflicts_with_all = ["command", "require", "quiet", "allow_unenforced", "explain", "no_log"])]
     dry_run: bool,
     /// Start the program only if Landlock keeps the policy: `safe` lets nothing through that it denies, `exact` is
     /// equal to it. Else exit 3
@@ -41,20 +42,15 @@ struct LandlockArgs {
     /// audit records
     #[arg(long)]
     explain: bool,
+    /// Have the kernel write no audit records of what it refuses (ABI 7): nothing is left for `polc why`
+    #[arg(long, conflicts_with = "explain")]
+    no_log: bool,
     /// Start the program without confinement where the kernel has no Landlock
     #[arg(long)]
     allow_unenforced: bool,
     /// The program and its arguments. Without it: `$SHELL`
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Require {
-    /// Equal to the policy
-    Exact,
-    /// Nothing gets through that the policy denies
-    Safe,
 }
 
 #[derive(Debug, clap::Args)]
@@ -100,7 +96,6 @@ fn start(_: &Global, _: &LandlockArgs) -> Done {
 #[cfg(target_os = "linux")]
 fn start(global: &Global, args: &LandlockArgs) -> Done {
     use polc::enforce::landlock::{NEWEST_ABI, apply};
-    use polc::fidelity::Fidelity;
     use std::os::unix::process::CommandExt;
 
     let loaded = input::load(global, input::Purpose::Host)?;
@@ -121,16 +116,8 @@ fn start(global: &Global, args: &LandlockArgs) -> Done {
     };
     let meaning = Meaning::new(policy);
     let lowered = polc::backend::landlock::lower(&meaning, abi.min(NEWEST_ABI), Some(&RealHost))?;
-    let exact = lowered
-        .ledger
-        .entries
-        .iter()
-        .all(|e| e.fidelity == Fidelity::Exact);
-    let short = match args.require {
-        Some(Require::Exact) => !exact || lowered.ledger.leaks(),
-        Some(Require::Safe) => lowered.ledger.leaks(),
-        None => false,
-    };
+    let ledger = &lowered.ledger;
+    let short = !require::is_met(args.require, ledger.is_exact(), !ledger.leaks());
     if !args.quiet || short {
         output::stderr(&landlock::unenforced(abi, &lowered.ledger))?;
     }
@@ -144,7 +131,7 @@ fn start(global: &Global, args: &LandlockArgs) -> Done {
         polc::enforce::run::explained(&meaning).map_err(anyhow::Error::new)?;
     }
     let mut prepared = apply::prepare(&lowered.ruleset).map_err(anyhow::Error::new)?;
-    if args.explain && abi >= 7 {
+    if !args.no_log && abi >= 7 {
         prepared = prepared.logged().map_err(anyhow::Error::new)?;
     }
     for path in &prepared.gone {

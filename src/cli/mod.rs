@@ -17,6 +17,7 @@ mod init;
 mod input;
 mod ledger;
 mod output;
+mod require;
 mod run;
 mod schema;
 #[cfg(unix)]

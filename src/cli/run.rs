@@ -19,6 +19,13 @@ pub struct Args {
     /// whoever may read the kernel's audit records, Landlock's and seccomp's
     #[arg(long)]
     explain: bool,
+    /// Have the kernel write no audit records of what it refuses: nothing is left for `polc why`
+    #[arg(long, conflicts_with = "explain")]
+    no_log: bool,
+    /// Start the program only if the layers together keep the policy: `safe` lets nothing through that it denies,
+    /// `exact` is equal to it. Else exit 3
+    #[arg(long, value_enum, value_name = "HOW")]
+    require: Option<super::require::Require>,
     /// The program and its arguments. Without it: `$SHELL`
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -26,7 +33,7 @@ pub struct Args {
 
 #[cfg(target_os = "linux")]
 pub fn run(global: &Global, args: &Args) -> Done {
-    use super::{input, output, start};
+    use super::{Outcome, input, output, start};
     use polc::enforce::run::{Choice, Error, Start, prepare};
     use polc::semantics::Meaning;
 
@@ -42,6 +49,8 @@ pub fn run(global: &Global, args: &Args) -> Done {
         no_network: args.no_network,
         quiet: args.quiet,
         explain: args.explain,
+        log: !args.no_log,
+        demand: args.require.map(Into::into),
     };
     let mut words = vec![start::name(&args.command, &program).to_owned()];
     words.extend(arguments);
@@ -58,6 +67,12 @@ pub fn run(global: &Global, args: &Args) -> Done {
     match done {
         Ok(never) => match never {},
         Err(Error::Policy(d)) => Err(Stop::Diagnostics(d)),
+        Err(Error::Demand(what)) => {
+            output::stderr(&format!(
+                "error: the layers together do not keep what `--require` demands; the program was not started\n{what}"
+            ))?;
+            Ok(Outcome::BelowDemand)
+        }
         Err(e @ Error::Program(..)) => Err(Stop::NotStarted(e.to_string())),
         Err(e) => Err(anyhow::Error::new(e)
             .context("the program was not started")

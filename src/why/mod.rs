@@ -7,6 +7,13 @@
 //! to the policy: which rule decides, whether the layer is stricter than the policy, and the change that would
 //! allow it.
 //!
+//! # Where records come from
+//!
+//! AppArmor and SELinux write a record of each refusal, and so do `polc run` and `polc enforce landlock`: they have the kernel
+//! log what Landlock (from ABI 7 on) and the filter of system calls refuse to the program, wherever audit is switched on.
+//! Left alone, Landlock logs nothing after the program is started, as programs that probe could fill the log; who
+//! confines a program wants to know what it tried. `--no-log` leaves it so. What a mount covers is refused without a record.
+//!
 //! # What records do not know
 //!
 //! - Landlock names the *directory* in which something was to be made, removed or moved, not the name in it.

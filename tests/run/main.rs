@@ -3,6 +3,7 @@
 
 mod after;
 mod covers;
+mod demands;
 mod ends;
 mod git;
 mod place;

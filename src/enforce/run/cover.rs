@@ -28,7 +28,7 @@
 //!   any process, `/proc` is granted whole to read, and each of its entries that is not a process and that the
 //!   policy denies is hidden. That is more than the policy says of other files below `/proc/PID`: those that tell
 //!   anything (`environ`, `mem`, `maps`, `fd`, `cwd`, `root`) the kernel guards with its check for `ptrace`, which
-//!   Landlock refuses for every process outside.
+//!   Landlock refuses for every process outside. With `--require` this is left out.
 //! - A pattern that floats (`/w/**/.env`) is expanded when the program starts. Past [`MAX_ENTRIES`] entries or [`MAX_COVERS`]
 //!   covers nothing is granted whole.
 
@@ -125,11 +125,11 @@ struct Walk<'a> {
     plan: Plan,
 }
 
-/// Looks at the host for what has to be covered.
+/// Looks at the host for what has to be covered. With `processes` those that do not exist yet may be read too.
 ///
 /// # Errors
 /// The policy's automata are too large.
-pub fn plan(meaning: &Meaning<'_>, host: &dyn Host) -> Result<Plan, TooLarge> {
+pub fn plan(meaning: &Meaning<'_>, host: &dyn Host, processes: bool) -> Result<Plan, TooLarge> {
     let mut decisions = Vec::with_capacity(OPERATIONS.len());
     for o in OPERATIONS {
         decisions.push(meaning.decisions(o)?);
@@ -163,7 +163,9 @@ pub fn plan(meaning: &Meaning<'_>, host: &dyn Host) -> Result<Plan, TooLarge> {
         }
     }
     let mut plan = walk.plan;
-    plan.processes(meaning, host)?;
+    if processes {
+        plan.processes(meaning, host)?;
+    }
     let broken: BTreeSet<&[u8]> = plan
         .wide
         .iter()

@@ -32,6 +32,7 @@ mod appear;
 mod capabilities;
 mod clock;
 mod cover;
+mod demand;
 mod filter;
 mod group;
 mod limits;
@@ -79,6 +80,9 @@ pub enum Error {
         "the network cannot be closed here: there is no network namespace, and Landlock has no rules on ports before ABI 4 (Linux 6.7)"
     )]
     Network,
+    /// Less is kept than was demanded: what.
+    #[error("the layers together do not keep what is demanded")]
+    Demand(String),
     /// A limit cannot be set.
     #[error("cannot set the limit `{0}`: {1}")]
     Limit(&'static str, io::Error),

@@ -109,14 +109,16 @@ pub fn mount(plan: &Plan, sockets: &[Vec<u8>], ruleset: &Ruleset) -> Result<bool
     Ok(read_only)
 }
 
-fn rest_read_only(ruleset: &Ruleset) -> Result<bool, Error> {
+/// The places that stay writable when everything else is made read-only; `None`: everything stays as it is.
+#[must_use]
+pub fn writable(ruleset: &Ruleset) -> Option<BTreeSet<&[u8]>> {
     let writes = |a: &AccessFs| {
         *a == AccessFs::WriteFile || AccessFs::MAKE.contains(a) || AccessFs::REMOVE.contains(a)
     };
     if !ruleset.handled_fs.contains(&AccessFs::WriteFile)
         || !ruleset.handled_fs.contains(&AccessFs::MakeReg)
     {
-        return Ok(false);
+        return None;
     }
     let mut places: BTreeSet<&[u8]> = BTreeSet::new();
     for p in ruleset
@@ -125,19 +127,25 @@ fn rest_read_only(ruleset: &Ruleset) -> Result<bool, Error> {
         .filter(|p| p.allowed.iter().any(writes))
     {
         let path = p.parent.as_slice();
-        // Devices are written on a read-only mount too; `/proc` is made writable again as a whole.
-        let special = (path.starts_with(b"/dev/") && p.file) || path.starts_with(b"/proc/");
+        // Devices are written on a read-only mount too, and terminals are nothing else; `/proc` is made writable again
+        // as a whole.
+        let device = path.starts_with(b"/dev/") && (p.file || path == b"/dev/pts");
+        let special = device || path.starts_with(b"/proc/");
         let mut above = (1..path.len()).filter(|n| path[*n] == b'/');
         if path == b"/" {
-            return Ok(false);
+            return None;
         }
         if !special && !above.any(|n| places.contains(&path[..n])) {
             places.insert(path);
         }
     }
-    if places.len() > MAX_WRITABLE {
+    (places.len() <= MAX_WRITABLE).then_some(places)
+}
+
+fn rest_read_only(ruleset: &Ruleset) -> Result<bool, Error> {
+    let Some(places) = writable(ruleset) else {
         return Ok(false);
-    }
+    };
     let mut copies: Vec<(&[u8], OwnedFd)> = Vec::new();
     for path in places {
         match sys::copy_mount(path) {

@@ -3,11 +3,11 @@
 use super::appear::Eye;
 use super::cover::{self, Plan, Reduced};
 use super::filter::Holes;
-use super::{Error, capabilities, filter, group, limits, namespaces, supervise, sys};
+use super::{Error, capabilities, demand, filter, group, limits, namespaces, supervise, sys};
 use crate::backend::landlock::{AccessNet, Host, Kind, NetPort, RealHost, Ruleset};
 use crate::enforce::environment;
 use crate::enforce::landlock::{NEWEST_ABI, apply, kernel_abi};
-use crate::fidelity::{Entry, Fidelity, Object, show_bytes};
+use crate::fidelity::{Demand, Entry, Fidelity, Object, show_bytes};
 use crate::policy::{HostSpec, Operation, Policy, Protocol};
 use crate::semantics::{Meaning, decide};
 use std::convert::Infallible;
@@ -38,6 +38,10 @@ pub struct Choice {
     pub quiet: bool,
     /// What was refused is told at the end, with the rule that it was.
     pub explain: bool,
+    /// The kernel writes audit records of what it refuses, for a later `polc why`.
+    pub log: bool,
+    /// Without this much the program is not started.
+    pub demand: Option<Demand>,
 }
 
 impl From<Choice> for supervise::Tell {
@@ -54,7 +58,7 @@ impl From<Choice> for supervise::Tell {
 
 /// How hosts are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Network {
+pub enum Network {
     /// Every host is allowed.
     Open,
     /// None is.
@@ -117,7 +121,8 @@ pub fn prepare<'a>(meaning: &'a Meaning<'a>, choice: Choice) -> Result<Prepared<
         return Err(Error::Directory);
     }
     let plan = if choice.namespaces {
-        Some(cover::plan(meaning, &RealHost)?)
+        let processes = choice.demand.is_none();
+        Some(cover::plan(meaning, &RealHost, processes)?)
     } else {
         None
     };
@@ -135,6 +140,13 @@ pub fn prepare<'a>(meaning: &'a Meaning<'a>, choice: Choice) -> Result<Prepared<
         choice,
         meaning,
     })
+}
+
+/// Whether the policy allows to change mode and owner of some files and not of others: the filter cannot tell them
+/// apart, and Landlock does not see it.
+fn metadata_in_part(meaning: &Meaning<'_>) -> Result<bool, Error> {
+    let allowed = meaning.decisions(Operation::Metadata)?.allowed();
+    Ok(!allowed.is_empty() && !allowed.is_all())
 }
 
 /// Unix sockets with a path that something on this host listens on and the policy does not allow to connect to.
@@ -187,7 +199,9 @@ impl Prepared<'_> {
         let unlimited = limits::apply(limited, &held)?;
 
         // Namespaces, or the reason why not.
-        let helps = self.plan.as_ref().is_some_and(Plan::helps) || !self.sockets.is_empty();
+        let helps = self.plan.as_ref().is_some_and(Plan::helps)
+            || !self.sockets.is_empty()
+            || metadata_in_part(self.meaning)?;
         let closed = self.network != Network::Open;
         let entered =
             self.choice.namespaces && (helps || closed) && namespaces::enter(helps, closed)?;
@@ -227,6 +241,11 @@ impl Prepared<'_> {
             if !sockets(self.policy).is_empty() {
                 say("note: without mounts every unix socket that has a path is reachable");
             }
+            if metadata_in_part(self.meaning)? {
+                say(
+                    "note: without mounts mode, owner, times and attributes can be changed everywhere, as far as the user may: a filter of system calls cannot tell paths apart",
+                );
+            }
             if self.plan.as_ref().is_some_and(|p| p.too_many) {
                 say("note: there is too much in the allowed trees to cover what is denied in them");
             }
@@ -242,6 +261,20 @@ impl Prepared<'_> {
             self.close_ports(&mut ruleset)?;
         } else if closed {
             self.own_ports(&mut ruleset);
+        }
+        if let Some(demand) = self.choice.demand {
+            let force = demand::InForce {
+                plan,
+                read_only,
+                ruleset: &ruleset,
+                network: self.network,
+                apart,
+                unlimited: &unlimited,
+            };
+            let short = demand::shortfall(self.meaning, &lowered.ledger, &force)?;
+            if !demand.is_met(short.is_exact(), short.is_safe()) {
+                return Err(Error::Demand(short.text()));
+            }
         }
         let listener = match self.network {
             Network::Proxy => Some(proxy_listener(&mut ruleset)?),
@@ -268,7 +301,7 @@ impl Prepared<'_> {
 
         let filters = filter::prepare(self.meaning, holes)?;
         let mut domain = apply::prepare(&ruleset)?;
-        if self.choice.explain && self.abi >= 7 {
+        if self.choice.log && self.abi >= 7 {
             domain = domain.logged()?;
         }
         for gone in &domain.gone {
@@ -285,7 +318,7 @@ impl Prepared<'_> {
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
         sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map_err(Error::Capabilities)?;
         domain.apply()?;
-        filters.load(self.choice.explain)?;
+        filters.load(self.choice.log)?;
         let error = command.become_it(&environment);
         Err(Error::Program(
             show_bytes(program.file.as_os_str().as_bytes()),

@@ -1,0 +1,239 @@
+//! What the layers that are put on leave open, for `--require`.
+//!
+//! Of paths it is exact: what Landlock's ruleset grants, without what the mounts refuse, is one set for each operation, and
+//! a path in it that the policy denies is named. What is not there yet and cannot be covered is such a path. For mode, owner, times
+//! and attributes the set is everything that is not mounted read-only.
+//!
+//! Of the rest the ledgers speak. Of what Landlock's lets through, these count as kept:
+//!
+//! - what seccomp's ledger says that the filter keeps, for the same rule and operation;
+//! - hosts, where there is a network namespace, or the proxy is the only way out;
+//! - the environment, capabilities, and the limits that were set.
+//!
+//! Nothing else is: of two layers that each let something through it is not asked whether that is the same thing. So
+//! `--require` refuses rather too often than too seldom.
+
+use super::cover::{Cover, Plan};
+use super::namespaces;
+use super::start::Network;
+use super::{Error, sys};
+use crate::backend::landlock::{AccessFs, Ruleset};
+use crate::backend::seccomp::Seccomp;
+use crate::backend::{Backend, Target};
+use crate::fidelity::{Fidelity, Ledger, show_bytes};
+use crate::policy::{Objects, Operation, RuleId};
+use crate::semantics::{Meaning, PathSet, Step};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+/// What was put on, beside Landlock and seccomp.
+pub struct InForce<'a> {
+    /// What is covered by mounts.
+    pub plan: Option<&'a Plan>,
+    /// Everything else is read-only.
+    pub read_only: bool,
+    /// Landlock's ruleset.
+    pub ruleset: &'a Ruleset,
+    /// How hosts are kept.
+    pub network: Network,
+    /// There is a network namespace.
+    pub apart: bool,
+    /// Limits that nothing holds.
+    pub unlimited: &'a [&'static str],
+}
+
+/// How far the layers together are from the policy.
+#[derive(Debug, Default)]
+pub struct Shortfall {
+    /// By reason, what it is about.
+    leaks: BTreeMap<String, BTreeSet<String>>,
+    stricter: bool,
+}
+
+impl Shortfall {
+    /// Nothing gets through that the policy denies.
+    #[must_use]
+    pub fn is_safe(&self) -> bool {
+        self.leaks.is_empty()
+    }
+
+    /// Nor is anything refused that it allows.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.is_safe() && !self.stricter
+    }
+
+    /// As lines for standard error.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        for (reason, what) in &self.leaks {
+            let words: Vec<&str> = what.iter().map(String::as_str).collect();
+            let _ = writeln!(out, "  not kept: {}: {reason}", words.join(", "));
+        }
+        if self.stricter {
+            out.push_str("  stricter than the policy: some of what it allows is refused\n");
+        }
+        out
+    }
+
+    fn add(&mut self, what: impl Into<String>, reason: &str) {
+        let known = self.leaks.entry(reason.to_owned()).or_default();
+        known.insert(what.into());
+    }
+}
+
+/// Compares the layers in force with the policy.
+///
+/// # Errors
+/// The policy does not compile.
+pub fn shortfall(
+    meaning: &Meaning<'_>,
+    landlock: &Ledger,
+    force: &InForce<'_>,
+) -> Result<Shortfall, Error> {
+    let policy = meaning.policy();
+    let seccomp = Seccomp.compile(meaning, &Target::default())?.ledger;
+    let filtered: BTreeMap<(Option<RuleId>, Operation), Fidelity> = seccomp
+        .entries
+        .iter()
+        .map(|e| ((e.rule, e.operation), e.fidelity))
+        .collect();
+    let about_hosts = |rule: Option<RuleId>| {
+        rule.is_some_and(|id| matches!(policy.rule(id).objects, Objects::Hosts { .. }))
+    };
+    let proxied = force.network == Network::Proxy;
+    let mut out = Shortfall {
+        stricter: proxied || force.plan.is_some_and(Plan::helps),
+        ..Shortfall::default()
+    };
+    let stricter = |f: Fidelity| matches!(f, Fidelity::Stricter | Fidelity::Mixed);
+    out.stricter |= landlock
+        .entries
+        .iter()
+        .chain(&seccomp.entries)
+        .any(|e| stricter(e.fidelity));
+    let kept_by_filter =
+        |rule, operation| filtered.get(&(rule, operation)).is_some_and(|f| !f.leaks());
+    for (operation, right) in PATHS {
+        let mut entries = landlock.entries.iter().filter(|e| e.operation == operation);
+        // Where the filter refuses the whole family there is nothing to ask.
+        if entries.all(|e| kept_by_filter(e.rule, operation)) {
+            continue;
+        }
+        let through = force.through(right)?;
+        if let Some(path) = through.excess_witness(meaning.decisions(operation)?.allowed())? {
+            out.add(
+                operation.name(),
+                &format!("among others `{}` is let through", show_bytes(&path)),
+            );
+        }
+    }
+    let paths = |o: Operation| PATHS.iter().any(|p| p.0 == o && o != Operation::Execute);
+    for e in landlock.entries.iter().filter(|e| e.fidelity.leaks()) {
+        let kept = kept_by_filter(e.rule, e.operation)
+            || paths(e.operation)
+            || match e.operation {
+                Operation::Connect => about_hosts(e.rule) && (force.apart || proxied),
+                Operation::Bind => about_hosts(e.rule) && force.apart,
+                _ => false,
+            };
+        if !kept {
+            out.add(e.operation.name(), &e.reason);
+        }
+    }
+    for s in landlock.settings.iter().filter(|s| s.fidelity.leaks()) {
+        let own = ["limits", "environment", "capabilities"];
+        if !own.iter().any(|o| s.setting.starts_with(o)) {
+            out.add(s.setting.as_ref(), &s.reason);
+        }
+    }
+    for limit in force.unlimited {
+        out.add(format!("limits.{limit}"), "nothing on this host holds it");
+    }
+    Ok(out)
+}
+
+/// What is asked of paths, with the right of Landlock that it takes; `None`: Landlock has none.
+const PATHS: [(Operation, Option<AccessFs>); 7] = [
+    (Operation::Read, Some(AccessFs::ReadFile)),
+    (Operation::List, Some(AccessFs::ReadDir)),
+    (Operation::Edit, Some(AccessFs::WriteFile)),
+    (Operation::Create, Some(AccessFs::MakeReg)),
+    (Operation::Delete, Some(AccessFs::RemoveFile)),
+    (Operation::Execute, Some(AccessFs::Execute)),
+    (Operation::Metadata, None),
+];
+
+fn object(path: &[u8]) -> Vec<Step> {
+    let path = if path == b"/" { b"" } else { path };
+    path.iter().map(|b| Step::Byte(*b)).collect()
+}
+
+fn tree(path: &[u8]) -> Vec<Step> {
+    let mut steps = object(path);
+    steps.push(Step::AnyDepth);
+    steps
+}
+
+impl InForce<'_> {
+    /// The paths on which something is let through that takes this right.
+    fn through(&self, right: Option<AccessFs>) -> Result<PathSet, Error> {
+        let making =
+            right.is_some_and(|r| AccessFs::MAKE.contains(&r) || AccessFs::REMOVE.contains(&r));
+        let reading = matches!(
+            right,
+            Some(AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute)
+        );
+        let (mut granted, mut tops) = (Vec::new(), Vec::new());
+        match right {
+            Some(right) if !self.ruleset.handled_fs.contains(&right) => {
+                granted.push(tree(b"/"));
+            }
+            Some(right) => {
+                for p in self
+                    .ruleset
+                    .paths
+                    .iter()
+                    .filter(|p| p.allowed.contains(&right))
+                {
+                    if p.file {
+                        granted.push(object(&p.parent));
+                    } else if making {
+                        // Something in a directory is made or removed by a right on the directory, or on one above.
+                        tops.push((vec![tree(&p.parent)], vec![object(&p.parent)]));
+                    } else {
+                        granted.push(tree(&p.parent));
+                    }
+                }
+            }
+            None => {
+                let places = namespaces::writable(self.ruleset).filter(|_| self.read_only);
+                match places {
+                    Some(places) => granted.extend(places.into_iter().map(|p| {
+                        if sys::path(p).is_dir() {
+                            tree(p)
+                        } else {
+                            object(p)
+                        }
+                    })),
+                    None => granted.push(tree(b"/")),
+                }
+            }
+        }
+        let mut refused = Vec::new();
+        for (path, (cover, _)) in self.plan.into_iter().flat_map(|p| &p.covers) {
+            match cover {
+                Cover::Hidden => refused.push(tree(path)),
+                Cover::Frozen if !reading => refused.push(tree(path)),
+                Cover::Pinned if making => refused.push(object(path)),
+                Cover::Frozen | Cover::Pinned => {}
+            }
+        }
+        let none: &[Vec<Step>] = &[];
+        let clauses = [(&refused[..], none, false), (&granted[..], none, true)]
+            .into_iter()
+            .chain(tops.iter().map(|(t, e)| (&t[..], &e[..], true)));
+        Ok(PathSet::first_match_steps(clauses, false)?)
+    }
+}

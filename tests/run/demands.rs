@@ -1,0 +1,127 @@
+//! `--require`: what the layers leave open keeps the program from starting.
+
+use super::place::{Place, User, landlock, said, text};
+use std::process::Output;
+
+/// Everything that is denied is there, and nothing of it floats.
+const POLICY: &str = "version: 1
+name: demanded
+subject: {home: /nonexistent, workspace: auto, tmp: /nonexistent}
+rules:
+  - {name: vault, action: deny, operations: [read, write], paths: [\"${workspace}/vault/**\"]}
+  - {name: tree, action: allow, operations: [read, write], paths: [\"${workspace}/**\"]}
+  - {name: programs, action: allow, operations: [read, execute], paths: [\"/usr/**\", \"/lib/**\", \"/lib64/**\", \"/bin/**\", /etc/ld.so.cache]}
+  - {name: terminals, action: allow, operations: [read, edit], paths: [\"/dev/pts/**\", /dev/null]}
+MORE";
+
+fn run(place: &Place, more: &str, options: &[&str], script: &str) -> Output {
+    let policy = place.path("demanded.yaml");
+    std::fs::write(&policy, POLICY.replace("MORE", more)).unwrap();
+    std::process::Command::new(place.path("bin/polc"))
+        .args(["run", "-q", "-p"])
+        .arg(policy)
+        .arg("--set")
+        .arg(format!("workspace={}", place.path("ws").display()))
+        .args(options)
+        .args(["--", "/bin/sh", "-c", script])
+        .current_dir(place.path("ws"))
+        .output()
+        .unwrap()
+}
+
+fn place() -> Place {
+    let place = Place::new(User::Own);
+    std::fs::create_dir(place.path("ws/vault")).unwrap();
+    std::fs::write(place.path("ws/vault/key"), "key\n").unwrap();
+    place
+}
+
+#[test]
+fn what_is_kept_starts() {
+    if !landlock() {
+        return;
+    }
+    let place = place();
+    let done = run(&place, "", &["--require", "safe"], "echo started");
+    assert_eq!(text(&done.stdout), "started\n", "{}", said(&done));
+    // Covers answer EXDEV and EBUSY where the policy allows: not exact.
+    let done = run(&place, "", &["--require", "exact"], "echo started");
+    assert_eq!(done.status.code(), Some(3), "{}", said(&done));
+    assert!(done.stdout.is_empty());
+}
+
+#[test]
+fn what_is_left_open_is_named_and_nothing_starts() {
+    if !landlock() {
+        return;
+    }
+    let cases: [(&str, &[&str], &str); 4] = [
+        ("", &["--no-namespaces"], "metadata: among others `/"),
+        // Nothing counts root's processes, and without a control group nothing holds processors.
+        ("limits: {cpus: 0.5}\n", &[], "limits.cpus"),
+        (
+            "  - {name: args, action: allow, commands: [\"${workspace}/tool status\"]}\n",
+            &[],
+            "its arguments",
+        ),
+        (
+            "  - {name: sockets, action: allow, operations: [connect], paths: [\"${workspace}/**\"]}\n",
+            &[],
+            "connect: ",
+        ),
+    ];
+    for (more, options, what) in cases {
+        let place = place();
+        std::fs::copy("/bin/true", place.path("ws/tool")).unwrap();
+        let options = [options, &["--require", "safe"]].concat();
+        let done = run(&place, more, &options, "echo started");
+        if what == "limits.cpus" && done.status.success() {
+            println!("a control group holds processors here");
+            continue;
+        }
+        assert_eq!(done.status.code(), Some(3), "{more}: {}", said(&done));
+        assert!(done.stdout.is_empty(), "{more}: {}", said(&done));
+        assert!(text(&done.stderr).contains(what), "{more}: {}", said(&done));
+    }
+    // What is denied and not there can be made: the path is named.
+    let place = place();
+    std::fs::remove_dir_all(place.path("ws/vault")).unwrap();
+    let done = run(&place, "", &["--require", "safe"], "echo started");
+    assert_eq!(done.status.code(), Some(3), "{}", said(&done));
+    assert!(
+        text(&done.stderr).contains("/ws/vault` is let through"),
+        "{}",
+        said(&done)
+    );
+}
+
+/// Mode and times of what lies outside: Landlock does not see it, and the policy has no path to cover.
+#[test]
+fn mode_and_times_outside_stay_without_anything_to_cover() {
+    if !landlock() {
+        return;
+    }
+    let place = Place::new(User::Own);
+    let outside = place.path("outside/secret");
+    let script = format!(
+        "chmod 777 {0} || touch {0} || echo refused; chmod 700 existing && echo fine",
+        outside.display()
+    );
+    let policy = place.path("plain.yaml");
+    let text_of_policy = POLICY
+        .lines()
+        .filter(|l| !l.contains("name: vault") && *l != "MORE")
+        .collect::<Vec<_>>()
+        .join("\n");
+    std::fs::write(&policy, text_of_policy).unwrap();
+    let done = std::process::Command::new(place.path("bin/polc"))
+        .args(["run", "-p"])
+        .arg(policy)
+        .arg("--set")
+        .arg(format!("workspace={}", place.path("ws").display()))
+        .args(["--", "/bin/sh", "-c", &script])
+        .current_dir(place.path("ws"))
+        .output()
+        .unwrap();
+    assert_eq!(text(&done.stdout), "refused\nfine\n", "{}", said(&done));
+}
