@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The README's columns, in their order. Other results depend on the machine at hand.
-const COLUMNS: [&str; 4] = [
+const COLUMNS: [&str; 6] = [
     "AppArmor 6.1",
     "AppArmor 6.12",
     "Landlock 6.1",
     "Landlock 6.12",
+    "SELinux 6.1",
+    "SELinux 6.12",
 ];
 
 const BEGIN: &str = "<!-- kernel-lab:begin -->\n";

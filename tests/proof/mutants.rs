@@ -53,7 +53,17 @@ fn flipped(id: &str, line: &str) -> Option<String> {
             ("require-not", "require-any"),
         ],
         "landlock" => &[("write_file", "read_file"), ("make_reg", "remove_file")],
-        "selinux" => &[("{ read ", "{ write "), ("dontaudit", "allow")],
+        "selinux" => &[
+            ("neverallow ", "allow "),
+            ("allow unconfined_t ", "neverallow unconfined_t "),
+            ("{ read ", "{ write "),
+            (" read", " write"),
+            ("_none_t:s0", "_exec_t:s0"),
+            ("_rl_t:s0", "_none_t:s0"),
+            ("system_r", "unconfined_r"),
+            ("attribute ", "type "),
+            (":dir ", ":file "),
+        ],
         "tetragon" => &[
             ("NotPrefix", "Prefix"),
             ("Prefix", "NotPrefix"),
@@ -70,8 +80,14 @@ fn flipped(id: &str, line: &str) -> Option<String> {
 
 /// The last name of the first path taken off.
 fn widened(line: &str) -> Option<String> {
-    let start = line.find("\"/")? + 1;
-    let end = start + line[start..].find('"')?;
+    // A path in quotes, or what a file context begins with.
+    let (start, end) = match line.starts_with('/') {
+        true => (0, line.find("/.*").or(line.find('\t'))?),
+        false => {
+            let start = line.find("\"/")? + 1;
+            (start, start + line[start..].find('"')?)
+        }
+    };
     let path = &line[start..end];
     let cut = path.trim_end_matches('/').rfind('/').filter(|c| *c > 0)?;
     Some(format!(
@@ -255,7 +271,7 @@ fn told(meaning: &Meaning<'_>, original: &dyn Evaluate, mutant: &dyn Evaluate) -
 }
 
 /// Another opinion on whether a mutant that was not noticed means the same; `None`: there is none at hand.
-fn really_same(id: &str, original: &[u8], mutant: &Mutant) -> Option<bool> {
+fn really_same(id: &str, all: &[Artifact], original: &[u8], mutant: &Mutant) -> Option<bool> {
     match id {
         "landlock" => {
             let parse = |b: &[u8]| serde_json::from_slice::<serde_json::Value>(b).unwrap();
@@ -301,8 +317,94 @@ fn really_same(id: &str, original: &[u8], mutant: &Mutant) -> Option<bool> {
             };
             Some(compiled(original)? == compiled(&mutant.bytes)?)
         }
+        "selinux" => {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let [te, fc] = [".te", ".fc"].map(|end| {
+                let mut all = all.iter();
+                text(&all.find(|a| a.file_name.ends_with(end)).unwrap().bytes)
+            });
+            let changed = text(&mutant.bytes);
+            Some(match original == te.as_bytes() {
+                true => statements(&te) == statements(&changed),
+                false => labels(&statements(&te), &fc, &changed),
+            })
+        }
         _ => None,
     }
+}
+
+/// What a module says, permission by permission, without what it only requires: that takes nothing and gives
+/// nothing, and a build fails where it is missing.
+fn statements(module: &str) -> BTreeSet<String> {
+    let begin = module.find("require {").unwrap_or_default();
+    let end = begin + module[begin..].find("\n}").unwrap_or_default();
+    let said = module[..begin].lines().chain(module[end..].lines());
+    let mut out = BTreeSet::new();
+    for line in said.filter(|l| !l.starts_with('#')) {
+        let line = line.trim().trim_end_matches(';');
+        match line.split_once(" { ") {
+            Some((head, list)) => {
+                let words = list.trim_end_matches('}').split_whitespace();
+                out.extend(words.map(|w| format!("{head} {w}")));
+            }
+            None => drop(out.insert(line.to_owned())),
+        }
+    }
+    out.retain(|l| !l.is_empty() && l != "}" && !l.starts_with("module "));
+    // What every file is granted need not be granted once more on a type of the base policy.
+    let general: Vec<String> = out
+        .iter()
+        .filter_map(|l| Some(l.split_once(" non_security_file_type:")?.1.to_owned()))
+        .collect();
+    let own: Vec<String> = out
+        .iter()
+        .filter_map(|l| Some(l.strip_prefix("type ")?.to_owned()))
+        .collect();
+    out.retain(|l| {
+        let rule = l.strip_prefix("allow ").and_then(|l| l.split_once(' '));
+        let target = rule.and_then(|(_, r)| r.split_once(':'));
+        target.is_none_or(|(target, what)| {
+            let base = target != "non_security_file_type" && !own.iter().any(|t| t == target);
+            !(base && general.iter().any(|g| g == what))
+        })
+    });
+    out
+}
+
+/// Whether two lists of file contexts give each path that one of them names, and what lies beneath it, types of the
+/// same rights. Entries are literal paths, and those with all that lies beneath.
+fn labels(module: &BTreeSet<String>, before: &str, after: &str) -> bool {
+    fn read(text: &str) -> BTreeMap<&str, &str> {
+        text.lines().filter_map(|l| l.split_once('\t')).collect()
+    }
+    let (before, after) = (read(before), read(after));
+    let rights = |entries: &BTreeMap<&str, &str>, path: &str| -> BTreeSet<String> {
+        let own = entries.get(path).copied();
+        let mut above = path.match_indices('/').map(|(at, _)| &path[..at]).rev();
+        let beneath = || above.find_map(|p| entries.get(format!("{p}/.*").as_str()).copied());
+        let context = own.or_else(beneath);
+        let label = context.map_or("non_security_file_type", |c| {
+            c.split(':').nth(2).unwrap_or_default()
+        });
+        let head = format!(" {label}:");
+        let held = module.iter().filter(|l| l.starts_with("allow "));
+        let held = held.filter_map(|l| l.split_once(&head).map(|(_, what)| what.to_owned()));
+        let mut held: BTreeSet<String> = held.collect();
+        // No program is started that cannot be read.
+        if !held.contains("file read") {
+            held.retain(|what| !what.starts_with("file execute"));
+        }
+        held.remove("file getattr"); // of every file
+        held
+    };
+    let mut paths = before
+        .keys()
+        .chain(after.keys())
+        .map(|p| p.trim_end_matches("/.*"));
+    paths.all(|p| {
+        let same = |path: &str| rights(&before, path) == rights(&after, path);
+        same(p) && same(&format!("{p}/z")) && same(&format!("{p}/z/z"))
+    })
 }
 
 /// What each path of a ruleset is granted, with everything that is granted above it.
@@ -436,7 +538,7 @@ fn noticed(id: &str) {
                     }
                     Change::None => {}
                 }
-                match really_same(id, &artifact.bytes, &mutant) {
+                match really_same(id, &made.artifacts, &artifact.bytes, &mutant) {
                     Some(false) => unnoticed.push(place),
                     _ => equivalent += 1,
                 }
@@ -487,4 +589,9 @@ fn sbpl() {
 #[test]
 fn tetragon() {
     noticed("tetragon");
+}
+
+#[test]
+fn selinux() {
+    noticed("selinux");
 }

@@ -6,12 +6,17 @@ pub struct BaseType {
     pub name: &'static str,
     /// The first is the one whose decision counts; the others have the same label.
     pub trees: &'static [&'static str],
+    /// Files outside of them. Where there are no trees, the first decides.
+    pub files: &'static [&'static str],
     /// Whether programs of it are started.
     pub programs: bool,
 }
 
+/// What domains start programs by without a type of the module's own.
+pub const PROGRAMS: [&str; 2] = ["bin_t", "shell_exec_t"];
+
 /// Types of files.
-pub const TYPES: [BaseType; 6] = [
+pub const TYPES: [BaseType; 7] = [
     BaseType {
         name: "bin_t",
         trees: &[
@@ -23,11 +28,32 @@ pub const TYPES: [BaseType; 6] = [
             "/usr/local/sbin",
             "/usr/libexec",
         ],
+        files: &[],
+        programs: true,
+    },
+    BaseType {
+        name: "shell_exec_t",
+        trees: &[],
+        files: &[
+            "/usr/bin/sh",
+            "/{,usr/}bin/{sh,ash,dash,bash,bash2,fish,mksh,sash,tcsh,yash,ksh*,zsh*}",
+        ],
         programs: true,
     },
     BaseType {
         name: "lib_t",
-        trees: &["/usr/lib", "/lib", "/lib64", "/usr/lib64", "/usr/local/lib"],
+        trees: &[
+            "/usr/lib",
+            "/lib",
+            "/lib32",
+            "/lib64",
+            "/libx32",
+            "/usr/lib32",
+            "/usr/lib64",
+            "/usr/libx32",
+            "/usr/local/lib",
+        ],
+        files: &[],
         programs: true,
     },
     BaseType {
@@ -36,48 +62,59 @@ pub const TYPES: [BaseType; 6] = [
             "/usr/share/zoneinfo",
             "/usr/share/locale",
             "/usr/lib/locale",
+            "/lib/locale",
+            "/lib64/locale",
+            "/usr/lib64/locale",
+            "/usr/local/lib/locale",
         ],
+        // The link that the first mostly is has no such label.
+        files: &["/etc/localtime", "/etc/timezone"],
         programs: false,
     },
     BaseType {
         name: "cert_t",
         trees: &["/etc/ssl"],
+        files: &[],
         programs: false,
     },
     BaseType {
         name: "etc_t",
-        trees: &["/etc"],
+        // The second for directories alone.
+        trees: &["/etc", "/run/resolvconf"],
+        files: &[],
         programs: false,
     },
     BaseType {
         name: "usr_t",
         trees: &["/usr", "/opt"],
+        files: &[],
         programs: false,
     },
 ];
 
 /// Objects below those trees with a label that no rule is about.
-pub const SPECIAL: [&str; 9] = [
-    "/etc/resolv.conf",
+pub const SPECIAL: [&str; 3] = ["/usr/src/**", "/etc/selinux/**", "/etc/ppp/**"];
+
+/// The same, as files alone: a directory of that name has its tree's label. Of the programs that have a type of
+/// their own (the base policy knows some thousand) those that policies name.
+pub const SPECIAL_FILES: [&str; 6] = [
+    "/etc/resolv.conf*",
+    "/run/resolvconf/**",
     "/etc/hosts",
-    "/etc/localtime",
-    "/usr/src/**",
-    "/usr/games/**",
-    "/usr/bin/sudo",
-    "/usr/bin/su",
-    "/usr/bin/passwd",
-    "/usr/bin/mount",
+    "/usr/games/*/**",
+    "/{,usr/}bin/{at,chage,chfn,chsh,crontab,fusermount,fusermount3,login,passwd,screen,ssh,su,sudo,sudoedit,systemd-nspawn,tmux,virsh}",
+    "/{,usr/}{,s}bin/{atd,cryptsetup,dmsetup,fdisk,gpasswd,hwclock,init,insmod,ip6tables,iptables,kexec,kmod,losetup,mkfs,modprobe,mount,nft,parted,rmmod,shutdown,swapoff,swapon,tcpdump,umount}",
 ];
 
-/// What every domain may read: the loader's cache (`ld_so_cache_t`).
+/// Files that every domain may read: the loader's cache (`ld_so_cache_t`).
 pub const EVERYONE_READS: [&str; 3] = [
     "/etc/ld.so.cache",
     "/etc/ld.so.preload",
     "/etc/ld-musl-*.path",
 ];
 
-/// What every domain may list (`root_t`, `device_t`).
-pub const EVERYONE_LISTS: [&str; 2] = ["/", "/dev/**"];
+/// What every domain may list (`root_t`, `device_t`, `var_run_t`).
+pub const EVERYONE_LISTS: [&str; 3] = ["/", "/dev/**", "/run"];
 
 /// Directories beneath those that have another type.
 pub const NOT_LISTED: [&str; 4] = [
@@ -88,7 +125,27 @@ pub const NOT_LISTED: [&str; 4] = [
 ];
 
 /// What the base policy asserts that ordinary domains never touch: it is not of `non_security_file_type`.
-pub const SECURITY: [&str; 3] = ["/etc/shadow", "/etc/gshadow", "/etc/selinux/**"];
+pub const SECURITY: [&str; 9] = [
+    "/etc/selinux/policy/**",
+    "/etc/selinux/*/policy/**",
+    "/etc/audit/**",
+    "/etc/monit/**",
+    "/etc/dkimkeys/**",
+    "/etc/opendkim/keys/**",
+    "/var/db/dkim/**",
+    "/var/log/audit/**",
+    "/var/spool/audit/**",
+];
+
+/// The same, as files alone.
+pub const SECURITY_FILES: [&str; 6] = [
+    "/etc/shadow*",
+    "/etc/gshadow*",
+    "/etc/tcb/**",
+    "/etc/krb5.keytab",
+    "/etc/krb5kdc/kadm5.keytab",
+    "/var/db/shadow*",
+];
 
 /// The first names of paths that the base policy labels: everything else is `default_t` there.
 pub const LABELLED: [&str; 26] = [

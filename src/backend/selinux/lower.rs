@@ -1,17 +1,12 @@
 //! From a policy's decided sets to types, labels and allow rules.
 
-use super::base::{
-    BaseType, EVERYONE_LISTS, EVERYONE_READS, FREE_BELOW, LABELLED, NOT_LISTED, PORTS, SECURITY,
-    SPECIAL, TYPES,
-};
+use super::base::{BaseType, FREE_BELOW, LABELLED, PORTS, PROGRAMS, TYPES};
+use super::held::{self, Held};
 use super::model::{Context, Module, Rights};
 use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Ledger};
-use crate::policy::{Component, Operation, PathPattern, Policy, Protocol, Rule, Sequence, Token};
-use crate::semantics::{
-    Decisions, LedgerBuilder, LiteralTree, Meaning, PathSet, StateId, TooLarge,
-};
-use std::borrow::Cow;
+use crate::policy::{Operation, PathPattern, Policy, Protocol, Sequence};
+use crate::semantics::{Decisions, LedgerBuilder, LiteralTree, Meaning, PathSet, StateId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The policy's name as an identifier of SELinux.
@@ -87,9 +82,9 @@ impl Decided<'_> {
 
 /// Labels of the module: objects, and what lies beneath.
 #[derive(Default)]
-struct Labels {
-    objects: BTreeMap<Vec<u8>, Rights>,
-    trees: BTreeMap<Vec<u8>, Rights>,
+pub struct Labels {
+    pub objects: BTreeMap<Vec<u8>, Rights>,
+    pub trees: BTreeMap<Vec<u8>, Rights>,
 }
 
 /// Whether a path can have a label of the module: the base policy does not label it, or labels it
@@ -134,28 +129,20 @@ fn label(tree: &LiteralTree, decided: &Decided<'_>) -> Labels {
     out
 }
 
-fn tree_beneath(path: &[u8]) -> Sequence {
-    let mut s = Sequence::literal(path);
-    s.components.push(Component::Name(vec![Token::Star]));
-    s.tree()
-}
-
-fn parsed(list: &[&str]) -> Vec<Sequence> {
-    list.iter()
-        .filter_map(|p| PathPattern::parse(p).ok())
-        .flat_map(|p| p.sequences)
-        .collect()
-}
-
 /// What base types are granted: the rights of each.
 fn base_rights(decided: &Decided<'_>) -> Vec<(&'static BaseType, Rights)> {
     TYPES
         .iter()
         .map(|t| {
-            let mut rights = decided.beneath(&decided.at(t.trees[0]));
-            let keep = |o: Operation| {
-                matches!(o, Operation::Read | Operation::List)
-                    || (o == Operation::Execute && t.programs)
+            let mut rights = match (t.trees.first(), t.files.first()) {
+                (Some(tree), _) => decided.beneath(&decided.at(tree)),
+                (None, file) => decided.own(&decided.at(file.copied().unwrap_or_default())),
+            };
+            let keep = |o: Operation| match o {
+                Operation::Read => true,
+                Operation::List => !t.trees.is_empty(),
+                Operation::Execute => t.programs,
+                _ => false,
             };
             let mut kept = Rights::default();
             for o in Rights::OPERATIONS
@@ -176,77 +163,6 @@ fn base_rights(decided: &Decided<'_>) -> Vec<(&'static BaseType, Rights)> {
             (t, rights)
         })
         .collect()
-}
-
-/// The objects on which the module (with what `domain` brings) allows an operation.
-fn allowed(
-    operation: Operation,
-    labels: &Labels,
-    base: &[(&BaseType, Rights)],
-    temporary: Option<(&[u8], Rights)>,
-    open: Rights,
-    programs: &[Sequence],
-) -> Result<PathSet, TooLarge> {
-    let has = |r: &Rights| r.has(operation);
-    // The entry point has a type of its own, which is read as it starts and no more.
-    let mut clauses: Vec<(Vec<Sequence>, bool)> =
-        vec![(programs.to_vec(), operation == Operation::Read)];
-    // Where no label has the right, denying it once more beneath would only make the set larger.
-    let used = open.has(operation)
-        || labels
-            .objects
-            .values()
-            .chain(labels.trees.values())
-            .any(has);
-    let none = Labels::default();
-    let labels = if used { labels } else { &none };
-    for value in [true, false] {
-        clauses.push((
-            labels
-                .objects
-                .iter()
-                .filter(|(_, r)| has(r) == value)
-                .map(|(p, _)| Sequence::literal(p))
-                .collect(),
-            value,
-        ));
-    }
-    // Longest first, as the longest literal beginning wins: by depth, and within one depth no two meet.
-    let mut by_depth: BTreeMap<usize, [Vec<Sequence>; 2]> = BTreeMap::new();
-    for (path, rights) in &labels.trees {
-        let depth = path.iter().filter(|b| **b == b'/').count();
-        by_depth.entry(depth).or_default()[usize::from(has(rights))].push(tree_beneath(path));
-    }
-    for (_, [denied, granted]) in by_depth.into_iter().rev() {
-        clauses.push((denied, false));
-        clauses.push((granted, true));
-    }
-    if let Some((path, rights)) = temporary {
-        clauses.push((vec![tree_beneath(path)], has(&rights)));
-    }
-    if operation == Operation::Read {
-        clauses.push((parsed(&EVERYONE_READS), true));
-    }
-    clauses.push((parsed(&SECURITY), false));
-    clauses.push((parsed(&SPECIAL), open.has(operation)));
-    let mut trees: Vec<(usize, Sequence, bool)> = Vec::new();
-    for (t, rights) in base {
-        trees.extend(
-            t.trees
-                .iter()
-                .map(|p| (p.len(), Sequence::literal(p.as_bytes()).tree(), has(rights))),
-        );
-    }
-    trees.sort_by_key(|t| std::cmp::Reverse(t.0));
-    clauses.extend(trees.into_iter().map(|(_, s, value)| (vec![s], value)));
-    if operation == Operation::List {
-        clauses.push((parsed(&NOT_LISTED), open.has(operation)));
-        clauses.push((parsed(&EVERYONE_LISTS), true));
-    }
-    PathSet::first_match(
-        clauses.iter().map(|(s, v)| (s.as_slice(), *v)),
-        open.has(operation),
-    )
 }
 
 pub fn lower(meaning: &Meaning<'_>) -> Result<(Module, Ledger), Diagnostics> {
@@ -304,12 +220,11 @@ pub fn lower(meaning: &Meaning<'_>) -> Result<(Module, Ledger), Diagnostics> {
         module.base_types.insert("tmp_t".to_owned());
         module.rules.extend(rights.rules(&name, &own));
         if rights.has(Operation::Create) {
-            module
-                .rules
-                .push(format!("type_transition {name}_t tmp_t:file {own}"));
-            module
-                .rules
-                .push(format!("type_transition {name}_t tmp_t:dir {own}"));
+            for class in ["file", "dir", "lnk_file", "fifo_file", "sock_file"] {
+                module
+                    .rules
+                    .push(format!("type_transition {name}_t tmp_t:{class} {own}"));
+            }
             module.rules.push(format!(
                 "allow {name}_t tmp_t:dir {{ add_name remove_name write }}"
             ));
@@ -325,12 +240,6 @@ pub fn lower(meaning: &Meaning<'_>) -> Result<(Module, Ledger), Diagnostics> {
     }
 
     let mut ledger = LedgerBuilder::new(meaning, "selinux");
-    let reason = |_: Option<&Rule>, f: Fidelity| -> Cow<'static, str> {
-        match f {
-            Fidelity::Stricter => "system trees and home directories keep the base policy's types, and only those whose tree the policy allows are granted".into(),
-            _ => "rules are about types: a pattern with wildcards gets none, and base types have files that the policy denies".into(),
-        }
-    };
     let programs: Vec<Sequence> = policy
         .subject
         .executable
@@ -340,20 +249,20 @@ pub fn lower(meaning: &Meaning<'_>) -> Result<(Module, Ledger), Diagnostics> {
         .cloned()
         .collect();
     // Without a program of its own the domain is entered from any, and reads it ([`start`]).
-    let mut held = base.clone();
     if policy.subject.executable.is_none() {
-        let programs = held.iter_mut().filter(|(t, _)| t.name == "bin_t");
+        let programs = base.iter_mut().filter(|(t, _)| PROGRAMS.contains(&t.name));
         programs.for_each(|(_, rights)| rights.add(Operation::Read));
     }
     // Only what the subject makes there is of its type, and without the right to it is made by nobody.
     let made = tmp.filter(|(_, rights)| rights.has(Operation::Create));
-    for operation in Rights::OPERATIONS {
-        ledger.paths(
-            operation,
-            &allowed(operation, &labels, &held, made, open, &programs)?,
-            &reason,
-        )?;
-    }
+    let held = Held {
+        labels: &labels,
+        base: &base,
+        temporary: made,
+        open,
+        programs: &programs,
+    };
+    held::account(&held, &mut ledger)?;
     ledger.paths(Operation::Connect, &PathSet::empty(), &|_, _| {
         "connecting to sockets of other domains is not granted".into()
     })?;
@@ -433,8 +342,10 @@ fn start(module: &mut Module, policy: &Policy) {
     ];
     if policy.subject.executable.is_none() {
         // Without a program of its own the domain is entered by runcon, from any program.
-        module.base_types.insert("bin_t".to_owned());
-        rules.push(format!("allow {n}_t bin_t:file {enter}"));
+        for program in PROGRAMS {
+            module.base_types.insert(program.to_owned());
+            rules.push(format!("allow {n}_t {program}:file {enter}"));
+        }
     }
     let (low, high): (Vec<String>, Vec<String>) = policy
         .capabilities

@@ -14,9 +14,16 @@
 //!   not labelled by path at all. `/tmp` gets a type by transition.
 //! - Patterns with wildcards are not followed: names that the policy does not mention are decided as one.
 //! - Types stay with inodes: moving a directory takes its labels along. What is made takes the type of
-//!   its directory until `restorecon` runs.
+//!   its directory until `restorecon` runs, whatever its name: so making something is decided by its directory, and
+//!   moving something there is, too. No rule is about that alone, and a transition by name would not stop a move.
+//! - Names are added and removed in directories whose type lets them: those of the module that may be written in. Above
+//!   the top of a tree lies a directory of the base policy's, or one that may not, and `add_name` on it would let
+//!   files be moved there: so the top itself is neither made nor removed ([`held`]).
+//! - Starting a program opens it for reading. Setting times to now takes `write`, all other metadata `setattr`.
 //! - The attribute `domain` brings rules of its own: libraries and the loader may be read, some
 //!   directories listed. They are in the model.
+//! - Shells have a type of their own, as have some thousand programs of system services: of these the model knows those
+//!   that policies name ([`base`]), and the domain starts none of them.
 //! - Ports are types, hosts are not known.
 //! - The entry point has a type of its own: it is read as it starts, and started by nobody inside.
 //! - `.fc` entries are regular expressions; every byte that is not plain is escaped, `"` and the like as
@@ -25,6 +32,7 @@
 //!   the module's own types.
 
 mod base;
+mod held;
 mod lower;
 mod model;
 mod read_back;

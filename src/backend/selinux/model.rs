@@ -39,6 +39,10 @@ impl Rights {
         self.0 & (1 << operation as u8) != 0
     }
 
+    pub fn has_all(self, operations: &[Operation]) -> bool {
+        operations.iter().all(|o| self.has(*o))
+    }
+
     pub fn add(&mut self, operation: Operation) {
         self.0 |= 1 << operation as u8;
     }
@@ -54,6 +58,13 @@ impl Rights {
             "{module}_{}_t",
             if letters.is_empty() { "none" } else { &letters }
         )
+    }
+
+    /// Whether a directory with these rights can be written to, which sets its times.
+    pub fn writes_directories(self) -> bool {
+        [Operation::Create, Operation::Delete, Operation::Metadata]
+            .into_iter()
+            .any(|o| self.has(o))
     }
 
     /// Permissions by class, beside what walking takes.
@@ -105,6 +116,8 @@ impl Rights {
                 &["file", "lnk_file", "fifo_file", "sock_file", "dir"],
                 &["setattr"],
             );
+            // For setting times to now. Of a directory, it takes more than that to change what is in it.
+            add(&["dir"], &["write"]);
         }
         if self.has(Operation::Execute) {
             add(&["file"], &["execute", "execute_no_trans", "getattr"]);

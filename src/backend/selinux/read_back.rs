@@ -10,10 +10,14 @@
 //! - What a domain may do is what allow rules say of it and of its attributes, to a type and to its attributes.
 //!   `domain` brings some that no module says. `neverallow` takes nothing away.
 //! - Reading a file is `open read` of `file`, listing the same of `dir`. Changing contents is `open` with
-//!   `write` or `append`. Making and removing are judged by the object's own type and class, each a way (a
-//!   directory, a file, a link, …): that the directory above lets names be added or removed is not looked at.
-//!   A program is started in the domain by `execute` and `execute_no_trans`.
-//! - Labels go with what they label: a directory that is moved takes none out.
+//!   `write` or `append`, its mode or owner `setattr`, its times, if they are set to now, `write`.
+//! - What is made has no label yet: a `type_transition` for its class gives it one, else it is of the type of its
+//!   directory, on which the domain needs `add_name search write`, too (`may_create`). Its file context counts for
+//!   what is there. What is removed or moved is judged by its own type, and its directory's `remove_name search
+//!   write` (`may_link`, `may_rename`); and a file that can be moved becomes what names are added. Each class is a
+//!   way of its own (a directory, a file, a link, …).
+//! - A directory that is moved takes along what is beneath, whatever the types there.
+//! - A program is started in the domain by `execute` and `execute_no_trans`, and opened for reading as it is.
 //! - Connecting to a socket takes `connectto` of the one that listens, another domain.
 //! - Ports are types. TCP is asked for by port, connected UDP is not; listening is, of both. Hosts are
 //!   not known.
@@ -23,17 +27,19 @@
 mod base;
 mod contexts;
 mod module;
+mod others;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 use self::contexts::{Applies, Context};
 use self::module::{Allow, Module};
-use crate::backend::{Allowed, Artifact, Clause, Evaluate, Form, HostCuts, OnPaths};
+use crate::backend::{Artifact, Clause, Evaluate, Form, HostCuts, OnPaths};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
-use crate::policy::{ByteSet, HostSpec, Operation, Protocol};
-use crate::semantics::{PathSet, Step, TooLarge, steps_match};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::policy::{HostSpec, Operation, Protocol};
+use crate::semantics::{TooLarge, steps_match};
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 /// A module that was read back.
@@ -108,34 +114,39 @@ pub(super) fn read(artifacts: &[Artifact]) -> Result<Loaded, Diagnostics> {
         ));
     };
     let domain = (*domain).clone();
-    known(&module, &domain, &contexts).map_err(|(line, message)| refuse(name, line, &message))?;
+    known(&module, &domain).map_err(|(line, message)| refuse(name, line, &message))?;
+    let contexts_at = fc.first().copied().unwrap_or(module_at);
+    contexts_known(&module, &contexts)
+        .map_err(|(line, message)| refuse(&artifacts[contexts_at].file_name, line, &message))?;
     contexts.extend(
         base::CONTEXTS
             .iter()
-            .map(|(p, tree, t)| contexts::base(p, *tree, t)),
+            .map(|(p, tree, t, applies)| contexts::base(p, *tree, t, *applies)),
     );
-    contexts.push(loader_paths());
+    contexts.extend(base::programs().map(|(p, t)| contexts::base(&p, false, t, Applies::Files)));
     contexts.extend(temporary(&module, &domain));
     contexts.sort_by_key(|c| std::cmp::Reverse(c.rank));
     Ok(Loaded {
         module,
         domain,
         contexts,
-        contexts_at: fc.first().copied().unwrap_or(module_at),
+        contexts_at,
         module_at,
         answers: Default::default(),
     })
 }
 
+/// Whether it is a type of the base policy that the reader knows of.
+fn of_base(t: &str) -> bool {
+    base::CONTEXTS.iter().any(|c| c.2 == t)
+        || base::PROGRAMS.iter().any(|p| p.0 == t)
+        || base::WITHOUT_PATHS.contains(&t)
+        || base::PORTS.iter().any(|p| p.0 == t)
+}
+
 /// That nothing is about a type of which the reader does not know what it labels.
-fn known(module: &Module, domain: &str, contexts: &[Context]) -> Result<(), module::Fault> {
+fn known(module: &Module, domain: &str) -> Result<(), module::Fault> {
     const ATTRIBUTES: [&str; 4] = ["domain", "file_type", "non_security_file_type", "port_type"];
-    let of_base = |t: &str| {
-        base::CONTEXTS.iter().any(|c| c.2 == t)
-            || base::WITHOUT_PATHS.contains(&t)
-            || base::PORTS.iter().any(|p| p.0 == t)
-    };
-    let own_or_base = |t: &str| module.types.contains_key(t) || of_base(t);
     if let Some(strange) = module.required_types.iter().find(|t| !of_base(t)) {
         return Err((
             1,
@@ -155,13 +166,6 @@ fn known(module: &Module, domain: &str, contexts: &[Context]) -> Result<(), modu
             format!("`{strange}` is an attribute that polc does not know"),
         ));
     }
-    for rule in &module.allows {
-        for name in [&rule.source, &rule.target] {
-            if name != "self" && !own_or_base(name) && !ATTRIBUTES.contains(&name.as_str()) {
-                return Err((rule.line, format!("`{name}` is declared nowhere")));
-            }
-        }
-    }
     for [source, target, class, new] in &module.transitions {
         let into_tmp = source == domain && target == "tmp_t" && module.types.contains_key(new);
         let started = class == "process";
@@ -178,12 +182,23 @@ fn known(module: &Module, domain: &str, contexts: &[Context]) -> Result<(), modu
             ));
         }
     }
+    Ok(())
+}
+
+/// That every file context is one that `semodule` takes, with a type that is declared.
+fn contexts_known(module: &Module, contexts: &[Context]) -> Result<(), module::Fault> {
     for context in contexts {
+        let regex = context.text.split(' ').next().unwrap_or_default();
+        if regex == "/" || base::TAKEN.contains(&regex.trim_end_matches("/.*")) {
+            let message =
+                format!("the base policy has an entry for `{regex}`, and takes no second one");
+            return Err((context.line, message));
+        }
         if let Some(label) = &context.label
-            && !own_or_base(label)
+            && !(module.types.contains_key(label) || of_base(label))
         {
             return Err((
-                1,
+                context.line,
                 format!("`{}` has a type that is declared nowhere", context.text),
             ));
         }
@@ -191,85 +206,19 @@ fn known(module: &Module, domain: &str, contexts: &[Context]) -> Result<(), modu
     Ok(())
 }
 
-/// The loader's own configuration, with a name that differs by machine.
-fn loader_paths() -> Context {
-    let (before, behind, label) = base::LOADER_PATHS;
-    let mut name = ByteSet::ALL;
-    name.remove(b'/');
-    let mut steps: Vec<Step> = before.bytes().map(Step::Byte).collect();
-    steps.push(Step::Star(name));
-    steps.extend(behind.bytes().map(Step::Byte));
-    Context {
-        patterns: vec![steps],
-        ..contexts::base(before, true, label)
-    }
-}
-
 /// What the domain makes beneath /tmp, by class.
 fn temporary(module: &Module, domain: &str) -> Vec<Context> {
-    let mut out = Vec::new();
-    for [source, target, class, new] in &module.transitions {
-        let applies = match class.as_str() {
-            "file" => Applies::Files,
-            "dir" => Applies::Directories,
-            _ => continue,
-        };
-        if source == domain && target == "tmp_t" {
-            let mut context = contexts::base("/tmp/", true, new);
-            let mut name = ByteSet::ALL;
-            name.remove(b'/');
-            context.patterns = vec![
-                b"/tmp/"
-                    .iter()
-                    .map(|b| Step::Byte(*b))
-                    .chain([Step::Set(name), Step::Star(name), Step::AnyDepth])
-                    .collect(),
-            ];
-            context.applies = applies;
-            out.push(context);
-        }
-    }
-    out
-}
-
-/// The ways to do an operation: a class, the permissions that it takes together, and the form: either where the
-/// operation means nothing for a directory, so that no path is left out.
-fn ways(operation: Operation) -> &'static [(&'static str, &'static [&'static str], Form)] {
-    use Form::{Directory, Either, File};
-    match operation {
-        Operation::Read => &[
-            ("file", &["open", "read"], Either),
-            ("fifo_file", &["open", "read"], Either),
-        ],
-        Operation::List => &[("dir", &["open", "read"], Directory)],
-        Operation::Edit => &[
-            ("file", &["open", "write"], Either),
-            ("file", &["open", "append"], Either),
-            ("fifo_file", &["open", "write"], Either),
-        ],
-        Operation::Create => &[
-            ("file", &["create"], File),
-            ("lnk_file", &["create"], File),
-            ("fifo_file", &["create"], File),
-            ("sock_file", &["create"], File),
-            ("dir", &["create"], Directory),
-        ],
-        Operation::Delete => &[
-            ("file", &["unlink"], File),
-            ("file", &["rename"], File),
-            ("lnk_file", &["unlink"], File),
-            ("fifo_file", &["unlink"], File),
-            ("sock_file", &["unlink"], File),
-            ("dir", &["rmdir"], Directory),
-            ("dir", &["rename"], Directory),
-        ],
-        Operation::Metadata => &[
-            ("file", &["setattr"], File),
-            ("dir", &["setattr"], Directory),
-        ],
-        Operation::Execute => &[("file", &["execute", "execute_no_trans"], Either)],
-        _ => &[],
-    }
+    let of_class = |wanted: &str| {
+        let mut all = module.transitions.iter();
+        all.find(|[s, t, class, _]| s == domain && t == "tmp_t" && class == wanted)
+    };
+    [("file", Applies::Files), ("dir", Applies::Directories)]
+        .into_iter()
+        .filter_map(|(class, applies)| {
+            let [.., new] = of_class(class)?;
+            Some(contexts::base("/tmp/*", true, new, applies))
+        })
+        .collect()
 }
 
 impl Loaded {
@@ -306,63 +255,6 @@ impl Loaded {
             }
         }
         permissions.iter().all(|p| held.contains(p))
-    }
-
-    /// The paths at which a way is open, by what each type may.
-    fn set(&self, form: Form, open: &BTreeMap<&str, bool>) -> Result<PathSet, TooLarge> {
-        let own = |c: &&Context| match c.applies {
-            Applies::Everything => true,
-            Applies::Files => form != Form::Directory,
-            Applies::Directories => form == Form::Directory,
-        };
-        let may = |label: &Option<String>| {
-            let label = label.as_deref().unwrap_or(base::OTHER);
-            open.get(label).copied().unwrap_or(false)
-        };
-        let clauses = self
-            .contexts
-            .iter()
-            .filter(own)
-            .map(|c| (c.patterns.as_slice(), [].as_slice(), may(&c.label)));
-        PathSet::first_match_steps(clauses, may(&None))
-    }
-
-    fn answer(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
-        if operation == Operation::Connect {
-            // Sockets of the domain itself are no objects of a policy; those of others are.
-            return Ok(OnPaths::either(PathSet::empty()));
-        }
-        let mut labels: BTreeSet<&str> = self
-            .contexts
-            .iter()
-            .filter_map(|c| c.label.as_deref())
-            .collect();
-        labels.insert(base::OTHER);
-        let mut known: Vec<(Form, BTreeMap<&str, bool>, Vec<String>)> = Vec::new();
-        for (class, permissions, form) in ways(operation) {
-            let open: BTreeMap<&str, bool> = labels
-                .iter()
-                .map(|l| {
-                    // What is granted on files and not on fifos refuses nothing that a policy names.
-                    let fifo = *class == "fifo_file" && self.may(l, "file", permissions);
-                    (*l, fifo || self.may(l, class, permissions))
-                })
-                .collect();
-            let way = format!("{class} {}", permissions.join(" "));
-            match known.iter_mut().find(|k| k.0 == *form && k.1 == open) {
-                Some((_, _, ways)) => ways.push(way),
-                None => known.push((*form, open, vec![way])),
-            }
-        }
-        let mut out = Vec::new();
-        for (form, open, ways) in known {
-            out.push(Allowed {
-                form,
-                paths: self.set(form, &open)?,
-                ways,
-            });
-        }
-        Ok(OnPaths::Allows(out))
     }
 
     fn port_type(port: u16) -> Option<&'static str> {
@@ -411,14 +303,10 @@ impl Loaded {
 
     /// The context that a path has its type by.
     fn context(&self, form: Form, path: &[u8]) -> Option<&Context> {
-        let applies = |c: &&Context| match c.applies {
-            Applies::Everything => true,
-            Applies::Files => form != Form::Directory,
-            Applies::Directories => form == Form::Directory,
-        };
         let path = if path == b"/" { b"" } else { path };
         let has = |c: &&Context| c.patterns.iter().any(|s| steps_match(s, path));
-        self.contexts.iter().filter(applies).find(has)
+        let mut all = self.contexts.iter().filter(|c| c.applies.to(form));
+        all.find(has)
     }
 }
 
@@ -456,8 +344,15 @@ impl Evaluate for Loaded {
         };
         match self.paths(operation).ok()? {
             OnPaths::Silent => None,
-            OnPaths::Allows(forms) => Some(forms.iter().any(|f| f.paths.contains(path))),
+            OnPaths::Allows(forms) => {
+                let mut own = forms.iter().filter(|f| f.form != Form::Moved);
+                Some(own.any(|f| f.paths.contains(path)))
+            }
         }
+    }
+
+    fn others(&self) -> BTreeSet<String> {
+        others::of(&self.module, &self.domain, &self.contexts)
     }
 
     fn clause(&self, operation: Operation, object: &Object) -> Option<Clause> {
@@ -466,8 +361,13 @@ impl Evaluate for Loaded {
             Object::Command(words) => words.first()?,
             _ => return None,
         };
-        let (class, permissions, form) = ways(operation).first()?;
-        let context = self.context(*form, path)?;
+        let way = ways::ways(operation).first()?;
+        // What is made goes by the directory that it is made in.
+        let (class, permissions, form, path) = match way.place {
+            ways::Place::Made => ("dir", ways::ADD, Form::Directory, above(path)),
+            _ => (way.class, way.permissions, way.form, path.as_slice()),
+        };
+        let context = self.context(form, path)?;
         let label = context.label.as_deref().unwrap_or(base::OTHER);
         // The rule that gives what it takes, else the label.
         if self.may(label, class, permissions)
@@ -494,6 +394,14 @@ impl Evaluate for Loaded {
             line: context.line,
             text: show_bytes(context.text.as_bytes()),
         })
+    }
+}
+
+/// The directory that a path is in; the root's is the root.
+fn above(path: &[u8]) -> &[u8] {
+    match path.iter().rposition(|b| *b == b'/') {
+        Some(at) if at > 0 => &path[..at],
+        _ => b"/",
     }
 }
 

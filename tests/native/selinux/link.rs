@@ -12,6 +12,9 @@ use std::process::Command;
 /// Debian's installed policy.
 const STORE: &str = "/var/lib/selinux/default/active";
 
+/// Which trees are labelled as others: `/lib` is `/usr/lib`.
+const ALIASES: &str = "/etc/selinux/default/contexts/files/file_contexts.subs_dist";
+
 /// The tools, all there.
 pub struct Tools {
     checkmodule: PathBuf,
@@ -62,7 +65,7 @@ fn base(bzcat: &Path) -> PathBuf {
         t.duration_since(std::time::UNIX_EPOCH)
             .map_or(0, |d| d.as_secs())
     });
-    tool::once(&format!("selinux-base-{stamp}"), |dir| {
+    tool::once(&format!("selinux-base-2-{stamp}"), |dir| {
         let mut modules: Vec<(String, PathBuf)> = Vec::new();
         for priority in std::fs::read_dir(store.join("modules")).unwrap() {
             let priority = priority.unwrap();
@@ -100,7 +103,22 @@ fn base(bzcat: &Path) -> PathBuf {
         std::fs::write(dir.join("filecon.cil"), contexts).unwrap();
         std::fs::write(dir.join("base.cil"), all).unwrap();
         std::fs::copy(store.join("file_contexts.homedirs"), dir.join("homedirs")).unwrap();
+        std::fs::copy(ALIASES, dir.join("subs_dist")).unwrap();
     })
+}
+
+/// The one path that a file context's pattern matches; `None`: it has wildcards.
+fn literal(pattern: &str) -> Option<Vec<u8>> {
+    let mut path = Vec::new();
+    let mut bytes = pattern.bytes();
+    while let Some(b) = bytes.next() {
+        match b {
+            b'\\' => path.push(bytes.next()?),
+            b if b".*+?[](){}|^$".contains(&b) => return None,
+            b => path.push(b),
+        }
+    }
+    Some(path)
 }
 
 fn is_context(line: &str) -> bool {
@@ -337,7 +355,34 @@ impl Tools {
             dir.join("file_contexts.homedirs"),
         )
         .map_err(|e| e.to_string())?;
+        std::fs::copy(
+            self.base.join("subs_dist"),
+            dir.join("file_contexts.subs_dist"),
+        )
+        .map_err(|e| e.to_string())?;
         Ok(contexts)
+    }
+
+    /// The paths that the installed policy has an entry for without wildcards, as a directory and as nothing else:
+    /// there is no file to ask about at `/etc`.
+    pub fn only_directories(&self) -> Result<BTreeSet<Vec<u8>>, String> {
+        let entries =
+            std::fs::read_to_string(self.base.join("filecon.cil")).map_err(|e| e.to_string())?;
+        let mut kinds: BTreeMap<Vec<u8>, bool> = BTreeMap::new();
+        for line in entries.lines() {
+            let mut parts = line.trim().split('"');
+            let (Some(_), Some(pattern), Some(rest)) = (parts.next(), parts.next(), parts.next())
+            else {
+                continue;
+            };
+            let tree = pattern.strip_suffix("(/.*)?");
+            let Some(path) = literal(tree.unwrap_or(pattern)) else {
+                continue;
+            };
+            let directory = tree.is_none() && rest.trim_start().starts_with("dir");
+            *kinds.entry(path).or_insert(true) &= directory;
+        }
+        Ok(kinds.into_iter().filter(|k| k.1).map(|k| k.0).collect())
     }
 
     /// The type that each path gets as a `kind` (`file`, `dir`, `lnk_file`, …) by these contexts.

@@ -1,66 +1,166 @@
 //! The reader's own table of the reference policy: which files have which type, and what a domain may do with
 //! them whatever a module says. Asked of Debian 12's policy (2.20221101) with matchpathcon and sesearch.
 
-/// A file context of the base policy: a path, whether it is for what lies beneath too, and the type.
-pub(super) const CONTEXTS: &[(&str, bool, &str)] = &[
-    ("/", false, "root_t"),
-    ("/bin", true, "bin_t"),
-    ("/sbin", true, "bin_t"),
-    ("/usr/bin", true, "bin_t"),
-    ("/usr/sbin", true, "bin_t"),
-    ("/usr/libexec", true, "bin_t"),
-    ("/usr/local/bin", true, "bin_t"),
-    ("/usr/local/sbin", true, "bin_t"),
-    ("/usr/bin/mount", false, "mount_exec_t"),
-    ("/usr/bin/passwd", false, "passwd_exec_t"),
-    ("/usr/bin/su", false, "su_exec_t"),
-    ("/usr/bin/sudo", false, "sudo_exec_t"),
-    ("/lib", true, "lib_t"),
-    ("/lib64", true, "lib_t"),
-    ("/usr/lib", true, "lib_t"),
-    ("/usr/lib64", true, "lib_t"),
-    ("/usr/local/lib", true, "lib_t"),
-    ("/usr", true, "usr_t"),
-    ("/opt", true, "usr_t"),
-    ("/usr/games", true, "games_exec_t"),
-    ("/usr/src", true, "src_t"),
-    ("/usr/lib/locale", true, "locale_t"),
-    ("/usr/share/locale", true, "locale_t"),
-    ("/usr/share/zoneinfo", true, "locale_t"),
-    ("/etc", true, "etc_t"),
-    ("/etc/ssl", true, "cert_t"),
-    ("/etc/hosts", false, "net_conf_t"),
-    ("/etc/resolv.conf", false, "net_conf_t"),
-    ("/etc/localtime", false, "locale_link_t"),
-    ("/etc/ld.so.cache", false, "ld_so_cache_t"),
-    ("/etc/ld.so.preload", false, "ld_so_cache_t"),
-    ("/etc/shadow", false, "shadow_t"),
-    ("/etc/gshadow", false, "shadow_t"),
-    ("/etc/selinux", true, "selinux_config_t"),
-    ("/dev", true, "device_t"),
-    ("/dev/hugepages", true, "hugetlbfs_t"),
-    ("/dev/mqueue", true, "tmpfs_t"),
-    ("/dev/pts", true, "devpts_t"),
-    ("/dev/shm", true, "tmpfs_t"),
+use super::contexts::Applies::{self, Everything, Files};
+
+/// A file context of the base policy: a path (`*` is any run of bytes of a name), whether it is for what lies
+/// beneath too, the type, and what it is for. What is a directory alone there (`/etc`) cannot be anything else, and
+/// stands here for everything.
+pub(super) const CONTEXTS: &[(&str, bool, &str, Applies)] = &[
+    ("/", false, "root_t", Everything),
+    ("/bin", true, "bin_t", Everything),
+    ("/sbin", true, "bin_t", Everything),
+    ("/usr/bin", true, "bin_t", Everything),
+    ("/usr/sbin", true, "bin_t", Everything),
+    ("/usr/libexec", true, "bin_t", Everything),
+    ("/usr/local/bin", true, "bin_t", Everything),
+    ("/usr/local/sbin", true, "bin_t", Everything),
+    ("/lib", true, "lib_t", Everything),
+    ("/lib64", true, "lib_t", Everything),
+    ("/usr/lib", true, "lib_t", Everything),
+    ("/usr/lib64", true, "lib_t", Everything),
+    ("/usr/local/lib", true, "lib_t", Everything),
+    ("/usr", true, "usr_t", Everything),
+    ("/opt", true, "usr_t", Everything),
+    ("/usr/src", true, "src_t", Everything),
+    ("/usr/lib/locale", true, "locale_t", Everything),
+    ("/usr/share/locale", true, "locale_t", Everything),
+    ("/usr/share/zoneinfo", true, "locale_t", Everything),
+    ("/etc", true, "etc_t", Everything),
+    ("/etc/ssl", true, "cert_t", Everything),
+    ("/etc/hosts", false, "net_conf_t", Files),
+    ("/etc/ld.so.cache", false, "ld_so_cache_t", Files),
+    ("/etc/ld.so.preload", false, "ld_so_cache_t", Files),
+    ("/etc/selinux", true, "selinux_config_t", Everything),
+    ("/dev", true, "device_t", Everything),
+    ("/dev/hugepages", true, "hugetlbfs_t", Everything),
+    ("/dev/mqueue", true, "tmpfs_t", Everything),
+    ("/dev/pts", true, "devpts_t", Everything),
+    ("/dev/shm", true, "tmpfs_t", Everything),
+    ("/etc/resolv.conf*", false, "net_conf_t", Files),
+    ("/etc/localtime", false, "locale_t", Files),
+    ("/etc/timezone", false, "locale_t", Files),
+    ("/etc/shadow*", false, "shadow_t", Files),
+    ("/etc/gshadow*", false, "shadow_t", Files),
+    ("/etc/ld-musl-*.path", false, "ld_so_cache_t", Files),
+    ("/usr/games/*", true, "games_exec_t", Files),
+    ("/tmp", false, "tmp_t", Everything),
+    ("/lib32", true, "lib_t", Everything),
+    ("/libx32", true, "lib_t", Everything),
+    ("/usr/lib32", true, "lib_t", Everything),
+    ("/usr/libx32", true, "lib_t", Everything),
+    ("/lib/locale", true, "locale_t", Everything),
+    ("/lib64/locale", true, "locale_t", Everything),
+    ("/usr/lib64/locale", true, "locale_t", Everything),
+    ("/usr/local/lib/locale", true, "locale_t", Everything),
+    ("/etc/ppp", true, "pppd_etc_t", Everything),
+    ("/etc/selinux/policy", true, "policy_config_t", Everything),
+    ("/etc/selinux/*/policy", true, "policy_config_t", Everything),
+    ("/etc/audit", true, "auditd_etc_t", Everything),
+    ("/etc/monit", true, "monit_conf_t", Everything),
+    (
+        "/etc/dkimkeys",
+        true,
+        "dkim_milter_private_key_t",
+        Everything,
+    ),
+    (
+        "/etc/opendkim/keys",
+        true,
+        "dkim_milter_private_key_t",
+        Everything,
+    ),
+    ("/etc/tcb", true, "shadow_t", Files),
+    ("/etc/krb5.keytab", false, "krb5_keytab_t", Files),
+    ("/etc/krb5kdc/kadm5.keytab", false, "krb5_keytab_t", Files),
+    ("/run", false, "var_run_t", Everything),
+    ("/run/resolvconf", true, "etc_t", Everything),
+    ("/run/resolvconf", true, "net_conf_t", Files),
+    (
+        "/var/db/dkim",
+        true,
+        "dkim_milter_private_key_t",
+        Everything,
+    ),
+    ("/var/db/shadow*", false, "shadow_t", Files),
+    ("/var/log/audit", true, "auditd_log_t", Everything),
+    ("/var/spool/audit", true, "audit_spool_t", Everything),
 ];
 
-/// `/etc/ld-musl-ARCH.path`: the same as the loader's cache. What comes before and behind the name's free part.
-pub(super) const LOADER_PATHS: (&str, &str, &str) = ("/etc/ld-musl-", ".path", "ld_so_cache_t");
+/// Programs with a type of their own: the type, whether they have it in `sbin`, too, and their names.
+pub(super) const PROGRAMS: &[(&str, bool, &str)] = &[
+    (
+        "shell_exec_t",
+        false,
+        "sh ash dash bash bash2 fish mksh sash tcsh yash ksh* zsh*",
+    ),
+    ("crond_exec_t", true, "atd"),
+    ("crontab_exec_t", false, "at crontab"),
+    ("chfn_exec_t", false, "chfn chsh"),
+    (
+        "fsadm_exec_t",
+        true,
+        "fdisk losetup mkfs parted swapoff swapon",
+    ),
+    ("groupadd_exec_t", true, "gpasswd"),
+    ("hwclock_exec_t", true, "hwclock"),
+    ("init_exec_t", true, "init"),
+    ("iptables_exec_t", true, "ip6tables iptables nft"),
+    ("kdump_exec_t", true, "kexec"),
+    ("kmod_exec_t", true, "insmod kmod modprobe rmmod"),
+    ("login_exec_t", false, "login"),
+    ("lvm_exec_t", true, "cryptsetup dmsetup"),
+    ("mount_exec_t", false, "fusermount fusermount3"),
+    ("mount_exec_t", true, "mount umount"),
+    ("netutils_exec_t", true, "tcpdump"),
+    ("passwd_exec_t", false, "chage passwd"),
+    ("screen_exec_t", false, "screen tmux"),
+    ("shutdown_exec_t", true, "shutdown"),
+    ("ssh_exec_t", false, "ssh"),
+    ("su_exec_t", false, "su"),
+    ("sudo_exec_t", false, "sudo sudoedit"),
+    ("systemd_nspawn_exec_t", false, "systemd-nspawn"),
+    ("virsh_exec_t", false, "virsh"),
+];
+
+/// Each of them with its type, where it lies and where an alias of that does.
+pub(super) fn programs() -> impl Iterator<Item = (String, &'static str)> {
+    PROGRAMS.iter().flat_map(|(label, system, names)| {
+        let folders: &[&str] = match system {
+            true => &["/usr/bin", "/bin", "/usr/sbin", "/sbin"],
+            false => &["/usr/bin", "/bin"],
+        };
+        names.split(' ').flat_map(move |name| {
+            let paths = folders.iter().map(move |f| format!("{f}/{name}"));
+            paths.map(|p| (p, *label))
+        })
+    })
+}
+
+/// Patterns that the base policy has an entry for, with a label of its own: `semodule` takes no second one. Of each
+/// there is a directory's, and one with `/.*` for what lies beneath.
+pub(super) const TAKEN: [&str; 10] = [
+    "/boot", "/dev", "/etc", "/opt", "/proc", "/run", "/srv", "/tmp", "/usr", "/var",
+];
 
 /// Files that no context above is for.
 pub(super) const OTHER: &str = "default_t";
 
 /// Types beside those with contexts that rules may be about without saying anything of paths or ports.
-pub(super) const WITHOUT_PATHS: [&str; 5] = [
-    "node_t",
-    "tmp_t",
-    "unconfined_t",
-    "user_devpts_t",
-    "default_t",
-];
+pub(super) const WITHOUT_PATHS: [&str; 4] =
+    ["node_t", "unconfined_t", "user_devpts_t", "default_t"];
 
 /// Types that `non_security_file_type` does not hold.
-pub(super) const SECURITY: [&str; 2] = ["selinux_config_t", "shadow_t"];
+pub(super) const SECURITY: [&str; 8] = [
+    "audit_spool_t",
+    "auditd_etc_t",
+    "auditd_log_t",
+    "dkim_milter_private_key_t",
+    "krb5_keytab_t",
+    "monit_conf_t",
+    "policy_config_t",
+    "shadow_t",
+];
 
 /// What the attribute `domain` brings: type, class, permissions.
 pub(super) const DOMAIN: &[(&str, &str, &[&str])] = &[
@@ -70,6 +170,7 @@ pub(super) const DOMAIN: &[(&str, &str, &[&str])] = &[
     ("lib_t", "dir", &["open", "read", "search", "getattr"]),
     ("lib_t", "file", &["open", "read", "map", "getattr"]),
     ("root_t", "dir", &["open", "read", "search", "getattr"]),
+    ("var_run_t", "dir", &["open", "read", "search", "getattr"]),
 ];
 
 /// Types of ports, TCP and UDP alike.

@@ -82,30 +82,38 @@ pub(super) fn read(text: &str) -> Result<Vec<Context>, Fault> {
     Ok(out)
 }
 
-/// An entry of the base policy.
-pub(super) fn base(path: &str, beneath: bool, label: &str) -> Context {
+/// An entry of the base policy: a path in which `*` is any run of bytes of a name.
+pub(super) fn base(path: &str, beneath: bool, label: &str, applies: Applies) -> Context {
     let mut steps: Vec<Step> = match path {
         "/" => Vec::new(),
-        path => path.bytes().map(Step::Byte).collect(),
+        path => path
+            .bytes()
+            .map(|b| match b {
+                b'*' => Step::Star(name_byte()),
+                b => Step::Byte(b),
+            })
+            .collect(),
     };
     if beneath {
         steps.push(Step::AnyDepth);
     }
+    let stem = path.find('*');
     Context {
         patterns: vec![steps],
-        rank: (!beneath, path.len(), path.len(), false),
-        applies: if label == "ld_so_cache_t" {
-            Applies::Files
-        } else {
-            Applies::Everything
-        },
+        rank: (
+            !beneath && stem.is_none(),
+            stem.unwrap_or(path.len()),
+            path.len(),
+            applies != Applies::Everything,
+        ),
+        applies,
         label: Some(label.to_owned()),
         line: 0,
         text: format!("the base policy's {label}"),
     }
 }
 
-fn name_byte() -> ByteSet {
+pub(super) fn name_byte() -> ByteSet {
     let mut set = ByteSet::ALL;
     set.remove(b'/');
     set

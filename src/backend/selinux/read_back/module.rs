@@ -22,9 +22,73 @@ pub(super) struct Module {
     pub types: BTreeMap<String, BTreeSet<String>>,
     pub required_types: BTreeSet<String>,
     pub attributes: BTreeSet<String>,
+    pub required_roles: BTreeSet<String>,
+    /// The classes that it requires, with their permissions.
+    pub classes: BTreeMap<String, BTreeSet<String>>,
+    /// Roles, with the types that they may have.
+    pub roles: BTreeMap<String, BTreeSet<String>>,
     pub allows: Vec<Allow>,
+    /// Assertions, which take nothing away: a build that breaks one fails.
+    pub nevers: Vec<Allow>,
     /// Source, target, class, new type.
     pub transitions: Vec<[String; 4]>,
+}
+
+impl Module {
+    /// That what rules use is required or declared, as checkmodule wants it.
+    fn in_scope(&self) -> Result<(), Fault> {
+        let rules = || self.allows.iter().chain(&self.nevers);
+        let known = |name: &String| {
+            self.types.contains_key(name)
+                || self.required_types.contains(name)
+                || self.attributes.contains(name)
+        };
+        for rule in rules() {
+            let strange = [&rule.source, &rule.target]
+                .into_iter()
+                .find(|n| *n != "self" && !known(n));
+            if let Some(name) = strange {
+                return Err((rule.line, format!("`{name}` is declared nowhere")));
+            }
+            let required = self.classes.get(&rule.class);
+            let missing = rule
+                .permissions
+                .iter()
+                .find(|p| required.is_none_or(|r| !r.contains(*p)));
+            if let Some(permission) = missing {
+                let class = &rule.class;
+                return Err((
+                    rule.line,
+                    format!("`{permission}` of `{class}` is not in `require`"),
+                ));
+            }
+        }
+        for [source, target, class, new] in &self.transitions {
+            if let Some(name) = [source, target, new].into_iter().find(|n| !known(n)) {
+                return Err((1, format!("`{name}` is declared nowhere")));
+            }
+            if !self.classes.contains_key(class) {
+                return Err((1, format!("the class `{class}` is not in `require`")));
+            }
+        }
+        for (name, attributes) in &self.types {
+            if let Some(a) = attributes.iter().find(|a| !self.attributes.contains(*a)) {
+                return Err((
+                    1,
+                    format!("`{a}`, an attribute of `{name}`, is not in `require`"),
+                ));
+            }
+        }
+        for (role, types) in &self.roles {
+            if !self.required_roles.contains(role) {
+                return Err((1, format!("the role `{role}` is not in `require`")));
+            }
+            if let Some(name) = types.iter().find(|t| !known(t)) {
+                return Err((1, format!("`{name}` is declared nowhere")));
+            }
+        }
+        Ok(())
+    }
 }
 
 struct Token<'t> {
@@ -94,6 +158,7 @@ pub(super) fn read(text: &str) -> Result<Module, Fault> {
     if first {
         return Err((1, "there is no module in it".into()));
     }
+    module.in_scope()?;
     Ok(module)
 }
 
@@ -153,12 +218,10 @@ impl<'t> Reader<'t> {
             match kind.as_str() {
                 "type" => module.required_types.extend(self.list()?),
                 "attribute" => module.attributes.extend(self.list()?),
-                "role" => {
-                    self.list()?;
-                }
+                "role" => module.required_roles.extend(self.list()?),
                 "class" => {
-                    self.word()?;
-                    self.names()?;
+                    let class = module.classes.entry(self.word()?).or_default();
+                    class.extend(self.names()?);
                     self.expect(";")?;
                 }
                 other => {
@@ -201,11 +264,11 @@ impl<'t> Reader<'t> {
                 }
             }
             "role" => {
-                self.word()?;
+                let role = self.word()?;
                 if self.word()? != "types" {
                     return Err((line, "`role` is read as `role ROLE types TYPE;`".into()));
                 }
-                self.names()?;
+                module.roles.entry(role).or_default().extend(self.names()?);
                 self.expect(";")?;
             }
             "type_transition" => {
@@ -229,13 +292,14 @@ impl<'t> Reader<'t> {
                 self.expect(":")?;
                 let (classes, permissions) = (self.names()?, self.names()?);
                 self.expect(";")?;
-                if word == "neverallow" {
-                    return Ok(());
-                }
+                let rules = match word {
+                    "neverallow" => &mut module.nevers,
+                    _ => &mut module.allows,
+                };
                 for source in &sources {
                     for target in &targets {
                         for class in &classes {
-                            module.allows.push(Allow {
+                            rules.push(Allow {
                                 source: source.clone(),
                                 target: target.clone(),
                                 class: class.clone(),

@@ -14,12 +14,18 @@ fn try_read(te: &str, fc: &str) -> Result<Loaded, Diagnostics> {
 
 const TE: &str = "# by hand
 module h 2.3; require { type lib_t, etc_t; attribute file_type; class file { read open }; role r; }
+require { type tmp_t, http_port_t; attribute domain; class file { setattr create append write unlink };
+  class dir { setattr create add_name write remove_name rmdir rename search };
+  class tcp_socket { create connect bind name_connect }; }
 type h_t, domain;
 type h_data_t, file_type; type h_none_t; typeattribute h_none_t file_type;
 type h_tmp_t, file_type;
 allow h_t { h_data_t etc_t }:file { open
    read };   # two at once
 allow h_t h_data_t:{ file dir } { setattr create };
+allow h_t h_data_t:dir { add_name write };
+allow h_t h_data_t:file unlink; allow h_t h_none_t:file unlink; allow h_t h_none_t:dir { remove_name write };
+allow h_t h_data_t:dir { rmdir rename };
 allow h_t file_type:dir { search };
 allow h_t file_type:file append;
 allow h_t h_tmp_t:file { open read };
@@ -86,8 +92,18 @@ fn the_most_specific_context_gives_the_type() {
             "{path}"
         );
     }
-    assert!(on(&l, Operation::Create, Form::Directory, "/srv/a/x"));
-    assert!(!on(&l, Operation::Create, Form::Directory, "/srv/a/d"));
+    // What is made is of its directory's type, whatever a file context says of its name.
+    let made = |form, path| on(&l, Operation::Create, form, path);
+    assert!(made(Form::Directory, "/srv/a/x") && made(Form::Directory, "/srv/a/d"));
+    assert!(made(Form::File, "/srv/a/b") && !made(Form::File, "/srv/a/b/x/y"));
+    assert!(!made(Form::Directory, "/srv/a/d/x") && !made(Form::Directory, "/srv/a"));
+    assert!(!made(Form::File, "/") && !made(Form::File, "/etc/x"));
+    // What is removed takes its own type and its directory's.
+    let removed = |form, path| on(&l, Operation::Delete, form, path);
+    assert!(removed(Form::File, "/srv/a/b/x/y") && removed(Form::File, "/srv/a/d/x"));
+    assert!(!removed(Form::File, "/srv/a/b/x") && !removed(Form::File, "/srv/a"));
+    assert!(removed(Form::Directory, "/srv/a/d/x") && removed(Form::Moved, "/srv/a/d/x"));
+    assert!(!removed(Form::Directory, "/srv/a/b/x/y") && !removed(Form::Moved, "/srv/a/x"));
     assert!(on(&l, Operation::Metadata, Form::File, "/srv/a/d"));
     assert!(on(&l, Operation::List, Form::Directory, "/etc/x"));
     // Appending takes opening too, which only some types have.
@@ -122,9 +138,48 @@ fn what_decides_is_named() {
         l.clause(Operation::Read, &object).unwrap()
     };
     let allowed = of("/srv/a/x");
-    assert_eq!((allowed.artifact, allowed.line), (1, 6));
+    assert_eq!((allowed.artifact, allowed.line), (1, 9));
     let denied = of("/srv/a/b/x");
     assert_eq!((denied.artifact, denied.line), (0, 3));
+}
+
+/// What no path shows is compared as it stands, and nothing else is.
+#[test]
+fn edits_that_no_path_shows_are_told() {
+    let all = |te: &str| try_read(te, FC).unwrap().others();
+    let before = all(TE);
+    let edits = [
+        ("role r;", "role r; role s;", false),
+        ("{ open\n   read }", "{ read open read }", false),
+        ("# by hand", "# by foot", false),
+        (
+            "type h_t, domain;",
+            "type h_t, domain; role r types h_t;",
+            true,
+        ),
+        ("{ create connect bind };", "{ create connect };", true),
+        (
+            "h_none_t:file { write };",
+            "h_none_t:file { append };",
+            true,
+        ),
+        (
+            "file_type:dir { search }",
+            "file_type:dir { add_name search }",
+            true,
+        ),
+        ("tmp_t:file h_tmp_t", "tmp_t:dir h_tmp_t", true),
+        ("typeattribute h_none_t file_type;", "", true),
+        (
+            "allow h_t h_data_t:{ file dir } { setattr create };",
+            "allow h_t h_data_t:file setattr; allow h_t h_data_t:{ file dir } { setattr create };",
+            false,
+        ),
+    ];
+    for (from, to, told) in edits {
+        assert!(TE.contains(from), "{from}");
+        assert_eq!(all(&TE.replace(from, to)) != before, told, "{from}");
+    }
 }
 
 #[test]
@@ -137,6 +192,12 @@ fn what_is_not_understood_is_refused() {
         "allow h_t other_t:file read;",
         "allow h_t h_data_t:file { read",
         "typeattribute x_t domain;",
+        "allow h_t h_data_t:file getattr;",
+        "allow h_t h_data_t:chr_file read;",
+        "neverallow h_t h_data_t:file relabelto;",
+        "allow h_t bin_t:file read;",
+        "role other types h_t;",
+        "role r types other_t;",
         "type second_t, domain;",
         "type x_t, mlstrustedobject;",
         "type_transition h_t etc_t:file h_data_t;",
@@ -158,6 +219,8 @@ fn what_is_not_understood_is_refused() {
         "/a -l system_u:object_r:h_data_t:s0",
         "/a system_u:object_r:unknown_t:s0",
         "/a h_data_t",
+        "/opt -d system_u:object_r:h_data_t:s0",
+        "/srv/.* system_u:object_r:h_data_t:s0",
         "/a",
         "a system_u:object_r:h_data_t:s0",
         "/a{2} system_u:object_r:h_data_t:s0",

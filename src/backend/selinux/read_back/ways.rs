@@ -1,0 +1,268 @@
+//! The ways to do an operation, and the paths at which each is open.
+
+use super::contexts::{Applies, Context, name_byte};
+use super::{Loaded, base};
+use crate::backend::{Allowed, Form, OnPaths};
+use crate::policy::Operation;
+use crate::semantics::{PathSet, Step, TooLarge};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// On which types a way takes its permissions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The object's.
+    Own,
+    /// What an object gets that is made, and names are added to its directory.
+    Made,
+    /// Names are added to the directory, for something that is there and moved to it.
+    MovedTo,
+    /// The object's, and names are removed from its directory.
+    Removed,
+}
+
+/// A class, the permissions that it takes together, and the form: either where the operation means nothing for a
+/// directory, so that no path is left out.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub class: &'static str,
+    pub permissions: &'static [&'static str],
+    pub form: Form,
+    pub place: Place,
+}
+
+/// What adding a name takes on a directory, and what removing one does.
+pub(super) const ADD: &[&str] = &["add_name", "search", "write"];
+const REMOVE: &[&str] = &["remove_name", "search", "write"];
+
+const fn way(
+    class: &'static str,
+    permissions: &'static [&'static str],
+    form: Form,
+    place: Place,
+) -> Way {
+    Way {
+        class,
+        permissions,
+        form,
+        place,
+    }
+}
+
+const READ: &[Way] = &[
+    way("file", &["open", "read"], Form::Either, Place::Own),
+    way("fifo_file", &["open", "read"], Form::Either, Place::Own),
+];
+const LIST: &[Way] = &[way("dir", &["open", "read"], Form::Directory, Place::Own)];
+const EDIT: &[Way] = &[
+    way("file", &["open", "write"], Form::Either, Place::Own),
+    way("file", &["open", "append"], Form::Either, Place::Own),
+    way("fifo_file", &["open", "write"], Form::Either, Place::Own),
+];
+const CREATE: &[Way] = &[
+    way("file", &["create"], Form::File, Place::Made),
+    way("lnk_file", &["create"], Form::File, Place::Made),
+    way("fifo_file", &["create"], Form::File, Place::Made),
+    way("sock_file", &["create"], Form::File, Place::Made),
+    way("dir", &["create"], Form::Directory, Place::Made),
+    way("file", &["rename"], Form::File, Place::MovedTo),
+    way("dir", &["rename"], Form::Directory, Place::MovedTo),
+];
+const DELETE: &[Way] = &[
+    way("file", &["unlink"], Form::File, Place::Removed),
+    way("file", &["rename"], Form::File, Place::Removed),
+    way("lnk_file", &["unlink"], Form::File, Place::Removed),
+    way("fifo_file", &["unlink"], Form::File, Place::Removed),
+    way("sock_file", &["unlink"], Form::File, Place::Removed),
+    way("dir", &["rmdir"], Form::Directory, Place::Removed),
+    way("dir", &["rename"], Form::Directory, Place::Removed),
+    way("dir", &["rename"], Form::Moved, Place::Removed),
+];
+const METADATA: &[Way] = &[
+    way("file", &["setattr"], Form::File, Place::Own),
+    way("file", &["write"], Form::File, Place::Own),
+    way("dir", &["setattr"], Form::Directory, Place::Own),
+    way("dir", &["write"], Form::Directory, Place::Own),
+];
+const EXECUTE: &[Way] = &[way(
+    "file",
+    &["execute", "execute_no_trans", "open", "read"],
+    Form::Either,
+    Place::Own,
+)];
+
+/// The ways to do an operation.
+pub(super) fn ways(operation: Operation) -> &'static [Way] {
+    match operation {
+        Operation::Read => READ,
+        Operation::List => LIST,
+        Operation::Edit => EDIT,
+        Operation::Create => CREATE,
+        Operation::Delete => DELETE,
+        Operation::Metadata => METADATA,
+        Operation::Execute => EXECUTE,
+        _ => &[],
+    }
+}
+
+impl Applies {
+    /// Whether a context is for objects of a form.
+    pub(super) fn to(self, form: Form) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Files => !matches!(form, Form::Directory | Form::Moved),
+            Self::Directories => matches!(form, Form::Directory | Form::Moved),
+        }
+    }
+}
+
+/// By type.
+type Open<'l> = BTreeMap<&'l str, bool>;
+
+/// Where a way is open: by the object's type, and by its directory's.
+struct Where<'l> {
+    form: Form,
+    ways: Vec<String>,
+    own: Option<Open<'l>>,
+    above: Option<Open<'l>>,
+}
+
+impl Loaded {
+    /// The paths of a form whose type, or whose directory's type, is open.
+    fn by_type(&self, form: Form, open: &Open<'_>, above: bool) -> Result<PathSet, TooLarge> {
+        let may = |label: &Option<String>| {
+            let label = label.as_deref().unwrap_or(base::OTHER);
+            open.get(label).copied().unwrap_or(false)
+        };
+        let form = if above { Form::Directory } else { form };
+        let own = |c: &&Context| c.applies.to(form);
+        let mut contexts: Vec<&Context> = self.contexts.iter().filter(own).collect();
+        // Where the base policy gives nothing, its contexts would only make the automaton larger.
+        let of_base = |c: &&Context| c.line == 0;
+        if !may(&None)
+            && !contexts
+                .iter()
+                .copied()
+                .filter(of_base)
+                .any(|c| may(&c.label))
+        {
+            contexts.retain(|c| !of_base(c));
+        }
+        if !above {
+            let clauses = contexts
+                .iter()
+                .map(|c| (c.patterns.as_slice(), [].as_slice(), may(&c.label)));
+            return PathSet::first_match_steps(clauses, may(&None));
+        }
+        // The root is in no directory; it is there, so nothing but its own type counts.
+        let root = self.context(Form::Directory, b"/");
+        let root = (vec![Vec::new()], may(&root.and_then(|c| c.label.clone())));
+        let inside = |steps: &Vec<Step>| {
+            let name = [
+                Step::Byte(b'/'),
+                Step::Set(name_byte()),
+                Step::Star(name_byte()),
+            ];
+            steps.iter().copied().chain(name).collect()
+        };
+        let clauses: Vec<(Vec<Vec<Step>>, bool)> = std::iter::once(root)
+            .chain(contexts.iter().map(|c| {
+                let patterns = c.patterns.iter().map(inside).collect();
+                (patterns, may(&c.label))
+            }))
+            .collect();
+        let clauses = clauses
+            .iter()
+            .map(|(p, value)| (p.as_slice(), [].as_slice(), *value));
+        PathSet::first_match_steps(clauses, may(&None))
+    }
+
+    /// The type of what the domain makes in a directory of a type.
+    fn made<'l>(&'l self, directory: &'l str, class: &str) -> &'l str {
+        let mut all = self.module.transitions.iter();
+        let found = all.find(|[source, target, of, _]| {
+            *source == self.domain && target == directory && of == class
+        });
+        found.map_or(directory, |[.., new]| new)
+    }
+
+    fn open<'l>(
+        &'l self,
+        way: &Way,
+        labels: &BTreeSet<&'l str>,
+        movable: impl Fn(&str) -> bool,
+    ) -> Where<'l> {
+        let each = |may: &dyn Fn(&str) -> bool| labels.iter().map(|l| (*l, may(l))).collect();
+        let own: Open<'l> = each(&|l| {
+            // What is granted on files and not on fifos refuses nothing that a policy names.
+            let fifo = way.class == "fifo_file" && self.may(l, "file", way.permissions);
+            fifo || self.may(l, way.class, way.permissions)
+        });
+        let names = |permissions| each(&|l| self.may(l, "dir", permissions));
+        let (own, above) = match way.place {
+            Place::Own => (Some(own), None),
+            Place::Removed => (Some(own), Some(names(REMOVE))),
+            Place::MovedTo if movable(way.class) => (None, Some(names(ADD))),
+            // Where nothing can be moved, no name is added but by making something.
+            Place::Made | Place::MovedTo => {
+                let made = each(&|l| {
+                    let new = self.made(l, way.class);
+                    self.may(l, "dir", ADD) && self.may(new, way.class, &["create"])
+                });
+                (None, Some(made))
+            }
+        };
+        let name = (way.class, way.permissions.join(" "), way.form, way.place);
+        Where {
+            form: way.form,
+            ways: vec![format!("{} {} {:?} {:?}", name.0, name.1, name.2, name.3)],
+            own,
+            above,
+        }
+    }
+
+    /// What the module and the base policy let the domain do.
+    pub(super) fn answer(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
+        if operation == Operation::Connect {
+            // Sockets of the domain itself are no objects of a policy; those of others are.
+            return Ok(OnPaths::either(PathSet::empty()));
+        }
+        let mut labels: BTreeSet<&str> = self
+            .contexts
+            .iter()
+            .filter_map(|c| c.label.as_deref())
+            .collect();
+        labels.insert(base::OTHER);
+        let movable = |class: &str| labels.iter().any(|l| self.may(l, class, &["rename"]));
+        let mut known: Vec<Where<'_>> = Vec::new();
+        for way in ways(operation) {
+            let open = self.open(way, &labels, movable);
+            let same = |k: &&mut Where<'_>| {
+                (k.form, &k.own, &k.above) == (open.form, &open.own, &open.above)
+            };
+            match known.iter_mut().find(same) {
+                Some(k) => k.ways.extend(open.ways),
+                None => known.push(open),
+            }
+        }
+        let mut out = Vec::new();
+        for Where {
+            form,
+            ways,
+            own,
+            above,
+        } in known
+        {
+            let set = |open: &Option<Open<'_>>, above| match open {
+                Some(open) => self.by_type(form, open, above).map(Some),
+                None => Ok(None),
+            };
+            let paths = match (set(&own, false)?, set(&above, true)?) {
+                (Some(own), Some(above)) => own.intersection(&above)?,
+                (Some(one), None) | (None, Some(one)) => one,
+                (None, None) => PathSet::all(),
+            };
+            out.push(Allowed { form, ways, paths });
+        }
+        Ok(OnPaths::Allows(out))
+    }
+}
