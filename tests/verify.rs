@@ -377,3 +377,102 @@ fn an_artefact_that_confines_somebody_else_is_not_the_policys() {
     assert_eq!(json[0]["subject"][0]["what"], agent);
     assert_eq!(json[0]["subject"][0]["artefact"], false);
 }
+
+#[test]
+fn explain_says_for_each_layer_what_happens_and_why() {
+    let d = folder();
+    let policy = POLICY.to_owned()
+        + r#"  - {name: push, action: ask, commands: ["git push **"]}
+  - {name: tools, action: allow, operations: [read, execute], paths: ["/usr/bin/**"]}
+  - {name: late, action: deny, operations: [read], paths: ["${workspace}/**"]}
+"#;
+    std::fs::write(d.path().join("polc.yaml"), policy).unwrap();
+    let explain = |words: &[&str]| {
+        let o = polc(d.path(), &[&["explain"], words].concat());
+        (status(&o), out(&o) + &err(&o))
+    };
+    let layer = |said: &str, id: &str| -> String {
+        let line = said.lines().find(|l| l.trim_start().starts_with(id));
+        let line = line.unwrap_or_else(|| panic!("no {id}\n{said}"));
+        line.trim_start()[id.len()..].trim_start().to_owned()
+    };
+    let work = d.path().canonicalize().unwrap();
+    let file = |name: &str| work.join(name).to_str().unwrap().to_owned();
+
+    // What decides, and everything below it that would match.
+    let (code, said) = explain(&["read", &file("secret/key")]);
+    assert_eq!(code, 4, "{said}");
+    assert!(said.starts_with("deny: read /"), "{said}");
+    assert!(
+        said.contains("\n  by rule `secret` at polc.yaml:5\n"),
+        "{said}"
+    );
+    assert!(
+        said.contains("\n  below it, rule `work` at polc.yaml:9 would match too: allow\n"),
+        "{said}"
+    );
+    assert!(
+        said.contains("\n  below it, rule `late` at polc.yaml:15 would match too: deny\n"),
+        "{said}"
+    );
+    assert_eq!(
+        layer(&said, "landlock"),
+        "denies it, as nothing in it grants that"
+    );
+    assert!(
+        layer(&said, "seccomp").starts_with("says nothing, and lets it happen: "),
+        "{said}"
+    );
+    assert!(
+        layer(&said, "apparmor").starts_with("denies it, by small.apparmor:"),
+        "{said}"
+    );
+
+    // A name stands for the program in /usr/bin, which is what a layer sees.
+    let (code, said) = explain(&["run", "git", "push"]);
+    assert_eq!(code, 4, "{said}");
+    assert!(
+        said.starts_with("ask: execute /usr/bin/git push\n"),
+        "{said}"
+    );
+    for id in ["apparmor", "sbpl", "tetragon"] {
+        let why = "allows it all the same: this layer sees the program, not its arguments";
+        assert!(layer(&said, id).starts_with(why), "{said}");
+    }
+    let (code, said) = explain(&["run", "ls"]);
+    assert_eq!(code, 0, "{said}");
+    for id in ["apparmor", "selinux", "sbpl", "tetragon"] {
+        assert!(layer(&said, id).starts_with("allows it"), "{said}");
+    }
+
+    // A layer that would have to ask denies.
+    let policy = std::fs::read_to_string(d.path().join("polc.yaml")).unwrap();
+    let asks = policy.replace(
+        "name: secret\n    action: deny",
+        "name: secret\n    action: ask",
+    );
+    assert_ne!(asks, policy);
+    std::fs::write(d.path().join("polc.yaml"), asks).unwrap();
+    let (_, said) = explain(&["read", &file("secret/key")]);
+    assert!(
+        layer(&said, "landlock").starts_with("denies it, as it cannot ask"),
+        "{said}"
+    );
+
+    // The reason is that of the object: an address is no unix socket.
+    let (_, said) = explain(&["connect", "8.8.8.8:53"]);
+    assert!(
+        layer(&said, "landlock").contains("TCP ports only"),
+        "{said}"
+    );
+    // What refuses is no clause that allows something else.
+    assert!(
+        layer(&said, "seccomp").ends_with(": socket SCMP_ACT_ERRNO"),
+        "{said}"
+    );
+    let (_, said) = explain(&["tool", "shell"]);
+    assert!(
+        layer(&said, "landlock").contains("tool-call gate"),
+        "{said}"
+    );
+}

@@ -128,9 +128,12 @@ fn layer(
         Err(d) => return format!("cannot be read back: {d}"),
     };
     let Some(allows) = read.allows(operation, object) else {
-        let entry = entry.map_or("", |e| e.reason.as_ref());
-        let colon = if entry.is_empty() { "" } else { ": " };
-        return format!("says nothing{colon}{entry}");
+        let why = match entry.map_or("", |e| e.reason.as_ref()) {
+            "" if operation == Operation::Tool => "only the tool-call gate sees tool calls",
+            why => why,
+        };
+        let colon = if why.is_empty() { "" } else { ": " };
+        return format!("says nothing, and lets it happen{colon}{why}");
     };
     let word = if allows { "allows" } else { "denies" };
     let same = allows == decision.action.permits();
@@ -148,7 +151,12 @@ fn layer(
             }
         });
     if same {
-        format!("{word} it{clause}")
+        let why = match (allows, clause.is_empty()) {
+            (false, _) if decision.action == Action::Ask => ", as it cannot ask",
+            (false, true) => ", as nothing in it grants that",
+            _ => "",
+        };
+        format!("{word} it{why}{clause}")
     } else {
         format!("{word} it all the same{}{clause}", reason(allows))
     }

@@ -76,7 +76,14 @@ pub fn parts(query: &Query) -> Vec<(Operation, Object)> {
             .map(|o| (o, Object::Path(path.clone())))
             .collect(),
         Query::Host(o, spec) => vec![(*o, Object::Host(spec.clone()))],
-        Query::Command(words) => vec![(Operation::Execute, Object::Command(words.clone()))],
+        Query::Command(words) => {
+            let mut words = words.clone();
+            // As the policy reads it; a layer knows paths only.
+            if let Some(program) = words.first_mut().filter(|p| !p.contains(&b'/')) {
+                program.splice(..0, *b"/usr/bin/");
+            }
+            vec![(Operation::Execute, Object::Command(words))]
+        }
         Query::Syscall(name) => vec![(Operation::Syscall, Object::Syscall(name.clone()))],
         Query::Tool(name) => vec![(Operation::Tool, Object::Tool(name.clone()))],
     }

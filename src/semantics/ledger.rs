@@ -184,10 +184,15 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         } else {
             &mut account.stricter
         };
-        if first.is_some() {
-            return;
+        if let Some(first) = first {
+            // Addresses have a reason of their own beside that of paths: only the default has both.
+            let host = |o: &Object| matches!(o, Object::Host(_));
+            if host(&first.object) || !host(&witness.object) {
+                return;
+            }
+        } else {
+            *first = Some(witness);
         }
-        *first = Some(witness);
         let text = if arguments {
             Cow::Borrowed("this layer sees the program, not its arguments")
         } else {

@@ -47,8 +47,8 @@ trait Filter {
     /// Calls that are allowed for some arguments alone, with these.
     fn conditions(&self) -> BTreeSet<String>;
 
-    /// What decides a call.
-    fn clause(&self, name: &str) -> Option<Clause>;
+    /// What lets a call happen, or refuses it.
+    fn clause(&self, name: &str, allows: bool) -> Option<Clause>;
 }
 
 /// Filters that were read back: one file of JSON, or of BPF one for each architecture. Something can
@@ -253,8 +253,14 @@ impl Evaluate for Filters {
 
     fn clause(&self, operation: Operation, object: &Object) -> Option<Clause> {
         match (operation, object) {
-            (_, Object::Syscall(name)) => self.filters.iter().find_map(|f| f.clause(name)),
-            (_, Object::Host(_)) => self.filters.iter().find_map(|f| f.clause("socket")),
+            (_, Object::Syscall(name)) => {
+                let allows = self.may(name, &[]);
+                self.filters.iter().find_map(|f| f.clause(name, allows))
+            }
+            (_, Object::Host(_)) => {
+                let allows = self.allows(operation, object)?;
+                self.filters.iter().find_map(|f| f.clause("socket", allows))
+            }
             _ => None,
         }
     }

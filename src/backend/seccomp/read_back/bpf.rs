@@ -245,7 +245,7 @@ impl Filter for Program {
         BTreeSet::from([code.join(" ")])
     }
 
-    fn clause(&self, _: &str) -> Option<Clause> {
+    fn clause(&self, _: &str, _: bool) -> Option<Clause> {
         Some(Clause {
             artifact: self.artifact,
             line: 0,

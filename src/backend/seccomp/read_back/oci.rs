@@ -290,11 +290,11 @@ impl Filter for Profile {
         out
     }
 
-    fn clause(&self, name: &str) -> Option<Clause> {
-        let rule = self.rules.get(name).and_then(|list| {
-            let allowing = list.iter().find(|r| r.allows);
-            allowing.or(list.first())
-        });
+    fn clause(&self, name: &str, allows: bool) -> Option<Clause> {
+        let rule = self
+            .rules
+            .get(name)
+            .and_then(|list| list.iter().find(|r| r.allows == allows));
         Some(match rule {
             Some(rule) => Clause {
                 artifact: self.artifact,
