@@ -2,54 +2,81 @@
 
 use super::place::{Place, User, have, is_root, landlock, said, text};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
-/// Tries everything, and prints the name of each attempt with the error that it got, `ok` where there was none.
+/// Tries everything, each in a process of its own, and prints the name of each attempt with the error that it got: `ok`
+/// where there was none, `hangs` where there was no answer.
 const PROBE: &str = r#"
-import ctypes, errno, fcntl, os, socket, struct, sys
+import ctypes, errno, fcntl, os, signal, socket, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)
-home, outside, victim = sys.argv[1], sys.argv[2], int(sys.argv[3])
+home, outside, victim, port, udp = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
 def call(number, *args):
-    if libc.syscall(number, *args) < 0:
+    # As long as a register, or what lies beside an int on the stack is read too.
+    if libc.syscall(number, *(ctypes.c_long(a) if isinstance(a, int) else a for a in args)) < 0:
         raise OSError(ctypes.get_errno(), "")
 def attempt(name, f):
-    try:
-        f()
-        print(name, "ok")
-    except OSError as e:
-        print(name, errno.errorcode.get(e.errno, e.errno))
     sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        try:
+            f()
+            print(name, "ok")
+        except OSError as e:
+            print(name, errno.errorcode.get(e.errno, e.errno))
+        sys.stdout.flush()
+        os._exit(0)
+    if os.WIFSIGNALED(os.waitpid(child, 0)[1]):
+        print(name, "hangs")
+def start(*words):
+    def f():
+        status = os.posix_spawn(words[0], words, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
+        # The loader says by its status that it could not map it.
+        if os.waitstatus_to_exitcode(os.waitpid(status, 0)[1]) == 127:
+            raise OSError(errno.EACCES, "")
+    return f
 def read(path): return lambda: open(path, "rb").read(1)
 def append(path): return lambda: os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
-def make(path): return lambda: os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+def make(path): return lambda: (os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)), os.unlink(path))
+def back(old, new): os.rename(old, new); os.rename(new, old)
 attempt("read-ssh", read(home + "/.ssh/id_ed25519"))
 attempt("read-aws", read(home + "/.aws/credentials"))
 attempt("list-home", lambda: os.listdir(home))
 attempt("read-secret", read(outside + "/secret"))
 attempt("read-env", read(".env"))
-attempt("link-secret", lambda: os.link(outside + "/secret", "stolen"))
-attempt("link-env", lambda: os.link(".env", "stolen"))
-attempt("rename-env", lambda: os.rename(".env", "stolen"))
+attempt("link-secret", lambda: (os.link(outside + "/secret", "stolen"), os.unlink("stolen")))
+attempt("link-env", lambda: (os.link(".env", "stolen"), os.unlink("stolen")))
+attempt("rename-env", lambda: back(".env", "stolen"))
 attempt("symlink-then-read", lambda: (os.symlink(outside + "/secret", "sl"), open("sl").read()))
 attempt("make-hook", make(".git/hooks/pre-commit"))
 attempt("rename-hook", lambda: (open("h", "w").close(), os.rename("h", ".git/hooks/post-merge")))
 attempt("edit-config", append(".git/config"))
 attempt("replace-config", lambda: (open("c", "w").close(), os.rename("c", ".git/config")))
-attempt("rename-hooks", lambda: os.rename(".git/hooks", ".git/hooks2"))
-attempt("rename-git", lambda: os.rename(".git", "git2"))
-attempt("replace-hooks", lambda: os.rmdir(".git/hooks"))
-attempt("hook-by-descriptor", lambda: os.open("pre-commit", os.O_WRONLY | os.O_CREAT, dir_fd=os.open(".git/hooks", os.O_RDONLY)))
+attempt("rename-hooks", lambda: back(".git/hooks", ".git/hooks2"))
+attempt("rename-git", lambda: back(".git", "git2"))
+attempt("rename-above", lambda: back("../ws", "../ws2"))
+def by_descriptor():
+    d = os.open(".git/hooks", os.O_RDONLY)
+    os.close(os.open("pre-commit", os.O_WRONLY | os.O_CREAT, dir_fd=d))
+    os.unlink("pre-commit", dir_fd=d)
+attempt("hook-by-descriptor", by_descriptor)
+attempt("hook-by-proc-fd", lambda: make("/proc/self/fd/%d/pre-commit" % os.open(".git/hooks", os.O_RDONLY))())
+attempt("read-by-proc-root", lambda: open("/proc/self/root" + outside + "/secret").read())
+attempt("read-by-proc-cwd", lambda: open("/proc/self/cwd/.env").read())
+attempt("fd-of-another", lambda: os.readlink("/proc/%d/fd/1" % victim))
+attempt("root-of-another", lambda: os.listdir("/proc/%d/root/" % victim))
 attempt("reopen-config", lambda: os.open("/proc/self/fd/%d" % os.open(".git/config", os.O_RDONLY), os.O_WRONLY))
 attempt("edit-policy", append("polc.yaml"))
-attempt("remove-policy", lambda: os.unlink("polc.yaml"))
-attempt("rename-policy", lambda: os.rename("polc.yaml", "p2"))
+attempt("rename-policy", lambda: back("polc.yaml", "p2"))
 attempt("edit-bashrc", append(home + "/.bashrc"))
 attempt("make-profile", make(home + "/.zshenv"))
 attempt("edit-passwd", append("/etc/passwd"))
 attempt("make-etc", make("/etc/polc-was-here"))
 attempt("make-usr", make("/usr/polc-was-here"))
-attempt("edit-usr", append("/usr/bin/env"))
+attempt("edit-usr", append("/usr/lib/os-release"))
 attempt("chmod-bashrc", lambda: os.chmod(home + "/.bashrc", 0o777))
 attempt("utime-bashrc", lambda: os.utime(home + "/.bashrc"))
 def tcp(host, port, family=socket.AF_INET, proto=0):
@@ -62,6 +89,12 @@ attempt("tcp", tcp("192.0.2.1", 80))
 attempt("tcp-443", tcp("192.0.2.1", 443))
 attempt("tcp6", tcp("2001:db8::1", 443, socket.AF_INET6))
 attempt("mptcp", tcp("192.0.2.1", 443, proto=262))
+# To somebody who listens, outside.
+def here(family, kind, proto=0): return lambda: socket.socket(family, kind, proto).connect(("127.0.0.1", port))
+attempt("tcp-here", here(socket.AF_INET, socket.SOCK_STREAM))
+attempt("mptcp-here", here(socket.AF_INET, socket.SOCK_STREAM, 262))
+attempt("fastopen-here", lambda: socket.socket().sendto(b"x", 0x20000000, ("127.0.0.1", port)))
+attempt("udp-here", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", udp)))
 attempt("udp", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("192.0.2.1", 53)))
 attempt("fastopen", lambda: socket.socket().sendto(b"x", 0x20000000, ("192.0.2.1", 443)))
 attempt("raw", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))
@@ -92,36 +125,76 @@ attempt("type-into-terminal", lambda: fcntl.ioctl(1, 0x5412, b"x"))
 attempt("mknod", lambda: os.mknod("disk", 0o60600, os.makedev(8, 0)))
 attempt("chroot", lambda: os.chroot("."))
 attempt("setuid", lambda: os.setuid(1))
-attempt("sudo", lambda: os.execv("/usr/bin/su", ["su"]))
-attempt("start-reader", lambda: os.execv("/usr/bin/unshare", ["unshare", "--help"]))
+attempt("start", start("/usr/bin/unshare", "--version"))
+attempt("start-by-descriptor", start("/proc/self/fd/%d" % os.open("/usr/bin/unshare", os.O_RDONLY | os.O_PATH), "--version"))
+attempt("start-by-loader", start(sys.argv[6], "/usr/bin/unshare", "--version"))
 "#;
 
-fn probe(user: User, options: &[&str]) -> BTreeMap<String, String> {
-    let place = Place::new(user);
-    std::fs::write(place.path("ws/probe.py"), PROBE).unwrap();
-    let _socket = UnixListener::bind(place.path("outside/docker.sock")).unwrap();
-    place.own_all();
-    let mut victim = Command::new("sleep")
-        .arg("60")
-        .stdin(Stdio::null())
-        .spawn()
-        .unwrap();
-    let done = place
-        .polc(options, false)
-        .args(["/usr/bin/python3", "probe.py"])
-        .args([place.path("home"), place.path("outside")])
-        .arg(victim.id().to_string())
-        .output()
-        .unwrap();
-    victim.kill().unwrap();
-    victim.wait().unwrap();
+/// Who is outside while the probe runs: a process, and somebody who listens for TCP, UDP and on a path.
+struct Outside {
+    victim: Child,
+    tcp: TcpListener,
+    udp: UdpSocket,
+    _socket: UnixListener,
+}
+
+impl Outside {
+    fn new(place: &Place) -> Self {
+        let socket = UnixListener::bind(place.path("outside/docker.sock")).unwrap();
+        let mut sleep = Command::new("sleep");
+        Self {
+            victim: sleep.arg("120").stdin(Stdio::null()).spawn().unwrap(),
+            tcp: TcpListener::bind("127.0.0.1:0").unwrap(),
+            udp: UdpSocket::bind("127.0.0.1:0").unwrap(),
+            _socket: socket,
+        }
+    }
+
+    /// What the probe is told.
+    fn words(&self, place: &Place) -> Vec<OsString> {
+        let loader = polc::backend::landlock::LOADER;
+        vec![
+            "probe.py".into(),
+            place.path("home").into(),
+            place.path("outside").into(),
+            self.victim.id().to_string().into(),
+            self.tcp.local_addr().unwrap().port().to_string().into(),
+            self.udp.local_addr().unwrap().port().to_string().into(),
+            loader.into(),
+        ]
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        let _ = self.victim.kill();
+        let _ = self.victim.wait();
+    }
+}
+
+fn answers(done: &Output) -> BTreeMap<String, String> {
     let answers: BTreeMap<_, _> = text(&done.stdout)
         .lines()
         .filter_map(|l| l.split_once(' '))
         .map(|(a, b)| (a.to_owned(), b.to_owned()))
         .collect();
     // The last of them: the probe went through.
-    assert!(answers.contains_key("start-reader"), "{}", said(&done));
+    assert!(answers.contains_key("start-by-loader"), "{}", said(done));
+    answers
+}
+
+fn probe(user: User, options: &[&str]) -> BTreeMap<String, String> {
+    let place = Place::new(user);
+    std::fs::write(place.path("ws/probe.py"), PROBE).unwrap();
+    let outside = Outside::new(&place);
+    place.own_all();
+    let done = place
+        .polc(options, false)
+        .arg("/usr/bin/python3")
+        .args(outside.words(&place))
+        .output()
+        .unwrap();
+    let answers = answers(&done);
     // What was not to change has not.
     for (file, was) in [
         ("home/.bashrc", "# mine\n"),
@@ -146,22 +219,74 @@ fn probe(user: User, options: &[&str]) -> BTreeMap<String, String> {
     answers
 }
 
+/// What cannot be shown to work where nothing is confined: there is no such address, module, mount or handle, or this kernel
+/// has no such sockets. It must not be refused there, either.
+const UNUSABLE: [&str; 12] = [
+    "tcp", "tcp-443", "tcp6", "mptcp", "udp", "fastopen", "alg", "vsock", "umount", "module",
+    "handle", "bpf",
+];
+const UNUSABLE_HERE: [&str; 4] = ["type-into-terminal", "setns", "open-tree", "packet"];
+
+/// Without `polc` everything works that is asked, or the tests below could not fail.
+#[test]
+fn all_of_it_works_unconfined() {
+    if !have("python3") || !have("git") {
+        return;
+    }
+    if !is_root() {
+        println!("skipped: only root may do all of it");
+        return;
+    }
+    let place = Place::new(User::Own);
+    std::fs::write(place.path("ws/probe.py"), PROBE).unwrap();
+    let outside = Outside::new(&place);
+    let mut command = Command::new("/usr/bin/python3");
+    command
+        .args(outside.words(&place))
+        .current_dir(place.path("ws"))
+        .stdin(Stdio::null());
+    // What it mounts is seen by nobody else.
+    // SAFETY: unshare and mount may be called between fork and exec, and take constants.
+    unsafe {
+        std::os::unix::process::CommandExt::pre_exec(&mut command, || {
+            let private = libc::MS_REC | libc::MS_PRIVATE;
+            let none = std::ptr::null();
+            if libc::unshare(libc::CLONE_NEWNS) != 0
+                || libc::mount(none, c"/".as_ptr(), none, private, none.cast()) != 0
+            {
+                return Err(std::io::Error::last_os_error());
+            }
+            Ok(())
+        });
+    }
+    let done = command.output().unwrap();
+    let wrong: Vec<_> = answers(&done)
+        .into_iter()
+        .filter(|(name, answer)| {
+            let usable =
+                !UNUSABLE.contains(&name.as_str()) && !UNUSABLE_HERE.contains(&name.as_str());
+            (usable && answer != "ok") || ["EACCES", "EPERM"].contains(&answer.as_str())
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 /// What each attempt may answer: EACCES and EPERM everywhere; beside them the kernel's own words for what lies
 /// on another mount, is read-only, or is a mount point.
 fn judge(answers: &BTreeMap<String, String>, mounts: bool, own_files: bool) {
     let mut wrong = Vec::new();
     for (name, answer) in answers {
         let more: &[&str] = match name.as_str() {
-            "make-hook" | "edit-config" | "hook-by-descriptor" | "reopen-config"
-            | "edit-policy" | "chmod-bashrc" | "utime-bashrc" | "edit-bashrc" | "make-profile"
-            | "edit-passwd" | "edit-usr" | "make-etc" | "make-usr"
+            "make-hook" | "edit-config" | "hook-by-descriptor" | "hook-by-proc-fd"
+            | "reopen-config" | "edit-policy" | "chmod-bashrc" | "utime-bashrc" | "edit-bashrc"
+            | "make-profile" | "edit-passwd" | "edit-usr" | "make-etc" | "make-usr"
                 if mounts =>
             {
                 &["EROFS"]
             }
             "rename-hook" | "link-env" | "link-secret" => &["EXDEV"],
-            "replace-config" | "rename-hooks" | "rename-git" | "replace-hooks"
-            | "remove-policy" | "rename-policy" | "rename-env"
+            "replace-config" | "rename-hooks" | "rename-git" | "rename-above" | "rename-policy"
+            | "rename-env"
                 if mounts =>
             {
                 &["EBUSY", "EXDEV", "EROFS"]
@@ -171,9 +296,8 @@ fn judge(answers: &BTreeMap<String, String>, mounts: bool, own_files: bool) {
             // A user that the namespace does not have.
             "setuid" if !own_files => &["EINVAL"],
             // Landlock grants `.git` whole, so that git works: of denials with wildcards in it the ledger says "looser".
-            "rename-hooks" | "replace-hooks" if !mounts => &["ok", "ENOENT", "ENOTEMPTY"],
-            "hook-by-descriptor" if !mounts => &["ENOENT"],
-            "docker" if !mounts => &["ok"],
+            "rename-hooks" if !mounts => &["ok"],
+            "docker" | "start-by-loader" if !mounts => &["ok"],
             _ => &[],
         };
         let fine =
@@ -200,6 +324,33 @@ fn nothing_gets_out_without_namespaces() {
         return;
     }
     judge(&probe(User::Own, &["-q", "--no-namespaces"]), false, true);
+}
+
+/// What is not refused without namespaces (the four that `judge` lets pass) is said before the program starts.
+#[test]
+fn what_is_open_without_namespaces_is_said_first() {
+    if !landlock() {
+        return;
+    }
+    let place = Place::new(User::Own);
+    let _socket = UnixListener::bind(place.path("outside/docker.sock")).unwrap();
+    let done = place.shell(&["--no-namespaces"], "echo here it begins >&2");
+    let message = text(&done.stderr);
+    let (before, _) = message.split_once("here it begins").unwrap();
+    for open in [
+        "denied by wildcards: what is denied there can be changed, moved away and replaced",
+        "mode, owner, times and attributes can be changed everywhere",
+        "every unix socket that has a path is reachable",
+        "the loader starts what may be read and not be started: `/",
+    ] {
+        assert!(before.contains(open), "{open}: {message}");
+    }
+    let done = place.shell(&[], "true");
+    assert!(
+        !text(&done.stderr).contains("without mounts"),
+        "{}",
+        said(&done)
+    );
 }
 
 #[test]

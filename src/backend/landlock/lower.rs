@@ -2,7 +2,7 @@
 
 use super::model::{AccessFs, AccessNet, NetPort, PathBeneath, Ruleset, Scope};
 use crate::diagnostics::Diagnostics;
-use crate::fidelity::{Fidelity, Ledger};
+use crate::fidelity::{Fidelity, Ledger, show_bytes};
 use crate::policy::{Component, Operation, Policy, Protocol, Rule, Sequence, Token};
 use crate::semantics::{
     Decisions, HostRegion, LedgerBuilder, LiteralTree, Meaning, PathSet, StateId, TooLarge,
@@ -541,6 +541,14 @@ fn settings(
             Fidelity::Unenforced,
             "a ruleset confines the process that applies it",
         );
+    }
+    if let Some(program) = super::started_by_loader(policy).next() {
+        let text = format!(
+            "what may be read is started by the loader although it may not be executed: `{} {}`",
+            super::LOADER,
+            show_bytes(&program)
+        );
+        ledger.setting(super::LOADED, Fidelity::Looser, text);
     }
     let files = paths.iter().filter(|p| p.file).count();
     if files > 0 && !on_host {

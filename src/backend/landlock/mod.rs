@@ -24,12 +24,13 @@
 //!   always fails with EXDEV. `truncate` is ABI 3: before, truncating is not restricted. TCP ports
 //!   are ABI 4, without addresses. Scopes are ABI 6. Unix sockets by path are ABI 9, which
 //!   landlockconfig cannot say yet.
-//! - Not mediated: mode, owner, times, attributes; UDP, raw sockets, MPTCP; `ld.so /path/to/program`
-//!   where the program may be read. seccomp closes some of these.
+//! - Not mediated: mode, owner, times, attributes; UDP, raw sockets, MPTCP. seccomp closes some of these.
+//! - `ld.so /path/to/program` starts what may be read ([`loader`]): the ledger has a line for it.
 //! - `ioctl_dev` is left unhandled: no operation of the language speaks of device commands.
 //! - landlockconfig expands `${name}` in paths; a path that holds `${` is refused.
 
 mod host;
+mod loader;
 mod lower;
 mod model;
 mod read_back;
@@ -37,6 +38,7 @@ mod read_back;
 mod tests;
 
 pub use host::RealHost;
+pub use loader::{LOADED, LOADER, started_by_loader};
 pub use lower::{Entry, Host, Kind, Lowered, lower};
 pub use model::{AccessFs, AccessNet, NetPort, PathBeneath, Ruleset, Scope};
 

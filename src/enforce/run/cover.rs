@@ -6,12 +6,19 @@
 //!
 //! - **hidden**: it may not be read. An empty file or directory of mode 000 lies over it.
 //! - **frozen**: it may not be written. The same object, mounted read-only; the kernel's answer is `EROFS`.
+//! - **no program**: it may be read and not started, and nothing around it may be written. The same object, mounted with
+//!   `noexec`: `execve` answers `EACCES`, and `ld.so PROGRAM` fails too (`EPERM`), which Landlock does not see.
 //! - **pinned**: what is in it may be written, but it may not be removed or renamed. The same object, mounted
 //!   on itself: what is a mount point cannot be moved away (`EBUSY`).
 //!
 //! Every directory between the tree's top and a covered path is pinned too, since moving it away would take the cover along
 //! and leave its old name free. The price: a rename or a link between such a directory and its parent answers `EXDEV`,
 //! as between file systems (`mv` then copies).
+//!
+//! The kernel looks at the mount before it asks Landlock, so what is covered is refused with the mount's own error where the rest
+//! answers `EACCES` or `EPERM`: writing to what is frozen, or making something in it, `EROFS`; removing or renaming what
+//! is covered or pinned, `EBUSY`; a rename or link that crosses a cover, `EXDEV`; mapping what is no program, `EPERM`. Outside
+//! of all covers everything is read-only too, so there it is `EROFS` as well.
 //!
 //! What this cannot cover, and what becomes of it:
 //!
@@ -23,11 +30,12 @@
 //!   and a run that is killed leaves it behind.
 //! - A **symbolic link** that may not be replaced: mounts follow links. The tree around it is not granted whole,
 //!   it stays as Landlock alone grants it.
-//! - A path that may be read but **not executed or listed**: the same.
+//! - A path that may be read but **not listed**: the same. One that may **not be executed**, where something around may be
+//!   written, too, since a mount point cannot be replaced.
 //! - **`/proc` of processes** that do not exist yet can have no grant. Where the policy lets the program read the status of
 //!   any process, `/proc` is granted whole to read, and each of its entries that is not a process and that the
 //!   policy denies is hidden. That is more than the policy says of other files below `/proc/PID`: those that tell
-//!   anything (`environ`, `mem`, `maps`, `fd`, `cwd`, `root`) the kernel guards with its check for `ptrace`, which
+//!   anything (`environ`, `mem`, `maps`, where `fd`, `cwd` and `root` lead) the kernel guards with its check for `ptrace`, which
 //!   Landlock refuses for every process outside. With `--require` this is left out.
 //! - A pattern that floats (`/w/**/.env`) is expanded when the program starts. Past [`MAX_ENTRIES`] entries or [`MAX_COVERS`]
 //!   covers nothing is granted whole.
@@ -47,6 +55,8 @@ pub const MAX_COVERS: usize = 1000;
 pub enum Cover {
     /// Itself: it cannot be moved away.
     Pinned,
+    /// Itself: it cannot be started.
+    NoProgram,
     /// Itself, read-only.
     Frozen,
     /// Something empty.
@@ -302,10 +312,14 @@ impl Walk<'_> {
         } else if directory && denied(LIST) {
             self.give_up(at, &[LIST], path);
         }
-        if !directory && denied(EXECUTE) {
-            self.give_up(at, &[EXECUTE], path);
-        }
         let write = [EDIT, CREATE, DELETE];
+        if !directory && denied(EXECUTE) {
+            if write.into_iter().all(|o| at.within[o].is_none()) {
+                self.put(at, path, Cover::NoProgram, false);
+            } else {
+                self.give_up(at, &[EXECUTE], path);
+            }
+        }
         let refused = if directory {
             denied(CREATE) || denied(DELETE)
         } else {
@@ -406,6 +420,12 @@ impl Plan {
     #[must_use]
     pub fn helps(&self) -> bool {
         !self.covers.is_empty() || !self.missing.is_empty()
+    }
+
+    /// Whether the object cannot be started, and not be mapped as code.
+    #[must_use]
+    pub fn is_no_program(&self, path: &[u8]) -> bool {
+        self.hides(path) || matches!(self.covers.get(path), Some((Cover::NoProgram, _)))
     }
 
     /// Whether something empty lies over a path or above it.

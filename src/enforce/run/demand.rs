@@ -17,7 +17,7 @@ use super::cover::{Cover, Plan};
 use super::namespaces;
 use super::start::Network;
 use super::{Error, sys};
-use crate::backend::landlock::{AccessFs, Ruleset};
+use crate::backend::landlock::{AccessFs, LOADED, LOADER, Ruleset, started_by_loader};
 use crate::backend::seccomp::Seccomp;
 use crate::backend::{Backend, Target};
 use crate::fidelity::{Fidelity, Ledger, show_bytes};
@@ -25,6 +25,7 @@ use crate::policy::{Objects, Operation, RuleId};
 use crate::semantics::{Meaning, PathSet, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::os::unix::ffi::OsStringExt;
 
 /// What was put on, beside Landlock and seccomp.
 pub struct InForce<'a> {
@@ -143,10 +144,19 @@ pub fn shortfall(
         }
     }
     for s in landlock.settings.iter().filter(|s| s.fidelity.leaks()) {
-        let own = ["limits", "environment", "capabilities"];
+        let own = ["limits", "environment", "capabilities", LOADED];
         if !own.iter().any(|o| s.setting.starts_with(o)) {
             out.add(s.setting.as_ref(), &s.reason);
         }
+    }
+    let mut loaded = started_by_loader(policy)
+        .filter_map(|p| std::fs::canonicalize(sys::path(&p)).ok())
+        .map(|p| p.into_os_string().into_vec());
+    if let Some(path) = loaded.find(|p| !force.plan.is_some_and(|plan| plan.is_no_program(p))) {
+        out.add(
+            LOADED,
+            &format!("`{LOADER} {}` starts it", show_bytes(&path)),
+        );
     }
     for limit in force.unlimited {
         out.add(format!("limits.{limit}"), "nothing on this host holds it");
@@ -227,7 +237,8 @@ impl InForce<'_> {
                 Cover::Hidden => refused.push(tree(path)),
                 Cover::Frozen if !reading => refused.push(tree(path)),
                 Cover::Pinned if making => refused.push(object(path)),
-                Cover::Frozen | Cover::Pinned => {}
+                Cover::NoProgram if right == Some(AccessFs::Execute) => refused.push(object(path)),
+                Cover::Frozen | Cover::NoProgram | Cover::Pinned => {}
             }
         }
         let none: &[Vec<Step>] = &[];

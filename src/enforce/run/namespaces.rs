@@ -87,10 +87,14 @@ pub fn mount(plan: &Plan, sockets: &[Vec<u8>], ruleset: &Ruleset) -> Result<bool
     for (path, (cover, directory)) in &plan.covers {
         let mount = match cover {
             Cover::Hidden => take(*directory)?,
-            Cover::Frozen | Cover::Pinned => sys::copy_mount(path).map_err(at(path))?,
+            Cover::Frozen | Cover::NoProgram | Cover::Pinned => {
+                sys::copy_mount(path).map_err(at(path))?
+            }
         };
-        if *cover == Cover::Frozen {
-            sys::freeze(&mount).map_err(at(path))?;
+        match cover {
+            Cover::Frozen => sys::freeze(&mount).map_err(at(path))?,
+            Cover::NoProgram => sys::no_program(&mount).map_err(at(path))?,
+            Cover::Hidden | Cover::Pinned => {}
         }
         sys::attach(&mount, path).map_err(at(path))?;
     }

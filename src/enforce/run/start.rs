@@ -4,7 +4,9 @@ use super::appear::Eye;
 use super::cover::{self, Plan, Reduced};
 use super::filter::Holes;
 use super::{Error, capabilities, demand, filter, group, limits, namespaces, supervise, sys};
-use crate::backend::landlock::{AccessNet, Host, Kind, NetPort, RealHost, Ruleset};
+use crate::backend::landlock::{
+    AccessNet, Host, Kind, LOADER, NetPort, RealHost, Ruleset, started_by_loader,
+};
 use crate::enforce::environment;
 use crate::enforce::landlock::{NEWEST_ABI, apply, kernel_abi};
 use crate::fidelity::{Demand, Entry, Fidelity, Object, show_bytes};
@@ -235,11 +237,17 @@ impl Prepared<'_> {
             };
             if lowered.ledger.entries.iter().any(loose) {
                 say(
-                    "note: without mounts some directories are granted whole that hold paths denied by wildcards; `polc enforce landlock --dry-run` shows them",
+                    "note: without mounts some directories are granted whole that hold paths denied by wildcards: what is denied there can be changed, moved away and replaced; `polc enforce landlock --dry-run` shows them",
                 );
             }
             if !sockets(self.policy).is_empty() {
                 say("note: without mounts every unix socket that has a path is reachable");
+            }
+            if let Some(path) = started_by_loader(self.policy).find(|p| sys::path(p).is_file()) {
+                say(&format!(
+                    "note: without mounts the loader starts what may be read and not be started: `{LOADER} {}`",
+                    show_bytes(&path)
+                ));
             }
             if metadata_in_part(self.meaning)? {
                 say(

@@ -11,6 +11,7 @@ const OPEN_TREE_CLONE: libc::c_uint = 1;
 const AT_RECURSIVE: libc::c_uint = 0x8000;
 const MOVE_MOUNT_F_EMPTY_PATH: libc::c_uint = 4;
 const MOUNT_ATTR_RDONLY: u64 = 1;
+const MOUNT_ATTR_NOEXEC: u64 = 8;
 
 /// `struct mount_attr` of linux/mount.h.
 #[repr(C)]
@@ -139,6 +140,15 @@ pub fn attach(mount: &OwnedFd, path: &[u8]) -> io::Result<()> {
 pub fn freeze(mount: &OwnedFd) -> io::Result<()> {
     let flags = libc::AT_EMPTY_PATH as libc::c_uint | AT_RECURSIVE;
     set_attributes(mount.as_raw_fd(), c"", flags, MOUNT_ATTR_RDONLY, 0)
+}
+
+/// Makes a copy such that nothing in it is started, nor mapped as code.
+///
+/// # Errors
+/// The kernel's.
+pub fn no_program(mount: &OwnedFd) -> io::Result<()> {
+    let flags = libc::AT_EMPTY_PATH as libc::c_uint;
+    set_attributes(mount.as_raw_fd(), c"", flags, MOUNT_ATTR_NOEXEC, 0)
 }
 
 /// Makes everything below a path read-only, or only the mount at it writable again.
