@@ -25,7 +25,7 @@ fn programs_are_those_of_the_policy() {
             Some(pattern) => PathSet::of(&pattern.sequences).unwrap(),
             None => PathSet::empty(),
         };
-        for id in ["apparmor", "tetragon"] {
+        for id in ["apparmor", "selinux", "tetragon"] {
             let Some(read) = read(&policy, id) else {
                 continue;
             };

@@ -34,11 +34,11 @@ mod ways;
 
 use self::contexts::{Applies, Context};
 use self::module::{Allow, Module};
-use crate::backend::{Artifact, Clause, Evaluate, Form, HostCuts, OnPaths};
+use crate::backend::{Artifact, Clause, Confines, Evaluate, Form, HostCuts, OnPaths};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{HostSpec, Operation, Protocol};
-use crate::semantics::{TooLarge, steps_match};
+use crate::semantics::{PathSet, TooLarge, steps_match};
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
@@ -353,6 +353,32 @@ impl Evaluate for Loaded {
 
     fn others(&self) -> BTreeSet<String> {
         others::of(&self.module, &self.domain, &self.contexts)
+    }
+
+    fn confines(&self) -> Result<Confines, TooLarge> {
+        let enters = |label: &str| {
+            // A program that may enter the domain does so by itself where a transition says so.
+            let mut transitions = self.module.transitions.iter();
+            let by_itself = transitions.any(|[_, target, class, new]| {
+                target == label && class == "process" && *new == self.domain
+            });
+            let mut rules = self.module.allows.iter();
+            by_itself
+                && rules.any(|r| {
+                    r.source == self.domain
+                        && r.target == label
+                        && r.permissions.contains("entrypoint")
+                })
+        };
+        let files = self.contexts.iter().filter(|c| c.applies.to(Form::File));
+        let clauses = files.map(|c| {
+            let member = c.label.as_deref().is_some_and(enters);
+            (c.patterns.as_slice(), [].as_slice(), member)
+        });
+        Ok(Confines {
+            programs: Some(PathSet::first_match_steps(clauses, false)?),
+            ..Confines::unsaid()
+        })
     }
 
     fn clause(&self, operation: Operation, object: &Object) -> Option<Clause> {
