@@ -36,7 +36,8 @@ pub const TYPES: [BaseType; 7] = [
         trees: &[],
         files: &[
             "/usr/bin/sh",
-            "/{,usr/}bin/{sh,ash,dash,bash,bash2,fish,mksh,sash,tcsh,yash,ksh*,zsh*}",
+            "/{,usr/}bin/{sh,ash,dash,bash,bash2,fish,mksh,sash,tcsh,yash}",
+            "/{,usr/}bin/{ksh,zsh}*/**",
         ],
         programs: true,
     },
@@ -97,13 +98,14 @@ pub const SPECIAL: [&str; 3] = ["/usr/src/**", "/etc/selinux/**", "/etc/ppp/**"]
 
 /// The same, as files alone: a directory of that name has its tree's label. Of the programs that have a type of
 /// their own (the base policy knows some thousand) those that policies name.
-pub const SPECIAL_FILES: [&str; 6] = [
-    "/etc/resolv.conf*",
+pub const SPECIAL_FILES: [&str; 7] = [
+    "/etc/resolv.conf*/**",
     "/run/resolvconf/**",
     "/etc/hosts",
     "/usr/games/*/**",
     "/{,usr/}bin/{at,chage,chfn,chsh,crontab,fusermount,fusermount3,login,passwd,screen,ssh,su,sudo,sudoedit,systemd-nspawn,tmux,virsh}",
-    "/{,usr/}{,s}bin/{atd,cryptsetup,dmsetup,fdisk,gpasswd,hwclock,init,insmod,ip6tables,iptables,kexec,kmod,losetup,mkfs,modprobe,mount,nft,parted,rmmod,shutdown,swapoff,swapon,tcpdump,umount}",
+    "/{,usr/}{,s}bin/{atd,cryptsetup,dmsetup,fdisk,gpasswd,hwclock,init,ip6tables,iptables,kexec,kmod,{,u}mount{,.*},nft,parted,shutdown,swapoff,tcpdump}",
+    "/{,usr/}{,s}bin/{insmod,losetup,mkfs,modprobe,rmmod,swapon}*/**",
 ];
 
 /// Files that every domain may read: the loader's cache (`ld_so_cache_t`).
@@ -139,12 +141,12 @@ pub const SECURITY: [&str; 9] = [
 
 /// The same, as files alone.
 pub const SECURITY_FILES: [&str; 6] = [
-    "/etc/shadow*",
-    "/etc/gshadow*",
+    "/etc/shadow*/**",
+    "/etc/gshadow*/**",
     "/etc/tcb/**",
     "/etc/krb5.keytab",
     "/etc/krb5kdc/kadm5.keytab",
-    "/var/db/shadow*",
+    "/var/db/shadow*/**",
 ];
 
 /// The first names of paths that the base policy labels: everything else is `default_t` there.

@@ -16,6 +16,7 @@ use crate::policy::{Component, Operation, PathPattern, Rule, Sequence, Token};
 use crate::semantics::{LedgerBuilder, PathSet, TooLarge};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// What the domain holds on every type.
 pub struct Held<'h> {
@@ -56,8 +57,21 @@ fn parsed(list: &[&str]) -> Vec<Sequence> {
         .collect()
 }
 
-fn set(clauses: &Clauses, default: bool) -> Result<PathSet, TooLarge> {
-    PathSet::first_match(clauses.iter().map(|(s, v)| (s.as_slice(), *v)), default)
+/// Sets that were made: most operations are held on the same labels.
+#[derive(Default)]
+struct Sets(Vec<(Clauses, bool, Rc<PathSet>)>);
+
+impl Sets {
+    fn of(&mut self, clauses: Clauses, default: bool) -> Result<Rc<PathSet>, TooLarge> {
+        let known = self.0.iter().find(|k| k.1 == default && k.0 == clauses);
+        if let Some((_, _, set)) = known {
+            return Ok(Rc::clone(set));
+        }
+        let all = clauses.iter().map(|(s, v)| (s.as_slice(), *v));
+        let set = Rc::new(PathSet::first_match(all, default)?);
+        self.0.push((clauses, default, Rc::clone(&set)));
+        Ok(set)
+    }
 }
 
 impl Held<'_> {
@@ -120,7 +134,12 @@ impl Held<'_> {
     }
 
     /// The objects on whose own label an operation is held.
-    fn on_label(&self, operation: Operation, kind: Kind) -> Result<PathSet, TooLarge> {
+    fn on_label(
+        &self,
+        operation: Operation,
+        kind: Kind,
+        sets: &mut Sets,
+    ) -> Result<Rc<PathSet>, TooLarge> {
         let needed: &[Operation] = match operation {
             // The kernel opens a program for reading as it starts it.
             Operation::Execute => &[Operation::Execute, Operation::Read],
@@ -137,11 +156,11 @@ impl Held<'_> {
             clauses.push((parsed(&NOT_LISTED), open));
             clauses.push((parsed(&EVERYONE_LISTS), true));
         }
-        set(&clauses, open)
+        sets.of(clauses, open)
     }
 
     /// Whose times can be set to now.
-    fn touched(&self, kind: Kind) -> Result<PathSet, TooLarge> {
+    fn touched(&self, kind: Kind, sets: &mut Sets) -> Result<Rc<PathSet>, TooLarge> {
         let has = |r: Rights| match kind {
             Kind::File => r.has(Operation::Edit),
             Kind::Directory => r.writes_directories(),
@@ -151,12 +170,12 @@ impl Held<'_> {
             clauses.push((vec![Sequence::literal(path)], true));
         }
         clauses.extend(self.by_label(kind, has));
-        set(&clauses, has(self.open))
+        sets.of(clauses, has(self.open))
     }
 
     /// What lies in directories whose type lets names be added and removed; the root lies in none, and goes by its
     /// own label.
-    fn inside(&self, operation: Operation) -> Result<PathSet, TooLarge> {
+    fn inside(&self, operation: Operation, sets: &mut Sets) -> Result<Rc<PathSet>, TooLarge> {
         let open = self.open.has(operation);
         let mut clauses = vec![(self.programs.to_vec(), false)];
         if let Some((path, _)) = self.temporary {
@@ -167,7 +186,7 @@ impl Held<'_> {
             .iter()
             .map(|(s, v)| (s.iter().map(beneath).collect(), *v));
         let root = (vec![Sequence::default()], open);
-        set(&std::iter::once(root).chain(inside).collect(), open)
+        sets.of(std::iter::once(root).chain(inside).collect(), open)
     }
 }
 
@@ -195,33 +214,57 @@ fn reason(operation: Operation) -> impl Fn(Option<&Rule>, Fidelity) -> Cow<'stat
 /// The automata are too large.
 pub fn account(held: &Held<'_>, ledger: &mut LedgerBuilder<'_, '_>) -> Result<(), TooLarge> {
     use Operation::{Create, Delete, Edit, Execute, List, Metadata, Read};
+    let sets = &mut Sets::default();
     for (operation, kind) in [
         (Read, Kind::File),
         (List, Kind::Directory),
         (Edit, Kind::File),
-        (Metadata, Kind::File),
-        (Metadata, Kind::Directory),
         (Execute, Kind::File),
     ] {
-        ledger.paths(
-            operation,
-            &held.on_label(operation, kind)?,
-            &reason(operation),
-        )?;
+        let set = held.on_label(operation, kind, sets)?;
+        ledger.paths(operation, &set, &reason(operation))?;
     }
-    for kind in [Kind::File, Kind::Directory] {
-        ledger.paths(Metadata, &held.touched(kind)?, &|_, _| {
-            "setting times to now takes the right to write, and no more".into()
+    let [file, directory] =
+        [Kind::File, Kind::Directory].map(|kind| held.on_label(Metadata, kind, sets));
+    let (file, directory) = (file?, directory?);
+    each(&file, &directory, |set| {
+        ledger.paths(Metadata, set, &reason(Metadata))
+    })?;
+    let [touched, own] = [Kind::File, Kind::Directory].map(|kind| held.touched(kind, sets));
+    let (touched, own) = (touched?, own?);
+    // Where that is what holds of all metadata there is nothing to add.
+    if !(Rc::ptr_eq(&touched, &file) && Rc::ptr_eq(&own, &directory)) {
+        each(&touched, &own, |set| {
+            ledger.paths(Metadata, set, &|_, _| {
+                "setting times to now takes the right to write, and no more".into()
+            })
         })?;
     }
-    ledger.paths(Create, &held.inside(Create)?, &reason(Create))?;
-    let removed = held.inside(Delete)?;
-    let [file, directory] = [Kind::File, Kind::Directory].map(|kind| {
-        let own = held.on_label(Delete, kind)?;
-        own.intersection(&removed)
-    });
+    ledger.paths(Create, &*held.inside(Create, sets)?, &reason(Create))?;
+    let removed = held.inside(Delete, sets)?;
+    let [file, directory] =
+        [Kind::File, Kind::Directory].map(|kind| held.on_label(Delete, kind, sets));
     let (file, directory) = (file?, directory?);
-    ledger.paths(Delete, &file, &reason(Delete))?;
-    ledger.paths(Delete, &directory, &reason(Delete))?;
-    ledger.moved_away(&directory, &file)
+    let files = Rc::new(file.intersection(&removed)?);
+    let directories = match Rc::ptr_eq(&file, &directory) {
+        true => Rc::clone(&files),
+        false => Rc::new(directory.intersection(&removed)?),
+    };
+    each(&files, &directories, |set| {
+        ledger.paths(Delete, set, &reason(Delete))
+    })?;
+    ledger.moved_away(&directories, &files)
+}
+
+/// Once where both are one.
+fn each(
+    file: &Rc<PathSet>,
+    directory: &Rc<PathSet>,
+    mut say: impl FnMut(&PathSet) -> Result<(), TooLarge>,
+) -> Result<(), TooLarge> {
+    say(file)?;
+    match Rc::ptr_eq(file, directory) {
+        true => Ok(()),
+        false => say(directory),
+    }
 }

@@ -39,8 +39,8 @@ use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{HostSpec, Operation, Protocol};
 use crate::semantics::{PathSet, TooLarge, steps_match};
-use std::collections::BTreeSet;
-use std::sync::OnceLock;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, OnceLock};
 
 /// A module that was read back.
 pub(super) struct Loaded {
@@ -52,6 +52,7 @@ pub(super) struct Loaded {
     contexts_at: usize,
     module_at: usize,
     answers: [OnceLock<Result<OnPaths, TooLarge>>; Operation::ON_PATHS.len()],
+    sets: Mutex<BTreeMap<ways::SetKey, PathSet>>,
 }
 
 fn refuse(name: &str, line: usize, message: &str) -> Diagnostics {
@@ -123,7 +124,10 @@ pub(super) fn read(artifacts: &[Artifact]) -> Result<Loaded, Diagnostics> {
             .iter()
             .map(|(p, tree, t, applies)| contexts::base(p, *tree, t, *applies)),
     );
-    contexts.extend(base::programs().map(|(p, t)| contexts::base(&p, false, t, Applies::Files)));
+    contexts.extend(base::programs().map(|(p, t)| {
+        let whatever = p.ends_with('*') && !p.ends_with(".*");
+        contexts::base(&p, whatever, t, Applies::Files)
+    }));
     contexts.extend(temporary(&module, &domain));
     contexts.sort_by_key(|c| std::cmp::Reverse(c.rank));
     Ok(Loaded {
@@ -133,6 +137,7 @@ pub(super) fn read(artifacts: &[Artifact]) -> Result<Loaded, Diagnostics> {
         contexts_at,
         module_at,
         answers: Default::default(),
+        sets: Mutex::default(),
     })
 }
 

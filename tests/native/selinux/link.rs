@@ -363,9 +363,9 @@ impl Tools {
         Ok(contexts)
     }
 
-    /// The paths that the installed policy has an entry for without wildcards, as a directory and as nothing else:
-    /// there is no file to ask about at `/etc`.
-    pub fn only_directories(&self) -> Result<BTreeSet<Vec<u8>>, String> {
+    /// The paths that the installed policy has entries for without wildcards, and none of them is for files: there is
+    /// no file to ask about at `/etc`, or at `/run`, which is a directory or a link.
+    pub fn never_files(&self) -> Result<BTreeSet<Vec<u8>>, String> {
         let entries =
             std::fs::read_to_string(self.base.join("filecon.cil")).map_err(|e| e.to_string())?;
         let mut kinds: BTreeMap<Vec<u8>, bool> = BTreeMap::new();
@@ -379,8 +379,9 @@ impl Tools {
             let Some(path) = literal(tree.unwrap_or(pattern)) else {
                 continue;
             };
-            let directory = tree.is_none() && rest.trim_start().starts_with("dir");
-            *kinds.entry(path).or_insert(true) &= directory;
+            let kind = rest.split_whitespace().next().unwrap_or_default();
+            let no_file = tree.is_none() && matches!(kind, "dir" | "symlink");
+            *kinds.entry(path).or_insert(true) &= no_file;
         }
         Ok(kinds.into_iter().filter(|k| k.1).map(|k| k.0).collect())
     }

@@ -37,11 +37,11 @@ pub(super) const CONTEXTS: &[(&str, bool, &str, Applies)] = &[
     ("/dev/mqueue", true, "tmpfs_t", Everything),
     ("/dev/pts", true, "devpts_t", Everything),
     ("/dev/shm", true, "tmpfs_t", Everything),
-    ("/etc/resolv.conf*", false, "net_conf_t", Files),
+    ("/etc/resolv.conf*", true, "net_conf_t", Files),
     ("/etc/localtime", false, "locale_t", Files),
     ("/etc/timezone", false, "locale_t", Files),
-    ("/etc/shadow*", false, "shadow_t", Files),
-    ("/etc/gshadow*", false, "shadow_t", Files),
+    ("/etc/shadow*", true, "shadow_t", Files),
+    ("/etc/gshadow*", true, "shadow_t", Files),
     ("/etc/ld-musl-*.path", false, "ld_so_cache_t", Files),
     ("/usr/games/*", true, "games_exec_t", Files),
     ("/tmp", false, "tmp_t", Everything),
@@ -82,12 +82,13 @@ pub(super) const CONTEXTS: &[(&str, bool, &str, Applies)] = &[
         "dkim_milter_private_key_t",
         Everything,
     ),
-    ("/var/db/shadow*", false, "shadow_t", Files),
+    ("/var/db/shadow*", true, "shadow_t", Files),
     ("/var/log/audit", true, "auditd_log_t", Everything),
     ("/var/spool/audit", true, "audit_spool_t", Everything),
 ];
 
-/// Programs with a type of their own: the type, whether they have it in `sbin`, too, and their names.
+/// Programs with a type of their own: the type, whether they have it in `sbin`, too, and their names. A `*` stands for
+/// the rest of a name; where it ends a name and no dot is before it, for whatever follows.
 pub(super) const PROGRAMS: &[(&str, bool, &str)] = &[
     (
         "shell_exec_t",
@@ -100,18 +101,18 @@ pub(super) const PROGRAMS: &[(&str, bool, &str)] = &[
     (
         "fsadm_exec_t",
         true,
-        "fdisk losetup mkfs parted swapoff swapon",
+        "fdisk losetup* mkfs* parted swapoff swapon*",
     ),
     ("groupadd_exec_t", true, "gpasswd"),
     ("hwclock_exec_t", true, "hwclock"),
     ("init_exec_t", true, "init"),
     ("iptables_exec_t", true, "ip6tables iptables nft"),
     ("kdump_exec_t", true, "kexec"),
-    ("kmod_exec_t", true, "insmod kmod modprobe rmmod"),
+    ("kmod_exec_t", true, "insmod* kmod modprobe* rmmod*"),
     ("login_exec_t", false, "login"),
     ("lvm_exec_t", true, "cryptsetup dmsetup"),
     ("mount_exec_t", false, "fusermount fusermount3"),
-    ("mount_exec_t", true, "mount umount"),
+    ("mount_exec_t", true, "mount mount.* umount umount.*"),
     ("netutils_exec_t", true, "tcpdump"),
     ("passwd_exec_t", false, "chage passwd"),
     ("screen_exec_t", false, "screen tmux"),

@@ -118,6 +118,9 @@ impl Applies {
 /// By type.
 type Open<'l> = BTreeMap<&'l str, bool>;
 
+/// Whether it is of directories, and of what lies in them; which types are open, in their order.
+pub(super) type SetKey = (bool, bool, Vec<bool>);
+
 /// Where a way is open: by the object's type, and by its directory's.
 struct Where<'l> {
     form: Form,
@@ -127,8 +130,24 @@ struct Where<'l> {
 }
 
 impl Loaded {
-    /// The paths of a form whose type, or whose directory's type, is open.
+    /// The paths of a form whose type, or whose directory's type, is open: once, as most operations are open on the
+    /// same types.
     fn by_type(&self, form: Form, open: &Open<'_>, above: bool) -> Result<PathSet, TooLarge> {
+        let as_directory = above || matches!(form, Form::Directory | Form::Moved);
+        let key: SetKey = (as_directory, above, open.values().copied().collect());
+        let mut known = match self.sets.lock() {
+            Ok(known) => known,
+            Err(broken) => broken.into_inner(),
+        };
+        if let Some(set) = known.get(&key) {
+            return Ok(set.clone());
+        }
+        let set = self.made_by_type(form, open, above)?;
+        known.insert(key, set.clone());
+        Ok(set)
+    }
+
+    fn made_by_type(&self, form: Form, open: &Open<'_>, above: bool) -> Result<PathSet, TooLarge> {
         let may = |label: &Option<String>| {
             let label = label.as_deref().unwrap_or(base::OTHER);
             open.get(label).copied().unwrap_or(false)
