@@ -51,12 +51,7 @@ pub(super) fn find(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), 
 /// The rules that decide some path, or some arguments of some program.
 fn paths(decisions: &Decisions, out: &mut BTreeSet<RuleId>) {
     let dfa = decisions.dfa();
-    let labels: BTreeSet<u32> = dfa
-        .states()
-        .filter(|s| dfa.is_path(*s))
-        .map(|s| dfa.label(s))
-        .collect();
-    for label in labels {
+    for label in dfa.labels_in_use() {
         let verdict = &decisions.verdicts()[label as usize];
         out.extend(verdict.decision.rule);
         for (decision, _) in verdict.command.iter().flat_map(|c| &c.parts) {

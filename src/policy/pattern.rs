@@ -5,6 +5,7 @@
 //! [`PathPattern::MAX_SEQUENCES`], the length of each by [`PathPattern::MAX_LENGTH`].
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A set of bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -66,6 +67,17 @@ impl ByteSet {
         out
     }
 
+    /// A bit for each byte that is a member while the one before it is not, or the other way round.
+    #[must_use]
+    pub fn boundaries(&self) -> [u64; 4] {
+        let mut before = 0;
+        self.0.map(|word| {
+            let shifted = word << 1 | before;
+            before = word >> 63;
+            word ^ shifted
+        })
+    }
+
     /// Whether nothing is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -98,7 +110,7 @@ pub enum Component {
     /// `**`: any number of components, none too.
     AnyDepth,
     /// A name with wildcards; never empty.
-    Name(Vec<Token>),
+    Name(Arc<[Token]>),
 }
 
 impl Component {
@@ -107,16 +119,10 @@ impl Component {
     pub fn literal(&self) -> Option<Vec<u8>> {
         match self {
             Self::AnyDepth => None,
-            Self::Name(tokens) => tokens
-                .iter()
-                .map(|t| {
-                    if let Token::Byte(b) = t {
-                        Some(*b)
-                    } else {
-                        None
-                    }
-                })
-                .collect(),
+            Self::Name(tokens) => {
+                let mut name = Vec::with_capacity(tokens.len());
+                literal_bytes(tokens, &mut name).then_some(name)
+            }
         }
     }
 }
@@ -152,7 +158,7 @@ impl Sequence {
     /// The path, if there is no wildcard in it. The root is `/`.
     #[must_use]
     pub fn as_literal(&self) -> Option<Vec<u8>> {
-        join(self.components.iter().map(Component::literal))
+        join(&self.components)
     }
 
     /// The path `/a/b` of a sequence `/a/b/**` without other wildcards. The root is `/`.
@@ -162,27 +168,49 @@ impl Sequence {
         if *last != Component::AnyDepth {
             return None;
         }
-        join(init.iter().map(Component::literal))
+        join(init)
     }
 
     /// The longest prefix of components without wildcards, as a path. The root is `/`.
     #[must_use]
     pub fn literal_prefix(&self) -> Vec<u8> {
-        join(
-            self.components
-                .iter()
-                .map(Component::literal)
-                .take_while(Option::is_some),
-        )
-        .unwrap_or_else(|| b"/".to_vec())
+        let mut out = Vec::new();
+        for c in &self.components {
+            let before = out.len();
+            if !push_literal(c, &mut out) {
+                out.truncate(before);
+                break;
+            }
+        }
+        if out.is_empty() {
+            out.push(b'/');
+        }
+        out
     }
 }
 
-fn join(parts: impl Iterator<Item = Option<Vec<u8>>>) -> Option<Vec<u8>> {
+/// Adds the bytes of a name; `false`: it has a wildcard.
+fn literal_bytes(tokens: &[Token], out: &mut Vec<u8>) -> bool {
+    tokens.iter().all(|t| {
+        let Token::Byte(b) = t else { return false };
+        out.push(*b);
+        true
+    })
+}
+
+/// Adds `/` and the bytes of a name; `false`: it has a wildcard.
+fn push_literal(component: &Component, out: &mut Vec<u8>) -> bool {
+    let Component::Name(tokens) = component else {
+        return false;
+    };
+    out.push(b'/');
+    literal_bytes(tokens, out)
+}
+
+fn join(components: &[Component]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
-    for part in parts {
-        out.push(b'/');
-        out.extend(part?);
+    if !components.iter().all(|c| push_literal(c, &mut out)) {
+        return None;
     }
     if out.is_empty() {
         out.push(b'/');
@@ -670,7 +698,7 @@ fn components(items: &Items) -> Result<Sequence, PatternError> {
             }
         }
         merge_stars(&mut tokens);
-        let component = Component::Name(tokens);
+        let component = Component::Name(tokens.into());
         if let Some(name) = component.literal()
             && (name == b"." || name == b"..")
         {

@@ -327,11 +327,8 @@ impl Walk<'_> {
         if beneath.is_empty() {
             return Ok(());
         }
-        let clean = beneath.dfa().all_below(|label| label == 0);
-        let escaping = |state: crate::semantics::StateId| {
-            let below = beneath.dfa().step(state, b'/');
-            below.is_some_and(|s| !clean[s.index()])
-        };
+        let clean = beneath.dfa().all_beneath(|label| label == 0);
+        let escaping = |state: crate::semantics::StateId| !clean[state.index()];
         // Three automata in step: what the policy decides of the directory, whether it may be
         // moved, and what is beneath.
         let movable = moved.with_states(beneath.dfa(), escaping)?;

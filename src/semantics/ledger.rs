@@ -340,12 +340,8 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         let decisions = self.meaning.decisions(Operation::Delete)?;
         let denied = PathSet::from_dfa(decisions.dfa(), |l| !decisions.permits(l));
         let held = denied.difference(each)?;
-        let free = held.dfa().all_below(|l| l == 0);
-        // Beneath the directory, not of longer names that begin as its own does.
-        let escapes = |state: StateId| {
-            let beneath = held.dfa().step(state, b'/');
-            beneath.is_some_and(|s| !free[s.index()])
-        };
+        let free = held.dfa().all_beneath(|l| l == 0);
+        let escapes = |state: StateId| !free[state.index()];
         let escaping = directories.with_states(held.dfa(), escapes)?;
         let mut found: BTreeMap<Option<RuleId>, Vec<u8>> = BTreeMap::new();
         decisions.walk_with(&escaping, |label, _, escapes, spell| {

@@ -21,7 +21,7 @@ pub struct LiteralTree {
 }
 
 /// A name that no policy mentions: what `*` matches and literals do not.
-const FRESH: &[u8] = b"/\x01polc\x01";
+const FRESH: &[u8] = b"\x01polc\x01";
 
 impl LiteralTree {
     /// The paths of all rules on paths and programs, those of more than `longest` bytes left out. With
@@ -131,21 +131,18 @@ impl Decisions {
     /// The state of a child by its name.
     #[must_use]
     pub fn enter(&self, state: StateId, name: &[u8]) -> Option<StateId> {
-        let below = self.dfa().step(state, b'/')?;
-        name.iter().try_fold(below, |s, b| self.dfa().step(s, *b))
+        self.dfa().enter(state, name)
     }
 
     /// Whether the object of this state is let through.
     #[must_use]
     pub fn permits_state(&self, state: StateId) -> bool {
-        self.dfa().is_path(state) && self.permits(self.dfa().label(state))
+        self.permits(self.dfa().label(state))
     }
 
     /// The state of a name, `depth` levels beneath this one, that no policy mentions.
     #[must_use]
     pub fn enter_fresh(&self, state: StateId, depth: usize) -> Option<StateId> {
-        (0..depth).try_fold(state, |s, _| {
-            FRESH.iter().try_fold(s, |s, b| self.dfa().step(s, *b))
-        })
+        (0..depth).try_fold(state, |s, _| self.dfa().enter_unlisted(s, FRESH))
     }
 }

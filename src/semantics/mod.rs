@@ -25,7 +25,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-pub use automaton::{Dfa, Limit, StateId, Step, TooLarge};
+pub use automaton::{ByteCursor, Dfa, Limit, StateId, Step, TooLarge};
 pub use commands::{ArgumentCase, CommandLabel, compare_arguments};
 pub use decisions::{Decisions, Verdict};
 pub use hosts::{HostRegion, HostSpace, Peers};

@@ -339,3 +339,86 @@ fn a_partial_command_is_looser_at_the_program() {
         "ls without -l is the default's"
     );
 }
+
+/// Patterns over bytes, of which some go on behind a `/` within a run.
+fn step_pattern() -> impl Strategy<Value = Vec<Step>> {
+    let mut name = ByteSet::ALL;
+    name.remove(b'/');
+    name.remove(0);
+    let mut not_a = ByteSet::ALL;
+    not_a.remove(b'a');
+    let step = prop_oneof![
+        4 => prop::sample::select(b"/ab.".as_slice()).prop_map(Step::Byte),
+        2 => Just(Step::Byte(b'/')),
+        1 => Just(Step::Set(name)),
+        1 => Just(Step::Set(ByteSet::ALL)),
+        1 => Just(Step::Star(name)),
+        1 => Just(Step::Star(ByteSet::ALL)),
+        1 => Just(Step::Star(not_a)),
+        1 => Just(Step::AnyDepth),
+    ];
+    // A run of names ends where a name does: what follows it begins with `/`.
+    let joined = |steps: Vec<Step>| {
+        let mut out: Vec<Step> = Vec::new();
+        for step in steps {
+            let name = !matches!(step, Step::Byte(b'/') | Step::AnyDepth);
+            if name && out.last() == Some(&Step::AnyDepth) {
+                out.push(Step::Byte(b'/'));
+            }
+            out.push(step);
+        }
+        out
+    };
+    prop::collection::vec(step, 0..7).prop_map(joined)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Sets of patterns over bytes, alone and combined, against each pattern against the bytes.
+    #[test]
+    fn sets_of_byte_patterns_match_as_their_patterns(
+        clauses in prop::collection::vec(
+            (prop::collection::vec(step_pattern(), 0..3), prop::collection::vec(step_pattern(), 0..2), any::<bool>()),
+            0..4,
+        ),
+        other in prop::collection::vec(step_pattern(), 0..3),
+        paths in prop::collection::vec("(/[ab.c]{1,3}){0,4}", 20),
+    ) {
+        let list = clauses.iter().map(|(i, e, a)| (i.as_slice(), e.as_slice(), *a));
+        let set = PathSet::first_match_steps(list, false).unwrap();
+        let none: &[Vec<Step>] = &[];
+        let second = PathSet::first_match_steps([(other.as_slice(), none, true)], false).unwrap();
+        let valid = |p: &str| p.split('/').skip(1).all(|c| !matches!(c, "." | ".."));
+        let matches = |list: &[Vec<Step>], p: &str| list.iter().any(|s| steps_match(s, p.as_bytes()));
+        let member = |p: &str| clauses
+            .iter()
+            .find(|(i, e, _)| matches(i, p) && !matches(e, p))
+            .is_some_and(|c| c.2);
+        let (both, minus) = (set.intersection(&second).unwrap(), set.difference(&second).unwrap());
+        for p in paths.iter().filter(|p| valid(p)) {
+            let asked = if p.is_empty() { "/" } else { p.as_str() }.as_bytes();
+            let (mine, theirs) = (member(p), matches(&other, p));
+            prop_assert_eq!(set.contains(asked), mine, "{}", p);
+            prop_assert_eq!(second.contains(asked), theirs, "{}", p);
+            prop_assert_eq!(both.contains(asked), mine && theirs, "{}", p);
+            prop_assert_eq!(minus.contains(asked), mine && !theirs, "{}", p);
+            if mine {
+                prop_assert!(!set.is_empty());
+            }
+            if mine && !theirs {
+                let path = set.excess_witness(&second).unwrap();
+                prop_assert!(path.is_some_and(|p| set.contains(&p) && !second.contains(&p)));
+            }
+        }
+    }
+}
+
+#[test]
+fn no_name_leads_back_to_the_root() {
+    let all = PathSet::all();
+    let dfa = all.dfa();
+    let below = dfa.enter(dfa.start(), b"a").unwrap();
+    assert_ne!(below, dfa.start());
+    assert_eq!(dfa.enter(below, b"b"), Some(below));
+}

@@ -115,19 +115,12 @@ impl Sheet {
         let mut known: HashMap<(Operation, Vec<u8>), Vec<usize>> = HashMap::new();
         for (operation, ways) in WAYS {
             let decisions = meaning.decisions(operation).unwrap();
-            let same = decisions.dfa().all_below(|label| decisions.permits(label));
-            let same: HashMap<_, _> = decisions.dfa().states().zip(same).collect();
+            let beneath = decisions
+                .dfa()
+                .all_beneath(|label| decisions.permits(label));
             let deletable = |path: &[u8]| {
-                let mut state = Some(decisions.dfa().start());
-                let beneath = if path == b"/" {
-                    path.to_vec()
-                } else {
-                    [path, b"/"].concat()
-                };
-                for byte in beneath {
-                    state = state.and_then(|s| decisions.dfa().step(s, byte));
-                }
-                state.is_none_or(|s| same.get(&s).copied().unwrap_or(true))
+                let state = decisions.dfa().run(path);
+                state.is_none_or(|s| beneath[s.index()])
             };
             let rules = policy
                 .rules

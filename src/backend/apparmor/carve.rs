@@ -70,7 +70,7 @@ pub fn without(tree: &Sequence, holes: &[&Sequence]) -> Option<Vec<Sequence>> {
         let names: Vec<&[u8]> = holes.children.keys().map(Vec::as_slice).collect();
         for tokens in other_names(&names) {
             let mut s = path.clone();
-            s.components.push(Component::Name(tokens));
+            s.components.push(Component::Name(tokens.into()));
             out.push(s.tree());
         }
         for (name, below) in &holes.children {

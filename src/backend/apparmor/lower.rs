@@ -395,15 +395,13 @@ fn movable(
     directory: &PathSet,
 ) -> Result<(), TooLarge> {
     let decisions = meaning.decisions(Operation::Delete)?;
-    let deletable = decisions.dfa().all_below(|l| decisions.permits(l));
+    let deletable = decisions.dfa().all_beneath(|l| decisions.permits(l));
     // One witness a rule: in the paths on which the rule allows, `w` is there, and something beneath is denied.
     let mut rules: BTreeSet<Option<RuleId>> = BTreeSet::new();
     let mut found: Vec<(Option<RuleId>, Vec<u8>)> = Vec::new();
     decisions.walk_with(directory, |label, state, granted, spell| {
         let decision = decisions.verdicts()[label as usize].decision;
-        // Beneath the directory, not of longer names that begin as its own does.
-        let beneath = decisions.dfa().step(state, b'/');
-        let whole = beneath.is_none_or(|s| deletable[s.index()]);
+        let whole = deletable[state.index()];
         if granted && decision.action.permits() && !whole && rules.insert(decision.rule) {
             found.push((decision.rule, spell()));
         }

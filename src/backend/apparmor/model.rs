@@ -139,7 +139,7 @@ fn stem(sequence: &Sequence) -> (String, bool) {
                 slash = false;
             }
             Component::Name(tokens) => {
-                for t in tokens {
+                for t in tokens.iter() {
                     match t {
                         Token::Byte(b) => byte(&mut out, *b),
                         Token::Any => out.push('?'),

@@ -253,7 +253,7 @@ impl Grants {
         let tree = |path: &Vec<u8>| {
             let mut s = Sequence::literal(path);
             if reach == Reach::Beneath {
-                s.components.push(Component::Name(vec![Token::Star]));
+                s.components.push(Component::Name([Token::Star].into()));
             }
             s.tree()
         };

@@ -326,7 +326,7 @@ impl Ruleset {
             .map(|g| {
                 let mut s = Sequence::literal(&g.path);
                 if asks == Asks::Above {
-                    s.components.push(Component::Name(vec![Token::Star]));
+                    s.components.push(Component::Name([Token::Star].into()));
                 }
                 if g.directory { s.tree() } else { s }
             })

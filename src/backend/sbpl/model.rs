@@ -124,7 +124,7 @@ fn regex(sequence: &Sequence) -> Vec<u8> {
             out.extend_from_slice(b"[^/]+");
             continue;
         }
-        for t in tokens {
+        for t in tokens.iter() {
             match t {
                 Token::Byte(b) => {
                     if b"\\^$.[]|()*+?{}".contains(b) {

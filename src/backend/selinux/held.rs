@@ -46,7 +46,7 @@ fn tree_beneath(path: &[u8]) -> Sequence {
 /// The pattern of what lies in the directories that a pattern is for.
 fn beneath(directory: &Sequence) -> Sequence {
     let mut s = directory.clone();
-    s.components.push(Component::Name(vec![Token::Star]));
+    s.components.push(Component::Name([Token::Star].into()));
     s
 }
 

@@ -138,7 +138,7 @@ impl Nest {
     /// # Errors
     /// The automaton is too large.
     pub fn allowed(&self, sees: Sees) -> Result<PathSet, TooLarge> {
-        let name = || Component::Name(vec![Token::Star]);
+        let name = || Component::Name([Token::Star].into());
         let object = |path: &Vec<u8>| {
             let mut s = Sequence::literal(path);
             if sees == Sees::Parent {

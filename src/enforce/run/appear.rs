@@ -78,14 +78,12 @@ impl<'a> Eye<'a> {
 
     /// Whether it may be made, and everything beneath it.
     fn fine(&self, state: StateId) -> bool {
-        let below = self.create.dfa().step(state, b'/');
-        self.create.permits_state(state) && below.is_none_or(|s| self.fine[s.index()])
+        self.fine[state.index()]
     }
 
     /// Whether it may not be made, and nothing beneath it.
     fn none(&self, state: StateId) -> bool {
-        let below = self.create.dfa().step(state, b'/');
-        !self.create.permits_state(state) && below.is_none_or(|s| self.none[s.index()])
+        self.none[state.index()]
     }
 
     /// What is there now. Directories that are new since `before` and wholly denied are not entered.

@@ -195,7 +195,7 @@ fn containing(text: &str) -> Option<PathPattern> {
     let sequence = Sequence {
         components: vec![
             Component::AnyDepth,
-            Component::Name(name),
+            Component::Name(name.into()),
             Component::AnyDepth,
         ],
     };

@@ -1,34 +1,26 @@
 //! From sets of positions to states.
 //!
-//! A policy of ordinary size makes some ten thousand states, and each command makes several such
-//! automata: what is done for one state is kept small. The sets lie in one array; which bytes a state
-//! tells apart is a mask of 256 bits; intervals of bytes that lead to the same place are looked up
-//! once.
+//! A state is a set of positions between two names. What it does with a name falls in three parts: positions
+//! that lead on with any name; names that patterns spell out; and globs, for which the names are put into
+//! classes. Most states differ only in names of their own, such as the next one of a literal path: everything
+//! else is a row, which states share.
 
-use super::dfa::Shape;
+use super::dfa::{Row, Shape};
+use super::names::{NO_CLASS, NameClasses, push_range};
 use super::nfa::{Nfa, Position};
+use super::onward::{OnwardTable, Span};
 use super::{DOT, Dfa, Domain, Limit, SLASH, SlotKind, StateId, TooLarge};
 use crate::policy::ByteSet;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
 
 /// A bit for each byte at which an interval begins.
 type Cuts = [u64; 4];
 
 fn cut(cuts: &mut Cuts, byte: u8) {
     cuts[usize::from(byte >> 6)] |= 1 << (byte & 63);
-}
-
-/// Where membership changes.
-fn cuts_of(set: &ByteSet) -> Cuts {
-    let mut cuts = [0; 4];
-    for (lo, hi) in set.ranges() {
-        cut(&mut cuts, lo);
-        if let Some(next) = hi.checked_add(1) {
-            cut(&mut cuts, next);
-        }
-    }
-    cuts
 }
 
 /// The intervals that the cuts make, ascending, both ends included.
@@ -87,7 +79,7 @@ impl States {
         &data[starts[id as usize] as usize..starts[id as usize + 1] as usize]
     }
 
-    fn intern(&mut self, domain: u8, set: &[u32]) -> Result<StateId, TooLarge> {
+    fn intern(&mut self, domain: u8, set: &[u32]) -> Result<u32, TooLarge> {
         let domain = u32::from(domain);
         let Self {
             ids, data, starts, ..
@@ -101,7 +93,7 @@ impl States {
             Self::hash(key[0], &key[1..])
         };
         match ids.entry(Self::hash(domain, set), same, rehash) {
-            Entry::Occupied(entry) => Ok(StateId(*entry.get())),
+            Entry::Occupied(entry) => Ok(*entry.get()),
             Entry::Vacant(entry) => {
                 let id = starts.len() - 1;
                 let end = data.len() + 1 + set.len();
@@ -112,29 +104,55 @@ impl States {
                 data.push(domain);
                 data.extend_from_slice(set);
                 starts.push(end as u32);
-                Ok(StateId(id as u32))
+                Ok(id as u32)
             }
         }
     }
 }
 
 /// What leads where from one state, of the bytes that no single byte's position cuts out: which wide
-/// positions take the byte (and whether it is `/`), and the domain behind it.
+/// positions take the byte, and the domain behind it.
 type Signature = (u128, u8);
+
+/// Where the names lead that globs match: their classes, and the positions behind each.
+struct Globs {
+    classes: Arc<NameClasses>,
+    to: Vec<Vec<u32>>,
+}
+
+/// A row that is being made, and what it was made from: states of the row need that for names of their own.
+struct Made {
+    /// Where any name leads.
+    any: Vec<u32>,
+    globs: usize,
+    /// Ascending by name.
+    named: Vec<(u32, Vec<Span>)>,
+}
 
 struct Construction<'n> {
     nfa: &'n Nfa,
     outcome: Option<&'n [u32]>,
     representatives: Vec<u32>,
     all: Vec<bool>,
+    /// By outcome: one position that stands for all that match everything.
+    everything: Vec<u32>,
+    limit: Limit,
     states: States,
+    onward: OnwardTable,
     /// The set that is being made.
     set: Vec<u32>,
+    globs: Vec<Globs>,
+    globs_of: FxHashMap<Vec<u32>, usize>,
+    /// States of all name automata together.
+    name_states: usize,
+    made: Vec<Made>,
+    rows: Vec<Row>,
+    rows_of: FxHashMap<Vec<u32>, u32>,
 }
 
 impl Construction<'_> {
     /// The state of the positions in `set`.
-    fn finish(&mut self, domain: u8) -> Result<StateId, TooLarge> {
+    fn finish(&mut self, kind: u8) -> Result<StateId, TooLarge> {
         for p in &mut self.set {
             *p = self.representatives[*p as usize];
         }
@@ -142,10 +160,120 @@ impl Construction<'_> {
             self.set.sort_unstable();
         }
         self.set.dedup();
-        self.nfa.absorb(&mut self.set, &self.all, self.outcome);
-        self.states.intern(domain, &self.set)
+        let (set, all) = (&mut self.set, &self.all);
+        self.nfa.absorb(set, all, self.outcome, &self.everything);
+        self.states.intern(kind, &self.set).map(StateId)
+    }
+
+    /// The globs of positions before the first byte of a name.
+    fn globs(&mut self, mut starts: Vec<u32>) -> Result<usize, TooLarge> {
+        starts.sort_unstable();
+        starts.dedup();
+        if let Some(known) = self.globs_of.get(&starts) {
+            return Ok(*known);
+        }
+        let (classes, to) = self.nfa.classes(&starts, &self.all, self.limit)?;
+        self.name_states += classes.len();
+        if self.name_states > self.limit.states {
+            return Err(self.limit.exceeded());
+        }
+        // Patterns such as `/a/*` and `/b/*` part the names alike.
+        let same = self.globs.iter().map(|g| &g.classes);
+        let same = same.filter(|c| c.len() == classes.len());
+        let same = same.take(16).find(|c| ***c == classes).cloned();
+        self.globs.push(Globs {
+            classes: same.unwrap_or_else(|| Arc::new(classes)),
+            to,
+        });
+        self.globs_of.insert(starts, self.globs.len() - 1);
+        Ok(self.globs.len() - 1)
+    }
+
+    /// Where a name leads from a row, and where names of a state's own lead too.
+    fn target(
+        &mut self,
+        row: usize,
+        class: Option<u32>,
+        named: Option<usize>,
+        own: &[Span],
+    ) -> Result<StateId, TooLarge> {
+        let made = &self.made[row];
+        self.set.clear();
+        self.set.extend_from_slice(&made.any);
+        if let Some(class) = class {
+            self.set
+                .extend_from_slice(&self.globs[made.globs].to[class as usize]);
+        }
+        let listed = named.map_or(&[][..], |n| made.named[n].1.as_slice());
+        for span in listed.iter().chain(own) {
+            self.set.extend_from_slice(span.of(&self.onward.positions));
+        }
+        self.finish(BEHIND)
+    }
+
+    /// The row of the positions of a state that are not names of its own.
+    fn row(&mut self, base: &[u32]) -> Result<u32, TooLarge> {
+        if let Some(known) = self.rows_of.get(base) {
+            return Ok(*known);
+        }
+        let (mut any, mut starts) = (Vec::new(), Vec::new());
+        let mut named: Vec<(u32, Span)> = Vec::new();
+        for p in base {
+            let onward = self.onward.of(self.nfa, *p);
+            any.extend_from_slice(onward.any.of(&self.onward.positions));
+            starts.extend_from_slice(onward.globs.of(&self.onward.positions));
+            let spelled = onward.named.of(&self.onward.named);
+            named.extend(spelled.iter().map(|n| (n.name, n.to)));
+        }
+        any.sort_unstable();
+        any.dedup();
+        let globs = self.globs(starts)?;
+        let id = self.made.len();
+        self.made.push(Made {
+            any,
+            globs,
+            named: grouped(named),
+        });
+        let classes = Arc::clone(&self.globs[globs].classes);
+        let to = (0..classes.count())
+            .map(|c| self.target(id, Some(c), None, &[]))
+            .collect::<Result<_, _>>()?;
+        let mut listed = Vec::with_capacity(self.made[id].named.len());
+        for n in 0..self.made[id].named.len() {
+            let name = self.made[id].named[n].0;
+            let class = classes.class_of_valid(self.onward.names.name(name));
+            listed.push((name, self.target(id, class, Some(n), &[])?));
+        }
+        self.rows.push(Row {
+            classes,
+            to,
+            named: listed,
+        });
+        self.rows_of.insert(base.to_vec(), id as u32);
+        Ok(id as u32)
     }
 }
+
+/// By name, ascending.
+fn grouped(mut list: Vec<(u32, Span)>) -> Vec<(u32, Vec<Span>)> {
+    list.sort_by_key(|(name, _)| *name);
+    let mut out: Vec<(u32, Vec<Span>)> = Vec::new();
+    for (name, to) in list {
+        match out.last_mut() {
+            Some(last) if last.0 == name => last.1.push(to),
+            _ => out.push((name, vec![to])),
+        }
+    }
+    out
+}
+
+/// Two states that have the same positions are one, but for the root: it is never come back to, so that who walks
+/// the automaton can tell it from the paths beneath it.
+const ROOT: u8 = 0;
+const BEHIND: u8 = 1;
+
+/// No position.
+const NONE: u32 = u32::MAX;
 
 impl Nfa {
     /// Builds the automaton. `label` turns the sorted slots that match a string into a label;
@@ -156,41 +284,136 @@ impl Nfa {
         outcome: Option<&[u32]>,
         mut label: impl FnMut(&[u32]) -> u32,
     ) -> Result<Dfa, TooLarge> {
-        let mut dfa = Shape::empty();
-        let mut labels = Vec::new();
+        let all: Vec<bool> = (0..self.positions.len() as u32)
+            .map(|p| self.accepts_all(p))
+            .collect();
         let mut made = Construction {
             nfa: self,
             outcome,
             representatives: self.representatives(),
-            all: (0..self.positions.len() as u32)
-                .map(|p| self.accepts_all(p))
-                .collect(),
+            everything: outcome.map_or_else(Vec::new, |o| self.everything(o, &all)),
+            all,
+            limit,
             states: States::new(limit),
+            onward: OnwardTable::new(self),
             set: Vec::new(),
+            globs: Vec::new(),
+            globs_of: FxHashMap::default(),
+            name_states: 0,
+            made: Vec::new(),
+            rows: Vec::new(),
+            rows_of: FxHashMap::default(),
         };
         for s in &self.starts {
             self.closure(*s, &mut made.set);
         }
-        made.finish(self.domain.start())?;
+        made.set.retain(|p| self.at_end(*p));
+        made.finish(ROOT)?;
 
-        let masks: Vec<Cuts> = self.sets.iter().map(cuts_of).collect();
+        let mut labels = Vec::new();
+        let mut row_of: Vec<u32> = Vec::new();
+        let mut own: Vec<(u32, StateId)> = Vec::new();
+        let mut own_starts: Vec<u32> = vec![0];
+        let mut base: Vec<u32> = Vec::new();
+        let mut slots: Vec<u32> = Vec::new();
+        let mut next = 0;
+        while next < made.states.len() {
+            base.clear();
+            slots.clear();
+            let mut named: Vec<(u32, Span)> = Vec::new();
+            let key = States::key(&made.states.data, &made.states.starts, next as u32);
+            next += 1;
+            for &p in &key[1..] {
+                // Absorption may have dropped the `Accept` behind a position that accepts everything.
+                if made.all[p as usize] || self.positions[p as usize] == Position::Accept {
+                    slots.push(self.owner[p as usize]);
+                }
+                let spelled = matches!(self.positions[p as usize], Position::Byte(_));
+                if spelled && !self.floats(p) {
+                    let onward = made.onward.of(self, p);
+                    if onward.globs.is_empty() && onward.any.is_empty() {
+                        let list = onward.named.of(&made.onward.named);
+                        named.extend(list.iter().map(|n| (n.name, n.to)));
+                        continue;
+                    }
+                }
+                base.push(p);
+            }
+            slots.sort_unstable();
+            slots.dedup();
+            labels.push(label(&slots));
+            // What ends here leads nowhere.
+            base.retain(|p| self.positions[*p as usize] != Position::Accept);
+            let row = made.row(&base)?;
+            row_of.push(row);
+            let classes = Arc::clone(&made.rows[row as usize].classes);
+            for (name, spans) in grouped(named) {
+                let class = classes.class_of_valid(made.onward.names.name(name));
+                let listed = made.made[row as usize]
+                    .named
+                    .binary_search_by_key(&name, |n| n.0);
+                let to = made.target(row as usize, class, listed.ok(), &spans)?;
+                own.push((name, to));
+            }
+            own_starts.push(own.len() as u32);
+        }
+        let (names, renumbered) = made.onward.names.sorted();
+        let renumber = |list: &mut [(u32, StateId)]| {
+            for (name, _) in &mut *list {
+                *name = renumbered[*name as usize];
+            }
+            list.sort_unstable_by_key(|(name, _)| *name);
+        };
+        for row in &mut made.rows {
+            renumber(&mut row.named);
+        }
+        for ends in own_starts.windows(2) {
+            renumber(&mut own[ends[0] as usize..ends[1] as usize]);
+        }
+        let shape = Shape {
+            domain: self.domain,
+            names: Arc::new(names),
+            rows: made.rows,
+            row_of,
+            own_starts,
+            own,
+        };
+        Ok(Dfa::new(shape, labels))
+    }
+
+    /// The classes of names by where they lead from positions before the first byte of a name, and the positions
+    /// behind each class.
+    fn classes(
+        &self,
+        starts: &[u32],
+        all: &[bool],
+        limit: Limit,
+    ) -> Result<(NameClasses, Vec<Vec<u32>>), TooLarge> {
+        let mut states = States::new(limit);
+        let first = match self.domain {
+            Domain::Path => SLASH,
+            Domain::Words => self.domain.start(),
+        };
+        states.intern(first, starts)?;
+        let masks: Vec<Cuts> = self.sets.iter().map(ByteSet::boundaries).collect();
+        let (mut offsets, mut ranges, mut class) = (vec![0u32], Vec::new(), Vec::new());
+        let mut known_classes: FxHashMap<Vec<u32>, u32> = FxHashMap::default();
+        let mut to: Vec<Vec<u32>> = Vec::new();
         let mut current: Vec<u32> = Vec::new();
         let mut narrow: Vec<(u8, u32)> = Vec::new();
         let mut wide: Vec<u32> = Vec::new();
         let mut sets: Vec<u32> = Vec::new();
-        let mut slots: Vec<u32> = Vec::new();
-        let mut known: Vec<(Signature, StateId)> = Vec::new();
+        let mut target: Vec<u32> = Vec::new();
+        let mut known: Vec<(Signature, u32)> = Vec::new();
         let mut next = 0;
-        while next < made.states.len() {
+        while next < states.len() {
             current.clear();
-            let key = States::key(&made.states.data, &made.states.starts, next as u32);
-            current.extend_from_slice(key);
+            current.extend_from_slice(States::key(&states.data, &states.starts, next as u32));
             next += 1;
             let (domain, set) = (current[0] as u8, &current[1..]);
             narrow.clear();
             wide.clear();
             sets.clear();
-            slots.clear();
             known.clear();
             let mut cuts: Cuts = [1, 0, 0, 0];
             cut(&mut cuts, 1);
@@ -199,6 +422,7 @@ impl Nfa {
                 cut(&mut cuts, b'/' + 1);
                 if matches!(domain, SLASH | DOT) {
                     cut(&mut cuts, b'.');
+                    cut(&mut cuts, b'.' + 1);
                 }
             }
             for &p in set {
@@ -218,25 +442,37 @@ impl Nfa {
                         }
                     }
                     Position::DepthOpen | Position::DepthBody => wide.push(p),
-                    Position::Accept => slots.push(self.owner[p as usize]),
-                }
-                // Absorption may have dropped the `Accept` behind such a position.
-                if made.all[p as usize] {
-                    slots.push(self.owner[p as usize]);
+                    Position::Accept => {}
                 }
             }
-            if !narrow.is_sorted() {
-                narrow.sort_unstable();
-            }
-            slots.sort_unstable();
-            slots.dedup();
-            let accepting = Domain::accepts(domain);
-            dfa.accepting.push(accepting);
-            labels.push(if accepting { label(&slots) } else { 0 });
-            let first_range = dfa.ranges.len();
+            narrow.sort_unstable();
+            class.push(if self.domain.accepts(domain) {
+                target.clear();
+                match self.domain {
+                    Domain::Path => target.extend(set.iter().filter(|p| self.at_end(**p))),
+                    Domain::Words => {
+                        let ends = narrow.iter().take_while(|n| n.0 == 0);
+                        ends.for_each(|n| self.follow(n.1, &mut target));
+                        self.step_wide(&wide, 0, &mut target);
+                    }
+                }
+                target.sort_unstable();
+                target.dedup();
+                match known_classes.get(&target) {
+                    Some(class) => *class,
+                    None => {
+                        to.push(target.clone());
+                        known_classes.insert(target.clone(), to.len() as u32 - 1);
+                        to.len() as u32 - 1
+                    }
+                }
+            } else {
+                NO_CLASS
+            });
+            let first_range = ranges.len();
             let mut narrow_at = 0;
             for (lo, hi) in intervals(cuts) {
-                let Some(domain) = Domain::step(domain, lo) else {
+                let Some(domain) = self.domain.step(domain, lo) else {
                     continue;
                 };
                 while narrow.get(narrow_at).is_some_and(|n| n.0 < lo) {
@@ -248,32 +484,31 @@ impl Nfa {
                     let taken = sets.iter().fold(1u128, |bits, s| {
                         bits << 1 | u128::from(self.sets[*s as usize].contains(lo))
                     });
-                    (taken << 1 | u128::from(lo == b'/'), domain)
+                    (taken, domain)
                 });
                 let found = signature.and_then(|s| known.iter().find(|k| k.0 == s));
-                let target = match found {
-                    Some((_, target)) => *target,
+                let to = match found {
+                    Some((_, to)) => *to,
                     None => {
-                        made.set.clear();
+                        target.clear();
                         for (_, p) in narrow[narrow_at..].iter().take_while(|n| n.0 == lo) {
-                            self.follow(*p, &mut made.set);
+                            self.follow(*p, &mut target);
                         }
-                        self.step_wide(&wide, lo, &mut made.set);
-                        let target = made.finish(domain)?;
-                        known.extend(signature.map(|s| (s, target)));
-                        target
+                        self.step_wide(&wide, lo, &mut target);
+                        target.sort_unstable();
+                        target.dedup();
+                        self.absorb_within(&mut target, all);
+                        let to = states.intern(domain, &target)?;
+                        known.extend(signature.map(|s| (s, to)));
+                        to
                     }
                 };
-                match dfa.ranges[first_range..].last_mut() {
-                    Some(last) if last.2 == target && u16::from(last.1) + 1 == u16::from(lo) => {
-                        last.1 = hi;
-                    }
-                    _ => dfa.ranges.push((lo, hi, target)),
-                }
+                push_range(&mut ranges, first_range, (lo, hi, to));
             }
-            dfa.offsets.push(dfa.ranges.len() as u32);
+            offsets.push(ranges.len() as u32);
         }
-        Ok(Dfa::new(dfa, labels))
+        let count = to.len() as u32;
+        Ok((NameClasses::new(offsets, ranges, class, count), to))
     }
 
     /// Where positions that take more than one byte go with this one.
@@ -282,21 +517,71 @@ impl Nfa {
             match self.positions[p as usize] {
                 Position::Set(s) if self.sets[s as usize].contains(byte) => self.follow(p, out),
                 Position::Star(s) if self.sets[s as usize].contains(byte) => self.closure(p, out),
-                Position::DepthOpen if byte == b'/' => {
-                    for body in self.children(p) {
-                        self.closure(body, out);
-                    }
-                }
+                // Within a name: a `**` that has not begun cannot begin here.
                 Position::DepthBody => self.closure(p, out),
                 _ => {}
             }
         }
     }
 
+    /// By outcome, the last position that matches everything in a clause whose match nothing else decides: the last,
+    /// so that in a set it stands where what it stands for stood.
+    fn everything(&self, outcome: &[u32], all: &[bool]) -> Vec<u32> {
+        let mut out: Vec<Option<u32>> = Vec::new();
+        for (p, owner) in (0u32..).zip(&self.owner) {
+            let slot = self.slots[*owner as usize];
+            let sure = slot.kind == SlotKind::Include && !self.conditional[slot.clause as usize];
+            if all[p as usize] && sure {
+                let value = outcome[slot.clause as usize] as usize;
+                if out.len() <= value {
+                    out.resize(value + 1, None);
+                }
+                out[value] = Some(p);
+            }
+        }
+        // Where an outcome has none, no set has one to be replaced, or it is of a clause with exceptions.
+        out.into_iter().map(|p| p.unwrap_or(NONE)).collect()
+    }
+
+    /// Drops positions within a name of clauses below one that already matches everything that can follow. The set
+    /// is not all there is: only what holds whatever else there is.
+    fn absorb_within(&self, set: &mut Vec<u32>, all: &[bool]) {
+        let slot_of = |p: u32| self.slots[self.owner[p as usize] as usize];
+        let mut covered = 0u16;
+        let mut clause_covered = None;
+        let sure = |p: u32| {
+            let slot = slot_of(p);
+            all[p as usize]
+                && slot.kind == SlotKind::Include
+                && !self.conditional[slot.clause as usize]
+        };
+        if !set.iter().any(|p| sure(*p)) {
+            return;
+        }
+        set.retain(|p| {
+            let clause = slot_of(*p).clause;
+            let mask = self.masks[clause as usize];
+            if clause_covered != Some(clause) && mask & !covered == 0 {
+                return false;
+            }
+            if sure(*p) {
+                covered |= mask;
+                clause_covered = Some(clause);
+            }
+            true
+        });
+    }
+
     /// Drops positions that can decide nothing any more: those of a clause whose operations clauses
     /// above it already decide for everything that follows. `outcome(clause)` tells whether two clauses
     /// come to the same, for automata that only ask for the outcome.
-    fn absorb(&self, set: &mut Vec<u32>, all: &[bool], outcome: Option<&[u32]>) {
+    fn absorb(
+        &self,
+        set: &mut Vec<u32>,
+        all: &[bool],
+        outcome: Option<&[u32]>,
+        everything: &[u32],
+    ) {
         if !set.iter().any(|p| all[*p as usize]) {
             return;
         }
@@ -324,10 +609,10 @@ impl Nfa {
                 || set[from..to]
                     .iter()
                     .all(|p| slot_of(*p).kind == SlotKind::Include);
-            let everything = set[from..to]
+            let whole = set[from..to]
                 .iter()
                 .find(|p| all[**p as usize] && slot_of(**p).kind == SlotKind::Include);
-            if let (true, Some(p)) = (sure, everything) {
+            if let (true, Some(p)) = (sure, whole) {
                 // One position is enough to say that everything matches.
                 set[kept] = *p;
                 kept += 1;
@@ -344,6 +629,13 @@ impl Nfa {
             let same = |p: &u32| outcome[slot_of(*p).clause as usize] == value;
             if set.iter().all(same) {
                 set.drain(..kept - 1);
+            }
+            // Whichever clause it is, the outcome is the same.
+            if let (Some(last), Some(one)) = (set.last_mut(), everything.get(value as usize))
+                && *one >= *last
+                && *one != NONE
+            {
+                *last = *one;
             }
         }
     }

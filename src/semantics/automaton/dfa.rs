@@ -1,31 +1,76 @@
 //! The automaton.
 
-use super::StateId;
+use super::names::{NameClasses, NameTable};
+use super::{Domain, StateId};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// What many states have in common: where names lead.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// Of the names that are not listed.
+    pub(super) classes: Arc<NameClasses>,
+    /// By class.
+    pub(super) to: Vec<StateId>,
+    /// The names that are listed, ascending.
+    pub(super) named: Vec<(u32, StateId)>,
+}
 
 /// States and transitions, shared by automata that differ in their labels.
 #[derive(Debug)]
 pub(super) struct Shape {
-    pub(super) offsets: Vec<u32>,
-    pub(super) ranges: Vec<(u8, u8, StateId)>,
-    pub(super) accepting: Vec<bool>,
+    pub(super) domain: Domain,
+    pub(super) names: Arc<NameTable>,
+    pub(super) rows: Vec<Row>,
+    /// By state.
+    pub(super) row_of: Vec<u32>,
+    /// Where each state's part of `own` begins; one more than there are states.
+    pub(super) own_starts: Vec<u32>,
+    /// The names that a state treats in its own way, ascending, whatever its row says of them.
+    pub(super) own: Vec<(u32, StateId)>,
+}
+
+/// Where a list that ascends by name says that one leads.
+pub(super) fn listed(list: &[(u32, StateId)], name: u32) -> Option<StateId> {
+    let at = list.binary_search_by_key(&name, |(n, _)| *n).ok()?;
+    Some(list[at].1)
 }
 
 impl Shape {
-    /// Without any state.
-    pub(super) fn empty() -> Self {
-        Self {
-            offsets: vec![0],
-            ranges: Vec::new(),
-            accepting: Vec::new(),
-        }
+    pub(super) fn own(&self, state: StateId) -> &[(u32, StateId)] {
+        let s = state.index();
+        &self.own[self.own_starts[s] as usize..self.own_starts[s + 1] as usize]
+    }
+
+    pub(super) fn row(&self, state: StateId) -> &Row {
+        &self.rows[self.row_of[state.index()] as usize]
+    }
+
+    /// The classes of a row that have a member which neither it nor `own` lists.
+    fn open_classes(&self, row: &Row, own: &[(u32, StateId)]) -> Vec<StateId> {
+        let taken = |name: &[u8]| {
+            let id = self.names.id(name);
+            id.is_some_and(|n| listed(&row.named, n).is_some() || listed(own, n).is_some())
+        };
+        (0..row.classes.count())
+            .filter(|class| row.classes.member_outside(*class, taken).is_some())
+            .map(|class| row.to[class as usize])
+            .collect()
+    }
+
+    /// Whether a state's own names leave everything that its row says as it is.
+    fn inherits(&self, row: &Row, samples: &[u32], own: &[(u32, StateId)]) -> bool {
+        let touched = |(n, _): &(u32, StateId)| {
+            listed(&row.named, *n).is_some() || samples.binary_search(n).is_ok()
+        };
+        !own.iter().any(touched)
     }
 }
 
-/// A deterministic automaton. Every state has a label; it counts where the string may end.
+/// A deterministic automaton. Every state has a label: that of the strings which lead to it.
 #[derive(Debug, Clone)]
 pub struct Dfa {
-    shape: Arc<Shape>,
+    pub(super) shape: Arc<Shape>,
     labels: Vec<u32>,
 }
 
@@ -40,16 +85,13 @@ impl Dfa {
 
     /// The same states with other labels.
     pub(crate) fn relabelled(&self, f: impl Fn(u32) -> u32) -> Self {
-        let labels = self.labels.iter().zip(&self.shape.accepting);
         Self {
             shape: Arc::clone(&self.shape),
-            labels: labels
-                .map(|(l, ends)| if *ends { f(*l) } else { 0 })
-                .collect(),
+            labels: self.labels.iter().map(|l| f(*l)).collect(),
         }
     }
 
-    /// The start: the root of the file system.
+    /// The start: the root of the file system. No name leads back to it.
     #[must_use]
     pub fn start(&self) -> StateId {
         StateId(0)
@@ -67,98 +109,168 @@ impl Dfa {
         self.labels.is_empty()
     }
 
-    /// All states.
+    /// All states. Some may be out of reach.
     pub fn states(&self) -> impl Iterator<Item = StateId> + use<> {
         (0..self.labels.len() as u32).map(StateId)
     }
 
-    /// The transitions of a state: byte ranges (both ends included), ascending, disjoint. A byte in
-    /// none of them cannot follow in any path.
+    /// Where one more name leads; `None`: no path has such a name.
     #[must_use]
-    pub fn transitions(&self, state: StateId) -> &[(u8, u8, StateId)] {
-        let s = state.0 as usize;
-        &self.shape.ranges[self.shape.offsets[s] as usize..self.shape.offsets[s + 1] as usize]
+    pub fn enter(&self, state: StateId, name: &[u8]) -> Option<StateId> {
+        let row = self.shape.row(state);
+        let known =
+            self.shape.names.id(name).and_then(|id| {
+                listed(self.shape.own(state), id).or_else(|| listed(&row.named, id))
+            });
+        known.or_else(|| self.enter_unlisted(state, name))
     }
 
-    /// One step; `None` where no path goes on so.
+    /// Where a name leads that no pattern spells out; `None`: no path has such a name.
     #[must_use]
-    pub fn step(&self, state: StateId, byte: u8) -> Option<StateId> {
-        let ranges = self.transitions(state);
-        let i = ranges.partition_point(|r| r.1 < byte);
-        ranges.get(i).filter(|r| r.0 <= byte).map(|r| r.2)
+    pub fn enter_unlisted(&self, state: StateId, name: &[u8]) -> Option<StateId> {
+        let row = self.shape.row(state);
+        Some(row.to[row.classes.class_of(name)? as usize])
     }
 
-    /// Where a path (its bytes; `/` is the root) leads from the start.
+    /// Where a path in canonical form leads from the start; `None`: it is not one.
     #[must_use]
     pub fn run(&self, path: &[u8]) -> Option<StateId> {
-        let path = if path == b"/" { b"" } else { path };
-        path.iter().try_fold(self.start(), |s, b| self.step(s, *b))
+        if path == b"/" || path.is_empty() {
+            return Some(self.start());
+        }
+        let names = path.strip_prefix(b"/")?.split(|b| *b == b'/');
+        names
+            .into_iter()
+            .try_fold(self.start(), |state, name| self.enter(state, name))
     }
 
-    /// Whether a string may end here.
-    #[must_use]
-    pub fn is_path(&self, state: StateId) -> bool {
-        self.shape.accepting[state.0 as usize]
-    }
-
-    /// The label; it means something where [`Dfa::is_path`] holds.
+    /// The label.
     #[must_use]
     pub fn label(&self, state: StateId) -> u32 {
-        self.labels[state.0 as usize]
+        self.labels[state.index()]
     }
 
     /// The label of a path; `None` where it is not a path in canonical form.
     #[must_use]
     pub fn label_of(&self, path: &[u8]) -> Option<u32> {
-        self.run(path)
-            .filter(|s| self.is_path(*s))
-            .map(|s| self.label(s))
+        self.run(path).map(|s| self.label(s))
     }
 
     /// Labels each state 1 where `holds` holds of it, else 0.
     pub(crate) fn mark(&mut self, holds: impl Fn(StateId) -> bool) {
         for s in self.states() {
-            let label = self.is_path(s) && holds(s);
-            self.labels[s.index()] = u32::from(label);
+            self.labels[s.index()] = u32::from(holds(s));
         }
     }
 
     /// For each state: whether every string that ends here or beyond has a label that `good` holds of.
     #[must_use]
     pub fn all_below(&self, good: impl Fn(u32) -> bool) -> Vec<bool> {
-        let n = self.len();
-        // Reverse edges in one array, so that a large automaton costs two allocations.
-        let mut starts = vec![0u32; n + 1];
-        for r in &self.shape.ranges {
-            starts[r.2.0 as usize + 1] += 1;
+        let mut below = self.all_beneath(&good);
+        for (below, label) in below.iter_mut().zip(&self.labels) {
+            *below &= good(*label);
         }
-        for i in 0..n {
+        below
+    }
+
+    /// For each state: whether every string that ends beyond it has a label that `good` holds of.
+    #[must_use]
+    pub fn all_beneath(&self, good: impl Fn(u32) -> bool) -> Vec<bool> {
+        let n = self.len();
+        let edges = self.edges();
+        // From where each node is reached, in one array.
+        let nodes = n + self.shape.rows.len();
+        let mut starts = vec![0u32; nodes + 1];
+        for (_, to) in &edges {
+            starts[*to as usize + 1] += 1;
+        }
+        for i in 0..nodes {
             starts[i + 1] += starts[i];
         }
-        let mut sources = vec![0u32; self.shape.ranges.len()];
+        let mut sources = vec![0u32; edges.len()];
         let mut fill = starts.clone();
-        for s in self.states() {
-            for r in self.transitions(s) {
-                let slot = &mut fill[r.2.0 as usize];
-                sources[*slot as usize] = s.0;
-                *slot += 1;
-            }
+        for (from, to) in &edges {
+            let slot = &mut fill[*to as usize];
+            sources[*slot as usize] = *from;
+            *slot += 1;
         }
-        let mut ok = vec![true; n];
+        let mut fine = vec![true; nodes];
         let mut work: Vec<u32> = Vec::new();
-        for s in self.states() {
-            if self.is_path(s) && !good(self.label(s)) {
-                ok[s.0 as usize] = false;
-                work.push(s.0);
+        work.extend((0..n as u32).filter(|s| !good(self.labels[*s as usize])));
+        let mut seen = vec![false; nodes];
+        while let Some(node) = work.pop() {
+            if std::mem::replace(&mut seen[node as usize], true) {
+                continue;
             }
-        }
-        while let Some(s) = work.pop() {
-            for &p in &sources[starts[s as usize] as usize..starts[s as usize + 1] as usize] {
-                if std::mem::replace(&mut ok[p as usize], false) {
-                    work.push(p);
+            for from in &sources[starts[node as usize] as usize..starts[node as usize + 1] as usize]
+            {
+                if std::mem::replace(&mut fine[*from as usize], false) {
+                    work.push(*from);
                 }
             }
         }
-        ok
+        fine.truncate(n);
+        fine
+    }
+
+    /// The labels of the states that some string leads to.
+    #[must_use]
+    pub fn labels_in_use(&self) -> BTreeSet<u32> {
+        let mut edges = self.edges();
+        edges.sort_unstable();
+        let mut seen = vec![false; self.len() + self.shape.rows.len()];
+        let mut work = vec![self.start().0];
+        let mut out = BTreeSet::new();
+        while let Some(node) = work.pop() {
+            if std::mem::replace(&mut seen[node as usize], true) {
+                continue;
+            }
+            out.extend(self.labels.get(node as usize));
+            let first = edges.partition_point(|(from, _)| *from < node);
+            let onward = edges[first..].iter().take_while(|(from, _)| *from == node);
+            work.extend(onward.map(|(_, to)| *to));
+        }
+        out
+    }
+
+    /// From where to where a name leads. Nodes are the states, and behind them the rows, through which states go
+    /// that leave them as they are.
+    fn edges(&self) -> Vec<(u32, u32)> {
+        let shape = &*self.shape;
+        let n = self.len();
+        let mut edges: Vec<(u32, u32)> = Vec::new();
+        let mut samples: Vec<Vec<u32>> = Vec::with_capacity(shape.rows.len());
+        for (r, row) in shape.rows.iter().enumerate() {
+            let from = (n + r) as u32;
+            edges.extend(row.named.iter().map(|(_, to)| (from, to.0)));
+            edges.extend(shape.open_classes(row, &[]).iter().map(|to| (from, to.0)));
+            let classes = 0..row.classes.count();
+            let mut ids: Vec<u32> = classes
+                .filter_map(|c| shape.names.id(row.classes.sample(c)))
+                .collect();
+            ids.sort_unstable();
+            samples.push(ids);
+        }
+        for s in self.states() {
+            let (own, r) = (shape.own(s), shape.row_of[s.index()] as usize);
+            edges.extend(own.iter().map(|(_, to)| (s.0, to.0)));
+            let row = &shape.rows[r];
+            if shape.inherits(row, &samples[r], own) {
+                edges.push((s.0, (n + r) as u32));
+                continue;
+            }
+            let rest = row
+                .named
+                .iter()
+                .filter(|(name, _)| listed(own, *name).is_none());
+            edges.extend(rest.map(|(_, to)| (s.0, to.0)));
+            edges.extend(shape.open_classes(row, own).iter().map(|to| (s.0, to.0)));
+        }
+        edges
+    }
+
+    /// What the strings are.
+    pub(super) fn domain(&self) -> Domain {
+        self.shape.domain
     }
 }

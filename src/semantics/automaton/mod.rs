@@ -2,9 +2,17 @@
 //!
 //! # Strings
 //!
-//! A path is read as `/comp/comp…`; the root is the **empty string**, so that `/a/**` is uniformly
-//! "`/a`, then any number of `/comp`". A list of words is every word with a NUL behind it (no
-//! word holds NUL). What is not such a string is in no set: the [`Domain`] is part of every state.
+//! A path is read name by name, and `/` alone has none: `/a/**` is uniformly "`/a`, then any number of names".
+//! As bytes it is `/name/name…`, and the root the **empty string**. A list of words is read in the same way; as
+//! bytes every word has a NUL behind it (no word holds NUL). What is not such a string is in no set.
+//!
+//! # States
+//!
+//! A state stands between two names, and goes on with a whole one. An automaton over bytes has a state for each
+//! byte of each literal path and each floating name in each, some ten thousand for a policy of ordinary size;
+//! this one has 406 for the decisions of `builtin:coding-agent`. Names that patterns spell out are looked up; globs
+//! put all others into classes (`names`); what states have in common is a row that they share (`build`).
+//! [`ByteCursor`] reads the same automaton byte by byte.
 //!
 //! # Construction
 //!
@@ -14,10 +22,14 @@
 //! Without it, n patterns of the shape `/**/secretN/**` make 2^n states.
 
 mod build;
+mod bytes;
 mod dfa;
+mod names;
 mod nfa;
+mod onward;
 mod walk;
 
+pub use bytes::ByteCursor;
 pub use dfa::Dfa;
 pub(crate) use nfa::Nfa;
 pub use nfa::Step;
@@ -77,39 +89,37 @@ pub(crate) enum Domain {
     Words,
 }
 
-/// States of the path domain: at the root or behind a name, behind `/`, `/.`, `/..`.
-const NAME: u8 = 0;
-const SLASH: u8 = 1;
-const DOT: u8 = 2;
-const DOTS: u8 = 3;
-/// States of the word domain: between words, within one.
-const BETWEEN: u8 = 4;
-const WITHIN: u8 = 5;
-/// The root alone: like `NAME`, but only `/` may follow.
-const ROOT: u8 = 6;
+/// States of a name of a path: before it, `.`, `..`, any other.
+const SLASH: u8 = 0;
+const DOT: u8 = 1;
+const DOTS: u8 = 2;
+const NAME: u8 = 3;
+/// The state of a word.
+const WITHIN: u8 = 4;
 
 impl Domain {
+    /// Before the first byte of a name.
     fn start(self) -> u8 {
         match self {
-            Self::Path => ROOT,
-            Self::Words => BETWEEN,
+            Self::Path => SLASH,
+            Self::Words => WITHIN,
         }
     }
 
-    fn step(state: u8, byte: u8) -> Option<u8> {
-        match (state, byte) {
-            (NAME | ROOT, b'/') => Some(SLASH),
-            (NAME..=DOTS | ROOT, 0) | (SLASH | DOT | DOTS, b'/') | (ROOT, _) => None,
-            (SLASH, b'.') => Some(DOT),
-            (DOT, b'.') => Some(DOTS),
-            (NAME..=DOTS, _) => Some(NAME),
-            (BETWEEN | WITHIN, 0) => Some(BETWEEN),
-            _ => Some(WITHIN),
+    /// `None`: the byte is in no name, or parts two.
+    fn step(self, state: u8, byte: u8) -> Option<u8> {
+        match (self, state, byte) {
+            (_, _, 0) | (Self::Path, _, b'/') => None,
+            (Self::Path, SLASH, b'.') => Some(DOT),
+            (Self::Path, DOT, b'.') => Some(DOTS),
+            (Self::Path, ..) => Some(NAME),
+            (Self::Words, ..) => Some(WITHIN),
         }
     }
 
-    fn accepts(state: u8) -> bool {
-        matches!(state, NAME | ROOT | BETWEEN)
+    /// Whether a name may end here.
+    fn accepts(self, state: u8) -> bool {
+        matches!(state, NAME | WITHIN)
     }
 }
 

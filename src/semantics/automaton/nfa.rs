@@ -44,6 +44,8 @@ pub(crate) struct Nfa {
     pub(super) owner: Vec<u32>,
     /// The first of the positions that may follow each one.
     child: Vec<u32>,
+    /// The position before each one.
+    parent: Vec<u32>,
     /// The next of the positions that may follow the same one.
     sibling: Vec<u32>,
     pub(super) starts: Vec<u32>,
@@ -65,6 +67,7 @@ impl Nfa {
             positions: Vec::new(),
             owner: Vec::new(),
             child: Vec::new(),
+            parent: Vec::new(),
             sibling: Vec::new(),
             starts: Vec::new(),
             last: Vec::new(),
@@ -124,6 +127,7 @@ impl Nfa {
         self.positions.push(position);
         self.owner.push(slot);
         self.child.push(NONE);
+        self.parent.push(self.last.last().copied().unwrap_or(NONE));
         match self.last.last() {
             Some(parent) => {
                 let first = &mut self.child[*parent as usize];
@@ -229,11 +233,30 @@ impl Nfa {
         }
     }
 
+    /// Whether the position stays reachable, whatever the names that follow are: the one before it floats.
+    pub(super) fn floats(&self, p: u32) -> bool {
+        let parent = self.parent[p as usize];
+        parent != NONE
+            && matches!(
+                self.positions[parent as usize],
+                Position::DepthBody | Position::Star(_)
+            )
+    }
+
     /// What follows a position, once it has taken its byte.
     pub(super) fn follow(&self, p: u32, out: &mut Vec<u32>) {
         for c in self.children(p) {
             self.closure(c, out);
         }
+    }
+
+    /// Whether the set takes every byte that a name of the domain, or what parts names, can hold.
+    pub(super) fn full(&self, set: u32) -> bool {
+        let mut all = ByteSet::ALL;
+        if self.domain == Domain::Path {
+            all.remove(0);
+        }
+        self.sets[set as usize].intersection(&all) == all
     }
 
     fn ends(&self, p: u32) -> bool {
@@ -246,7 +269,7 @@ impl Nfa {
         match self.positions[p as usize] {
             // Not `DepthOpen`: behind `/a` of `/a/**` a byte other than `/` may follow.
             Position::DepthBody => self.ends(p),
-            Position::Star(s) => self.sets[s as usize] == ByteSet::ALL && self.ends(p),
+            Position::Star(s) => self.full(s) && self.ends(p),
             _ => false,
         }
     }

@@ -1,8 +1,10 @@
-//! Two automata in step, and the smallest one.
+//! Two automata in step.
 
-use super::dfa::Shape;
-use super::{Dfa, Limit, StateId, TooLarge};
+use super::dfa::{Row, Shape, listed};
+use super::names::{Merged, NameClasses};
+use super::{Dfa, Domain, Limit, StateId, TooLarge};
 use rustc_hash::FxHashMap;
+use std::sync::Arc;
 
 /// Numbers of pairs of states. Two automata over much the same patterns mostly have one partner for each
 /// state: that one needs no hashing.
@@ -43,9 +45,193 @@ impl Pairs {
     }
 }
 
+/// A pair of states, one of each automaton.
+type Pair = (StateId, StateId);
+
+/// What a name leads to by a pair of rows.
+#[derive(Clone, Copy)]
+enum Step {
+    /// A name that is listed.
+    Named(u32, Pair),
+    /// A class of names.
+    Class(u32, Pair),
+}
+
+/// Two rows in step.
+struct RowPair {
+    classes: Arc<NameClasses>,
+    /// Each class of `classes`: of the left row, of the right row.
+    parts: Arc<[(u32, u32)]>,
+    /// Listed in either, ascending.
+    named: Vec<(u32, Pair)>,
+}
+
+/// Both classes in one, with the parts of each.
+type Joined = (Arc<NameClasses>, Arc<[(u32, u32)]>);
+
+/// Two automata, with one numbering of names.
+struct Both<'d> {
+    left: &'d Shape,
+    right: &'d Shape,
+    names: Merged<'d>,
+    rows: FxHashMap<(u32, u32), u32>,
+    pairs: Vec<RowPair>,
+    /// By the addresses of what they are made of.
+    joined: FxHashMap<(usize, usize), Joined>,
+}
+
+fn address(classes: &Arc<NameClasses>) -> usize {
+    Arc::as_ptr(classes).addr()
+}
+
+impl<'d> Both<'d> {
+    fn new(left: &'d Dfa, right: &'d Dfa) -> Self {
+        let (left, right) = (&*left.shape, &*right.shape);
+        Self {
+            left,
+            right,
+            names: Merged::new(&left.names, &right.names),
+            rows: FxHashMap::default(),
+            pairs: Vec::new(),
+            joined: FxHashMap::default(),
+        }
+    }
+
+    fn joined(&mut self, a: &Arc<NameClasses>, b: &Arc<NameClasses>) -> Joined {
+        let known = self.joined.entry((address(a), address(b)));
+        let (classes, parts) = known.or_insert_with(|| {
+            if Arc::ptr_eq(a, b) {
+                (Arc::clone(a), (0..a.count()).map(|c| (c, c)).collect())
+            } else if a.count() == 1 {
+                (Arc::clone(b), (0..b.count()).map(|c| (0, c)).collect())
+            } else if b.count() == 1 {
+                (Arc::clone(a), (0..a.count()).map(|c| (c, 0)).collect())
+            } else {
+                let (classes, parts) = a.product(b);
+                (Arc::new(classes), parts.into())
+            }
+        });
+        (Arc::clone(classes), Arc::clone(parts))
+    }
+
+    /// The names of two lists in one, each with where it leads; what one does not list, `a` and `b` tell.
+    fn lists(
+        &self,
+        left: &[(u32, StateId)],
+        right: &[(u32, StateId)],
+        a: impl Fn(u32) -> Option<StateId>,
+        b: impl Fn(u32) -> Option<StateId>,
+        mut each: impl FnMut(u32, Pair),
+    ) {
+        let (mut i, mut j) = (0, 0);
+        while i < left.len() || j < right.len() {
+            let x = left.get(i).map_or(NONE, |(n, _)| self.names.of_left(*n));
+            let y = right.get(j).map_or(NONE, |(n, _)| self.names.of_right(*n));
+            let name = x.min(y);
+            let from_left = if x == name {
+                i += 1;
+                Some(left[i - 1].1)
+            } else {
+                a(name)
+            };
+            let from_right = if y == name {
+                j += 1;
+                Some(right[j - 1].1)
+            } else {
+                b(name)
+            };
+            // INVARIANT: what patterns spell out is a valid name, and every valid name leads somewhere.
+            if let (Some(a), Some(b)) = (from_left, from_right) {
+                each(name, (a, b));
+            }
+        }
+    }
+
+    fn row_pair(&mut self, left: u32, right: u32) -> u32 {
+        let fresh = self.pairs.len() as u32;
+        let id = *self.rows.entry((left, right)).or_insert(fresh);
+        if id < fresh {
+            return id;
+        }
+        let (a, b) = (
+            &self.left.rows[left as usize],
+            &self.right.rows[right as usize],
+        );
+        let (classes, parts) = self.joined(&a.classes, &b.classes);
+        let mut named = Vec::new();
+        let by_class = |row: &Row, name: u32| {
+            let class = row.classes.class_of_valid(self.names.name(name))?;
+            Some(row.to[class as usize])
+        };
+        self.lists(
+            &a.named,
+            &b.named,
+            |n| by_class(a, n),
+            |n| by_class(b, n),
+            |name, pair| named.push((name, pair)),
+        );
+        self.pairs.push(RowPair {
+            classes,
+            parts,
+            named,
+        });
+        id
+    }
+
+    fn row_of(&mut self, pair: Pair) -> u32 {
+        let left = self.left.row_of[pair.0.index()];
+        self.row_pair(left, self.right.row_of[pair.1.index()])
+    }
+
+    /// Where a class of a row pair leads.
+    fn class_target(&self, pair: Pair, row: u32, class: u32) -> Pair {
+        let (a, b) = self.pairs[row as usize].parts[class as usize];
+        (
+            self.left.row(pair.0).to[a as usize],
+            self.right.row(pair.1).to[b as usize],
+        )
+    }
+
+    /// The names of a pair's own, ascending, each with where it leads.
+    fn own(&self, pair: Pair, out: &mut Vec<(u32, Pair)>) {
+        out.clear();
+        let (a, b) = (self.left.own(pair.0), self.right.own(pair.1));
+        let enter = |row: &Row, side: u32, name: u32| {
+            listed(&row.named, side).or_else(|| {
+                let class = row.classes.class_of_valid(self.names.name(name))?;
+                Some(row.to[class as usize])
+            })
+        };
+        let left = |name: u32| enter(self.left.row(pair.0), self.names.sides(name).0, name);
+        let right = |name: u32| enter(self.right.row(pair.1), self.names.sides(name).1, name);
+        self.lists(a, b, left, right, |name, to| out.push((name, to)));
+    }
+}
+
+fn listed_in(list: &[(u32, Pair)], name: u32) -> bool {
+    list.binary_search_by_key(&name, |(n, _)| *n).is_ok()
+}
+
+/// A pair on the way: from where, by which name, and how long the string is.
+struct Node {
+    pair: Pair,
+    parent: u32,
+    name: Spelled,
+    length: u32,
+    done: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Spelled {
+    Listed(u32),
+    /// Of a pair of rows and a class.
+    Sample(u32, u32),
+    Other(u32),
+}
+
 impl Dfa {
-    /// Walks both automata in step, the shortest strings first. `visit` gets each pair of labels at
-    /// which a string may end, with a way to spell a shortest such string.
+    /// Walks both automata in step, the shortest strings first. `visit` gets each pair of states, with a way to
+    /// spell a shortest such string.
     pub(crate) fn walk_pairs(
         &self,
         other: &Self,
@@ -63,53 +249,133 @@ impl Dfa {
         goes_on: impl Fn(StateId) -> bool,
         mut visit: impl FnMut(StateId, StateId, &dyn Fn() -> Vec<u8>) -> bool,
     ) -> Result<(), TooLarge> {
+        let domain = self.domain();
+        let mut both = Both::new(self, other);
         let mut seen = Pairs::new(self);
-        // (pair, index of the parent, byte)
-        let mut queue: Vec<((StateId, StateId), u32, u8)> =
-            vec![((self.start(), other.start()), u32::MAX, 0)];
-        seen.id(queue[0].0, 0);
-        let mut at = 0;
-        while at < queue.len() {
-            let ((a, b), ..) = queue[at];
-            if self.is_path(a) && other.is_path(b) {
-                let spell = || spell(&queue, at);
-                if !visit(a, b, &spell) {
+        let mut nodes: Vec<Node> = Vec::new();
+        // Names that are in no table.
+        let mut others: Vec<Vec<u8>> = Vec::new();
+        // By the length of the string.
+        let mut queue: Vec<Vec<u32>> = vec![vec![0]];
+        // By pair of rows: the steps that no pair of states has made. The first one to make a step has the
+        // shortest string, so no other one has to.
+        let mut pending: Vec<Vec<Step>> = Vec::new();
+        let start = (self.start(), other.start());
+        seen.id(start, 0);
+        nodes.push(Node {
+            pair: start,
+            parent: NONE,
+            name: Spelled::Other(0),
+            length: 0,
+            done: false,
+        });
+        let mut found: Vec<(Spelled, usize, Pair)> = Vec::new();
+        let mut own: Vec<(u32, Pair)> = Vec::new();
+        let mut length = 0;
+        while length < queue.len() {
+            let mut at = 0;
+            // Every name makes the string longer.
+            while let Some(&id) = queue[length].get(at) {
+                at += 1;
+                let node = &mut nodes[id as usize];
+                if node.done || node.length as usize != length {
+                    continue;
+                }
+                node.done = true;
+                let pair = node.pair;
+                let spell = || spell(domain, &nodes, &both, &others, id);
+                if !visit(pair.0, pair.1, &spell) {
                     return Ok(());
                 }
-            }
-            let (ta, tb) = (self.transitions(a), other.transitions(b));
-            let (mut i, mut j) = (0, 0);
-            while let (Some(x), Some(y)) = (ta.get(i), tb.get(j)) {
-                let (lo, hi) = (x.0.max(y.0), x.1.min(y.1));
-                if lo <= hi && goes_on(x.2) {
-                    let pair = (x.2, y.2);
-                    match seen.id(pair, queue.len() as u32) {
-                        None => {
-                            if queue.len() >= limit.states {
-                                return Err(limit.exceeded());
-                            }
-                            queue.push((pair, at as u32, pleasant(lo, hi)));
-                        }
-                        // Another byte of the same step may read better.
-                        Some(id) => {
-                            let known = &mut queue[id as usize];
-                            if known.1 == at as u32 {
-                                let byte = pleasant(lo, hi);
-                                if oddness(byte) < oddness(known.2) {
-                                    known.2 = byte;
-                                }
-                            }
+                both.own(pair, &mut own);
+                let row = both.row_of(pair);
+                let made = &both.pairs[row as usize];
+                let mut left_over = Vec::new();
+                let mut take = |step: Step| match step {
+                    Step::Named(name, to) => {
+                        if listed_in(&own, name) {
+                            left_over.push(step);
+                        } else {
+                            found.push((Spelled::Listed(name), both.names.name(name).len(), to));
                         }
                     }
+                    Step::Class(class, to) => {
+                        let taken = |name: &[u8]| {
+                            let name = both.names.id(name);
+                            name.is_some_and(|n| listed_in(&own, n) || listed_in(&made.named, n))
+                        };
+                        if !taken(made.classes.sample(class)) {
+                            let name = Spelled::Sample(row, class);
+                            found.push((name, made.classes.sample(class).len(), to));
+                            return;
+                        }
+                        match made.classes.member_outside(class, taken) {
+                            Some(name) => {
+                                let spelled = Spelled::Other(others.len() as u32);
+                                found.push((spelled, name.len(), to));
+                                others.push(name);
+                            }
+                            None => left_over.push(step),
+                        }
+                    }
+                };
+                if row as usize == pending.len() {
+                    for class in 0..made.classes.count() {
+                        take(Step::Class(class, both.class_target(pair, row, class)));
+                    }
+                    for (name, to) in &made.named {
+                        take(Step::Named(*name, *to));
+                    }
+                    pending.push(left_over);
+                } else if !pending[row as usize].is_empty() {
+                    for step in std::mem::take(&mut pending[row as usize]) {
+                        take(step);
+                    }
+                    pending[row as usize] = left_over;
                 }
-                if x.1 <= y.1 {
-                    i += 1;
-                }
-                if y.1 <= x.1 {
-                    j += 1;
+                found.extend(own.iter().map(|(name, to)| {
+                    let length = both.names.name(*name).len();
+                    (Spelled::Listed(*name), length, *to)
+                }));
+                for (name, bytes, to) in found.drain(..) {
+                    if !goes_on(to.0) {
+                        continue;
+                    }
+                    let longer = length + bytes + 1;
+                    let fresh = nodes.len() as u32;
+                    let id = match seen.id(to, fresh) {
+                        None => {
+                            if nodes.len() >= limit.states {
+                                return Err(limit.exceeded());
+                            }
+                            nodes.push(Node {
+                                pair: to,
+                                parent: id,
+                                name,
+                                length: longer as u32,
+                                done: false,
+                            });
+                            fresh
+                        }
+                        Some(known) => {
+                            let node = &mut nodes[known as usize];
+                            if node.done || node.length as usize <= longer {
+                                continue;
+                            }
+                            node.parent = id;
+                            node.name = name;
+                            node.length = longer as u32;
+                            known
+                        }
+                    };
+                    if queue.len() <= longer {
+                        queue.resize(longer + 1, Vec::new());
+                    }
+                    queue[longer].push(id);
                 }
             }
-            at += 1;
+            queue[length] = Vec::new();
+            length += 1;
         }
         Ok(())
     }
@@ -121,169 +387,95 @@ impl Dfa {
         limit: Limit,
         combine: impl Fn(u32, u32) -> u32,
     ) -> Result<Self, TooLarge> {
+        let mut both = Both::new(self, other);
         let mut ids = Pairs::new(self);
         let mut pairs = vec![(self.start(), other.start())];
         ids.id(pairs[0], 0);
-        let mut out = Shape::empty();
+        let mut number = |pair: Pair, pairs: &mut Vec<Pair>| {
+            let fresh = pairs.len() as u32;
+            StateId(ids.id(pair, fresh).unwrap_or_else(|| {
+                pairs.push(pair);
+                fresh
+            }))
+        };
+        let mut rows: Vec<Row> = Vec::new();
+        let mut row_of = Vec::new();
+        let (mut own, mut own_starts) = (Vec::new(), vec![0u32]);
+        let mut listed: Vec<(u32, Pair)> = Vec::new();
         let mut labels = Vec::new();
         let mut at = 0;
         while at < pairs.len() {
-            let (a, b) = pairs[at];
+            if pairs.len() > limit.states {
+                return Err(limit.exceeded());
+            }
+            let pair = pairs[at];
             at += 1;
-            let accepting = self.is_path(a) && other.is_path(b);
-            out.accepting.push(accepting);
-            labels.push(if accepting {
-                combine(self.label(a), other.label(b))
-            } else {
-                0
-            });
-            let first = out.ranges.len();
-            let (ta, tb) = (self.transitions(a), other.transitions(b));
-            let (mut i, mut j) = (0, 0);
-            while let (Some(x), Some(y)) = (ta.get(i), tb.get(j)) {
-                let (lo, hi) = (x.0.max(y.0), x.1.min(y.1));
-                if lo <= hi {
-                    let pair = (x.2, y.2);
-                    let id = match ids.id(pair, pairs.len() as u32) {
-                        Some(id) => id,
-                        None => {
-                            if pairs.len() >= limit.states {
-                                return Err(limit.exceeded());
-                            }
-                            pairs.push(pair);
-                            pairs.len() as u32 - 1
-                        }
-                    };
-                    match out.ranges[first..].last_mut() {
-                        Some(last) if last.2.0 == id && u16::from(last.1) + 1 == u16::from(lo) => {
-                            last.1 = hi
-                        }
-                        _ => out.ranges.push((lo, hi, StateId(id))),
-                    }
-                }
-                if x.1 <= y.1 {
-                    i += 1;
-                }
-                if y.1 <= x.1 {
-                    j += 1;
-                }
+            labels.push(combine(self.label(pair.0), other.label(pair.1)));
+            let row = both.row_of(pair);
+            row_of.push(row);
+            if row as usize == rows.len() {
+                let made = &both.pairs[row as usize];
+                let to = (0..made.classes.count())
+                    .map(|class| number(both.class_target(pair, row, class), &mut pairs))
+                    .collect();
+                let named = made.named.iter();
+                let named = named
+                    .map(|(name, to)| (*name, number(*to, &mut pairs)))
+                    .collect();
+                rows.push(Row {
+                    classes: Arc::clone(&made.classes),
+                    to,
+                    named,
+                });
             }
-            out.offsets.push(out.ranges.len() as u32);
+            both.own(pair, &mut listed);
+            own.extend(
+                listed
+                    .iter()
+                    .map(|(name, to)| (*name, number(*to, &mut pairs))),
+            );
+            own_starts.push(own.len() as u32);
         }
-        Ok(Self::new(out, labels))
-    }
-
-    /// The automaton with the fewest states that gives every string the same label.
-    #[must_use]
-    pub fn minimise(&self) -> Self {
-        let n = self.len();
-        // Moore's refinement: classes start as (may end, label) and split by where transitions lead.
-        let mut class: Vec<u32> = Vec::with_capacity(n);
-        let mut count = 0u32;
-        {
-            let mut ids: FxHashMap<(bool, u32), u32> = FxHashMap::default();
-            for s in self.states() {
-                let key = (self.is_path(s), self.label(s));
-                let next = ids.len() as u32;
-                class.push(*ids.entry(key).or_insert(next));
-            }
-            count = count.max(ids.len() as u32);
-        }
-        loop {
-            let mut ids: FxHashMap<Vec<u32>, u32> = FxHashMap::default();
-            let mut refined = Vec::with_capacity(n);
-            for s in self.states() {
-                let mut key = vec![class[s.0 as usize]];
-                let mut last: Option<(u8, u32)> = None;
-                for (lo, hi, t) in self.transitions(s) {
-                    let c = class[t.0 as usize];
-                    if last.is_some_and(|(end, k)| k == c && u16::from(end) + 1 == u16::from(*lo)) {
-                        let at = key.len() - 2;
-                        key[at] = (key[at] & 0xff00) | u32::from(*hi);
-                    } else {
-                        key.push(u32::from(*lo) << 8 | u32::from(*hi));
-                        key.push(c);
-                    }
-                    last = Some((*hi, c));
-                }
-                let next = ids.len() as u32;
-                refined.push(*ids.entry(key).or_insert(next));
-            }
-            let stable = ids.len() as u32 == count;
-            count = ids.len() as u32;
-            class = refined;
-            if stable {
-                break;
-            }
-        }
-        // Numbered in the order of a walk from the start, so that the result does not depend on history.
-        let mut representative: Vec<Option<StateId>> = vec![None; count as usize];
-        for s in self.states() {
-            representative[class[s.0 as usize] as usize].get_or_insert(s);
-        }
-        let mut number: Vec<Option<u32>> = vec![None; count as usize];
-        let mut order = vec![class[0]];
-        number[class[0] as usize] = Some(0);
-        let mut out = Shape::empty();
-        let mut labels = Vec::new();
-        let mut at = 0;
-        while at < order.len() {
-            let c = order[at];
-            at += 1;
-            let Some(s) = representative[c as usize] else {
-                continue;
-            };
-            labels.push(self.label(s));
-            out.accepting.push(self.is_path(s));
-            let first = out.ranges.len();
-            for (lo, hi, t) in self.transitions(s) {
-                let tc = class[t.0 as usize];
-                let id = match number[tc as usize] {
-                    Some(id) => id,
-                    None => {
-                        let id = order.len() as u32;
-                        number[tc as usize] = Some(id);
-                        order.push(tc);
-                        id
-                    }
-                };
-                match out.ranges[first..].last_mut() {
-                    Some(last) if last.2.0 == id && u16::from(last.1) + 1 == u16::from(*lo) => {
-                        last.1 = *hi
-                    }
-                    _ => out.ranges.push((*lo, *hi, StateId(id))),
-                }
-            }
-            out.offsets.push(out.ranges.len() as u32);
-        }
-        Self::new(out, labels)
+        let names = if Arc::ptr_eq(&self.shape.names, &other.shape.names) {
+            Arc::clone(&self.shape.names)
+        } else {
+            Arc::new(both.names.table())
+        };
+        let shape = Shape {
+            domain: self.domain(),
+            names,
+            rows,
+            row_of,
+            own_starts,
+            own,
+        };
+        Ok(Self::new(shape, labels))
     }
 }
 
-/// Bytes that read well in a witness, the best first.
-const PLEASANT: [(u8, u8); 4] = [(b'a', b'z'), (b'0', b'9'), (b'A', b'Z'), (b'!', b'~')];
-
-/// A byte of the range that reads well in a witness.
-fn pleasant(lo: u8, hi: u8) -> u8 {
-    PLEASANT
-        .into_iter()
-        .find(|(a, b)| lo.max(*a) <= hi.min(*b))
-        .map_or(lo, |(a, _)| lo.max(a))
-}
-
-/// How badly a byte reads in a witness; 0: well.
-fn oddness(byte: u8) -> usize {
-    let at = PLEASANT.iter().position(|(a, b)| (*a..=*b).contains(&byte));
-    at.unwrap_or(PLEASANT.len())
-}
-
-fn spell(queue: &[((StateId, StateId), u32, u8)], at: usize) -> Vec<u8> {
+fn spell(domain: Domain, nodes: &[Node], both: &Both<'_>, others: &[Vec<u8>], id: u32) -> Vec<u8> {
+    let mut names: Vec<&[u8]> = Vec::new();
+    let mut node = &nodes[id as usize];
+    while node.parent != NONE {
+        names.push(match node.name {
+            Spelled::Listed(name) => both.names.name(name),
+            Spelled::Sample(row, class) => both.pairs[row as usize].classes.sample(class),
+            Spelled::Other(name) => &others[name as usize],
+        });
+        node = &nodes[node.parent as usize];
+    }
     let mut out = Vec::new();
-    let mut i = at;
-    while let Some((_, parent, byte)) = queue.get(i).filter(|e| e.1 != u32::MAX) {
-        out.push(*byte);
-        i = *parent as usize;
+    for name in names.into_iter().rev() {
+        match domain {
+            Domain::Path => {
+                out.push(b'/');
+                out.extend_from_slice(name);
+            }
+            Domain::Words => {
+                out.extend_from_slice(name);
+                out.push(0);
+            }
+        }
     }
-    out.reverse();
     out
 }

@@ -7,7 +7,7 @@
 use super::blob::{Profile, Rights, State};
 use polc::fidelity::{Fidelity, Ledger, Object};
 use polc::policy::Operation;
-use polc::semantics::{Dfa, Meaning, StateId, decide};
+use polc::semantics::{ByteCursor, Dfa, Meaning, StateId, decide};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 pub struct Place<'a> {
     /// The label that the policy's automaton gives it.
     pub label: u32,
-    /// Where the policy's automaton goes on beneath it.
-    pub beneath: Option<StateId>,
+    /// Its state of the policy's automaton.
+    pub state: StateId,
     /// The rights on it as a file; `None` for the root, which is none.
     pub file: Option<Rights>,
     /// The rights on it as a directory.
@@ -41,13 +41,13 @@ const LETTERS_FIRST: [u8; 256] = {
 ///
 /// The kernel never asks of a path with `//`, `.` or `..`, nor does the policy's automaton know them.
 pub fn walk(dfa: &Dfa, profile: &Profile, mut visit: impl FnMut(&Place<'_>)) {
-    type Pair = (StateId, State);
-    let start: Pair = (dfa.start(), profile.start());
+    type Pair = (ByteCursor, State);
+    let start: Pair = (dfa.cursor(), profile.start());
     let mut seen: HashMap<Pair, Option<(Pair, u8)>> = HashMap::from([(start, None)]);
     let mut queue = VecDeque::from([start]);
     while let Some(pair) = queue.pop_front() {
-        let (state, compiled) = pair;
-        if dfa.is_path(state) {
+        let (cursor, compiled) = pair;
+        if let Some(state) = dfa.ended(cursor) {
             let root = pair == start;
             let spell = || {
                 let mut path = Vec::new();
@@ -62,7 +62,7 @@ pub fn walk(dfa: &Dfa, profile: &Profile, mut visit: impl FnMut(&Place<'_>)) {
             let within = profile.step(compiled, b'/');
             visit(&Place {
                 label: dfa.label(state),
-                beneath: dfa.step(state, b'/'),
+                state,
                 file: (!root).then(|| profile.rights(compiled)),
                 directory: profile.rights(within),
                 own: (
@@ -74,8 +74,8 @@ pub fn walk(dfa: &Dfa, profile: &Profile, mut visit: impl FnMut(&Place<'_>)) {
         }
         // Of the bytes that both automata treat alike, one; letters first, for a witness that reads
         // well.
-        let mut bytes: Vec<(u8, StateId)> = Vec::new();
-        for &(low, high, next) in dfa.transitions(state) {
+        let mut bytes: Vec<(u8, ByteCursor)> = Vec::new();
+        for (low, high, next) in dfa.onward(cursor) {
             let mut classes = [false; 256];
             for byte in LETTERS_FIRST.iter().filter(|b| (low..=high).contains(b)) {
                 if !std::mem::replace(&mut classes[usize::from(profile.class(*byte))], true) {
@@ -135,14 +135,15 @@ pub fn compare(meaning: &Meaning<'_>, profile: &Profile, ledger: &Ledger) -> Vec
         }
         let decisions = meaning.decisions(operation).unwrap();
         // To remove a directory, or to move it away, is the same of everything beneath.
-        let deletable = decisions.dfa().all_below(|label| decisions.permits(label));
-        let deletable: HashMap<_, _> = decisions.dfa().states().zip(deletable).collect();
+        let deletable = decisions
+            .dfa()
+            .all_beneath(|label| decisions.permits(label));
         let mut kinds = HashSet::new();
         walk(decisions.dfa(), profile, |place| {
             for (_, what, asks) in &questions {
                 let Some(layer) = asks(place) else { continue };
                 let whole = operation == Operation::Delete && *what == DIRECTORY_W;
-                let beneath = !whole || place.beneath.is_none_or(|state| deletable[&state]);
+                let beneath = !whole || deletable[place.state.index()];
                 if !kinds.insert((place.label, *what, layer, beneath)) {
                     continue;
                 }

@@ -57,12 +57,12 @@ const QUESTIONS: [Question; 10] = [
 
 /// A shortest path to every state of an automaton, and what lies beneath and beside it.
 fn places(dfa: &Dfa) -> BTreeSet<Vec<u8>> {
-    let mut paths = HashMap::from([(dfa.start(), Vec::new())]);
-    let mut queue = VecDeque::from([dfa.start()]);
+    let mut paths = HashMap::from([(dfa.cursor(), Vec::new())]);
+    let mut queue = VecDeque::from([dfa.cursor()]);
     let mut found = BTreeSet::new();
-    while let Some(state) = queue.pop_front() {
-        let path = paths[&state].clone();
-        if dfa.is_path(state) {
+    while let Some(cursor) = queue.pop_front() {
+        let path = paths[&cursor].clone();
+        if dfa.ended(cursor).is_some() {
             let ends: [&[u8]; 3] = [b"", b"/x", b"x"];
             for end in ends {
                 let place = [&path[..], end].concat();
@@ -76,7 +76,7 @@ fn places(dfa: &Dfa) -> BTreeSet<Vec<u8>> {
                 }
             }
         }
-        for &(low, high, next) in dfa.transitions(state) {
+        for (low, high, next) in dfa.onward(cursor) {
             let byte = if (low..=high).contains(&b'q') {
                 b'q'
             } else {
