@@ -3,7 +3,8 @@
 //! Sources: apparmor.d(5) and the parser's `parser_lex.l`, `parser_yacc.y`, `parser_misc.c` (escapes) and
 //! `parser_regex.c` (patterns) of 3.0.8; `security/apparmor/{lsm,file}.c` of Linux 6.1 for what a call
 //! asks and what a compiled right stands for (`map_old_perms`). Nothing is shared with the lowering.
-//! `tests/native/apparmor/reading.rs` holds every reading against the automaton that the parser compiles.
+//! `tests/native/apparmor/reading.rs` holds every reading against the automatons that parsers 3.0.8 and 4.1.0
+//! compile.
 //!
 //! - Deny beats allow, wherever the rules stand.
 //! - The name of a directory has a `/` at its end. `*` and `?` never match a `/`, `**` and `[^…]` do; a

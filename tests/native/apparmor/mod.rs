@@ -1,6 +1,7 @@
 //! AppArmor: the parser compiles the profile, and the automaton that it made is asked.
 
 pub mod blob;
+pub mod later;
 pub mod meaning;
 mod own;
 mod reading;
@@ -30,7 +31,13 @@ pub fn abi_of(profile: &[u8]) -> Option<String> {
 pub fn compile(parser: &Path, profile: &Path) -> Result<Vec<u8>, String> {
     let text = std::fs::read(profile).map_err(|e| format!("{}: {e}", profile.display()))?;
     let abi = abi_of(&text).unwrap_or_else(|| "3.0".into());
-    let features = Path::new(ABIS).join(&abi);
+    // The features of an abi are a file; a parser that was fetched brings its own.
+    let own = parser.with_file_name("root/etc/apparmor.d/abi").join(&abi);
+    let features = if own.exists() {
+        own
+    } else {
+        Path::new(ABIS).join(&abi)
+    };
     if !features.exists() {
         return Err(format!("this machine has no abi/{abi}"));
     }

@@ -4,10 +4,11 @@
 
 use super::blob::{Profile, Rights};
 use super::meaning::{Place, walk};
-use super::{compile_text, parser, profile};
+use super::{compile_text, later, parser, profile};
 use polc::backend::{self, Allowed, Artifact, Evaluate, Form, OnPaths, Target};
 use polc::fidelity::Object;
 use polc::policy::{HostSpec, Operation, Protocol};
+use polc::semantics::Meaning;
 use std::path::{Path, PathBuf};
 
 type Read = Box<dyn Evaluate + Send + Sync>;
@@ -196,16 +197,53 @@ impl Random {
     }
 }
 
-#[test]
-fn every_snapshot_is_read_as_it_is_compiled() {
-    let Some(parser) = parser() else { return };
+fn hold_snapshots(parser: &Path) {
     for (name, text) in snapshots() {
-        match hold(&parser, &name, &text) {
+        match hold(parser, &name, &text) {
             Ok(true) => {}
             Ok(false) => panic!("{name} is not read"),
             Err(words) => panic!("{name}: {}", &words[..words.len().min(2000)]),
         }
     }
+}
+
+#[test]
+fn every_snapshot_is_read_as_it_is_compiled() {
+    let Some(parser) = parser() else { return };
+    hold_snapshots(&parser);
+}
+
+#[test]
+fn every_snapshot_is_read_as_the_later_parser_compiles_it() {
+    let Some(parser) = later::parser() else {
+        return;
+    };
+    hold_snapshots(&parser);
+}
+
+#[test]
+fn the_later_parser_takes_the_profiles_of_its_abi() {
+    let Some(parser) = later::parser() else {
+        return;
+    };
+    let mut taken = 0;
+    for (file, policy) in crate::corpus::policies() {
+        let target = Target {
+            options: [("apparmor-abi", "4.0".to_owned())].into(),
+            ..Target::default()
+        };
+        let backend = backend::find("apparmor").unwrap();
+        let Ok(made) = backend.compile(&Meaning::new(&policy), &target) else {
+            continue;
+        };
+        let text = &made.artifacts[0].bytes;
+        assert_eq!(super::abi_of(text).as_deref(), Some("4.0"), "{file}");
+        if let Err(words) = compile_text(&parser, text) {
+            panic!("{file}: {words}");
+        }
+        taken += 1;
+    }
+    assert!(taken > 15, "{taken}");
 }
 
 /// One line of the rules with a mistake in it; `None`: this line cannot have it.
@@ -259,6 +297,18 @@ fn snapshots_with_mistakes_are_read_as_they_are_compiled() {
 #[test]
 fn profiles_by_hand_are_read_as_they_are_compiled() {
     let Some(parser) = parser() else { return };
+    hold_by_hand(&parser);
+}
+
+#[test]
+fn profiles_by_hand_are_read_as_the_later_parser_compiles_them() {
+    let Some(parser) = later::parser() else {
+        return;
+    };
+    hold_by_hand(&parser);
+}
+
+fn hold_by_hand(parser: &Path) {
     for rules in [
         "",
         "/a/** r, /b/* w, /c{,/,/**} r, /d? r, /e[xy] r, /f[^x] r, /g** r, /h r,",
@@ -277,7 +327,7 @@ fn profiles_by_hand_are_read_as_they_are_compiled() {
         "network dgram, network netlink raw,",
     ] {
         let text = format!("abi <abi/3.0>,\nprofile t {{\n{rules}\n}}\n");
-        match hold(&parser, "t", text.as_bytes()) {
+        match hold(parser, "t", text.as_bytes()) {
             Ok(true) => {}
             Ok(false) => {
                 // Refused on purpose: a `-` that ends a class is no range for the parser either.
@@ -287,7 +337,7 @@ fn profiles_by_hand_are_read_as_they_are_compiled() {
         }
     }
     let variables = "abi <abi/3.0>,\n@{A} = /x \"/y z\"\n@{A} += /w/ # more\n@{B}=@{A}/b\nprofile t {\n  @{B}/* r,\n  deny @{A}/b/c r,\n}\n";
-    assert_eq!(hold(&parser, "t", variables.as_bytes()), Ok(true));
+    assert_eq!(hold(parser, "t", variables.as_bytes()), Ok(true));
 }
 
 #[test]
