@@ -8,4 +8,5 @@ mod ends;
 mod git;
 mod place;
 mod refused;
+mod users;
 mod works;

@@ -521,9 +521,10 @@ impl Host for Reduced<'_> {
         }
         let mut names = self.host.list(path);
         if path == b"/proc" {
-            // Rights cannot be granted on processes that do not exist yet, and those that do are not the program's.
-            let own = std::process::id().to_string();
-            names.retain(|n| !n.iter().all(u8::is_ascii_digit) || n == own.as_bytes());
+            // Rights cannot be granted on processes that do not exist yet, and those that do are not the program's; but this
+            // one becomes the program.
+            names.retain(|n| !n.iter().all(u8::is_ascii_digit));
+            names.push(std::process::id().to_string().into_bytes());
         }
         names
     }
