@@ -5,6 +5,8 @@
 //! rule decides, objects near it, and every witness of the ledger, confined and unconfined. The policy's meaning
 //! (`semantics::decide`) says what should happen where the ledger says exact; where it says stricter or
 //! looser, that direction and no other is let pass.
+//!
+//! Filters of system calls are tried on this machine's kernel, in containers and in `polc run` ([`seccomp`]).
 
 mod apparmor;
 mod kernels;
@@ -16,6 +18,7 @@ mod link;
 mod machine;
 mod policies;
 mod rows;
+mod seccomp;
 mod selinux;
 mod table;
 #[path = "../native/tool.rs"]

@@ -29,6 +29,8 @@
 //!   any path, so it goes with local sockets.
 //! - A socket that the policy does not allow to listen anywhere is refused `listen`; `bind` stays, since
 //!   the resolver binds netlink sockets.
+//! - On x86_64 the kernel itself lets `uretprobe` and `uprobe` pass by every filter, where it has them (seen on 6.18): its own
+//!   trampolines make these calls, and from anywhere else they fail.
 //! - The runtime starts the program under the filter: `execve` can't be refused, nor `getdents64`, with
 //!   which runc finds the descriptors that it has to close (seen: no container starts). Without
 //!   `no_new_privs` the runtime also changes user and capabilities under it; a policy that denies
