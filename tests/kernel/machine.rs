@@ -73,6 +73,11 @@ impl Image {
         image
     }
 
+    /// Adds a folder, before what lies in it.
+    pub fn folder(&mut self, name: &str) {
+        self.entry(name, 0o40755, (0, 0), b"");
+    }
+
     /// Adds a file.
     pub fn file(&mut self, name: &str, contents: &[u8]) {
         self.entry(name, 0o100_755, (0, 0), contents);

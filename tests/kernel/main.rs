@@ -9,6 +9,7 @@
 //! Filters of system calls are tried on this machine's kernel, in containers and in `polc run` ([`seccomp`]).
 
 mod apparmor;
+mod group;
 mod kernels;
 mod lab;
 mod landlock;
