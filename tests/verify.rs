@@ -476,3 +476,39 @@ fn explain_says_for_each_layer_what_happens_and_why() {
         "{said}"
     );
 }
+
+#[test]
+fn a_difference_in_one_way_is_told_with_the_way() {
+    let d = folder();
+    // Without a hole in the tree, which would keep anything from being made at its top.
+    let (head, rest) = POLICY.split_once("  - name: secret").unwrap();
+    let (_, work) = rest.split_once("  - name: work").unwrap();
+    let policy = format!("{head}  - name: work{work}");
+    std::fs::write(d.path().join("polc.yaml"), policy).unwrap();
+    let file = d.path().join("made.landlock.json");
+    let made = polc(
+        d.path(),
+        &["emit", "landlock", "-q", "-o", "made.landlock.json"],
+    );
+    assert_eq!(status(&made), 0, "{}", err(&made));
+    // Links may be made nowhere any more.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for rule in json["pathBeneath"].as_array_mut().unwrap() {
+        let rights = rule["allowedAccess"].as_array_mut().unwrap();
+        rights.retain(|r| r != "make_sym");
+    }
+    std::fs::write(&file, format!("{json:#}")).unwrap();
+    let o = polc(d.path(), &["verify", "made.landlock.json"]);
+    assert_eq!(status(&o), 3, "{}", out(&o));
+    assert!(
+        out(&o).contains("1 difference\n  refuses create /"),
+        "{}",
+        out(&o)
+    );
+    assert!(
+        out(&o).contains(" by make_sym, which the policy allows\n"),
+        "{}",
+        out(&o)
+    );
+}

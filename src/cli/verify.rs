@@ -263,9 +263,14 @@ fn human(
         };
         let _ = writeln!(
             out,
-            "  {does} {} {}{}, which the policy {says}",
+            "  {does} {} {}{}{}, which the policy {says}",
             d.operation,
             d.witness.object,
+            if d.ways.is_empty() {
+                String::new()
+            } else {
+                format!(" by {}", d.ways.join(", "))
+            },
             match d.form {
                 Some(ObjectForm::Directory) => " as a directory",
                 Some(ObjectForm::Moved) => ", moved with what is beneath",
@@ -299,6 +304,7 @@ fn to_json(policy: &Policy, group: &Group, comparison: &Comparison, others: &Oth
                 "rule": d.rule.map_or("default_action", |id| policy.rule(id).name.as_str()),
                 "operation": d.operation.name(),
                 "object": d.witness.object.to_string(),
+                "ways": d.ways,
                 "policy": d.witness.policy.name(),
                 "artefact": if d.looser() { "allow" } else { "deny" },
                 "clause": d.clause.as_ref().map(|c| json!({

@@ -21,6 +21,8 @@ pub struct Difference {
     pub witness: Witness,
     /// As what the object is taken; `None` for what is no path.
     pub form: Option<Form>,
+    /// The ways to do it in which they differ, in the target's terms, where there are others; else empty.
+    pub ways: Vec<String>,
     /// What decides in the artefact; `None` where it is no single clause.
     pub clause: Option<Clause>,
 }
@@ -196,12 +198,19 @@ fn paths(
         OnPaths::Allows(forms) => (forms, true),
     };
     for form in &forms {
+        // Where all ways have one answer, it is the operation's.
+        let another = |f: &Allowed| {
+            let same_form = f.form == form.form || [f.form, form.form].contains(&Form::Either);
+            same_form && f.form != Form::Moved && f.ways != form.ways
+        };
+        let told = form.form != Form::Moved && forms.iter().any(another);
         let mut walk = Walk {
             artefact,
             operation,
             enforced,
             with_arguments,
             form: form.form,
+            ways: if told { &form.ways } else { &[] },
             out: &mut *out,
         };
         if form.form == Form::Moved {
@@ -219,6 +228,7 @@ struct Walk<'a> {
     enforced: bool,
     with_arguments: bool,
     form: Form,
+    ways: &'a [String],
     out: &'a mut Comparison,
 }
 
@@ -243,6 +253,7 @@ impl Walk<'_> {
             operation: self.operation,
             witness,
             form: Some(self.form),
+            ways: self.ways.to_vec(),
             clause,
         });
     }
@@ -408,6 +419,7 @@ fn hosts(
                     layer_allows,
                 },
                 form: None,
+                ways: Vec::new(),
                 clause: clause.flatten(),
             });
         }
@@ -443,6 +455,7 @@ fn system_calls(meaning: &Meaning<'_>, artefact: &dyn Evaluate, out: &mut Compar
                     layer_allows,
                 },
                 form: None,
+                ways: Vec::new(),
                 clause,
             });
         }

@@ -342,7 +342,7 @@ impl Ruleset {
         let mut seen: Vec<BTreeSet<&[u8]>> = Vec::new();
         let mut out: Vec<Allowed> = Vec::new();
         for right in rights {
-            let way = format!("{right:?}");
+            let way = word(right);
             let granted = |g: &&Grant| g.rights.contains(right);
             let paths: BTreeSet<&[u8]> = if self.restricts(*right) {
                 let granted = self.grants.iter().filter(granted);
