@@ -166,6 +166,11 @@ impl Held<'_> {
             Kind::Directory => r.writes_directories(),
         };
         let mut clauses = vec![(self.programs.to_vec(), false)];
+        // The root is no file.
+        let root = self.open.writes_directories();
+        if root != has(self.open) {
+            clauses.push((vec![Sequence::default()], root));
+        }
         if let (Kind::Directory, Some((path, _))) = (kind, self.temporary) {
             clauses.push((vec![Sequence::literal(path)], true));
         }

@@ -99,3 +99,20 @@ fn names_are_escaped_and_comments_end_where_they_should() {
         "{te}"
     );
 }
+
+/// Found by a random policy: files cannot be written to, and the root, which is none, has its times set all the same.
+#[test]
+fn the_root_is_no_file() {
+    let policy = Policy::of_rules(
+        "root",
+        Action::Allow,
+        vec![
+            rule("root", Action::Allow, "write", &["/"]),
+            rule("no edits", Action::Deny, "edit", &["/**"]),
+        ],
+    );
+    let (_, ledger) = lowered(&policy);
+    let mut entries = ledger.entries.iter();
+    let own = entries.find(|e| e.rule == Some(RuleId(0)) && e.operation == Operation::Metadata);
+    assert_eq!(own.unwrap().fidelity, Fidelity::Exact);
+}
