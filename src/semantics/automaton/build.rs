@@ -141,6 +141,8 @@ struct Construction<'n> {
     onward: OnwardTable,
     /// The set that is being made.
     set: Vec<u32>,
+    /// What is added to a row's positions.
+    added: Vec<u32>,
     globs: Vec<Globs>,
     globs_of: FxHashMap<Vec<u32>, usize>,
     /// States of all name automata together.
@@ -151,14 +153,8 @@ struct Construction<'n> {
 }
 
 impl Construction<'_> {
-    /// The state of the positions in `set`.
+    /// The state of the positions in `set`, each the one that stands for it, in order.
     fn finish(&mut self, kind: u8) -> Result<StateId, TooLarge> {
-        for p in &mut self.set {
-            *p = self.representatives[*p as usize];
-        }
-        if !self.set.is_sorted() {
-            self.set.sort_unstable();
-        }
         self.set.dedup();
         let (set, all) = (&mut self.set, &self.all);
         self.nfa.absorb(set, all, self.outcome, &self.everything);
@@ -198,16 +194,29 @@ impl Construction<'_> {
         own: &[Span],
     ) -> Result<StateId, TooLarge> {
         let made = &self.made[row];
-        self.set.clear();
-        self.set.extend_from_slice(&made.any);
+        let added = &mut self.added;
+        added.clear();
         if let Some(class) = class {
-            self.set
-                .extend_from_slice(&self.globs[made.globs].to[class as usize]);
+            added.extend_from_slice(&self.globs[made.globs].to[class as usize]);
         }
         let listed = named.map_or(&[][..], |n| made.named[n].1.as_slice());
         for span in listed.iter().chain(own) {
-            self.set.extend_from_slice(span.of(&self.onward.positions));
+            added.extend_from_slice(span.of(&self.onward.positions));
         }
+        for p in &mut *added {
+            *p = self.representatives[*p as usize];
+        }
+        added.sort_unstable();
+        // The few in between the many, which are in order.
+        self.set.clear();
+        let mut from = 0;
+        for p in &*added {
+            let to = from + made.any[from..].partition_point(|q| q < p);
+            self.set.extend_from_slice(&made.any[from..to]);
+            self.set.push(*p);
+            from = to;
+        }
+        self.set.extend_from_slice(&made.any[from..]);
         self.finish(BEHIND)
     }
 
@@ -224,6 +233,9 @@ impl Construction<'_> {
             starts.extend_from_slice(onward.globs.of(&self.onward.positions));
             let spelled = onward.named.of(&self.onward.named);
             named.extend(spelled.iter().map(|n| (n.name, n.to)));
+        }
+        for p in &mut any {
+            *p = self.representatives[*p as usize];
         }
         any.sort_unstable();
         any.dedup();
@@ -297,6 +309,7 @@ impl Nfa {
             states: States::new(limit),
             onward: OnwardTable::new(self),
             set: Vec::new(),
+            added: Vec::new(),
             globs: Vec::new(),
             globs_of: FxHashMap::default(),
             name_states: 0,
@@ -308,6 +321,10 @@ impl Nfa {
             self.closure(*s, &mut made.set);
         }
         made.set.retain(|p| self.at_end(*p));
+        for p in &mut made.set {
+            *p = made.representatives[*p as usize];
+        }
+        made.set.sort_unstable();
         made.finish(ROOT)?;
 
         let mut labels = Vec::new();
@@ -552,6 +569,7 @@ impl Nfa {
         let sure = |p: u32| {
             let slot = slot_of(p);
             all[p as usize]
+                && self.positions[p as usize] != Position::DepthOpen
                 && slot.kind == SlotKind::Include
                 && !self.conditional[slot.clause as usize]
         };

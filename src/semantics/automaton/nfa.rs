@@ -264,17 +264,18 @@ impl Nfa {
             .any(|c| self.positions[c as usize] == Position::Accept)
     }
 
-    /// Whether everything that can follow matches from here.
+    /// Whether everything that can follow matches from here, between two names.
     pub(super) fn accepts_all(&self, p: u32) -> bool {
         match self.positions[p as usize] {
-            // Not `DepthOpen`: behind `/a` of `/a/**` a byte other than `/` may follow.
+            // Between names: within one, behind `/a` of `/a/**` a byte other than `/` may follow.
+            Position::DepthOpen => self.children(p).any(|body| self.ends(body)),
             Position::DepthBody => self.ends(p),
             Position::Star(s) => self.full(s) && self.ends(p),
             _ => false,
         }
     }
 
-    /// For each position one that stands for it: what is left to match from the last `**` of a pattern, or
+    /// For each position one that stands for it between two names: what is left to match from the last `**` of a pattern, or
     /// behind its end, is the same for all patterns of a slot. Without this each `/x/**` of one rule would
     /// get its own copy of whatever else can still match beneath.
     pub(super) fn representatives(&self) -> Vec<u32> {
@@ -284,7 +285,7 @@ impl Nfa {
                 let kind = match self.positions[p as usize] {
                     Position::Accept => 0,
                     Position::DepthBody if self.ends(p) => 1,
-                    Position::DepthOpen if self.children(p).any(|body| self.ends(body)) => 2,
+                    Position::DepthOpen if self.children(p).any(|body| self.ends(body)) => 1,
                     _ => return p,
                 };
                 *first.entry((self.owner[p as usize], kind)).or_insert(p)
