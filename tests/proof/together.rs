@@ -5,7 +5,7 @@ use polc::backend::{self, Backend, Target};
 use polc::fidelity::Fidelity;
 use polc::policy::Policy;
 use polc::proof::{Cell, coverage};
-use polc::semantics::Meaning;
+use polc::semantics::{Meaning, decide};
 
 fn fidelity(cell: &Cell) -> Fidelity {
     cell.fidelity.expect("compared")
@@ -27,9 +27,15 @@ fn faults(file: &str, policy: &Policy) -> Vec<String> {
     };
     for row in &table.rows {
         let together = fidelity(&row.together);
+        // A directory that may be moved away with what is denied beneath it is told of the rule for the directory,
+        // where a layer would refuse what is beneath: one that says nothing leaves that to the rule beneath.
+        let leaks =
+            row.together.witnesses.iter().any(|w| {
+                w.layer_allows && !decide(policy, row.operation, &w.object).action.permits()
+            });
         let of = |f: fn(Fidelity) -> bool| row.cells.iter().position(|c| f(fidelity(c)));
         if let Some(at) = of(|f| !f.leaks())
-            && together.leaks()
+            && leaks
         {
             out.push(format!(
                 "{file}: `{}` {}: {} alone lets nothing through, and together they let {:?}",
