@@ -108,8 +108,10 @@ pub const SPECIAL_FILES: [&str; 7] = [
     "/{,usr/}{,s}bin/{insmod,losetup,mkfs,modprobe,rmmod,swapon}*/**",
 ];
 
-/// Files that every domain may read: the loader's cache (`ld_so_cache_t`).
-pub const EVERYONE_READS: [&str; 3] = [
+/// Files that every domain may read: the loader's cache (`ld_so_cache_t`), and the loader (`ld_so_t`), which is
+/// mapped with every program and started by none of the module's rules.
+pub const EVERYONE_READS: [&str; 4] = [
+    "/{{,usr/}lib{,32,64,x32},usr/local/lib{,32,64}}/**/ld-*.so{,.*}",
     "/etc/ld.so.cache",
     "/etc/ld.so.preload",
     "/etc/ld-musl-*.path",

@@ -75,8 +75,9 @@ impl Sets {
 }
 
 impl Held<'_> {
-    /// The labels in the order in which they win, each with whether it has what `has` asks.
-    fn by_label(&self, kind: Kind, has: impl Fn(Rights) -> bool) -> Clauses {
+    /// The labels in the order in which they win, each with whether it has what `has` asks. `everyone`: every domain
+    /// has it on what every domain may read.
+    fn by_label(&self, kind: Kind, everyone: bool, has: impl Fn(Rights) -> bool) -> Clauses {
         let mut clauses: Clauses = Vec::new();
         // Where no label has the right, denying it once more beneath would only make the set larger.
         let all = self
@@ -84,7 +85,7 @@ impl Held<'_> {
             .objects
             .values()
             .chain(self.labels.trees.values());
-        if has(self.open) || all.copied().any(&has) {
+        if everyone || has(self.open) || all.copied().any(&has) {
             for value in [true, false] {
                 let objects = self.labels.objects.iter();
                 let those = objects.filter(|(_, r)| has(**r) == value);
@@ -107,12 +108,15 @@ impl Held<'_> {
         }
         // Where base types have nothing, neither has what lies between them.
         if !has(self.open) && !self.base.iter().any(|(_, rights)| has(*rights)) {
+            if everyone {
+                clauses.push((parsed(&EVERYONE_READS), true));
+            }
             return clauses;
         }
         if kind == Kind::File {
             clauses.push((parsed(&SECURITY_FILES), false));
             clauses.push((parsed(&SPECIAL_FILES), has(self.open)));
-            clauses.push((parsed(&EVERYONE_READS), has(self.open)));
+            clauses.push((parsed(&EVERYONE_READS), everyone || has(self.open)));
             let with_files = self.base.iter().filter(|(t, _)| !t.files.is_empty());
             clauses.extend(with_files.map(|(t, rights)| (parsed(t.files), has(*rights))));
         }
@@ -148,10 +152,8 @@ impl Held<'_> {
         let open = self.open.has_all(needed);
         // The entry point has a type of its own, which is read as it starts and no more.
         let mut clauses = vec![(self.programs.to_vec(), operation == Operation::Read)];
-        if operation == Operation::Read {
-            clauses.push((parsed(&EVERYONE_READS), true));
-        }
-        clauses.extend(self.by_label(kind, |r| r.has_all(needed)));
+        let everyone = operation == Operation::Read && kind == Kind::File;
+        clauses.extend(self.by_label(kind, everyone, |r| r.has_all(needed)));
         if operation == Operation::List {
             clauses.push((parsed(&NOT_LISTED), open));
             clauses.push((parsed(&EVERYONE_LISTS), true));
@@ -174,7 +176,7 @@ impl Held<'_> {
         if let (Kind::Directory, Some((path, _))) = (kind, self.temporary) {
             clauses.push((vec![Sequence::literal(path)], true));
         }
-        clauses.extend(self.by_label(kind, has));
+        clauses.extend(self.by_label(kind, false, has));
         sets.of(clauses, has(self.open))
     }
 
@@ -186,7 +188,7 @@ impl Held<'_> {
         if let Some((path, _)) = self.temporary {
             clauses.push((vec![Sequence::literal(path)], true));
         }
-        clauses.extend(self.by_label(Kind::Directory, |r| r.has(operation)));
+        clauses.extend(self.by_label(Kind::Directory, false, |r| r.has(operation)));
         let inside = clauses
             .iter()
             .map(|(s, v)| (s.iter().map(beneath).collect(), *v));

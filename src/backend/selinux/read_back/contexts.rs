@@ -82,17 +82,23 @@ pub(super) fn read(text: &str) -> Result<Vec<Context>, Fault> {
     Ok(out)
 }
 
-/// An entry of the base policy: a path in which `*` is any run of bytes of a name.
+/// An entry of the base policy: a path in which `*` is any run of bytes of a name, and `/**` any run of names.
 pub(super) fn base(path: &str, beneath: bool, label: &str, applies: Applies) -> Context {
     let mut steps: Vec<Step> = match path {
         "/" => Vec::new(),
-        path => path
-            .bytes()
-            .map(|b| match b {
-                b'*' => Step::Star(name_byte()),
-                b => Step::Byte(b),
-            })
-            .collect(),
+        path => {
+            let mut steps = Vec::new();
+            for (i, part) in path.split("/**").enumerate() {
+                if i > 0 {
+                    steps.push(Step::AnyDepth);
+                }
+                steps.extend(part.bytes().map(|b| match b {
+                    b'*' => Step::Star(name_byte()),
+                    b => Step::Byte(b),
+                }));
+            }
+            steps
+        }
     };
     if beneath {
         steps.push(Step::AnyDepth);
