@@ -6,44 +6,17 @@
 //! else is a row, which states share.
 
 use super::dfa::{Row, Shape};
-use super::names::{NO_CLASS, NameClasses, push_range};
+use super::names::NameClasses;
 use super::nfa::{Nfa, Position};
 use super::onward::{OnwardTable, Span};
-use super::{DOT, Dfa, Domain, Limit, SLASH, SlotKind, StateId, TooLarge};
-use crate::policy::ByteSet;
+use super::{Dfa, Limit, SlotKind, StateId, TooLarge};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
-/// A bit for each byte at which an interval begins.
-type Cuts = [u64; 4];
-
-fn cut(cuts: &mut Cuts, byte: u8) {
-    cuts[usize::from(byte >> 6)] |= 1 << (byte & 63);
-}
-
-/// The intervals that the cuts make, ascending, both ends included.
-fn intervals(cuts: Cuts) -> impl Iterator<Item = (u8, u8)> {
-    let mut firsts = (0..4u8)
-        .flat_map(move |word| {
-            let mut bits = cuts[usize::from(word)];
-            std::iter::from_fn(move || {
-                let bit = (bits != 0).then(|| bits.trailing_zeros() as u8)?;
-                bits &= bits - 1;
-                Some(word << 6 | bit)
-            })
-        })
-        .peekable();
-    std::iter::from_fn(move || {
-        let first = firsts.next()?;
-        let last = firsts.peek().map_or(255, |next| next - 1);
-        Some((first, last))
-    })
-}
-
 /// The states that are known: sets of positions, each behind the state of its domain, in one array.
-struct States {
+pub(super) struct States {
     ids: HashTable<u32>,
     data: Vec<u32>,
     /// Where each state's part of `data` begins; one more than there are states.
@@ -52,7 +25,7 @@ struct States {
 }
 
 impl States {
-    fn new(limit: Limit) -> Self {
+    pub(super) fn new(limit: Limit) -> Self {
         Self {
             ids: HashTable::new(),
             data: Vec::new(),
@@ -61,7 +34,7 @@ impl States {
         }
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.starts.len() - 1
     }
 
@@ -79,7 +52,12 @@ impl States {
         &data[starts[id as usize] as usize..starts[id as usize + 1] as usize]
     }
 
-    fn intern(&mut self, domain: u8, set: &[u32]) -> Result<u32, TooLarge> {
+    /// What a state was made from: that of its domain, then the set.
+    pub(super) fn of(&self, id: u32) -> &[u32] {
+        Self::key(&self.data, &self.starts, id)
+    }
+
+    pub(super) fn intern(&mut self, domain: u8, set: &[u32]) -> Result<u32, TooLarge> {
         let domain = u32::from(domain);
         let Self {
             ids, data, starts, ..
@@ -109,10 +87,6 @@ impl States {
         }
     }
 }
-
-/// What leads where from one state, of the bytes that no single byte's position cuts out: which wide
-/// positions take the byte, and the domain behind it.
-type Signature = (u128, u8);
 
 /// Where the names lead that globs match: their classes, and the positions behind each.
 struct Globs {
@@ -148,6 +122,8 @@ struct Construction<'n> {
     /// States of all name automata together.
     name_states: usize,
     made: Vec<Made>,
+    /// Names of all rows together.
+    listed: usize,
     rows: Vec<Row>,
     rows_of: FxHashMap<Vec<u32>, u32>,
 }
@@ -241,11 +217,13 @@ impl Construction<'_> {
         any.dedup();
         let globs = self.globs(starts)?;
         let id = self.made.len();
-        self.made.push(Made {
-            any,
-            globs,
-            named: grouped(named),
-        });
+        let named = grouped(named);
+        // Each name of a row takes as much room as a position or two.
+        self.listed += named.len();
+        if self.listed > self.limit.positions {
+            return Err(self.limit.exceeded());
+        }
+        self.made.push(Made { any, globs, named });
         let classes = Arc::clone(&self.globs[globs].classes);
         let to = (0..classes.count())
             .map(|c| self.target(id, Some(c), None, &[]))
@@ -314,6 +292,7 @@ impl Nfa {
             globs_of: FxHashMap::default(),
             name_states: 0,
             made: Vec::new(),
+            listed: 0,
             rows: Vec::new(),
             rows_of: FxHashMap::default(),
         };
@@ -338,7 +317,7 @@ impl Nfa {
             base.clear();
             slots.clear();
             let mut named: Vec<(u32, Span)> = Vec::new();
-            let key = States::key(&made.states.data, &made.states.starts, next as u32);
+            let key = made.states.of(next as u32);
             next += 1;
             for &p in &key[1..] {
                 // Absorption may have dropped the `Accept` behind a position that accepts everything.
@@ -398,149 +377,6 @@ impl Nfa {
         Ok(Dfa::new(shape, labels))
     }
 
-    /// The classes of names by where they lead from positions before the first byte of a name, and the positions
-    /// behind each class.
-    fn classes(
-        &self,
-        starts: &[u32],
-        all: &[bool],
-        limit: Limit,
-    ) -> Result<(NameClasses, Vec<Vec<u32>>), TooLarge> {
-        let mut states = States::new(limit);
-        let first = match self.domain {
-            Domain::Path => SLASH,
-            Domain::Words => self.domain.start(),
-        };
-        states.intern(first, starts)?;
-        let masks: Vec<Cuts> = self.sets.iter().map(ByteSet::boundaries).collect();
-        let (mut offsets, mut ranges, mut class) = (vec![0u32], Vec::new(), Vec::new());
-        let mut known_classes: FxHashMap<Vec<u32>, u32> = FxHashMap::default();
-        let mut to: Vec<Vec<u32>> = Vec::new();
-        let mut current: Vec<u32> = Vec::new();
-        let mut narrow: Vec<(u8, u32)> = Vec::new();
-        let mut wide: Vec<u32> = Vec::new();
-        let mut sets: Vec<u32> = Vec::new();
-        let mut target: Vec<u32> = Vec::new();
-        let mut known: Vec<(Signature, u32)> = Vec::new();
-        let mut next = 0;
-        while next < states.len() {
-            current.clear();
-            current.extend_from_slice(States::key(&states.data, &states.starts, next as u32));
-            next += 1;
-            let (domain, set) = (current[0] as u8, &current[1..]);
-            narrow.clear();
-            wide.clear();
-            sets.clear();
-            known.clear();
-            let mut cuts: Cuts = [1, 0, 0, 0];
-            cut(&mut cuts, 1);
-            if self.domain == Domain::Path {
-                cut(&mut cuts, b'/');
-                cut(&mut cuts, b'/' + 1);
-                if matches!(domain, SLASH | DOT) {
-                    cut(&mut cuts, b'.');
-                    cut(&mut cuts, b'.' + 1);
-                }
-            }
-            for &p in set {
-                match self.positions[p as usize] {
-                    Position::Byte(b) => {
-                        narrow.push((b, p));
-                        cut(&mut cuts, b);
-                        if let Some(next) = b.checked_add(1) {
-                            cut(&mut cuts, next);
-                        }
-                    }
-                    Position::Set(s) | Position::Star(s) => {
-                        wide.push(p);
-                        sets.push(s);
-                        for (word, mask) in cuts.iter_mut().zip(&masks[s as usize]) {
-                            *word |= mask;
-                        }
-                    }
-                    Position::DepthOpen | Position::DepthBody => wide.push(p),
-                    Position::Accept => {}
-                }
-            }
-            narrow.sort_unstable();
-            class.push(if self.domain.accepts(domain) {
-                target.clear();
-                match self.domain {
-                    Domain::Path => target.extend(set.iter().filter(|p| self.at_end(**p))),
-                    Domain::Words => {
-                        let ends = narrow.iter().take_while(|n| n.0 == 0);
-                        ends.for_each(|n| self.follow(n.1, &mut target));
-                        self.step_wide(&wide, 0, &mut target);
-                    }
-                }
-                target.sort_unstable();
-                target.dedup();
-                match known_classes.get(&target) {
-                    Some(class) => *class,
-                    None => {
-                        to.push(target.clone());
-                        known_classes.insert(target.clone(), to.len() as u32 - 1);
-                        to.len() as u32 - 1
-                    }
-                }
-            } else {
-                NO_CLASS
-            });
-            let first_range = ranges.len();
-            let mut narrow_at = 0;
-            for (lo, hi) in intervals(cuts) {
-                let Some(domain) = self.domain.step(domain, lo) else {
-                    continue;
-                };
-                while narrow.get(narrow_at).is_some_and(|n| n.0 < lo) {
-                    narrow_at += 1;
-                }
-                // A wide set of positions is not worth a signature.
-                let alone = sets.len() < 120 && narrow.get(narrow_at).is_none_or(|n| n.0 != lo);
-                let signature = alone.then(|| {
-                    let taken = sets.iter().fold(1u128, |bits, s| {
-                        bits << 1 | u128::from(self.sets[*s as usize].contains(lo))
-                    });
-                    (taken, domain)
-                });
-                let found = signature.and_then(|s| known.iter().find(|k| k.0 == s));
-                let to = match found {
-                    Some((_, to)) => *to,
-                    None => {
-                        target.clear();
-                        for (_, p) in narrow[narrow_at..].iter().take_while(|n| n.0 == lo) {
-                            self.follow(*p, &mut target);
-                        }
-                        self.step_wide(&wide, lo, &mut target);
-                        target.sort_unstable();
-                        target.dedup();
-                        self.absorb_within(&mut target, all);
-                        let to = states.intern(domain, &target)?;
-                        known.extend(signature.map(|s| (s, to)));
-                        to
-                    }
-                };
-                push_range(&mut ranges, first_range, (lo, hi, to));
-            }
-            offsets.push(ranges.len() as u32);
-        }
-        let count = to.len() as u32;
-        Ok((NameClasses::new(offsets, ranges, class, count), to))
-    }
-
-    /// Where positions that take more than one byte go with this one.
-    fn step_wide(&self, wide: &[u32], byte: u8, out: &mut Vec<u32>) {
-        for &p in wide {
-            match self.positions[p as usize] {
-                Position::Set(s) if self.sets[s as usize].contains(byte) => self.follow(p, out),
-                Position::Star(s) if self.sets[s as usize].contains(byte) => self.closure(p, out),
-                // Within a name: a `**` that has not begun cannot begin here.
-                Position::DepthBody => self.closure(p, out),
-                _ => {}
-            }
-        }
-    }
-
     /// By outcome, the last position that matches everything in a clause whose match nothing else decides: the last,
     /// so that in a set it stands where what it stands for stood.
     fn everything(&self, outcome: &[u32], all: &[bool]) -> Vec<u32> {
@@ -558,36 +394,6 @@ impl Nfa {
         }
         // Where an outcome has none, no set has one to be replaced, or it is of a clause with exceptions.
         out.into_iter().map(|p| p.unwrap_or(NONE)).collect()
-    }
-
-    /// Drops positions within a name of clauses below one that already matches everything that can follow. The set
-    /// is not all there is: only what holds whatever else there is.
-    fn absorb_within(&self, set: &mut Vec<u32>, all: &[bool]) {
-        let slot_of = |p: u32| self.slots[self.owner[p as usize] as usize];
-        let mut covered = 0u16;
-        let mut clause_covered = None;
-        let sure = |p: u32| {
-            let slot = slot_of(p);
-            all[p as usize]
-                && self.positions[p as usize] != Position::DepthOpen
-                && slot.kind == SlotKind::Include
-                && !self.conditional[slot.clause as usize]
-        };
-        if !set.iter().any(|p| sure(*p)) {
-            return;
-        }
-        set.retain(|p| {
-            let clause = slot_of(*p).clause;
-            let mask = self.masks[clause as usize];
-            if clause_covered != Some(clause) && mask & !covered == 0 {
-                return false;
-            }
-            if sure(*p) {
-                covered |= mask;
-                clause_covered = Some(clause);
-            }
-            true
-        });
     }
 
     /// Drops positions that can decide nothing any more: those of a clause whose operations clauses

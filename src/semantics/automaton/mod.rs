@@ -23,6 +23,7 @@
 
 mod build;
 mod bytes;
+mod classes;
 mod dfa;
 mod names;
 mod nfa;
