@@ -9,6 +9,7 @@ use crate::fidelity::Object;
 use crate::policy::{Cidr, Operation, Policy};
 use crate::semantics::{PathSet, TooLarge};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 /// What the layer checks for a path, where that depends on more than the path.
 ///
@@ -75,6 +76,27 @@ impl OnPaths {
             Allowed::new(Form::File, file),
             Allowed::new(Form::Directory, directory),
         ])
+    }
+}
+
+/// What a reader answers for each operation on paths, made once: comparing asks again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Answers([OnceLock<Result<OnPaths, TooLarge>>; Operation::ON_PATHS.len()]);
+
+impl Answers {
+    /// The answer, made where it has not been; of other operations there is nothing to say.
+    ///
+    /// # Errors
+    /// The sets are too large together.
+    pub(crate) fn of(
+        &self,
+        operation: Operation,
+        make: impl FnOnce() -> Result<OnPaths, TooLarge>,
+    ) -> Result<OnPaths, TooLarge> {
+        match Operation::ON_PATHS.iter().position(|o| *o == operation) {
+            Some(at) => self.0[at].get_or_init(make).clone(),
+            None => Ok(OnPaths::Silent),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod seccomp;
 mod selinux;
 mod tetragon;
 
+pub(crate) use evaluate::Answers;
 pub use evaluate::{Allowed, Clause, Confines, Evaluate, Form, HostCuts, OnPaths};
 
 use crate::diagnostics::{Diagnostic, Diagnostics};

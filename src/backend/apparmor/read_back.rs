@@ -28,16 +28,18 @@ mod scan;
 mod tests;
 mod words;
 
-use crate::backend::{Allowed, Artifact, Clause, Confines, Evaluate, Form, HostCuts, OnPaths};
+use crate::backend::{
+    Allowed, Answers, Artifact, Clause, Confines, Evaluate, Form, HostCuts, OnPaths,
+};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{Address, Cidr, Operation, Protocol};
 use crate::semantics::{PathSet, Step, TooLarge};
 use profile::{FileRule, NetworkRule, Profile, Rights};
 use scan::Scanner;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
 
 /// A profile that was read back.
 pub(super) struct Reading {
@@ -48,8 +50,7 @@ pub(super) struct Reading {
     owners: bool,
     /// Sets that are known, by the patterns that make them: denied, allowed.
     known: Mutex<Vec<(Patterns, PathSet)>>,
-    /// What was asked before.
-    answers: BTreeMap<Operation, OnceLock<Result<OnPaths, TooLarge>>>,
+    answers: Answers,
 }
 
 /// What is denied and what is allowed.
@@ -75,10 +76,7 @@ pub(super) fn read(artifact: &Artifact) -> Result<Reading, Diagnostics> {
         text,
         owners,
         known: Mutex::default(),
-        answers: Operation::ON_PATHS
-            .into_iter()
-            .map(|o| (o, OnceLock::new()))
-            .collect(),
+        answers: Answers::default(),
     })
 }
 
@@ -312,7 +310,7 @@ impl Reading {
 }
 
 impl Reading {
-    fn on_paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
+    fn answer(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
         if ways(operation).is_empty() {
             return Ok(OnPaths::Silent);
         }
@@ -322,19 +320,11 @@ impl Reading {
         }
         Ok(OnPaths::Allows(out))
     }
-
-    /// The same, made once.
-    fn answer(&self, operation: Operation) -> Option<&Result<OnPaths, TooLarge>> {
-        let answer = self.answers.get(&operation)?;
-        Some(answer.get_or_init(|| self.on_paths(operation)))
-    }
 }
 
 impl Evaluate for Reading {
     fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
-        self.answer(operation)
-            .cloned()
-            .unwrap_or(Ok(OnPaths::Silent))
+        self.answers.of(operation, || self.answer(operation))
     }
 
     fn host_cuts(&self, operation: Operation) -> Option<HostCuts> {
@@ -355,7 +345,7 @@ impl Evaluate for Reading {
             Object::Command(words) => words.first()?,
             Object::Syscall(_) | Object::Tool(_) => return None,
         };
-        match self.answer(operation)?.as_ref().ok()? {
+        match self.paths(operation).ok()? {
             OnPaths::Silent => None,
             OnPaths::Allows(forms) => Some(forms.iter().any(|f| f.paths.contains(path))),
         }

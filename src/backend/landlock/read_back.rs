@@ -18,14 +18,15 @@
 //! - Mode, owner, times, attributes and unix sockets by path are not asked. Of addresses only TCP
 //!   ports are.
 
-use crate::backend::{Allowed, Artifact, Clause, Evaluate, Form, HostCuts, OnPaths, Target};
+use crate::backend::{
+    Allowed, Answers, Artifact, Clause, Evaluate, Form, HostCuts, OnPaths, Target,
+};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{Component, Operation, Protocol, Sequence, Token};
 use crate::semantics::{PathSet, TooLarge};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
 
 /// An error in an artefact.
 fn refuse(message: String) -> Diagnostics {
@@ -144,8 +145,7 @@ pub(super) struct Ruleset {
     scoped: Vec<Scope>,
     grants: Vec<Grant>,
     ports: BTreeMap<u16, BTreeSet<NetRight>>,
-    /// Made once: they are asked for again and again.
-    answers: [OnceLock<Result<OnPaths, TooLarge>>; Operation::ALL.len()],
+    answers: Answers,
 }
 
 /// Reads it.
@@ -251,7 +251,7 @@ pub(super) fn read(artifact: &Artifact, target: &Target) -> Result<Ruleset, Diag
         handled_net,
         grants,
         ports,
-        answers: std::array::from_fn(|_| OnceLock::new()),
+        answers: Answers::default(),
     })
 }
 
@@ -439,9 +439,7 @@ impl Ruleset {
 
 impl Evaluate for Ruleset {
     fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
-        self.answers[operation as usize]
-            .get_or_init(|| self.answer(operation))
-            .clone()
+        self.answers.of(operation, || self.answer(operation))
     }
 
     fn host_cuts(&self, operation: Operation) -> Option<HostCuts> {

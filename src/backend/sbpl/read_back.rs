@@ -33,7 +33,7 @@ mod tests;
 
 use self::profile::{Filter, Network, Profile};
 use self::sets::{Asked, Decider, Formula, order};
-use crate::backend::{Allowed, Artifact, Clause, Evaluate, Form, HostCuts, OnPaths};
+use crate::backend::{Allowed, Answers, Artifact, Clause, Evaluate, Form, HostCuts, OnPaths};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{
@@ -43,13 +43,12 @@ use crate::policy::{
 use crate::semantics::{PathSet, TooLarge};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::OnceLock;
 
 /// A profile that was read back.
 pub(super) struct Seatbelt {
     profile: Profile,
     proxy: Option<u16>,
-    answers: [OnceLock<Result<OnPaths, TooLarge>>; Operation::ON_PATHS.len()],
+    answers: Answers,
 }
 
 /// Reads it.
@@ -74,7 +73,7 @@ pub(super) fn read(artifact: &Artifact, proxy: Option<u16>) -> Result<Seatbelt, 
     Ok(Seatbelt {
         profile,
         proxy,
-        answers: Default::default(),
+        answers: Answers::default(),
     })
 }
 
@@ -311,12 +310,7 @@ fn ports(filter: &Filter, out: &mut BTreeSet<u16>) {
 
 impl Evaluate for Seatbelt {
     fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
-        match Operation::ON_PATHS.iter().position(|o| *o == operation) {
-            Some(at) => self.answers[at]
-                .get_or_init(|| self.answer(operation))
-                .clone(),
-            None => Ok(OnPaths::Silent),
-        }
+        self.answers.of(operation, || self.answer(operation))
     }
 
     fn host_cuts(&self, operation: Operation) -> Option<HostCuts> {

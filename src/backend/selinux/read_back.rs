@@ -34,13 +34,13 @@ mod ways;
 
 use self::contexts::{Applies, Context};
 use self::module::{Allow, Module};
-use crate::backend::{Artifact, Clause, Confines, Evaluate, Form, HostCuts, OnPaths};
+use crate::backend::{Answers, Artifact, Clause, Confines, Evaluate, Form, HostCuts, OnPaths};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{HostSpec, Operation, Protocol};
 use crate::semantics::{PathSet, TooLarge, steps_match};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
 
 /// A module that was read back.
 pub(super) struct Loaded {
@@ -51,7 +51,7 @@ pub(super) struct Loaded {
     /// Which of the artefacts the file contexts are.
     contexts_at: usize,
     module_at: usize,
-    answers: [OnceLock<Result<OnPaths, TooLarge>>; Operation::ON_PATHS.len()],
+    answers: Answers,
     sets: Mutex<BTreeMap<ways::SetKey, PathSet>>,
 }
 
@@ -136,7 +136,7 @@ pub(super) fn read(artifacts: &[Artifact]) -> Result<Loaded, Diagnostics> {
         contexts,
         contexts_at,
         module_at,
-        answers: Default::default(),
+        answers: Answers::default(),
         sets: Mutex::default(),
     })
 }
@@ -317,12 +317,7 @@ impl Loaded {
 
 impl Evaluate for Loaded {
     fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
-        match Operation::ON_PATHS.iter().position(|o| *o == operation) {
-            Some(at) => self.answers[at]
-                .get_or_init(|| self.answer(operation))
-                .clone(),
-            None => Ok(OnPaths::Silent),
-        }
+        self.answers.of(operation, || self.answer(operation))
     }
 
     fn host_cuts(&self, operation: Operation) -> Option<HostCuts> {

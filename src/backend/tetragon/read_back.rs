@@ -30,7 +30,9 @@ mod tests;
 
 use self::document::{Choice, Hook, Kind, Operator};
 use self::sets::{Sees, Way, deciding, live, numbers_match, open, tangled};
-use crate::backend::{Allowed, Artifact, Clause, Confines, Evaluate, Form, HostCuts, OnPaths};
+use crate::backend::{
+    Allowed, Answers, Artifact, Clause, Confines, Evaluate, Form, HostCuts, OnPaths,
+};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{Address, Cidr, HostSpec, Operation, Protocol, Sequence};
@@ -46,7 +48,7 @@ pub(super) struct Policies {
     binaries: Option<Vec<String>>,
     namespace: Option<String>,
     labels: BTreeMap<String, String>,
-    answers: [OnceLock<Result<OnPaths, TooLarge>>; Operation::ON_PATHS.len()],
+    answers: Answers,
     /// For connect and bind.
     samples: [OnceLock<Vec<IpAddr>>; 2],
 }
@@ -93,7 +95,7 @@ pub(super) fn read(artifact: &Artifact) -> Result<Policies, Diagnostics> {
         binaries: document.binaries,
         namespace: document.namespace,
         labels: document.labels,
-        answers: Default::default(),
+        answers: Answers::default(),
         samples: Default::default(),
     })
 }
@@ -394,12 +396,7 @@ fn first_of(v6: bool, number: u128) -> Option<Cidr> {
 
 impl Evaluate for Policies {
     fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
-        match Operation::ON_PATHS.iter().position(|o| *o == operation) {
-            Some(at) => self.answers[at]
-                .get_or_init(|| self.answer(operation))
-                .clone(),
-            None => Ok(OnPaths::Silent),
-        }
+        self.answers.of(operation, || self.answer(operation))
     }
 
     fn host_cuts(&self, operation: Operation) -> Option<HostCuts> {
