@@ -1,12 +1,12 @@
 //! Which rule decides each path, for one operation.
 
-use super::automaton::{Dfa, Domain, Limit, Nfa, SlotKind, StateId, TooLarge};
+use super::automaton::{Dfa, Domain, Limit, Nfa, SlotKind, StateId, TooLarge, Walk};
 use super::commands::{CommandClause, CommandLabel, split_arguments};
 use super::pathset::{PathSet, canonical};
 use super::reference::Decision;
 use crate::policy::{ArgumentPattern, Objects, Operation, Policy, RuleId};
 use rustc_hash::FxHashMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// What decides a set of paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Decisions {
     dfa: Dfa,
     verdicts: Vec<Verdict>,
     allowed: OnceLock<PathSet>,
+    /// The walk with a set that tells no paths apart; one for all decisions of the same shape.
+    alone: Arc<OnceLock<Result<Arc<Walk>, TooLarge>>>,
 }
 
 /// The rules that speak of the operation on paths, in order.
@@ -124,6 +126,7 @@ impl Decisions {
             })
         })?;
         let mut at = 0;
+        let alone = Arc::default();
         Ok(verdicts.map(|verdicts| {
             let i = at;
             at += 1;
@@ -131,6 +134,7 @@ impl Decisions {
                 dfa: dfa.relabelled(|tuple| tuples[tuple as usize][i]),
                 verdicts,
                 allowed: OnceLock::new(),
+                alone: Arc::clone(&alone),
             }
         }))
     }
@@ -264,6 +268,7 @@ impl Decisions {
             dfa,
             verdicts,
             allowed: OnceLock::new(),
+            alone: Arc::default(),
         })
     }
 
@@ -296,6 +301,18 @@ impl Decisions {
     pub fn allowed(&self) -> &PathSet {
         self.allowed
             .get_or_init(|| PathSet::from_dfa(&self.dfa, |l| self.permits(l)))
+    }
+
+    /// The walk of the decisions alone.
+    ///
+    /// # Errors
+    /// The automaton is too large.
+    pub(crate) fn alone(&self) -> Result<Arc<Walk>, TooLarge> {
+        let walk = || {
+            let walk = self.dfa.walked(PathSet::all().dfa(), Limit::default());
+            walk.map(Arc::new)
+        };
+        self.alone.get_or_init(walk).clone()
     }
 
     /// Walks the decisions in step with a set: at each pair of states where a path may end, the label, the

@@ -4,7 +4,8 @@
 //! follows by comparing that set with the policy's on the objects that each rule decides. A back-end
 //! never states a fidelity itself; it only words the reason.
 
-use super::automaton::{Limit, StateId, TooLarge};
+use super::automaton::{Limit, StateId, TooLarge, Walk};
+use super::decisions::Decisions;
 use super::hosts::HostRegion;
 use super::meaning::Meaning;
 use super::pathset::{PathSet, canonical};
@@ -13,6 +14,7 @@ use crate::fidelity::{Entry, Fidelity, Ledger, Object, SettingEntry, Witness};
 use crate::policy::{Action, Objects, Operation, Rule, RuleId, SyscallName, syscalls};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Words the reason for an entry that is not exact: for the rule (`None`: the default), and how it differs.
 pub type Reason<'r> = &'r dyn Fn(Option<&Rule>, Fidelity) -> Cow<'static, str>;
@@ -33,6 +35,8 @@ pub struct LedgerBuilder<'m, 'a> {
     backend: &'static str,
     accounts: BTreeMap<(u32, Operation), Account>,
     settings: Vec<SettingEntry>,
+    /// For sets of the same shape.
+    walks: Vec<Arc<Walk>>,
 }
 
 const DEFAULT: u32 = u32::MAX;
@@ -50,6 +54,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
             backend,
             accounts: BTreeMap::new(),
             settings: Vec::new(),
+            walks: Vec::new(),
         }
     }
 
@@ -88,6 +93,21 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         })
     }
 
+    /// The walk of decisions with a set, made where no set of its shape was walked with before.
+    fn walk(&mut self, decisions: &Decisions, set: &PathSet) -> Result<Arc<Walk>, TooLarge> {
+        let (left, right) = (decisions.dfa(), set.dfa());
+        if let Some(known) = self.walks.iter().find(|w| w.is_of(left, right)) {
+            return Ok(Arc::clone(known));
+        }
+        let walk = if PathSet::all().dfa().same_shape(right) {
+            decisions.alone()?
+        } else {
+            Arc::new(left.walked(right, Limit::default())?)
+        };
+        self.walks.push(Arc::clone(&walk));
+        Ok(walk)
+    }
+
     fn compare_paths(
         &mut self,
         operation: Operation,
@@ -96,6 +116,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         reason: Reason<'_>,
     ) -> Result<(), TooLarge> {
         let decisions = self.meaning.decisions(operation)?;
+        let walk = self.walk(decisions, allowed)?;
         let verdicts = decisions.verdicts();
         #[derive(Clone, Default)]
         struct Seen {
@@ -106,58 +127,54 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         }
         let mut seen = vec![Seen::default(); verdicts.len()];
         let mut found: Vec<(Option<RuleId>, Option<Witness>)> = Vec::new();
-        decisions
-            .dfa()
-            .walk_pairs(allowed.dfa(), Limit::default(), |a, b, spell| {
-                let label = decisions.dfa().label(a) as usize;
-                let layer_allows = allowed.dfa().label(b) == 1;
-                let verdict = &verdicts[label];
-                let seen = &mut seen[label];
-                if !std::mem::replace(&mut seen.decides, true) {
-                    found.push((verdict.decision.rule, None));
-                    for part in verdict.command.iter().flat_map(|c| &c.parts) {
-                        found.push((part.0.rule, None));
-                    }
+        for (node, a, b) in walk.visited() {
+            let label = decisions.dfa().label(a) as usize;
+            let layer_allows = allowed.dfa().label(b) == 1;
+            let verdict = &verdicts[label];
+            let seen = &mut seen[label];
+            if !std::mem::replace(&mut seen.decides, true) {
+                found.push((verdict.decision.rule, None));
+                for part in verdict.command.iter().flat_map(|c| &c.parts) {
+                    found.push((part.0.rule, None));
                 }
-                let permits = verdict.decision.action.permits();
-                if permits != layer_allows {
-                    let first = if permits {
-                        &mut seen.stricter
-                    } else {
-                        &mut seen.looser
-                    };
-                    if !std::mem::replace(first, true) {
-                        let object = Object::Path(canonical(spell()));
-                        found.push((
-                            verdict.decision.rule,
-                            Some(Witness {
-                                object,
-                                policy: verdict.decision.action,
-                                layer_allows,
-                            }),
-                        ));
-                    }
-                } else if let (true, Some(command)) = (layer_allows, &verdict.command)
-                    && !std::mem::replace(&mut seen.command, true)
-                {
-                    // The layer lets the program start, whatever its arguments are.
-                    let program = canonical(spell());
-                    for (decision, words) in command.parts.iter().filter(|p| !p.0.action.permits())
-                    {
-                        let mut all = vec![program.clone()];
-                        all.extend(words.iter().cloned());
-                        found.push((
-                            decision.rule,
-                            Some(Witness {
-                                object: Object::Command(all),
-                                policy: decision.action,
-                                layer_allows,
-                            }),
-                        ));
-                    }
+            }
+            let permits = verdict.decision.action.permits();
+            if permits != layer_allows {
+                let first = if permits {
+                    &mut seen.stricter
+                } else {
+                    &mut seen.looser
+                };
+                if !std::mem::replace(first, true) {
+                    let object = Object::Path(canonical(walk.spell(node)));
+                    found.push((
+                        verdict.decision.rule,
+                        Some(Witness {
+                            object,
+                            policy: verdict.decision.action,
+                            layer_allows,
+                        }),
+                    ));
                 }
-                true
-            })?;
+            } else if let (true, Some(command)) = (layer_allows, &verdict.command)
+                && !std::mem::replace(&mut seen.command, true)
+            {
+                // The layer lets the program start, whatever its arguments are.
+                let program = canonical(walk.spell(node));
+                for (decision, words) in command.parts.iter().filter(|p| !p.0.action.permits()) {
+                    let mut all = vec![program.clone()];
+                    all.extend(words.iter().cloned());
+                    found.push((
+                        decision.rule,
+                        Some(Witness {
+                            object: Object::Command(all),
+                            policy: decision.action,
+                            layer_allows,
+                        }),
+                    ));
+                }
+            }
+        }
         for (rule, witness) in found {
             self.record(rule, operation, witness, unenforced, reason);
         }

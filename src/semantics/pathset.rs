@@ -2,6 +2,31 @@
 
 use super::automaton::{Dfa, Domain, Limit, Nfa, SlotKind, StateId, Step, TooLarge};
 use crate::policy::Sequence;
+use std::sync::OnceLock;
+
+/// One clause of sets that are decided by the first match.
+#[derive(Debug, Clone, Copy)]
+pub struct Clause<'a, P> {
+    /// What it matches,
+    pub include: &'a [P],
+    /// but for this.
+    pub except: &'a [P],
+    /// The sets that it is about, a bit for each, the lowest for the first one.
+    pub sets: u16,
+    /// Whether what it matches is in those sets.
+    pub allows: bool,
+}
+
+impl<'a, P> Clause<'a, P> {
+    fn of_one((include, except, allows): (&'a [P], &'a [P], bool)) -> Self {
+        Self {
+            include,
+            except,
+            sets: 1,
+            allows,
+        }
+    }
+}
 
 /// A set of paths, exact.
 #[derive(Debug, Clone)]
@@ -31,17 +56,20 @@ impl PathSet {
     }
 
     fn constant(value: bool) -> Self {
-        // INVARIANT: an automaton without patterns has at most eight states, whatever the limit.
-        match Nfa::new(Domain::Path).determinise(
-            Limit {
+        static SHAPE: OnceLock<Dfa> = OnceLock::new();
+        let dfa = SHAPE.get_or_init(|| {
+            let limit = Limit {
                 states: 16,
                 positions: 64,
-            },
-            None,
-            |_| u32::from(value),
-        ) {
-            Ok(dfa) => Self { dfa },
-            Err(_) => unreachable!("the automaton of the domain is smaller than its limit"),
+            };
+            // INVARIANT: an automaton without patterns has at most eight states, whatever the limit.
+            match Nfa::new(Domain::Path).determinise(limit, None, |_| 0) {
+                Ok(dfa) => dfa,
+                Err(_) => unreachable!("the automaton of the domain is smaller than its limit"),
+            }
+        });
+        Self {
+            dfa: dfa.relabelled(|_| u32::from(value)),
         }
     }
 
@@ -67,22 +95,12 @@ impl PathSet {
         clauses: impl IntoIterator<Item = (&'a [Sequence], bool)>,
         default: bool,
     ) -> Result<Self, TooLarge> {
-        let mut nfa = Nfa::new(Domain::Path);
-        let mut outcomes = Vec::new();
-        for (i, (sequences, allows)) in clauses.into_iter().enumerate() {
-            let slot = nfa.slot(i as u32, SlotKind::Include);
-            for s in sequences {
-                nfa.add_sequence(slot, s);
-            }
-            outcomes.push(u32::from(allows));
-        }
-        let dfa = nfa.determinise(Limit::default(), Some(&outcomes), |slots| {
-            // Slots are numbered as clauses are, so the first is the one that decides.
-            slots
-                .first()
-                .map_or(u32::from(default), |s| outcomes[*s as usize])
-        })?;
-        Ok(Self { dfa })
+        Self::first_match_except(
+            clauses
+                .into_iter()
+                .map(|(patterns, allows)| (patterns, &[][..], allows)),
+            default,
+        )
     }
 
     /// As [`PathSet::first_match`], each clause with patterns that it does not match after all.
@@ -93,7 +111,8 @@ impl PathSet {
         clauses: impl IntoIterator<Item = (&'a [Sequence], &'a [Sequence], bool)>,
         default: bool,
     ) -> Result<Self, TooLarge> {
-        Self::of_clauses(clauses, default, Nfa::add_sequence)
+        let clauses = clauses.into_iter().map(Clause::of_one);
+        Self::alone(clauses, default, Nfa::add_sequence)
     }
 
     /// As [`PathSet::first_match_except`], of patterns over bytes. The root is the empty string.
@@ -104,46 +123,84 @@ impl PathSet {
         clauses: impl IntoIterator<Item = (&'a [Vec<Step>], &'a [Vec<Step>], bool)>,
         default: bool,
     ) -> Result<Self, TooLarge> {
-        Self::of_clauses(clauses, default, |nfa, slot, steps: &Vec<Step>| {
+        let clauses = clauses.into_iter().map(Clause::of_one);
+        Self::alone(clauses, default, |nfa, slot, steps: &Vec<Step>| {
             nfa.add_steps(slot, steps);
         })
     }
 
-    fn of_clauses<'a, P: 'a>(
-        clauses: impl IntoIterator<Item = (&'a [P], &'a [P], bool)>,
+    /// Several sets of one automaton, so that they are made, and walked, in the time of one: for sets that are much
+    /// alike, such as those of the operations of a layer. Each is the first match over the clauses that are about it.
+    ///
+    /// # Errors
+    /// The automaton is too large; one for each set may not be.
+    pub fn family<'a, const N: usize>(
+        clauses: impl IntoIterator<Item = Clause<'a, Sequence>>,
+        default: bool,
+    ) -> Result<[Self; N], TooLarge> {
+        const { assert!(N <= 16) };
+        Self::of_clauses(clauses, default, Nfa::add_sequence)
+    }
+
+    fn alone<'a, P: 'a>(
+        clauses: impl IntoIterator<Item = Clause<'a, P>>,
         default: bool,
         add: impl Fn(&mut Nfa, u32, &P),
     ) -> Result<Self, TooLarge> {
+        let [set] = Self::of_clauses(clauses, default, add)?;
+        Ok(set)
+    }
+
+    fn of_clauses<'a, P: 'a, const N: usize>(
+        clauses: impl IntoIterator<Item = Clause<'a, P>>,
+        default: bool,
+        add: impl Fn(&mut Nfa, u32, &P),
+    ) -> Result<[Self; N], TooLarge> {
         let mut nfa = Nfa::new(Domain::Path);
-        let mut outcomes = Vec::new();
-        for (i, (include, except, allows)) in clauses.into_iter().enumerate() {
-            for (patterns, kind) in [(include, SlotKind::Include), (except, SlotKind::Except)] {
+        // What clauses come to, and which of that each does.
+        let mut comes_to: Vec<(u16, bool)> = Vec::new();
+        let mut outcomes: Vec<u32> = Vec::new();
+        for (i, clause) in clauses.into_iter().enumerate() {
+            for (patterns, kind) in [
+                (clause.include, SlotKind::Include),
+                (clause.except, SlotKind::Except),
+            ] {
                 if kind == SlotKind::Except && patterns.is_empty() {
                     continue;
                 }
-                let slot = nfa.slot(i as u32, kind);
+                let slot = nfa.slot_for(i as u32, kind, clause.sets);
                 for p in patterns {
                     add(&mut nfa, slot, p);
                 }
             }
-            outcomes.push(u32::from(allows));
+            let does = (clause.sets, clause.allows);
+            let known = comes_to.iter().position(|c| *c == does);
+            outcomes.push(known.unwrap_or(comes_to.len()) as u32);
+            if known.is_none() {
+                comes_to.push(does);
+            }
         }
         let slots = nfa.slots().to_vec();
         let dfa = nfa.determinise(Limit::default(), Some(&outcomes), |matched| {
-            let of = |s: &u32| slots[*s as usize];
-            let excepted = |clause| {
-                matched
-                    .iter()
-                    .map(of)
-                    .any(|s| s.clause == clause && s.kind == SlotKind::Except)
-            };
-            matched
-                .iter()
-                .map(of)
-                .find(|s| s.kind == SlotKind::Include && !excepted(s.clause))
-                .map_or(u32::from(default), |s| outcomes[s.clause as usize])
+            let (mut decided, mut members) = (0u16, 0u16);
+            // Slots are numbered as clauses are, the includes of one before its excepts.
+            let mut at = matched.iter().map(|s| slots[*s as usize]).peekable();
+            while let Some(slot) = at.next() {
+                let mut applies = slot.kind == SlotKind::Include;
+                while let Some(more) = at.next_if(|s| s.clause == slot.clause) {
+                    applies &= more.kind == SlotKind::Include;
+                }
+                if applies {
+                    let (sets, allows) = comes_to[outcomes[slot.clause as usize] as usize];
+                    members |= if allows { sets & !decided } else { 0 };
+                    decided |= sets;
+                }
+            }
+            u32::from(members | if default { !decided } else { 0 })
         })?;
-        Ok(Self { dfa })
+        Ok(std::array::from_fn(|i| Self {
+            dfa: dfa.relabelled(|members| members >> i & 1),
+        }))
     }
 
     /// The automaton: label 1 is a member.
@@ -191,6 +248,11 @@ impl PathSet {
     }
 
     fn combine(&self, other: &Self, f: impl Fn(u32, u32) -> u32) -> Result<Self, TooLarge> {
+        if self.dfa.same_shape(&other.dfa) {
+            return Ok(Self {
+                dfa: self.dfa.zipped(&other.dfa, f),
+            });
+        }
         Ok(Self {
             dfa: self.dfa.product(&other.dfa, Limit::default(), f)?,
         })

@@ -375,6 +375,41 @@ fn step_pattern() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
+    /// Sets that share an automaton are those that each is alone.
+    #[test]
+    fn a_family_is_its_members(
+        clauses in prop::collection::vec(
+            (prop::collection::vec(pattern(), 1..3), prop::collection::vec(pattern(), 0..2), 1u16..8, any::<bool>()),
+            0..7,
+        ),
+        default in any::<bool>(),
+    ) {
+        let sequences = |texts: &[String]| -> Vec<Sequence> {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            paths(&texts).into_iter().flat_map(|p| p.sequences).collect()
+        };
+        let clauses: Vec<_> = clauses
+            .iter()
+            .map(|(i, e, sets, allows)| (sequences(i), sequences(e), *sets, *allows))
+            .collect();
+        let together = clauses.iter().map(|(include, except, sets, allows)| Clause {
+            include,
+            except,
+            sets: *sets,
+            allows: *allows,
+        });
+        let family: [PathSet; 3] = PathSet::family(together, default).unwrap();
+        for (i, member) in family.iter().enumerate() {
+            let own = clauses.iter().filter(|c| c.2 >> i & 1 == 1);
+            let own = own.map(|(include, except, _, allows)| (include.as_slice(), except.as_slice(), *allows));
+            let alone = PathSet::first_match_except(own, default).unwrap();
+            prop_assert_eq!(member.difference_witness(&alone).unwrap(), None);
+        }
+        let [a, b, _] = family;
+        let (both, apart) = (a.intersection(&b).unwrap(), a.complement().complement());
+        prop_assert_eq!(both.difference_witness(&b.difference(&b.difference(&apart).unwrap()).unwrap()).unwrap(), None);
+    }
+
     /// Sets of patterns over bytes, alone and combined, against each pattern against the bytes.
     #[test]
     fn sets_of_byte_patterns_match_as_their_patterns(

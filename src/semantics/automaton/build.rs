@@ -456,6 +456,7 @@ impl Nfa {
             }
             // Whichever clause it is, the outcome is the same.
             if let (Some(last), Some(one)) = (set.last_mut(), everything.get(value as usize))
+                && slot_of(*last).clause == a
                 && *one >= *last
                 && *one != NONE
             {

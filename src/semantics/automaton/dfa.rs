@@ -91,6 +91,21 @@ impl Dfa {
         }
     }
 
+    /// Whether both have the same states and transitions, so that they differ in their labels alone.
+    #[must_use]
+    pub fn same_shape(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shape, &other.shape)
+    }
+
+    /// The same states, labelled by both labels of each; the other one has the same shape.
+    pub(crate) fn zipped(&self, other: &Self, f: impl Fn(u32, u32) -> u32) -> Self {
+        let labels = self.labels.iter().zip(&other.labels);
+        Self {
+            shape: Arc::clone(&self.shape),
+            labels: labels.map(|(a, b)| f(*a, *b)).collect(),
+        }
+    }
+
     /// The start: the root of the file system. No name leads back to it.
     #[must_use]
     pub fn start(&self) -> StateId {

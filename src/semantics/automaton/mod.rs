@@ -34,6 +34,7 @@ pub use bytes::ByteCursor;
 pub use dfa::Dfa;
 pub(crate) use nfa::Nfa;
 pub use nfa::Step;
+pub(crate) use walk::Walk;
 
 /// A state of a [`Dfa`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

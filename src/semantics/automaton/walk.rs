@@ -223,6 +223,8 @@ struct Node {
 
 #[derive(Clone, Copy)]
 enum Spelled {
+    /// The start has no name.
+    Start,
     Listed(u32),
     /// Of a pair of rows and a class.
     Sample(u32, u32),
@@ -249,12 +251,55 @@ impl Dfa {
         goes_on: impl Fn(StateId) -> bool,
         mut visit: impl FnMut(StateId, StateId, &dyn Fn() -> Vec<u8>) -> bool,
     ) -> Result<(), TooLarge> {
-        let domain = self.domain();
+        let visit = |_, (a, b), spell: &dyn Fn() -> Vec<u8>| visit(a, b, spell);
         let mut both = Both::new(self, other);
+        self.explore(other, &mut both, limit, goes_on, visit)
+            .map(|_| ())
+    }
+
+    /// The whole walk, to be gone over again and again.
+    pub(crate) fn walked(&self, other: &Self, limit: Limit) -> Result<Walk, TooLarge> {
+        let mut both = Both::new(self, other);
+        let mut visited = Vec::new();
+        let explored = self.explore(
+            other,
+            &mut both,
+            limit,
+            |_| true,
+            |node, pair, _| {
+                visited.push((node, pair));
+                true
+            },
+        )?;
+        let mut text = Vec::new();
+        let nodes = explored.nodes.iter().map(|node| {
+            text.extend_from_slice(explored.name(&both, node));
+            (node.parent, text.len() as u32)
+        });
+        Ok(Walk {
+            left: Arc::clone(&self.shape),
+            right: Arc::clone(&other.shape),
+            visited,
+            nodes: nodes.collect(),
+            text,
+        })
+    }
+
+    /// Walks, `visit` getting the number of the node too.
+    fn explore(
+        &self,
+        other: &Self,
+        both: &mut Both<'_>,
+        limit: Limit,
+        goes_on: impl Fn(StateId) -> bool,
+        mut visit: impl FnMut(u32, Pair, &dyn Fn() -> Vec<u8>) -> bool,
+    ) -> Result<Explored, TooLarge> {
         let mut seen = Pairs::new(self);
-        let mut nodes: Vec<Node> = Vec::new();
-        // Names that are in no table.
-        let mut others: Vec<Vec<u8>> = Vec::new();
+        let mut explored = Explored {
+            domain: self.domain(),
+            nodes: Vec::new(),
+            others: Vec::new(),
+        };
         // By the length of the string.
         let mut queue: Vec<Vec<u32>> = vec![vec![0]];
         // By pair of rows: the steps that no pair of states has made. The first one to make a step has the
@@ -262,10 +307,10 @@ impl Dfa {
         let mut pending: Vec<Vec<Step>> = Vec::new();
         let start = (self.start(), other.start());
         seen.id(start, 0);
-        nodes.push(Node {
+        explored.nodes.push(Node {
             pair: start,
             parent: NONE,
-            name: Spelled::Other(0),
+            name: Spelled::Start,
             length: 0,
             done: false,
         });
@@ -277,15 +322,15 @@ impl Dfa {
             // Every name makes the string longer.
             while let Some(&id) = queue[length].get(at) {
                 at += 1;
-                let node = &mut nodes[id as usize];
+                let node = &mut explored.nodes[id as usize];
                 if node.done || node.length as usize != length {
                     continue;
                 }
                 node.done = true;
                 let pair = node.pair;
-                let spell = || spell(domain, &nodes, &both, &others, id);
-                if !visit(pair.0, pair.1, &spell) {
-                    return Ok(());
+                let spell = || explored.spell(both, id);
+                if !visit(id, pair, &spell) {
+                    return Ok(explored);
                 }
                 both.own(pair, &mut own);
                 let row = both.row_of(pair);
@@ -311,9 +356,9 @@ impl Dfa {
                         }
                         match made.classes.member_outside(class, taken) {
                             Some(name) => {
-                                let spelled = Spelled::Other(others.len() as u32);
+                                let spelled = Spelled::Other(explored.others.len() as u32);
                                 found.push((spelled, name.len(), to));
-                                others.push(name);
+                                explored.others.push(name);
                             }
                             None => left_over.push(step),
                         }
@@ -342,13 +387,13 @@ impl Dfa {
                         continue;
                     }
                     let longer = length + bytes + 1;
-                    let fresh = nodes.len() as u32;
+                    let fresh = explored.nodes.len() as u32;
                     let id = match seen.id(to, fresh) {
                         None => {
-                            if nodes.len() >= limit.states {
+                            if explored.nodes.len() >= limit.states {
                                 return Err(limit.exceeded());
                             }
-                            nodes.push(Node {
+                            explored.nodes.push(Node {
                                 pair: to,
                                 parent: id,
                                 name,
@@ -358,7 +403,7 @@ impl Dfa {
                             fresh
                         }
                         Some(known) => {
-                            let node = &mut nodes[known as usize];
+                            let node = &mut explored.nodes[known as usize];
                             if node.done || node.length as usize <= longer {
                                 continue;
                             }
@@ -377,7 +422,7 @@ impl Dfa {
             queue[length] = Vec::new();
             length += 1;
         }
-        Ok(())
+        Ok(explored)
     }
 
     /// The automaton of both, its labels made by `combine`.
@@ -453,19 +498,39 @@ impl Dfa {
     }
 }
 
-fn spell(domain: Domain, nodes: &[Node], both: &Both<'_>, others: &[Vec<u8>], id: u32) -> Vec<u8> {
-    let mut names: Vec<&[u8]> = Vec::new();
-    let mut node = &nodes[id as usize];
-    while node.parent != NONE {
-        names.push(match node.name {
+/// The pairs that a walk came to.
+struct Explored {
+    domain: Domain,
+    nodes: Vec<Node>,
+    /// Names that are in no table.
+    others: Vec<Vec<u8>>,
+}
+
+impl Explored {
+    fn name<'b>(&'b self, both: &'b Both<'_>, node: &Node) -> &'b [u8] {
+        match node.name {
+            Spelled::Start => &[],
             Spelled::Listed(name) => both.names.name(name),
             Spelled::Sample(row, class) => both.pairs[row as usize].classes.sample(class),
-            Spelled::Other(name) => &others[name as usize],
-        });
-        node = &nodes[node.parent as usize];
+            Spelled::Other(name) => &self.others[name as usize],
+        }
     }
+
+    fn spell(&self, both: &Both<'_>, id: u32) -> Vec<u8> {
+        let mut names: Vec<&[u8]> = Vec::new();
+        let mut node = &self.nodes[id as usize];
+        while node.parent != NONE {
+            names.push(self.name(both, node));
+            node = &self.nodes[node.parent as usize];
+        }
+        spell(self.domain, &names)
+    }
+}
+
+/// A string of names, the last one first.
+fn spell(domain: Domain, names: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::new();
-    for name in names.into_iter().rev() {
+    for name in names.iter().rev() {
         match domain {
             Domain::Path => {
                 out.push(b'/');
@@ -478,4 +543,42 @@ fn spell(domain: Domain, nodes: &[Node], both: &Both<'_>, others: &[Vec<u8>], id
         }
     }
     out
+}
+
+/// Two automata that have been walked in step. What they label is no part of it, so that it serves for all
+/// sets that differ in that alone.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    left: Arc<Shape>,
+    right: Arc<Shape>,
+    /// The pairs of states, those of the shortest strings first, each with its node.
+    visited: Vec<(u32, Pair)>,
+    /// By node: the one before it, and where its name ends in `text`, which begins where that of the node numbered
+    /// one less ends.
+    nodes: Vec<(u32, u32)>,
+    text: Vec<u8>,
+}
+
+impl Walk {
+    /// Whether it is the walk of these two.
+    pub(crate) fn is_of(&self, left: &Dfa, right: &Dfa) -> bool {
+        Arc::ptr_eq(&self.left, &left.shape) && Arc::ptr_eq(&self.right, &right.shape)
+    }
+
+    /// The pairs of states, those of the shortest strings first, each with what [`Walk::spell`] needs.
+    pub(crate) fn visited(&self) -> impl Iterator<Item = (u32, StateId, StateId)> {
+        self.visited.iter().map(|(node, (a, b))| (*node, *a, *b))
+    }
+
+    /// A shortest string that leads to the pair of a node.
+    pub(crate) fn spell(&self, node: u32) -> Vec<u8> {
+        let mut names: Vec<&[u8]> = Vec::new();
+        let mut at = node as usize;
+        while self.nodes[at].0 != NONE {
+            let from = self.nodes[at - 1].1 as usize;
+            names.push(&self.text[from..self.nodes[at].1 as usize]);
+            at = self.nodes[at].0 as usize;
+        }
+        spell(self.left.domain, &names)
+    }
 }
