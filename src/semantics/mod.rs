@@ -38,7 +38,7 @@ pub use reference::{
     Decision, decide, decide_query, matches_command, matches_path, matches_word, rule_matches,
 };
 
-pub use steps::steps_match;
+pub use steps::{StepsIndex, steps_match};
 
 impl From<TooLarge> for crate::diagnostics::Diagnostics {
     fn from(e: TooLarge) -> Self {

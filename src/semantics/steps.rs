@@ -1,6 +1,55 @@
 //! Patterns of bytes against one text.
 
 use super::automaton::Step;
+use rustc_hash::FxHashMap;
+
+/// Patterns by the names that they begin with: which of many can match a text, without trying them all.
+#[derive(Debug, Default)]
+pub struct StepsIndex {
+    by_beginning: FxHashMap<Vec<u8>, Vec<usize>>,
+}
+
+impl StepsIndex {
+    /// Adds a pattern of this number; several patterns may have one.
+    pub fn add(&mut self, steps: &[Step], number: usize) {
+        let mut fixed: Vec<u8> = Vec::new();
+        fixed.extend(steps.iter().map_while(|step| match step {
+            Step::Byte(b) => Some(*b),
+            _ => None,
+        }));
+        // What follows begins a name, or the last one may go on.
+        let whole = matches!(
+            &steps[fixed.len()..],
+            [] | [Step::AnyDepth] | [Step::AnyDepth, Step::Byte(b'/'), ..]
+        );
+        if !whole {
+            let names = fixed.iter().rposition(|b| *b == b'/');
+            fixed.truncate(names.map_or(0, |at| at + 1));
+        }
+        let list = self.by_beginning.entry(fixed).or_default();
+        if list.last() != Some(&number) {
+            list.push(number);
+        }
+    }
+
+    /// The numbers of the patterns that can match, ascending. Every one that does is among them.
+    #[must_use]
+    pub fn candidates(&self, bytes: &[u8]) -> Vec<usize> {
+        let mut found: Vec<usize> = Vec::new();
+        let mut of = |beginning: &[u8]| {
+            found.extend(self.by_beginning.get(beginning).into_iter().flatten());
+        };
+        of(b"");
+        for (at, _) in bytes.iter().enumerate().filter(|(_, b)| **b == b'/') {
+            of(&bytes[..at]);
+            of(&bytes[..=at]);
+        }
+        of(bytes);
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
 
 /// Whether a pattern matches these bytes: one by one, without an automaton. For a path of the algebra the root
 /// is the empty string.
@@ -48,4 +97,54 @@ pub fn steps_match(steps: &[Step], bytes: &[u8]) -> bool {
         now = next;
     }
     now[2 * steps.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::ByteSet;
+
+    #[test]
+    fn an_index_leaves_out_no_pattern_that_matches() {
+        let mut name = ByteSet::ALL;
+        name.remove(b'/');
+        let alphabet = [
+            Step::Byte(b'/'),
+            Step::Byte(b'a'),
+            Step::Set(ByteSet::ALL),
+            Step::Star(ByteSet::ALL),
+            Step::Star(name),
+            Step::AnyDepth,
+        ];
+        let mut patterns: Vec<Vec<Step>> = vec![Vec::new()];
+        let mut texts: Vec<Vec<u8>> = vec![Vec::new()];
+        // Each of up to four, where shorter ones come again with every round.
+        for _ in 0..4 {
+            let longer = |p: &Vec<Step>| alphabet.map(|s| [p.as_slice(), &[s]].concat());
+            patterns.extend(patterns.clone().iter().flat_map(longer));
+            let longer = |t: &Vec<u8>| b"/ab".map(|b| [t.as_slice(), &[b]].concat());
+            texts.extend(texts.clone().iter().flat_map(longer));
+            let mut seen = rustc_hash::FxHashSet::default();
+            patterns.retain(|p| seen.insert(p.clone()));
+        }
+        texts.sort();
+        texts.dedup();
+        let mut index = StepsIndex::default();
+        for (number, steps) in patterns.iter().enumerate() {
+            index.add(steps, number);
+        }
+        let mut left_out = 0;
+        for text in &texts {
+            let candidates = index.candidates(text);
+            assert!(candidates.is_sorted());
+            left_out += patterns.len() - candidates.len();
+            for (number, steps) in patterns.iter().enumerate() {
+                if steps_match(steps, text) {
+                    let found = candidates.binary_search(&number).is_ok();
+                    assert!(found, "{steps:?} {}", text.escape_ascii());
+                }
+            }
+        }
+        assert!(left_out > 0);
+    }
 }

@@ -34,18 +34,22 @@ use crate::backend::{
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{Address, Cidr, Operation, Protocol};
-use crate::semantics::{PathSet, Step, TooLarge};
+use crate::semantics::{PathSet, Step, StepsIndex, TooLarge};
 use profile::{FileRule, NetworkRule, Profile, Rights};
 use scan::Scanner;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 /// A profile that was read back.
 pub(super) struct Reading {
     profile: Profile,
     /// For the lines of rules.
     text: Vec<u8>,
+    /// Where each line begins.
+    lines: Vec<usize>,
+    /// The rules by the names that they match.
+    by_name: OnceLock<StepsIndex>,
     /// Whether some rule is for the own user's files alone.
     owners: bool,
     /// Sets that are known, by the patterns that make them: denied, allowed.
@@ -63,7 +67,7 @@ type Patterns = (Vec<Vec<Step>>, Vec<Vec<Step>>);
 pub(super) fn read(artifact: &Artifact) -> Result<Reading, Diagnostics> {
     let text = artifact.bytes.clone();
     let profile = profile::read(&text).map_err(|fault| {
-        let (line, text) = place(&text, fault.at);
+        let (line, text) = place(&text, &line_starts(&text), fault.at);
         Diagnostic::error(
             "E115",
             format!("`{}`, line {line}: {}: `{text}`", show_bytes(artifact.file_name.as_bytes()), fault.message),
@@ -73,25 +77,28 @@ pub(super) fn read(artifact: &Artifact) -> Result<Reading, Diagnostics> {
     let owners = profile.files.iter().any(|r| r.owner);
     Ok(Reading {
         profile,
+        lines: line_starts(&text),
         text,
+        by_name: OnceLock::new(),
         owners,
         known: Mutex::default(),
         answers: Answers::default(),
     })
 }
 
+/// Where lines begin.
+fn line_starts(text: &[u8]) -> Vec<usize> {
+    let ends = text.iter().enumerate().filter(|(_, b)| **b == b'\n');
+    std::iter::once(0)
+        .chain(ends.map(|(at, _)| at + 1))
+        .collect()
+}
+
 /// The line of an offset, from 1, and what it says.
-fn place(text: &[u8], at: usize) -> (usize, String) {
-    let at = at.min(text.len());
-    let line = text[..at].iter().filter(|b| **b == b'\n').count() + 1;
-    let from = text[..at]
-        .iter()
-        .rposition(|b| *b == b'\n')
-        .map_or(0, |p| p + 1);
-    let end = text[at..]
-        .iter()
-        .position(|b| *b == b'\n')
-        .map_or(text.len(), |p| at + p);
+fn place(text: &[u8], lines: &[usize], at: usize) -> (usize, String) {
+    let line = lines.partition_point(|start| *start <= at).max(1);
+    let from = lines.get(line - 1).copied().unwrap_or_default();
+    let end = lines.get(line).map_or(text.len(), |next| next - 1);
     (line, show_bytes(text[from..end].trim_ascii()))
 }
 
@@ -300,7 +307,7 @@ impl Reading {
     }
 
     fn written(&self, span: (usize, usize)) -> Clause {
-        let (line, _) = place(&self.text, span.0);
+        let (line, _) = place(&self.text, &self.lines, span.0);
         Clause {
             artifact: 0,
             line,
@@ -376,15 +383,25 @@ impl Evaluate for Reading {
             Object::Command(words) => words.first()?,
             Object::Syscall(_) | Object::Tool(_) => return None,
         };
+        let by_name = self.by_name.get_or_init(|| {
+            let mut index = StepsIndex::default();
+            for (number, rule) in self.profile.files.iter().enumerate() {
+                let each = rule.glob.alternatives().iter();
+                each.for_each(|steps| index.add(steps, number));
+            }
+            index
+        });
         let mut denies = None;
         for (form, right) in ways(operation) {
             let mut name = path.clone();
             if *form == Form::Directory && !name.ends_with(b"/") {
                 name.push(b'/');
             }
+            let candidates = by_name.candidates(&name);
             let of = |deny: bool| {
-                self.concerned(Whose::Own, *right)
-                    .find(|r| r.deny == deny && r.glob.matches(&name))
+                let rules = candidates.iter().map(|n| &self.profile.files[*n]);
+                let concerned = |r: &&FileRule| r.deny == deny && r.rights.has(*right);
+                rules.filter(concerned).find(|r| r.glob.matches(&name))
             };
             match (of(true), of(false)) {
                 (Some(deny), _) => denies = denies.or(Some(deny)),

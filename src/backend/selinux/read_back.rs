@@ -38,9 +38,9 @@ use crate::backend::{Answers, Artifact, Clause, Confines, Evaluate, Form, HostCu
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{HostSpec, Operation, Protocol};
-use crate::semantics::{PathSet, TooLarge, steps_match};
+use crate::semantics::{PathSet, StepsIndex, TooLarge, steps_match};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 /// A module that was read back.
 pub(super) struct Loaded {
@@ -48,6 +48,7 @@ pub(super) struct Loaded {
     domain: String,
     /// The most specific first.
     contexts: Vec<Context>,
+    by_name: OnceLock<StepsIndex>,
     /// Which of the artefacts the file contexts are.
     contexts_at: usize,
     module_at: usize,
@@ -134,6 +135,7 @@ pub(super) fn read(artifacts: &[Artifact]) -> Result<Loaded, Diagnostics> {
         module,
         domain,
         contexts,
+        by_name: OnceLock::new(),
         contexts_at,
         module_at,
         answers: Answers::default(),
@@ -310,8 +312,17 @@ impl Loaded {
     fn context(&self, form: Form, path: &[u8]) -> Option<&Context> {
         let path = if path == b"/" { b"" } else { path };
         let has = |c: &&Context| c.patterns.iter().any(|s| steps_match(s, path));
-        let mut all = self.contexts.iter().filter(|c| c.applies.to(form));
-        all.find(has)
+        let by_name = self.by_name.get_or_init(|| {
+            let mut index = StepsIndex::default();
+            for (number, context) in self.contexts.iter().enumerate() {
+                let each = context.patterns.iter();
+                each.for_each(|steps| index.add(steps, number));
+            }
+            index
+        });
+        let candidates = by_name.candidates(path).into_iter();
+        let all = candidates.map(|n| &self.contexts[n]);
+        all.filter(|c| c.applies.to(form)).find(has)
     }
 }
 

@@ -272,6 +272,11 @@ impl Glob {
         normal(out)
     }
 
+    /// What it is made of, for an index by name.
+    pub fn alternatives(&self) -> &[Vec<Step>] {
+        &self.alternatives
+    }
+
     /// Whether it matches a name, directories with their `/`.
     pub fn matches(&self, name: &[u8]) -> bool {
         let holds = |needle: &[u8]| {
