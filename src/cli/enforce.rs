@@ -95,6 +95,7 @@ fn start(_: &Global, _: &LandlockArgs) -> Done {
 
 #[cfg(target_os = "linux")]
 fn start(global: &Global, args: &LandlockArgs) -> Done {
+    use polc::diagnostics::Diagnostics;
     use polc::enforce::landlock::{NEWEST_ABI, apply};
     use std::os::unix::process::CommandExt;
 
@@ -115,11 +116,19 @@ fn start(global: &Global, args: &LandlockArgs) -> Done {
         return Err(super::start::replace(&program, &arguments));
     };
     let meaning = Meaning::new(policy);
-    let lowered = polc::backend::landlock::lower(&meaning, abi.min(NEWEST_ABI), Some(&RealHost))?;
-    let ledger = &lowered.ledger;
-    let short = !require::is_met(args.require, ledger.is_exact(), !ledger.leaks());
-    if !args.quiet || short {
-        output::stderr(&landlock::unenforced(abi, &lowered.ledger))?;
+    let lowered = polc::backend::landlock::rules(&meaning, abi.min(NEWEST_ABI), Some(&RealHost))
+        .map_err(Diagnostics::from)?;
+    // The ledger takes longer than all the rest: it is made where somebody reads it.
+    let ledger = if args.quiet && args.require.is_none() {
+        None
+    } else {
+        Some(lowered.ledger(&meaning).map_err(Diagnostics::from)?)
+    };
+    let short = ledger
+        .as_ref()
+        .is_some_and(|l| !require::is_met(args.require, l.is_exact(), !l.leaks()));
+    if let Some(ledger) = ledger.filter(|_| !args.quiet || short) {
+        output::stderr(&landlock::unenforced(abi, &ledger))?;
     }
     if short {
         output::stderr(

@@ -7,7 +7,9 @@ use crate::policy::{Component, Operation, Policy, Protocol, Rule, Sequence, Toke
 use crate::semantics::{
     Decisions, HostRegion, LedgerBuilder, LiteralTree, Meaning, PathSet, StateId, TooLarge,
 };
+use rustc_hash::FxHashMap;
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What stands at a path.
@@ -39,6 +41,27 @@ pub struct Lowered {
     pub ledger: Ledger,
     /// With a host: paths that the policy grants something on and that are not there, or are links.
     pub absent: Vec<Entry>,
+}
+
+/// A ruleset without its ledger, which takes longer to make than the ruleset does: [`Rules::ledger`] makes it where
+/// somebody reads it.
+pub struct Rules {
+    /// The ruleset.
+    pub ruleset: Ruleset,
+    /// With a host: paths that the policy grants something on and that are not there, or are links.
+    pub absent: Vec<Entry>,
+    on_host: bool,
+    granted: Granted,
+}
+
+/// What is granted, by operation.
+struct Granted {
+    read: Grants,
+    list: Grants,
+    edit: Grants,
+    create: Grants,
+    delete: Grants,
+    execute: Grants,
 }
 
 /// A path that the policy grants something on, and what stands there.
@@ -125,6 +148,17 @@ impl Walk<'_> {
                 children_whole[parent] = false;
             }
         }
+    }
+
+    /// Whether something may be granted at or beneath a name that the literal tree does not have. If not, the directory
+    /// need not be listed, and `/tmp` and `/etc` are long.
+    fn may_hold_more(&self, node: Option<usize>, state: StateId) -> bool {
+        let dfa = self.decisions.dfa();
+        let live = |s: StateId| !self.dead[s.index()];
+        dfa.unlisted(state).iter().any(|s| live(*s))
+            || dfa
+                .spelled_out(state)
+                .any(|(name, s)| live(s) && node.and_then(|n| self.tree.child(n, name)).is_none())
     }
 
     fn run(mut self) -> (Grants, Vec<Entry>) {
@@ -218,7 +252,7 @@ impl Walk<'_> {
                     .flat_map(|n| self.tree.children(n))
                     .map(|c| c.0.to_vec())
                     .collect();
-                if self.looked < MAX_ENTRIES {
+                if self.looked < MAX_ENTRIES && self.may_hold_more(node, state) {
                     let listed = host.list(&shown);
                     self.looked += listed.len();
                     names.extend(listed);
@@ -234,6 +268,44 @@ impl Walk<'_> {
                 }
             }
         }
+    }
+}
+
+/// What a host was asked, and what it answered: each operation is lowered by itself, and most look at the same
+/// directories.
+struct Remembered<'h> {
+    host: &'h dyn Host,
+    kinds: RefCell<FxHashMap<Vec<u8>, Kind>>,
+    lists: RefCell<FxHashMap<Vec<u8>, Vec<Vec<u8>>>>,
+}
+
+impl<'h> Remembered<'h> {
+    fn new(host: &'h dyn Host) -> Self {
+        Self {
+            host,
+            kinds: RefCell::default(),
+            lists: RefCell::default(),
+        }
+    }
+}
+
+impl Host for Remembered<'_> {
+    fn kind(&self, path: &[u8]) -> Kind {
+        if let Some(known) = self.kinds.borrow().get(path) {
+            return known.clone();
+        }
+        let kind = self.host.kind(path);
+        self.kinds.borrow_mut().insert(path.to_vec(), kind.clone());
+        kind
+    }
+
+    fn list(&self, path: &[u8]) -> Vec<Vec<u8>> {
+        if let Some(known) = self.lists.borrow().get(path) {
+            return known.clone();
+        }
+        let list = self.host.list(path);
+        self.lists.borrow_mut().insert(path.to_vec(), list.clone());
+        list
     }
 }
 
@@ -284,8 +356,23 @@ pub fn lower(
     abi: u32,
     host: Option<&dyn Host>,
 ) -> Result<Lowered, Diagnostics> {
-    let policy = meaning.policy();
-    let tree = LiteralTree::of(policy, usize::MAX, false);
+    let rules = rules(meaning, abi, host)?;
+    let ledger = rules.ledger(meaning)?;
+    Ok(Lowered {
+        ruleset: rules.ruleset,
+        ledger,
+        absent: rules.absent,
+    })
+}
+
+/// The ruleset alone.
+///
+/// # Errors
+/// The policy's automata are too large.
+pub fn rules(meaning: &Meaning<'_>, abi: u32, host: Option<&dyn Host>) -> Result<Rules, TooLarge> {
+    let tree = LiteralTree::of(meaning.policy(), usize::MAX, false);
+    let remembered = host.map(Remembered::new);
+    let host: Option<&dyn Host> = remembered.as_ref().map(|r| r as &dyn Host);
     let mut absent: Vec<Entry> = Vec::new();
     let mut of = |operation: Operation| -> Result<Grants, TooLarge> {
         let decisions = meaning.decisions(operation)?;
@@ -378,92 +465,124 @@ pub fn lower(
         })
         .collect::<Vec<_>>();
 
-    let mut ledger = LedgerBuilder::new(meaning, "landlock");
-    let shrinks = if host.is_some() {
-        SHRINKS_ON_HOST
-    } else {
-        SHRINKS
-    };
-    let reason = |fidelity: Fidelity| {
-        if fidelity == Fidelity::Stricter {
-            shrinks
-        } else {
-            REACHES
-        }
-    };
-    let plain = |_: Option<&Rule>, f: Fidelity| -> Cow<'static, str> { reason(f).into() };
-    ledger.paths(Operation::Read, &read.allowed(Reach::Object)?, &plain)?;
-    // A file has no entries: of a path that is granted as one, listing is no question.
-    let listed = Grants {
-        free: list.free,
-        trees: list.trees,
-        files: read.files.clone(),
-    };
-    ledger.paths(Operation::List, &listed.allowed(Reach::Object)?, &plain)?;
-    if abi < 3 && !edit.free {
-        let text = "truncating is not restricted before ABI 3 (Linux 6.2)";
-        ledger.paths(Operation::Edit, &PathSet::all(), &|_, _| text.into())?;
-    }
-    // Writing is restricted all the same.
-    ledger.paths(Operation::Edit, &edit.allowed(Reach::Object)?, &plain)?;
-    ledger.paths(Operation::Create, &create.allowed(Reach::Beneath)?, &plain)?;
-    ledger.paths(Operation::Delete, &delete.allowed(Reach::Beneath)?, &plain)?;
-    let started = execute
-        .allowed(Reach::Object)?
-        .intersection(&read.allowed(Reach::Object)?)?;
-    ledger.paths(Operation::Execute, &started, &|_, f| match f {
-        Fidelity::Stricter => format!("{shrinks}, and a program must be readable to start").into(),
-        _ => REACHES.into(),
-    })?;
-    ledger.paths_unenforced(
-        Operation::Metadata,
-        "Landlock does not mediate mode, owner, times and attributes",
-    )?;
-    ledger.paths_unenforced(
-        Operation::Connect,
-        if abi >= 9 {
-            "landlockconfig cannot say `resolve_unix` yet"
-        } else {
-            "unix sockets by path are mediated from ABI 9 on"
-        },
-    )?;
-
     let mut handled_net = BTreeSet::new();
     let mut ports = Vec::new();
-    for (operation, access) in [
-        (Operation::Connect, AccessNet::ConnectTcp),
-        (Operation::Bind, AccessNet::BindTcp),
-    ] {
-        network(
-            meaning,
-            abi,
-            operation,
-            access,
-            &mut ledger,
-            &mut handled_net,
-            &mut ports,
-        );
+    for (operation, access) in NETWORK {
+        if let Some(allowed) = granted_ports(meaning, abi, operation) {
+            handled_net.insert(access);
+            ports.push(NetPort {
+                access,
+                ports: allowed.into_iter().collect(),
+            });
+        }
     }
     let scoped = if abi >= 6 {
         [Scope::AbstractUnixSocket, Scope::Signal].into()
     } else {
         BTreeSet::new()
     };
-    ledger.syscalls_unenforced("system calls by name are seccomp's");
-    settings(policy, abi, &paths, host.is_some(), &mut ledger);
-    let ruleset = Ruleset {
-        abi,
-        handled_fs: handled,
-        handled_net,
-        scoped,
-        paths,
-        ports,
-    };
-    Ok(Lowered {
-        ruleset,
-        ledger: ledger.finish(),
+    Ok(Rules {
+        ruleset: Ruleset {
+            abi,
+            handled_fs: handled,
+            handled_net,
+            scoped,
+            paths,
+            ports,
+        },
         absent,
+        on_host: host.is_some(),
+        granted: Granted {
+            read,
+            list,
+            edit,
+            create,
+            delete,
+            execute,
+        },
     })
+}
+
+impl Rules {
+    /// What the ruleset keeps of the policy that it was made from.
+    ///
+    /// # Errors
+    /// The policy's automata are too large.
+    pub fn ledger(&self, meaning: &Meaning<'_>) -> Result<Ledger, TooLarge> {
+        let abi = self.ruleset.abi;
+        let Granted {
+            read,
+            list,
+            edit,
+            create,
+            delete,
+            execute,
+        } = &self.granted;
+        let mut ledger = LedgerBuilder::new(meaning, "landlock");
+        let shrinks = if self.on_host {
+            SHRINKS_ON_HOST
+        } else {
+            SHRINKS
+        };
+        let reason = |fidelity: Fidelity| {
+            if fidelity == Fidelity::Stricter {
+                shrinks
+            } else {
+                REACHES
+            }
+        };
+        let plain = |_: Option<&Rule>, f: Fidelity| -> Cow<'static, str> { reason(f).into() };
+        ledger.paths(Operation::Read, &read.allowed(Reach::Object)?, &plain)?;
+        // A file has no entries: of a path that is granted as one, listing is no question.
+        let listed = Grants {
+            free: list.free,
+            trees: list.trees.clone(),
+            files: read.files.clone(),
+        };
+        ledger.paths(Operation::List, &listed.allowed(Reach::Object)?, &plain)?;
+        if abi < 3 && !edit.free {
+            let text = "truncating is not restricted before ABI 3 (Linux 6.2)";
+            ledger.paths(Operation::Edit, &PathSet::all(), &|_, _| text.into())?;
+        }
+        // Writing is restricted all the same.
+        ledger.paths(Operation::Edit, &edit.allowed(Reach::Object)?, &plain)?;
+        ledger.paths(Operation::Create, &create.allowed(Reach::Beneath)?, &plain)?;
+        ledger.paths(Operation::Delete, &delete.allowed(Reach::Beneath)?, &plain)?;
+        let started = execute
+            .allowed(Reach::Object)?
+            .intersection(&read.allowed(Reach::Object)?)?;
+        ledger.paths(Operation::Execute, &started, &|_, f| match f {
+            Fidelity::Stricter => {
+                format!("{shrinks}, and a program must be readable to start").into()
+            }
+            _ => REACHES.into(),
+        })?;
+        ledger.paths_unenforced(
+            Operation::Metadata,
+            "Landlock does not mediate mode, owner, times and attributes",
+        )?;
+        ledger.paths_unenforced(
+            Operation::Connect,
+            if abi >= 9 {
+                "landlockconfig cannot say `resolve_unix` yet"
+            } else {
+                "unix sockets by path are mediated from ABI 9 on"
+            },
+        )?;
+
+        for (operation, _) in NETWORK {
+            network(meaning, abi, operation, &mut ledger);
+        }
+        ledger.syscalls_unenforced("system calls by name are seccomp's");
+        settings(
+            meaning.policy(),
+            abi,
+            &self.ruleset.paths,
+            self.on_host,
+            &mut ledger,
+        );
+        Ok(ledger.finish())
+    }
 }
 
 const SHRINKS: &str = "a right reaches everything beneath: of a tree with a hole, or a pattern with wildcards, only what the policy names can be granted (--expand looks at the host)";
@@ -479,44 +598,41 @@ fn allowed_ports(regions: &[HostRegion]) -> BTreeSet<u16> {
         .collect()
 }
 
+const NETWORK: [(Operation, AccessNet); 2] = [
+    (Operation::Connect, AccessNet::ConnectTcp),
+    (Operation::Bind, AccessNet::BindTcp),
+];
+
+/// The TCP ports that are granted; `None`: the right is not restricted, as this ABI has none, or as there would be
+/// more rules than anyone would read.
+fn granted_ports(meaning: &Meaning<'_>, abi: u32, operation: Operation) -> Option<BTreeSet<u16>> {
+    let allowed = (abi >= 4).then(|| allowed_ports(meaning.hosts(operation).regions()))?;
+    (allowed.len() <= MAX_PORTS).then_some(allowed)
+}
+
 fn network(
     meaning: &Meaning<'_>,
     abi: u32,
     operation: Operation,
-    access: AccessNet,
     ledger: &mut LedgerBuilder<'_, '_>,
-    handled: &mut BTreeSet<AccessNet>,
-    out: &mut Vec<NetPort>,
 ) {
     if abi < 4 {
         ledger.hosts_unenforced(operation, "TCP is mediated from ABI 4 on (Linux 6.7)");
         return;
     }
-    let space = meaning.hosts(operation);
-    let allowed = allowed_ports(space.regions());
-    // More rules than anyone would read: then the right is not restricted, and the ledger says so.
-    let free = allowed.len() > MAX_PORTS;
-    if !free {
-        handled.insert(access);
-        out.push(NetPort {
-            access,
-            ports: allowed.iter().copied().collect(),
-        });
-    }
-    let cuts: Vec<u16> = if free {
-        Vec::new()
-    } else {
-        allowed
-            .iter()
-            .flat_map(|p| [Some(*p), p.checked_add(1)])
-            .flatten()
-            .collect()
-    };
-    let regions = space.split_at(&cuts);
+    let allowed = granted_ports(meaning, abi, operation);
+    let cuts: Vec<u16> = allowed
+        .iter()
+        .flatten()
+        .flat_map(|p| [Some(*p), p.checked_add(1)])
+        .flatten()
+        .collect();
+    let regions = meaning.hosts(operation).split_at(&cuts);
+    let through = |port| allowed.as_ref().is_none_or(|a| a.contains(&port));
     ledger.hosts_in(
         operation,
         &regions,
-        |r| r.protocol == Protocol::Udp || free || allowed.contains(&r.ports.first),
+        |r| r.protocol == Protocol::Udp || through(r.ports.first),
         &|_, _| "TCP ports only: no addresses, no UDP".into(),
     );
 }

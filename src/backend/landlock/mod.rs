@@ -39,7 +39,7 @@ mod tests;
 
 pub use host::RealHost;
 pub use loader::{LOADED, LOADER, started_by_loader};
-pub use lower::{Entry, Host, Kind, Lowered, lower};
+pub use lower::{Entry, Host, Kind, Lowered, Rules, lower, rules};
 pub use model::{AccessFs, AccessNet, NetPort, PathBeneath, Ruleset, Scope};
 
 use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Target};

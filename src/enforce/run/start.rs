@@ -221,8 +221,8 @@ impl Prepared<'_> {
             host: &RealHost,
             plan,
         };
-        let lowered = crate::backend::landlock::lower(self.meaning, self.abi, Some(&host))?;
-        let mut ruleset = lowered.ruleset;
+        let rules = crate::backend::landlock::rules(self.meaning, self.abi, Some(&host))?;
+        let mut ruleset = rules.ruleset.clone();
         let mut read_only = false;
         if let Some(plan) = plan {
             plan.widen(&mut ruleset);
@@ -235,7 +235,8 @@ impl Prepared<'_> {
                     && e.fidelity != Fidelity::Unenforced
                     && OPERATIONS.contains(&kind)
             };
-            if lowered.ledger.entries.iter().any(loose) {
+            // The ledger takes longer than the ruleset: it is made where something is said of it.
+            if !self.choice.quiet && rules.ledger(self.meaning)?.entries.iter().any(loose) {
                 say(
                     "note: without mounts some directories are granted whole that hold paths denied by wildcards: what is denied there can be changed, moved away and replaced; `polc enforce landlock --dry-run` shows them",
                 );
@@ -271,6 +272,7 @@ impl Prepared<'_> {
             self.own_ports(&mut ruleset);
         }
         if let Some(demand) = self.choice.demand {
+            let ledger = rules.ledger(self.meaning)?;
             let force = demand::InForce {
                 plan,
                 read_only,
@@ -279,7 +281,7 @@ impl Prepared<'_> {
                 apart,
                 unlimited: &unlimited,
             };
-            let short = demand::shortfall(self.meaning, &lowered.ledger, &force)?;
+            let short = demand::shortfall(self.meaning, &ledger, &force)?;
             if !demand.is_met(short.is_exact(), short.is_safe()) {
                 return Err(Error::Demand(short.text()));
             }

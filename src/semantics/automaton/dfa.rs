@@ -147,6 +147,21 @@ impl Dfa {
         Some(row.to[row.classes.class_of(name)? as usize])
     }
 
+    /// Where names lead that no pattern spells out. For some of the states there may be no such name.
+    #[must_use]
+    pub fn unlisted(&self, state: StateId) -> &[StateId] {
+        &self.shape.row(state).to
+    }
+
+    /// The names that some pattern spells out and that may lead somewhere of their own, with where they lead.
+    pub fn spelled_out(&self, state: StateId) -> impl Iterator<Item = (&[u8], StateId)> {
+        let (own, row) = (self.shape.own(state), self.shape.row(state));
+        let rest = row.named.iter();
+        own.iter()
+            .chain(rest.filter(|(name, _)| listed(own, *name).is_none()))
+            .map(|(name, to)| (self.shape.names.name(*name), *to))
+    }
+
     /// Where a path in canonical form leads from the start; `None`: it is not one.
     #[must_use]
     pub fn run(&self, path: &[u8]) -> Option<StateId> {
