@@ -23,9 +23,20 @@ pub struct Decisions {
     dfa: Dfa,
     verdicts: Vec<Verdict>,
     allowed: OnceLock<PathSet>,
-    /// The walk with a set that tells no paths apart; one for all decisions of the same shape.
-    alone: Arc<OnceLock<Result<Arc<Walk>, TooLarge>>>,
+    shared: Arc<Shared>,
 }
+
+/// What decisions of one shape have in common.
+#[derive(Debug, Default)]
+struct Shared {
+    /// The walk with a set that tells no paths apart.
+    alone: OnceLock<Result<Arc<Walk>, TooLarge>>,
+    /// By state: where a name leads that no policy mentions.
+    fresh: OnceLock<Vec<Option<StateId>>>,
+}
+
+/// A name that no policy mentions: what `*` matches and literals do not.
+const FRESH: &[u8] = b"\x01polc\x01";
 
 /// The rules that speak of the operation on paths, in order.
 fn relevant(policy: &Policy, operation: Operation) -> Vec<RuleId> {
@@ -126,7 +137,7 @@ impl Decisions {
             })
         })?;
         let mut at = 0;
-        let alone = Arc::default();
+        let shared = Arc::default();
         Ok(verdicts.map(|verdicts| {
             let i = at;
             at += 1;
@@ -134,7 +145,7 @@ impl Decisions {
                 dfa: dfa.relabelled(|tuple| tuples[tuple as usize][i]),
                 verdicts,
                 allowed: OnceLock::new(),
-                alone: Arc::clone(&alone),
+                shared: Arc::clone(&shared),
             }
         }))
     }
@@ -268,7 +279,7 @@ impl Decisions {
             dfa,
             verdicts,
             allowed: OnceLock::new(),
-            alone: Arc::default(),
+            shared: Arc::default(),
         })
     }
 
@@ -312,7 +323,16 @@ impl Decisions {
             let walk = self.dfa.walked(PathSet::all().dfa(), Limit::default());
             walk.map(Arc::new)
         };
-        self.alone.get_or_init(walk).clone()
+        self.shared.alone.get_or_init(walk).clone()
+    }
+
+    /// Where a name leads that no policy mentions.
+    pub(super) fn fresh(&self, state: StateId) -> Option<StateId> {
+        let table = || {
+            let states = self.dfa.states();
+            states.map(|s| self.dfa.enter_unlisted(s, FRESH)).collect()
+        };
+        self.shared.fresh.get_or_init(table)[state.index()]
     }
 
     /// Walks the decisions in step with a set: at each pair of states where a path may end, the label, the

@@ -20,9 +20,6 @@ pub struct LiteralTree {
     pub too_long: bool,
 }
 
-/// A name that no policy mentions: what `*` matches and literals do not.
-const FRESH: &[u8] = b"\x01polc\x01";
-
 impl LiteralTree {
     /// The paths of all rules on paths and programs, those of more than `longest` bytes left out. With
     /// `shallow`, `/w/**/x` stands for `/w/x` too, the one case of it that has a literal path.
@@ -103,6 +100,20 @@ impl LiteralTree {
             .map(|(name, child)| (name.as_slice(), *child))
     }
 
+    /// The state of each node's path; `None`: no path holds such a name.
+    #[must_use]
+    pub fn states(&self, decisions: &Decisions) -> Vec<Option<StateId>> {
+        let mut out = vec![None; self.len()];
+        out[self.root()] = Some(decisions.dfa().start());
+        for node in 0..self.len() {
+            let Some(state) = out[node] else { continue };
+            for (name, child) in self.children(node) {
+                out[child] = decisions.enter(state, name);
+            }
+        }
+        out
+    }
+
     /// The child of this name.
     #[must_use]
     pub fn child(&self, node: usize, name: &[u8]) -> Option<usize> {
@@ -143,6 +154,6 @@ impl Decisions {
     /// The state of a name, `depth` levels beneath this one, that no policy mentions.
     #[must_use]
     pub fn enter_fresh(&self, state: StateId, depth: usize) -> Option<StateId> {
-        (0..depth).try_fold(state, |s, _| self.dfa().enter_unlisted(s, FRESH))
+        (0..depth).try_fold(state, |s, _| self.fresh(s))
     }
 }

@@ -5,7 +5,7 @@ use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Ledger, show_bytes};
 use crate::policy::{Component, Operation, Policy, Protocol, Rule, Sequence, Token};
 use crate::semantics::{
-    Decisions, HostRegion, LedgerBuilder, LiteralTree, Meaning, PathSet, StateId, TooLarge,
+    Clause, Decisions, HostRegion, LedgerBuilder, LiteralTree, Meaning, PathSet, StateId, TooLarge,
 };
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;
@@ -79,7 +79,7 @@ const MAX_ENTRIES: usize = 20_000;
 const MAX_PORTS: usize = 4096;
 
 /// How rights reach objects.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Reach {
     /// A right on D is for D and what lies beneath.
     Object,
@@ -105,6 +105,8 @@ struct Walk<'a> {
     host: Option<&'a dyn Host>,
     /// By state: whether nothing at it or beneath it is allowed.
     dead: Vec<bool>,
+    /// By node: its state.
+    states: &'a [Option<StateId>],
     /// By node: whether it can be granted whole.
     whole: Vec<bool>,
     looked: usize,
@@ -122,31 +124,20 @@ impl Walk<'_> {
         })
     }
 
-    /// Fills in [`Walk::whole`] for a node and everything below it. Iterative: paths can be deep.
+    /// Fills in [`Walk::whole`] for every node.
     fn judge(&mut self) {
-        let mut order = vec![(self.tree.root(), Some(self.decisions.dfa().start()))];
-        let mut at = 0;
-        let mut parents: Vec<Option<usize>> = vec![None];
-        while at < order.len() {
-            let (node, state) = order[at];
-            for (name, child) in self.tree.children(node) {
-                order.push((child, state.and_then(|s| self.decisions.enter(s, name))));
-                parents.push(Some(at));
-            }
-            at += 1;
-        }
-        self.whole = vec![false; self.tree.len()];
-        // Whether all children of the entry can be granted whole.
-        let mut children_whole = vec![true; order.len()];
-        for at in (0..order.len()).rev() {
-            let (node, state) = order[at];
-            let own = state.is_some_and(|s| self.decisions.permits_state(s));
-            let beneath = state.is_some_and(|s| self.unmentioned(s)) && children_whole[at];
+        let nodes = self.tree.len();
+        self.whole = vec![false; nodes];
+        // Whether the node itself is allowed and can be granted whole.
+        let mut through = vec![false; nodes];
+        // A parent is numbered before its children.
+        for node in (0..nodes).rev() {
+            let own = self.states[node].is_some_and(|s| self.decisions.permits_state(s));
+            let beneath = self.states[node].is_some_and(|s| self.unmentioned(s))
+                && self.tree.children(node).all(|(_, child)| through[child]);
             self.whole[node] = beneath && (own || self.reach == Reach::Beneath);
             // Seen from above the object itself counts in both cases.
-            if let (Some(parent), false) = (parents[at], beneath && own) {
-                children_whole[parent] = false;
-            }
+            through[node] = beneath && own;
         }
     }
 
@@ -241,7 +232,7 @@ impl Walk<'_> {
                     self.grants.files.insert(shown);
                 }
                 for (name, child) in self.tree.children(node) {
-                    if let Some(s) = self.decisions.enter(state, name) {
+                    if let Some(s) = self.states[child] {
                         work.push((Some(child), join(&path, name), s));
                     }
                 }
@@ -316,28 +307,41 @@ fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
     out
 }
 
-impl Grants {
-    /// The objects that the grants reach.
-    fn allowed(&self, reach: Reach) -> Result<PathSet, TooLarge> {
-        if self.free {
-            return Ok(PathSet::all());
+/// The objects that grants reach, each with how its rights do.
+fn reached<const N: usize>(all: [(&Grants, Reach); N]) -> Result<[PathSet; N], TooLarge> {
+    let mut sets_of: BTreeMap<(&[u8], bool, Reach), u16> = BTreeMap::new();
+    for (i, (grants, reach)) in all.iter().enumerate() {
+        let trees = grants.trees.iter().map(|p| (p.as_slice(), true, *reach));
+        let files = grants.files.iter();
+        for granted in trees.chain(files.map(|p| (p.as_slice(), false, *reach))) {
+            *sets_of.entry(granted).or_default() |= 1 << i;
         }
-        let tree = |path: &Vec<u8>| {
-            let mut s = Sequence::literal(path);
-            if reach == Reach::Beneath {
-                s.components.push(Component::Name([Token::Star].into()));
-            }
-            s.tree()
-        };
-        let all: Vec<Sequence> = self
-            .trees
-            .iter()
-            .map(tree)
-            .chain(self.files.iter().map(|p| Sequence::literal(p)))
-            .collect();
-        PathSet::first_match([(all.as_slice(), true)], false)
     }
+    let mut clauses: BTreeMap<u16, Vec<Sequence>> = BTreeMap::new();
+    for ((path, tree, reach), sets) in sets_of {
+        let mut s = Sequence::literal(path);
+        if tree && reach == Reach::Beneath {
+            s.components.push(Component::Name([Token::Star].into()));
+        }
+        let list = clauses.entry(sets).or_default();
+        list.push(if tree { s.tree() } else { s });
+    }
+    let clauses = clauses.iter().map(|(sets, include)| Clause {
+        include,
+        except: &[],
+        sets: *sets,
+        allows: true,
+    });
+    let mut sets = PathSet::family(clauses, false)?;
+    for (set, (grants, _)) in sets.iter_mut().zip(all) {
+        if grants.free {
+            *set = PathSet::all();
+        }
+    }
+    Ok(sets)
+}
 
+impl Grants {
     /// Whether a tree that is granted holds the path.
     fn covers(&self, path: &[u8]) -> bool {
         self.free
@@ -374,15 +378,22 @@ pub fn rules(meaning: &Meaning<'_>, abi: u32, host: Option<&dyn Host>) -> Result
     let remembered = host.map(Remembered::new);
     let host: Option<&dyn Host> = remembered.as_ref().map(|r| r as &dyn Host);
     let mut absent: Vec<Entry> = Vec::new();
+    // Most operations have decisions of one shape.
+    let mut known: Option<(&Decisions, Vec<Option<StateId>>)> = None;
     let mut of = |operation: Operation| -> Result<Grants, TooLarge> {
         let decisions = meaning.decisions(operation)?;
         let reach = match operation {
             Operation::Create | Operation::Delete => Reach::Beneath,
             _ => Reach::Object,
         };
+        let known = match &mut known {
+            Some(known) if known.0.dfa().same_shape(decisions.dfa()) => known,
+            other => other.insert((decisions, tree.states(decisions))),
+        };
         let walk = Walk {
             decisions,
             tree: &tree,
+            states: &known.1,
             reach,
             files: reach == Reach::Object && operation != Operation::List,
             host,
@@ -532,25 +543,31 @@ impl Rules {
             }
         };
         let plain = |_: Option<&Rule>, f: Fidelity| -> Cow<'static, str> { reason(f).into() };
-        ledger.paths(Operation::Read, &read.allowed(Reach::Object)?, &plain)?;
         // A file has no entries: of a path that is granted as one, listing is no question.
         let listed = Grants {
             free: list.free,
             trees: list.trees.clone(),
             files: read.files.clone(),
         };
-        ledger.paths(Operation::List, &listed.allowed(Reach::Object)?, &plain)?;
+        let [reads, lists, edits, creates, deletes, executes] = reached([
+            (read, Reach::Object),
+            (&listed, Reach::Object),
+            (edit, Reach::Object),
+            (create, Reach::Beneath),
+            (delete, Reach::Beneath),
+            (execute, Reach::Object),
+        ])?;
+        ledger.paths(Operation::Read, &reads, &plain)?;
+        ledger.paths(Operation::List, &lists, &plain)?;
         if abi < 3 && !edit.free {
             let text = "truncating is not restricted before ABI 3 (Linux 6.2)";
             ledger.paths(Operation::Edit, &PathSet::all(), &|_, _| text.into())?;
         }
         // Writing is restricted all the same.
-        ledger.paths(Operation::Edit, &edit.allowed(Reach::Object)?, &plain)?;
-        ledger.paths(Operation::Create, &create.allowed(Reach::Beneath)?, &plain)?;
-        ledger.paths(Operation::Delete, &delete.allowed(Reach::Beneath)?, &plain)?;
-        let started = execute
-            .allowed(Reach::Object)?
-            .intersection(&read.allowed(Reach::Object)?)?;
+        ledger.paths(Operation::Edit, &edits, &plain)?;
+        ledger.paths(Operation::Create, &creates, &plain)?;
+        ledger.paths(Operation::Delete, &deletes, &plain)?;
+        let started = executes.intersection(&reads)?;
         ledger.paths(Operation::Execute, &started, &|_, f| match f {
             Fidelity::Stricter => {
                 format!("{shrinks}, and a program must be readable to start").into()
