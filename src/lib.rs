@@ -32,6 +32,7 @@ pub mod enforce;
 pub mod fidelity;
 pub mod frontend;
 pub mod lint;
+pub mod parallel;
 pub mod policy;
 pub mod proof;
 pub mod semantics;

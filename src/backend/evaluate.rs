@@ -147,7 +147,7 @@ impl Confines {
 }
 
 /// An artefact that was read back.
-pub trait Evaluate {
+pub trait Evaluate: Send + Sync {
     /// What it does with an operation on paths.
     ///
     /// # Errors

@@ -127,7 +127,7 @@ pub trait Backend: Sync {
         &self,
         artifacts: &[Artifact],
         target: &Target,
-    ) -> Result<Box<dyn Evaluate + Send + Sync>, Diagnostics>;
+    ) -> Result<Box<dyn Evaluate>, Diagnostics>;
 }
 
 /// The file of a target that has one.

@@ -43,7 +43,7 @@ pub fn meant(
     artifacts: &[Artifact],
     options: &TargetOptions,
     known: Option<(&Policy, &[Vec<u8>])>,
-) -> Result<Box<dyn Evaluate + Send + Sync>, Stop> {
+) -> Result<Box<dyn Evaluate>, Stop> {
     let nobody = Policy::of_rules("artefact", polc::policy::Action::Deny, Vec::new());
     let mut read = options.target(target, known.map_or(&nobody, |k| k.0));
     read.files = known.map_or_else(Vec::new, |k| k.1.to_vec());

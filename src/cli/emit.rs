@@ -5,6 +5,7 @@ use anyhow::anyhow;
 use polc::backend::{self, Artifact, Backend};
 use polc::diagnostics::Diagnostics;
 use polc::fidelity::Ledger;
+use polc::parallel;
 use polc::policy::Policy;
 use polc::semantics::Meaning;
 use std::path::{Path, PathBuf};
@@ -155,32 +156,17 @@ fn compile(
         items: Vec::new(),
         sources: policy.sources.clone(),
     };
-    // Each back-end on its own thread: they share the decided sets and nothing else.
-    let results: Vec<_> = std::thread::scope(|scope| {
-        let handles: Vec<_> = backends
-            .iter()
-            .map(|b| {
-                let target = args.options.target(*b, policy);
-                scope.spawn(move || b.compile(meaning, &target))
-            })
-            .collect();
-        handles
-            .into_iter()
-            .map(std::thread::ScopedJoinHandle::join)
-            .collect()
+    // Back-ends share the decided sets and nothing else.
+    let results = parallel::map(backends, |b| {
+        b.compile(meaning, &args.options.target(*b, policy))
     });
-    for (b, result) in backends.iter().zip(results) {
+    for result in results {
         match result {
-            Ok(Ok(c)) => made.push(Made {
+            Ok(c) => made.push(Made {
                 artifacts: c.artifacts,
                 ledger: c.ledger,
             }),
-            Ok(Err(d)) => failed.items.extend(d.items),
-            Err(_) => {
-                return Err(
-                    anyhow!("the back-end `{}` failed; this is a bug in polc", b.id()).into(),
-                );
-            }
+            Err(d) => failed.items.extend(d.items),
         }
     }
     if failed.items.is_empty() {

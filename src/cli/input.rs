@@ -28,7 +28,7 @@ pub enum Comparable {
     /// A policy.
     Policy(Box<Loaded>),
     /// An artefact.
-    Artefact(Box<dyn Evaluate + Send + Sync>),
+    Artefact(Box<dyn Evaluate>),
 }
 
 /// Loads a policy or an artefact: it is an artefact if a target recognises it, and there is a second file

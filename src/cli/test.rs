@@ -3,6 +3,7 @@
 use super::{Done, Global, Outcome, input, output};
 use polc::backend::{self, Backend, Target};
 use polc::fidelity::{Fidelity, Object};
+use polc::parallel;
 use polc::policy::{Operation, Query};
 use polc::semantics::{Meaning, decide, decide_query};
 use std::fmt::Write;
@@ -92,17 +93,8 @@ pub fn parts(query: &Query) -> Vec<(Operation, Object)> {
 /// Asks each target's artefact what the tests ask. A difference that the target's ledger does not account for is a
 /// failure; how many there are of the others is told.
 fn layers(out: &mut String, meaning: &Meaning<'_>, all: bool) -> usize {
-    // Each target on its own thread: they share the decided sets and nothing else.
-    let answers: Vec<(String, usize)> = std::thread::scope(|scope| {
-        let handles: Vec<_> = backend::all()
-            .iter()
-            .map(|b| scope.spawn(move || layer(*b, meaning, all)))
-            .collect();
-        let join = |h: std::thread::ScopedJoinHandle<'_, _>| {
-            h.join().unwrap_or_else(|e| std::panic::resume_unwind(e))
-        };
-        handles.into_iter().map(join).collect()
-    });
+    // Targets share the decided sets and nothing else.
+    let answers = parallel::map(backend::all(), |b| layer(*b, meaning, all));
     out.extend(answers.iter().map(|a| a.0.as_str()));
     answers.iter().map(|a| a.1).sum()
 }

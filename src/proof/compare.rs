@@ -3,6 +3,7 @@
 use super::beyond::Beyond;
 use crate::backend::{Allowed, Clause, Evaluate, Form, OnPaths};
 use crate::fidelity::{Fidelity, Object, Witness};
+use crate::parallel;
 use crate::policy::{Action, Objects, Operation, Policy, RuleId, SyscallName, syscalls};
 use crate::semantics::{Decision, Meaning, PathSet, TooLarge, Verdict, decide};
 use std::collections::{BTreeMap, BTreeSet};
@@ -145,12 +146,39 @@ impl Comparison {
     }
 }
 
+/// What is asked of a comparison.
+#[derive(Clone, Copy)]
+struct Asked {
+    /// Whether argument lists are told that the policy denies of a program.
+    arguments: bool,
+    /// Whether each clause of the artefact has its own witness, and is told.
+    clauses: bool,
+}
+
 /// Compares an artefact with a policy.
 #[must_use]
 pub fn compare(meaning: &Meaning<'_>, artefact: &dyn Evaluate) -> Comparison {
+    let asked = Asked {
+        arguments: true,
+        clauses: true,
+    };
+    compare_as_meant(meaning, artefact, asked)
+}
+
+/// The same, with one witness of each direction, and not which clause of the artefact decides.
+#[must_use]
+pub fn outline(meaning: &Meaning<'_>, artefact: &dyn Evaluate) -> Comparison {
+    let asked = Asked {
+        arguments: true,
+        clauses: false,
+    };
+    compare_as_meant(meaning, artefact, asked)
+}
+
+fn compare_as_meant(meaning: &Meaning<'_>, artefact: &dyn Evaluate, asked: Asked) -> Comparison {
     match artefact.as_meant(meaning.policy()) {
-        Some(policy) => compare_all(&Meaning::new(&policy), artefact, true),
-        None => compare_all(meaning, artefact, true),
+        Some(policy) => compare_all(&Meaning::new(&policy), artefact, asked),
+        None => compare_all(meaning, artefact, asked),
     }
 }
 
@@ -165,21 +193,44 @@ pub fn compare_beyond(
     let policy = artefact.as_meant(meaning.policy());
     let read = policy.as_ref().map(Meaning::new);
     let meaning = read.as_ref().unwrap_or(meaning);
-    // That a layer does not see arguments is in every ledger.
-    compare_all(meaning, &Beyond::new(meaning, artefact, fresh), false)
+    let asked = Asked {
+        // That a layer does not see arguments is in every ledger.
+        arguments: false,
+        clauses: true,
+    };
+    compare_all(meaning, &Beyond::new(meaning, artefact, fresh), asked)
 }
 
-fn compare_all(meaning: &Meaning<'_>, artefact: &dyn Evaluate, with_arguments: bool) -> Comparison {
+fn compare_all(meaning: &Meaning<'_>, artefact: &dyn Evaluate, asked: Asked) -> Comparison {
+    // Nothing that is found for one operation is of use for another.
+    let parts = parallel::map(&Operation::ALL, |operation| {
+        compare_one(meaning, artefact, *operation, asked)
+    });
+    let accounts = parts.into_iter().flat_map(|part| part.accounts);
+    Comparison {
+        accounts: accounts.collect(),
+    }
+}
+
+fn compare_one(
+    meaning: &Meaning<'_>,
+    artefact: &dyn Evaluate,
+    operation: Operation,
+    asked: Asked,
+) -> Comparison {
     let mut out = Comparison::default();
-    for operation in Operation::ON_PATHS {
-        if paths(meaning, artefact, operation, with_arguments, &mut out).is_err() {
-            out.unknown(meaning.policy(), operation);
+    if Operation::ON_PATHS.contains(&operation)
+        && paths(meaning, artefact, operation, asked, &mut out).is_err()
+    {
+        out.unknown(meaning.policy(), operation);
+    }
+    match operation {
+        Operation::Connect | Operation::Bind => {
+            hosts(meaning, artefact, operation, asked, &mut out);
         }
+        Operation::Syscall => system_calls(meaning, artefact, asked, &mut out),
+        _ => {}
     }
-    for operation in [Operation::Connect, Operation::Bind] {
-        hosts(meaning, artefact, operation, &mut out);
-    }
-    system_calls(meaning, artefact, &mut out);
     out
 }
 
@@ -187,7 +238,7 @@ fn paths(
     meaning: &Meaning<'_>,
     artefact: &dyn Evaluate,
     operation: Operation,
-    with_arguments: bool,
+    asked: Asked,
     out: &mut Comparison,
 ) -> Result<(), TooLarge> {
     let (forms, enforced) = match artefact.paths(operation)? {
@@ -208,7 +259,7 @@ fn paths(
             artefact,
             operation,
             enforced,
-            with_arguments,
+            asked,
             form: form.form,
             ways: if told { &form.ways } else { &[] },
             out: &mut *out,
@@ -226,7 +277,7 @@ struct Walk<'a> {
     artefact: &'a dyn Evaluate,
     operation: Operation,
     enforced: bool,
-    with_arguments: bool,
+    asked: Asked,
     form: Form,
     ways: &'a [String],
     out: &'a mut Comparison,
@@ -242,7 +293,8 @@ struct Seen {
 
 impl Walk<'_> {
     fn difference(&mut self, rule: Option<RuleId>, witness: Witness) {
-        let clause = match (&witness.object, self.enforced) {
+        let told = self.enforced && self.asked.clauses;
+        let clause = match (&witness.object, told) {
             (Object::Path(_) | Object::Command(_), true) => {
                 self.artefact.clause(self.operation, &witness.object)
             }
@@ -266,6 +318,7 @@ impl Walk<'_> {
         let mut decided: Vec<usize> = Vec::new();
         let mut found: Vec<(Option<RuleId>, Witness)> = Vec::new();
         let root = decisions.dfa().start();
+        let candidates = if self.asked.clauses { CANDIDATES } else { 1 };
         decisions.walk_with(allowed, |label, state, layer_allows, spell| {
             let verdict = &verdicts[label as usize];
             let seen = &mut seen[label as usize];
@@ -284,7 +337,7 @@ impl Walk<'_> {
                     &mut seen.looser
                 };
                 // More than one, as each may have another clause of the artefact to it.
-                if *count < CANDIDATES {
+                if *count < candidates {
                     *count += 1;
                     found.push((
                         verdict.decision.rule,
@@ -295,7 +348,7 @@ impl Walk<'_> {
                         },
                     ));
                 }
-            } else if self.with_arguments
+            } else if self.asked.arguments
                 && layer_allows
                 && !std::mem::replace(&mut seen.arguments, true)
             {
@@ -387,6 +440,7 @@ fn hosts(
     meaning: &Meaning<'_>,
     artefact: &dyn Evaluate,
     operation: Operation,
+    asked: Asked,
     out: &mut Comparison,
 ) {
     let cuts = artefact.host_cuts(operation);
@@ -409,7 +463,8 @@ fn hosts(
             true
         };
         if layer_allows != region.decision.action.permits() {
-            let clause = enforced.then(|| artefact.clause(operation, &object));
+            let told = enforced && asked.clauses;
+            let clause = told.then(|| artefact.clause(operation, &object));
             out.differs(Difference {
                 rule,
                 operation,
@@ -426,7 +481,12 @@ fn hosts(
     }
 }
 
-fn system_calls(meaning: &Meaning<'_>, artefact: &dyn Evaluate, out: &mut Comparison) {
+fn system_calls(
+    meaning: &Meaning<'_>,
+    artefact: &dyn Evaluate,
+    asked: Asked,
+    out: &mut Comparison,
+) {
     const OPERATION: Operation = Operation::Syscall;
     let policy = meaning.policy();
     let mut names: BTreeSet<&str> = syscalls::all().collect();
@@ -445,7 +505,8 @@ fn system_calls(meaning: &Meaning<'_>, artefact: &dyn Evaluate, out: &mut Compar
         out.decides(rule, OPERATION, answer.is_some());
         let layer_allows = answer.unwrap_or(true);
         if layer_allows != action.permits() {
-            let clause = answer.and_then(|_| artefact.clause(OPERATION, &object));
+            let told = answer.filter(|_| asked.clauses);
+            let clause = told.and_then(|_| artefact.clause(OPERATION, &object));
             out.differs(Difference {
                 rule,
                 operation: OPERATION,

@@ -1,10 +1,11 @@
 //! Rules by layers: what each layer keeps of a policy, what some keep together, and what gets through.
 
-use super::compare::{Account, Comparison, Difference, compare};
+use super::compare::{Account, Comparison, Difference, outline};
 use super::together::Together;
 use crate::backend::{Backend, Clause, Evaluate, HostCuts, OnPaths, Target};
 use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Object, Witness};
+use crate::parallel;
 use crate::policy::{Objects, Operation, Policy, RuleId};
 use crate::semantics::{Meaning, TooLarge};
 use std::borrow::Cow;
@@ -105,7 +106,7 @@ impl Evaluate for Nothing {
 struct Read {
     id: &'static str,
     refused: Option<String>,
-    meant: Box<dyn Evaluate + Send + Sync>,
+    meant: Box<dyn Evaluate>,
 }
 
 /// Compiles a policy for a target and reads the artefacts back.
@@ -149,35 +150,25 @@ pub fn coverage(
     chosen: &[(&'static dyn Backend, Target)],
     others: &[(&'static dyn Backend, Target)],
 ) -> Result<Coverage, Diagnostics> {
-    // Each layer on its own thread: they share the decided sets and nothing else.
-    let (mine, theirs): (Vec<_>, Vec<_>) = std::thread::scope(|scope| {
-        let of = |list: &'_ [(&'static dyn Backend, Target)], compared: bool| {
-            let handles: Vec<_> = list
-                .iter()
-                .cloned()
-                .map(|(backend, target)| {
-                    scope.spawn(move || {
-                        let layer = read(meaning, backend, &target)?;
-                        let comparison = compared.then(|| compare(meaning, layer.meant.as_ref()));
-                        Ok::<_, Diagnostics>((layer, comparison))
-                    })
-                })
-                .collect();
-            handles
-        };
-        let (mine, theirs) = (of(chosen, true), of(others, false));
-        let join = |handles: Vec<std::thread::ScopedJoinHandle<'_, _>>| {
-            handles
-                .into_iter()
-                .map(|h| h.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
-                .collect::<Vec<_>>()
-        };
-        (join(mine), join(theirs))
+    let compared = chosen
+        .iter()
+        .map(|(backend, target)| (*backend, target, true));
+    let others = others
+        .iter()
+        .map(|(backend, target)| (*backend, target, false));
+    let all: Vec<_> = compared.chain(others).collect();
+    // Layers share the decided sets and nothing else.
+    let mut made = parallel::map(&all, |(backend, target, compared)| {
+        let layer = read(meaning, *backend, target)?;
+        let comparison = compared.then(|| outline(meaning, layer.meant.as_ref()));
+        Ok::<_, Diagnostics>((layer, comparison))
     });
+    let theirs = made.split_off(chosen.len());
+    let mine = made;
     let mine: Vec<(Read, Option<Comparison>)> = mine.into_iter().collect::<Result<_, _>>()?;
     let theirs: Vec<(Read, Option<Comparison>)> = theirs.into_iter().collect::<Result<_, _>>()?;
     let layers: Vec<&dyn Evaluate> = mine.iter().map(|m| &*m.0.meant as &dyn Evaluate).collect();
-    let together = compare(meaning, &Together::new(layers));
+    let together = outline(meaning, &Together::new(layers));
     let comparisons: Vec<&Comparison> = mine.iter().filter_map(|m| m.1.as_ref()).collect();
     let rows = rows(meaning.policy(), &comparisons, &together);
     let closers: Vec<(&'static str, &dyn Evaluate)> = theirs

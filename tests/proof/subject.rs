@@ -5,7 +5,7 @@ use polc::backend::{self, Evaluate, OnPaths, Target};
 use polc::policy::{Operation, Policy};
 use polc::semantics::{Meaning, PathSet};
 
-fn read(policy: &Policy, id: &str) -> Option<Box<dyn Evaluate + Send + Sync>> {
+fn read(policy: &Policy, id: &str) -> Option<Box<dyn Evaluate>> {
     let backend = backend::find(id).unwrap();
     let made = backend
         .compile(&Meaning::new(policy), &Target::default())

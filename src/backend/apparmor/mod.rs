@@ -85,7 +85,7 @@ impl Backend for AppArmor {
         &self,
         artifacts: &[Artifact],
         _target: &Target,
-    ) -> Result<Box<dyn Evaluate + Send + Sync>, Diagnostics> {
+    ) -> Result<Box<dyn Evaluate>, Diagnostics> {
         Ok(Box::new(read_back::read(super::only(artifacts)?)?))
     }
 }

@@ -120,7 +120,7 @@ impl Backend for Landlock {
         &self,
         artifacts: &[Artifact],
         target: &Target,
-    ) -> Result<Box<dyn Evaluate + Send + Sync>, Diagnostics> {
+    ) -> Result<Box<dyn Evaluate>, Diagnostics> {
         Ok(Box::new(read_back::read(super::only(artifacts)?, target)?))
     }
 }

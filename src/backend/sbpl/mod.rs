@@ -86,7 +86,7 @@ impl Backend for Sbpl {
         &self,
         artifacts: &[Artifact],
         target: &Target,
-    ) -> Result<Box<dyn Evaluate + Send + Sync>, Diagnostics> {
+    ) -> Result<Box<dyn Evaluate>, Diagnostics> {
         let read = read_back::read(super::only(artifacts)?, proxy(target)?)?;
         Ok(Box::new(read))
     }

@@ -124,7 +124,7 @@ impl Backend for Seccomp {
         &self,
         artifacts: &[Artifact],
         _: &Target,
-    ) -> Result<Box<dyn Evaluate + Send + Sync>, Diagnostics> {
+    ) -> Result<Box<dyn Evaluate>, Diagnostics> {
         Ok(Box::new(read_back::read(artifacts)?))
     }
 }

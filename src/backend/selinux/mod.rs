@@ -86,7 +86,7 @@ impl Backend for SeLinux {
         &self,
         artifacts: &[Artifact],
         _: &Target,
-    ) -> Result<Box<dyn Evaluate + Send + Sync>, Diagnostics> {
+    ) -> Result<Box<dyn Evaluate>, Diagnostics> {
         Ok(Box::new(read_back::read(artifacts)?))
     }
 }

@@ -106,7 +106,7 @@ impl Backend for Tetragon {
         &self,
         artifacts: &[Artifact],
         _: &Target,
-    ) -> Result<Box<dyn Evaluate + Send + Sync>, Diagnostics> {
+    ) -> Result<Box<dyn Evaluate>, Diagnostics> {
         Ok(Box::new(read_back::read(super::only(artifacts)?)?))
     }
 }

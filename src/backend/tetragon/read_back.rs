@@ -51,6 +51,8 @@ pub(super) struct Policies {
     answers: Answers,
     /// For connect and bind.
     samples: [OnceLock<Vec<IpAddr>>; 2],
+    /// Of the families and kinds that packets can go out by.
+    closed: OnceLock<Closed>,
 }
 
 /// Reads them.
@@ -83,7 +85,7 @@ pub(super) fn read(artifact: &Artifact) -> Result<Policies, Diagnostics> {
             ));
         }
     }
-    let unix = |kind| socket(hooks, UNIX, kind).is_some_and(|c| c.denies);
+    let unix = |kind| closed(hooks, UNIX, kind).is_some();
     if [STREAM, DATAGRAM].into_iter().any(unix) {
         return Err(refuse(
             0,
@@ -97,6 +99,7 @@ pub(super) fn read(artifact: &Artifact) -> Result<Policies, Diagnostics> {
         labels: document.labels,
         answers: Answers::default(),
         samples: Default::default(),
+        closed: OnceLock::new(),
     })
 }
 
@@ -169,24 +172,18 @@ const STREAM: u64 = 1;
 const DATAGRAM: u64 = 2;
 const RAW: u64 = 3;
 
-/// The choice that decides whether a socket may be made.
-fn socket(hooks: &[Hook], family: u64, kind: u64) -> Option<&Choice> {
-    let call = |h: &&Hook| h.call == "security_socket_create";
-    let matching = |h: &'_ Hook| -> Option<usize> {
-        let with = [(0, family), (1, kind)];
-        h.choices.iter().position(|c| numbers_match(c, &with))
-    };
-    let mut out = None;
-    for hook in hooks.iter().filter(call) {
-        if let Some(at) = matching(hook) {
-            let choice = &hook.choices[at];
-            if choice.denies {
-                return Some(choice);
-            }
-            out = out.or(Some(choice));
-        }
-    }
-    out
+/// Families and kinds of sockets, each with the hook and the choice in it that refuse to make one.
+type Closed = Vec<((u64, u64), Option<(usize, usize)>)>;
+
+/// The hook, and the choice in it, that refuse to make a socket.
+fn closed(hooks: &[Hook], family: u64, kind: u64) -> Option<(usize, usize)> {
+    let with = [(0, family), (1, kind)];
+    let asked = hooks.iter().enumerate();
+    let mut asked = asked.filter(|(_, h)| h.call == "security_socket_create");
+    asked.find_map(|(at, hook)| {
+        let choice = hook.choices.iter().position(|c| numbers_match(c, &with))?;
+        hook.choices[choice].denies.then_some((at, choice))
+    })
 }
 
 fn network_call(operation: Operation) -> Option<&'static str> {
@@ -287,6 +284,18 @@ impl Policies {
             .find(|c| c.denies)
     }
 
+    /// The choice that refuses to make a socket; `None`: it can be made.
+    fn closed(&self, family: u64, kind: u64) -> Option<&Choice> {
+        let table = self.closed.get_or_init(|| {
+            let families = [INET, INET6, PACKET].into_iter();
+            let all = families.flat_map(|f| [STREAM, DATAGRAM, RAW].map(|k| (f, k)));
+            all.map(|(f, k)| ((f, k), closed(&self.hooks, f, k)))
+                .collect()
+        });
+        let (_, found) = table.iter().find(|(of, _)| *of == (family, kind))?;
+        found.map(|(hook, choice)| &self.hooks[hook].choices[choice])
+    }
+
     /// Which choice refuses; `None`: it is let through.
     fn refused(
         &self,
@@ -302,7 +311,7 @@ impl Policies {
         } else {
             DATAGRAM
         };
-        let closed = |family, kind| socket(&self.hooks, family, kind).filter(|c| c.denies);
+        let closed = |family, kind| self.closed(family, kind);
         // Each of these is another way to the same packets.
         closed(family, RAW)?;
         closed(PACKET, RAW)?;

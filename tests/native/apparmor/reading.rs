@@ -11,7 +11,7 @@ use polc::policy::{HostSpec, Operation, Protocol};
 use polc::semantics::Meaning;
 use std::path::{Path, PathBuf};
 
-type Read = Box<dyn Evaluate + Send + Sync>;
+type Read = Box<dyn Evaluate>;
 
 fn read(text: &[u8]) -> Result<Read, String> {
     let artifact = Artifact {

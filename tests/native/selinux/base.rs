@@ -191,7 +191,7 @@ fn labels(tools: &Tools, paths: &[String]) -> BTreeMap<String, [String; 2]> {
 fn the_readers_table_is_the_installed_policy() {
     let Some(tools) = tools() else { return };
     let dir = tool::folder("base-modules");
-    let build = |label: &&str| -> (Module, Box<dyn Evaluate + Send + Sync>) {
+    let build = |label: &&str| -> (Module, Box<dyn Evaluate>) {
         let (name, te) = text(label);
         let [te_file, fc_file] = ["te", "fc"].map(|end| dir.path().join(format!("{name}.{end}")));
         std::fs::write(&te_file, &te).unwrap();
