@@ -318,12 +318,23 @@ impl Decisions {
     ///
     /// # Errors
     /// The automaton is too large.
-    pub(crate) fn alone(&self) -> Result<Arc<Walk>, TooLarge> {
+    fn alone(&self) -> Result<Arc<Walk>, TooLarge> {
         let walk = || {
             let walk = self.dfa.walked(PathSet::all().dfa(), Limit::default());
             walk.map(Arc::new)
         };
         self.shared.alone.get_or_init(walk).clone()
+    }
+
+    /// The walk with a set.
+    ///
+    /// # Errors
+    /// The automata are too large together.
+    pub(super) fn walk(&self, set: &PathSet) -> Result<Arc<Walk>, TooLarge> {
+        if PathSet::all().dfa().same_shape(set.dfa()) {
+            return self.alone();
+        }
+        self.dfa.walked(set.dfa(), Limit::default()).map(Arc::new)
     }
 
     /// Where a name leads that no policy mentions.
@@ -345,13 +356,12 @@ impl Decisions {
         set: &PathSet,
         mut visit: impl FnMut(u32, StateId, bool, &dyn Fn() -> Vec<u8>),
     ) -> Result<(), TooLarge> {
-        self.dfa
-            .walk_pairs(set.dfa(), Limit::default(), |a, b, spell| {
-                visit(self.dfa.label(a), a, set.dfa().label(b) == 1, &|| {
-                    canonical(spell())
-                });
-                true
-            })
+        let walk = self.walk(set)?;
+        for (node, a, b) in walk.visited() {
+            let spell = || canonical(walk.spell(node));
+            visit(self.dfa.label(a), a, set.dfa().label(b) == 1, &spell);
+        }
+        Ok(())
     }
 
     /// Walks these decisions in step with another policy's: at each pair of states where a path may end, both

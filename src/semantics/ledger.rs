@@ -4,7 +4,7 @@
 //! follows by comparing that set with the policy's on the objects that each rule decides. A back-end
 //! never states a fidelity itself; it only words the reason.
 
-use super::automaton::{Limit, StateId, TooLarge, Walk};
+use super::automaton::{Limit, TooLarge, Walk};
 use super::decisions::Decisions;
 use super::hosts::HostRegion;
 use super::meaning::Meaning;
@@ -99,11 +99,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         if let Some(known) = self.walks.iter().find(|w| w.is_of(left, right)) {
             return Ok(Arc::clone(known));
         }
-        let walk = if PathSet::all().dfa().same_shape(right) {
-            decisions.alone()?
-        } else {
-            Arc::new(left.walked(right, Limit::default())?)
-        };
+        let walk = decisions.walk(set)?;
         self.walks.push(Arc::clone(&walk));
         Ok(walk)
     }
@@ -355,18 +351,25 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
     /// The automata are too large together.
     pub fn moved_away(&mut self, directories: &PathSet, each: &PathSet) -> Result<(), TooLarge> {
         let decisions = self.meaning.decisions(Operation::Delete)?;
-        let denied = PathSet::from_dfa(decisions.dfa(), |l| !decisions.permits(l));
-        let held = denied.difference(each)?;
-        let free = held.dfa().all_beneath(|l| l == 0);
-        let escapes = |state: StateId| !free[state.index()];
-        let escaping = directories.with_states(held.dfa(), escapes)?;
+        // All in one automaton: the label of a state is its verdict, and whether it is in either set.
+        let sets = directories.dfa().zip(each.dfa(), |a, b| a << 1 | b)?;
+        let all = decisions
+            .dfa()
+            .zip(&sets, |verdict, sets| verdict << 2 | sets)?;
+        let permits = |label: u32| decisions.permits(label >> 2);
+        let held = |label: u32| !permits(label) && label & 1 == 0;
+        let free = all.all_beneath(|label| !held(label));
+        let walk = all.walked(PathSet::all().dfa(), Limit::default())?;
         let mut found: BTreeMap<Option<RuleId>, Vec<u8>> = BTreeMap::new();
-        decisions.walk_with(&escaping, |label, _, escapes, spell| {
-            let decision = decisions.verdicts()[label as usize].decision;
-            if escapes && decision.action.permits() {
-                found.entry(decision.rule).or_insert_with(spell);
+        for (node, state, _) in walk.visited() {
+            let label = all.label(state);
+            if label & 2 != 0 && permits(label) && !free[state.index()] {
+                let verdict = &decisions.verdicts()[(label >> 2) as usize];
+                found
+                    .entry(verdict.decision.rule)
+                    .or_insert_with(|| canonical(walk.spell(node)));
             }
-        })?;
+        }
         for (rule, path) in found {
             let witness = Witness {
                 object: Object::Path(path),

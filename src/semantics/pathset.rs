@@ -248,13 +248,8 @@ impl PathSet {
     }
 
     fn combine(&self, other: &Self, f: impl Fn(u32, u32) -> u32) -> Result<Self, TooLarge> {
-        if self.dfa.same_shape(&other.dfa) {
-            return Ok(Self {
-                dfa: self.dfa.zipped(&other.dfa, f),
-            });
-        }
         Ok(Self {
-            dfa: self.dfa.product(&other.dfa, Limit::default(), f)?,
+            dfa: self.dfa.zip(&other.dfa, f)?,
         })
     }
 

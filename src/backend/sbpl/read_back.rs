@@ -31,7 +31,7 @@ mod sets;
 #[cfg(test)]
 mod tests;
 
-use self::profile::{Filter, Network, Profile};
+use self::profile::{Filter, Network, Profile, Rule};
 use self::sets::{Asked, Decider, Formula, order};
 use crate::backend::{Allowed, Answers, Artifact, Clause, Evaluate, Form, HostCuts, OnPaths};
 use crate::diagnostics::{Diagnostic, Diagnostics};
@@ -50,6 +50,9 @@ pub(super) struct Seatbelt {
     proxy: Option<u16>,
     answers: Answers,
 }
+
+/// The rule that decides an address, and what in it is about the address; `None`: the default does.
+type Decides<'r> = Option<(&'r Rule, Option<&'r Network>)>;
 
 /// Reads it.
 ///
@@ -169,8 +172,8 @@ impl Seatbelt {
         Ok(OnPaths::Allows(allowed))
     }
 
-    /// What decides an address: the rule's line and text, and whether it allows.
-    fn address(&self, name: &'static str, peer: Peer) -> (bool, Clause) {
+    /// Whether an address is let through, and what decides it.
+    fn address(&self, name: &'static str, peer: Peer) -> (bool, Decides<'_>) {
         for rule in order(&self.profile, name) {
             let hit = match &rule.filter {
                 None => Some(None),
@@ -180,14 +183,19 @@ impl Seatbelt {
                 },
             };
             if let Some(network) = hit {
-                let (line, text) = match network {
-                    Some(n) => (n.line, format!("{} … {})", rule.head, n.text)),
-                    None => (rule.line, format!("{} …)", rule.head)),
-                };
-                return (rule.allow, clause(line, text));
+                return (rule.allow, Some((rule, network)));
             }
         }
-        (self.profile.default_allow, self.default_clause())
+        (self.profile.default_allow, None)
+    }
+
+    /// The same as a clause.
+    fn address_clause(&self, by: Decides<'_>) -> Clause {
+        match by {
+            Some((rule, Some(n))) => clause(n.line, format!("{} … {})", rule.head, n.text)),
+            Some((rule, None)) => clause(rule.line, format!("{} …)", rule.head)),
+            None => self.default_clause(),
+        }
     }
 
     fn default_clause(&self) -> Clause {
@@ -397,7 +405,7 @@ impl Evaluate for Seatbelt {
                     .map(|n| self.address(n, peer))
                     .collect();
                 let denies = found.iter().find(|f| !f.0);
-                return denies.or(found.first()).map(|f| f.1.clone());
+                return denies.or(found.first()).map(|f| self.address_clause(f.1));
             }
             Object::Path(path) => path,
             Object::Command(words) => words.first()?,

@@ -49,12 +49,17 @@ pub(super) struct Loaded {
     /// The most specific first.
     contexts: Vec<Context>,
     by_name: OnceLock<StepsIndex>,
+    /// The module's rules that are about the domain's sockets.
+    sockets: Vec<usize>,
     /// Which of the artefacts the file contexts are.
     contexts_at: usize,
     module_at: usize,
     answers: Answers,
     sets: Mutex<BTreeMap<ways::SetKey, PathSet>>,
 }
+
+const TCP_SOCKET: &str = "tcp_socket";
+const UDP_SOCKET: &str = "udp_socket";
 
 fn refuse(name: &str, line: usize, message: &str) -> Diagnostics {
     let name = show_bytes(name.as_bytes());
@@ -131,11 +136,17 @@ pub(super) fn read(artifacts: &[Artifact]) -> Result<Loaded, Diagnostics> {
     }));
     contexts.extend(temporary(&module, &domain));
     contexts.sort_by_key(|c| std::cmp::Reverse(c.rank));
+    let about_sockets =
+        |r: &Allow| r.source == domain && [TCP_SOCKET, UDP_SOCKET].contains(&r.class.as_str());
+    let sockets = (0..module.allows.len())
+        .filter(|at| about_sockets(&module.allows[*at]))
+        .collect();
     Ok(Loaded {
         module,
         domain,
         contexts,
         by_name: OnceLock::new(),
+        sockets,
         contexts_at,
         module_at,
         answers: Answers::default(),
@@ -271,19 +282,22 @@ impl Loaded {
 
     /// Whether a permission is held on the type of a port.
     fn on_port(&self, class: &str, permission: &str, port: u16) -> bool {
-        self.module.allows.iter().any(|r| {
-            r.source == self.domain
-                && r.class == class
-                && r.permissions.contains(permission)
+        self.sockets(class).any(|r| {
+            r.permissions.contains(permission)
                 && (r.target == "port_type" || Self::port_type(port) == Some(r.target.as_str()))
         })
+    }
+
+    /// The rules about the domain's sockets of a class.
+    fn sockets<'l>(&'l self, class: &'l str) -> impl Iterator<Item = &'l Allow> {
+        let all = self.sockets.iter().map(|at| &self.module.allows[*at]);
+        all.filter(move |r| r.class == class)
     }
 
     fn on_self(&self, class: &str, permissions: &[&str]) -> bool {
         let own = |r: &&Allow| r.target == "self" || r.target == self.domain;
         let mut held: BTreeSet<&str> = BTreeSet::new();
-        let rules = self.module.allows.iter().filter(own);
-        for rule in rules.filter(|r| r.source == self.domain && r.class == class) {
+        for rule in self.sockets(class).filter(own) {
             held.extend(rule.permissions.iter().map(String::as_str));
         }
         permissions.iter().all(|p| held.contains(p))
@@ -295,8 +309,8 @@ impl Loaded {
             .filter(|p| host.protocol.is_none_or(|own| own == *p));
         protocols.all(|protocol| {
             let class = match protocol {
-                Protocol::Tcp => "tcp_socket",
-                Protocol::Udp => "udp_socket",
+                Protocol::Tcp => TCP_SOCKET,
+                Protocol::Udp => UDP_SOCKET,
             };
             if operation == Operation::Connect {
                 self.on_self(class, &["create", "connect"])

@@ -5,9 +5,11 @@ use crate::backend::header;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Ledger, show_bytes};
 use crate::policy::{Component, Policy, Sequence, Token};
-use crate::semantics::{PathSet, TooLarge};
+use crate::semantics::{Clause, PathSet, TooLarge};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde::Serialize;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// One object.
@@ -127,61 +129,78 @@ pub enum Sees {
     Parent,
 }
 
+/// The objects that the filters of each nest let through. The root matches no filter, whatever it says.
+///
+/// # Errors
+/// The automaton is too large.
+pub fn allowed<const N: usize>(nests: [(&Nest, Sees); N]) -> Result<[PathSet; N], TooLarge> {
+    let name = || Component::Name([Token::Star].into());
+    let object = |path: &[u8], sees| {
+        let mut s = Sequence::literal(path);
+        if sees == Sees::Parent {
+            s.components.push(name());
+        }
+        s
+    };
+    let beneath = |path: &[u8], sees| {
+        let mut s = object(path, sees);
+        s.components.push(name());
+        s.tree()
+    };
+    // What comes first decides: the root, objects, the innermost trees, those around them. By that, and whether it
+    // allows: the patterns, each with the nests that it is of.
+    type Ranked = BTreeMap<(Reverse<usize>, bool), BTreeMap<Sequence, u16>>;
+    let mut ranked: Ranked = BTreeMap::new();
+    for (i, (nest, sees)) in nests.into_iter().enumerate() {
+        let mut add = |rank: usize, allows, sequence| {
+            let list = ranked.entry((Reverse(rank), allows)).or_default();
+            *list.entry(sequence).or_default() |= 1 << i;
+        };
+        add(usize::MAX, true, Sequence::default());
+        if sees == Sees::Parent {
+            add(usize::MAX, true, object(b"/", sees));
+        }
+        for path in &nest.denied_objects {
+            add(usize::MAX - 1, false, object(path, sees));
+        }
+        for path in nest.allowed_objects.iter().flatten() {
+            add(usize::MAX - 2, true, object(path, sees));
+        }
+        for (depth, trees) in nest.levels.iter().enumerate() {
+            let allows = nest.denied == (depth % 2 == 0);
+            for path in trees {
+                add(depth + 1, allows, beneath(path, sees));
+            }
+        }
+        if !nest.denied {
+            add(0, true, Sequence::default().tree());
+        }
+    }
+    let mut clauses: Vec<(u16, bool, Vec<Sequence>)> = Vec::new();
+    for ((_, allows), patterns) in ranked {
+        let mut by_nests: BTreeMap<u16, Vec<Sequence>> = BTreeMap::new();
+        for (sequence, nests) in patterns {
+            by_nests.entry(nests).or_default().push(sequence);
+        }
+        clauses.extend(
+            by_nests
+                .into_iter()
+                .map(|(nests, list)| (nests, allows, list)),
+        );
+    }
+    let clauses = clauses.iter().map(|(sets, allows, include)| Clause {
+        include,
+        except: &[],
+        sets: *sets,
+        allows: *allows,
+    });
+    PathSet::family(clauses, false)
+}
+
 impl Nest {
     /// Whether anything is denied.
     pub fn denies(&self) -> bool {
         self.denied || !self.levels.is_empty() || !self.denied_objects.is_empty()
-    }
-
-    /// The objects that the filters let through. The root matches no filter, whatever it says.
-    ///
-    /// # Errors
-    /// The automaton is too large.
-    pub fn allowed(&self, sees: Sees) -> Result<PathSet, TooLarge> {
-        let name = || Component::Name([Token::Star].into());
-        let object = |path: &Vec<u8>| {
-            let mut s = Sequence::literal(path);
-            if sees == Sees::Parent {
-                s.components.push(name());
-            }
-            s
-        };
-        let beneath = |path: &Vec<u8>| {
-            let mut s = object(path);
-            s.components.push(name());
-            s.tree()
-        };
-        let mut root = vec![Sequence::default()];
-        if sees == Sees::Parent {
-            root.push(object(&b"/".to_vec()));
-        }
-        let denied: Vec<Sequence> = self.denied_objects.iter().map(object).collect();
-        let allowed: Vec<Sequence> = self.allowed_objects.iter().flatten().map(object).collect();
-        let levels: Vec<(Vec<Sequence>, bool)> = self
-            .levels
-            .iter()
-            .enumerate()
-            .map(|(depth, trees)| {
-                (
-                    trees.iter().map(beneath).collect(),
-                    self.denied == (depth % 2 == 0),
-                )
-            })
-            .collect();
-        let objects = [
-            (root.as_slice(), true),
-            (denied.as_slice(), false),
-            (allowed.as_slice(), true),
-        ];
-        PathSet::first_match(
-            objects.into_iter().chain(
-                levels
-                    .iter()
-                    .rev()
-                    .map(|(trees, allows)| (trees.as_slice(), *allows)),
-            ),
-            !self.denied,
-        )
     }
 
     /// The selectors' filters on the path argument `index`: each list is one selector.

@@ -1,7 +1,7 @@
 //! The automaton.
 
 use super::names::{NameClasses, NameTable};
-use super::{Domain, StateId};
+use super::{Domain, Limit, StateId, TooLarge};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -97,13 +97,16 @@ impl Dfa {
         Arc::ptr_eq(&self.shape, &other.shape)
     }
 
-    /// The same states, labelled by both labels of each; the other one has the same shape.
-    pub(crate) fn zipped(&self, other: &Self, f: impl Fn(u32, u32) -> u32) -> Self {
+    /// The automaton of both, its labels made of theirs.
+    pub(crate) fn zip(&self, other: &Self, f: impl Fn(u32, u32) -> u32) -> Result<Self, TooLarge> {
+        if !self.same_shape(other) {
+            return self.product(other, Limit::default(), f);
+        }
         let labels = self.labels.iter().zip(&other.labels);
-        Self {
+        Ok(Self {
             shape: Arc::clone(&self.shape),
             labels: labels.map(|(a, b)| f(*a, *b)).collect(),
-        }
+        })
     }
 
     /// The start: the root of the file system. No name leads back to it.
