@@ -119,13 +119,13 @@ impl PathSet {
     ///
     /// # Errors
     /// The automaton is too large.
-    pub fn first_match_steps<'a>(
-        clauses: impl IntoIterator<Item = (&'a [Vec<Step>], &'a [Vec<Step>], bool)>,
+    pub fn first_match_steps<'a, P: AsRef<[Step]> + 'a>(
+        clauses: impl IntoIterator<Item = (&'a [P], &'a [P], bool)>,
         default: bool,
     ) -> Result<Self, TooLarge> {
         let clauses = clauses.into_iter().map(Clause::of_one);
-        Self::alone(clauses, default, |nfa, slot, steps: &Vec<Step>| {
-            nfa.add_steps(slot, steps);
+        Self::alone(clauses, default, |nfa, slot, steps: &P| {
+            nfa.add_steps(slot, steps.as_ref());
         })
     }
 

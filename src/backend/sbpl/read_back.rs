@@ -24,13 +24,16 @@
 //! - `file-link` and `file-clone` are refused where a rule allows them. What `(allow default)` lets happen with
 //!   them is not looked at.
 
+mod deciding;
 mod expression;
+mod operations;
 mod profile;
 mod regex;
 mod sets;
 #[cfg(test)]
 mod tests;
 
+use self::deciding::Prepared;
 use self::profile::{Filter, Network, Profile, Rule};
 use self::sets::{Asked, Decider, Formula, order};
 use crate::backend::{Allowed, Answers, Artifact, Clause, Evaluate, Form, HostCuts, OnPaths};
@@ -40,19 +43,29 @@ use crate::policy::{
     Address, Cidr, Component, HostSpec, Objects, Operation, PathPattern, Policy, Protocol,
     Sequence, Token,
 };
-use crate::semantics::{PathSet, TooLarge};
+use crate::semantics::{PathSet, StepsIndex, TooLarge};
+use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// A profile that was read back.
 pub(super) struct Seatbelt {
     profile: Profile,
     proxy: Option<u16>,
     answers: Answers,
+    /// Operations often have one set of paths.
+    sets: Mutex<FxHashMap<Decider, PathSet>>,
+    index: OnceLock<StepsIndex>,
+    /// What decides an operation in its first way.
+    deciding: [OnceLock<Deciding>; Operation::ON_PATHS.len()],
 }
 
 /// The rule that decides an address, and what in it is about the address; `None`: the default does.
 type Decides<'r> = Option<(&'r Rule, Option<&'r Network>)>;
+
+/// The numbers of the rules in the order in which they decide, each with its filter.
+type Deciding = Vec<(usize, Option<Prepared>)>;
 
 /// Reads it.
 ///
@@ -77,6 +90,9 @@ pub(super) fn read(artifact: &Artifact, proxy: Option<u16>) -> Result<Seatbelt, 
         profile,
         proxy,
         answers: Answers::default(),
+        sets: Mutex::default(),
+        index: OnceLock::new(),
+        deciding: Default::default(),
     })
 }
 
@@ -126,15 +142,42 @@ fn asked(operation: Operation, form: Form) -> Asked {
 }
 
 impl Seatbelt {
+    fn set(&self, decider: &Decider) -> Result<PathSet, TooLarge> {
+        let key = decider.by_pattern(&self.profile);
+        let known = || self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(set) = known().get(&key) {
+            return Ok(set.clone());
+        }
+        let set = key.set(&self.profile)?;
+        known().insert(key, set.clone());
+        Ok(set)
+    }
+
+    /// What decides the operation in its first way; `None`: it is none on paths.
+    fn deciding(&self, operation: Operation) -> Option<&Deciding> {
+        let at = Operation::ON_PATHS.iter().position(|o| *o == operation)?;
+        let (name, form) = ways(operation).first()?;
+        let profile = &self.profile;
+        Some(self.deciding[at].get_or_init(|| {
+            let prepared = |rule: usize| {
+                let filter = profile.rules[rule].filter.as_ref()?;
+                let formula = Formula::of(filter, asked(operation, *form), false);
+                Some(Prepared::new(profile, &formula))
+            };
+            let rules = order(profile, name);
+            rules.into_iter().map(|r| (r, prepared(r))).collect()
+        }))
+    }
+
     fn answer(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
-        let mut known: Vec<(Decider<'_>, PathSet)> = Vec::new();
+        let mut known: Vec<(Decider, PathSet)> = Vec::new();
         let mut out: Vec<(Form, usize, Vec<String>)> = Vec::new();
         for (name, form) in ways(operation) {
             let decider = Decider::new(&self.profile, name, asked(operation, *form));
             let at = match known.iter().position(|(d, _)| *d == decider) {
                 Some(at) => at,
                 None => {
-                    let set = decider.set()?;
+                    let set = self.set(&decider)?;
                     known.push((decider, set));
                     known.len() - 1
                 }
@@ -175,6 +218,7 @@ impl Seatbelt {
     /// Whether an address is let through, and what decides it.
     fn address(&self, name: &'static str, peer: Peer) -> (bool, Decides<'_>) {
         for rule in order(&self.profile, name) {
+            let rule = &self.profile.rules[rule];
             let hit = match &rule.filter {
                 None => Some(None),
                 Some(filter) => match holds(filter, peer) {
@@ -328,7 +372,7 @@ impl Evaluate for Seatbelt {
         }
         let mut cuts = BTreeSet::new();
         for rule in names.iter().flat_map(|n| order(&self.profile, n)) {
-            if let Some(filter) = &rule.filter {
+            if let Some(filter) = &self.profile.rules[rule].filter {
                 ports(filter, &mut cuts);
             }
         }
@@ -411,21 +455,26 @@ impl Evaluate for Seatbelt {
             Object::Command(words) => words.first()?,
             _ => return None,
         };
-        let (name, form) = ways(operation).first()?;
+        let profile = &self.profile;
+        let index = self.index.get_or_init(|| profile.index());
         let mut nearly = None;
-        for rule in order(&self.profile, name) {
-            let Some(filter) = &rule.filter else {
+        for (rule, filter) in self.deciding(operation)? {
+            let rule = &profile.rules[*rule];
+            let Some(filter) = filter else {
                 return Some(clause(rule.line, format!("{})", rule.head)));
             };
-            let (holds, from) = Formula::of(filter, asked(operation, *form), false).decide(path);
+            let (holds, from) = filter.decide(profile, index, path);
+            let from = from.map(|p| &profile.paths[p as usize]);
             match (holds, from) {
                 (true, Some(p)) => {
-                    return Some(clause(p.line, format!("{} … {})", rule.head, p.text)));
+                    let text = format!("{} … {})", rule.head, profile.written(p));
+                    return Some(clause(p.line, text));
                 }
                 (true, None) => return Some(clause(rule.line, format!("{} …)", rule.head))),
                 // What the rule leaves out.
                 (false, Some(p)) => {
-                    let text = format!("{} … (require-not {}))", rule.head, p.text);
+                    let written = profile.written(p);
+                    let text = format!("{} … (require-not {written}))", rule.head);
                     nearly.get_or_insert(clause(p.line, text));
                 }
                 (false, None) => {}

@@ -1,6 +1,7 @@
 //! The text of a profile as lists, words and strings.
 
 use crate::fidelity::show_bytes;
+use std::borrow::Cow;
 
 /// What is wrong, and the line.
 #[derive(Debug)]
@@ -18,8 +19,8 @@ pub(super) fn fault<T>(line: usize, message: impl Into<String>) -> Result<T, Fau
 
 /// A list, a word or a string.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub kind: Kind,
+pub(super) struct Node<'t> {
+    pub kind: Kind<'t>,
     /// From 1.
     pub line: usize,
     /// Where it stands in the text.
@@ -27,10 +28,10 @@ pub(super) struct Node {
 }
 
 #[derive(Debug)]
-pub(super) enum Kind {
-    List(Vec<Node>),
-    Word(String),
-    Text(Vec<u8>),
+pub(super) enum Kind<'t> {
+    List(Vec<Node<'t>>),
+    Word(&'t str),
+    Text(Cow<'t, [u8]>),
 }
 
 /// Lists nest no deeper: what is below is read by recursion.
@@ -43,7 +44,7 @@ struct Reader<'t> {
 }
 
 /// Everything in the text.
-pub(super) fn parse(text: &str) -> Result<Vec<Node>, Fault> {
+pub(super) fn parse(text: &str) -> Result<Vec<Node<'_>>, Fault> {
     let mut reader = Reader {
         text,
         at: 0,
@@ -59,7 +60,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, Fault> {
     }
 }
 
-impl Reader<'_> {
+impl<'t> Reader<'t> {
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -89,7 +90,7 @@ impl Reader<'_> {
     }
 
     /// The next one; `None` at the end of the list or of the text.
-    fn node(&mut self, depth: usize) -> Result<Option<Node>, Fault> {
+    fn node(&mut self, depth: usize) -> Result<Option<Node<'t>>, Fault> {
         self.skip();
         let (line, start) = (self.line, self.at);
         let kind = match self.peek() {
@@ -115,7 +116,7 @@ impl Reader<'_> {
             Some(b'#') if self.text.as_bytes().get(self.at + 1) == Some(&b'"') => {
                 self.next();
                 self.next();
-                Kind::Text(self.raw(line)?)
+                Kind::Text(self.raw(line)?.into())
             }
             Some(_) => Kind::Word(self.word(line)?),
         };
@@ -126,7 +127,7 @@ impl Reader<'_> {
         }))
     }
 
-    fn word(&mut self, line: usize) -> Result<String, Fault> {
+    fn word(&mut self, line: usize) -> Result<&'t str, Fault> {
         let start = self.at;
         while let Some(b) = self.peek() {
             if b.is_ascii_whitespace() || b"();\"".contains(&b) {
@@ -143,7 +144,7 @@ impl Reader<'_> {
             }
             self.next();
         }
-        Ok(self.text[start..self.at].to_owned())
+        Ok(&self.text[start..self.at])
     }
 
     fn rest(&self, most: usize) -> &[u8] {
@@ -151,12 +152,23 @@ impl Reader<'_> {
         &rest[..rest.len().min(most)]
     }
 
-    fn string(&mut self, line: usize) -> Result<Vec<u8>, Fault> {
-        let mut out = Vec::new();
+    fn string(&mut self, line: usize) -> Result<Cow<'t, [u8]>, Fault> {
+        let rest = &self.text.as_bytes()[self.at..];
+        // Most strings are what they look like.
+        let plain = rest
+            .iter()
+            .position(|b| matches!(b, b'"' | b'\\' | b'\n'))
+            .unwrap_or(rest.len());
+        self.at += plain;
+        if self.peek() == Some(b'"') {
+            self.at += 1;
+            return Ok(Cow::Borrowed(&rest[..plain]));
+        }
+        let mut out = rest[..plain].to_vec();
         loop {
             match self.next() {
                 None => return fault(line, "a string without its end"),
-                Some(b'"') => return Ok(out),
+                Some(b'"') => return Ok(Cow::Owned(out)),
                 Some(b'\\') => out.push(match self.next() {
                     Some(b @ (b'"' | b'\\')) => b,
                     Some(b'n') => b'\n',

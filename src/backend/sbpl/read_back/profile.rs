@@ -1,19 +1,22 @@
 //! Rules, operations and filters.
 
 use super::expression::{Fault, Kind, Node, fault};
+use super::operations::{OTHER_FILTERS, OTHERS, PARENTS};
 use super::regex;
 use crate::fidelity::show_bytes;
 use crate::policy::ByteSet;
-use crate::semantics::Step;
+use crate::semantics::{Step, StepsIndex};
+use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
-/// Paths that one filter matches.
-#[derive(Debug, PartialEq, Eq)]
+/// A filter on paths: where it is written, and what it says. Two that are written alike on one line are one.
+#[derive(Debug)]
 pub(super) struct Paths {
-    pub patterns: Vec<Vec<Step>>,
+    /// What it matches: one of [`Profile::patterns`].
+    pub pattern: u32,
     pub line: usize,
-    /// As written, on one line.
-    pub text: String,
+    range: Range<usize>,
 }
 
 /// Which end of a connection, of which protocols, where.
@@ -35,7 +38,8 @@ pub(super) struct Network {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Filter {
-    Paths(Paths),
+    /// One of [`Profile::paths`].
+    Paths(u32),
     Any(Vec<Filter>),
     All(Vec<Filter>),
     Not(Box<Filter>),
@@ -63,122 +67,37 @@ pub(super) struct Profile {
     pub rules: Vec<Rule>,
     /// The rules that are about operations of no object, on one line each.
     pub others: BTreeSet<String>,
+    /// The filters on paths.
+    pub paths: Vec<Paths>,
+    /// What they match. The same filter is written many times: its patterns are made once.
+    pub patterns: Vec<Vec<Vec<Step>>>,
+    text: String,
 }
 
-/// The operations that decide something for objects of a policy, each with the one that it falls back on; `""`:
-/// the default.
-const PARENTS: [(&str, &str); 21] = [
-    ("file*", ""),
-    ("file-read*", "file*"),
-    ("file-read-data", "file-read*"),
-    ("file-read-xattr", "file-read*"),
-    ("file-map-executable", ""),
-    ("file-write*", "file*"),
-    ("file-write-create", "file-write*"),
-    ("file-write-data", "file-write*"),
-    ("file-write-unlink", "file-write*"),
-    ("file-write-mode", "file-write*"),
-    ("file-write-owner", "file-write*"),
-    ("file-write-flags", "file-write*"),
-    ("file-write-times", "file-write*"),
-    ("file-write-xattr", "file-write*"),
-    ("process*", ""),
-    ("process-exec*", "process*"),
-    ("process-exec", "process-exec*"),
-    ("network*", ""),
-    ("network-outbound", "network*"),
-    ("network-inbound", "network*"),
-    ("network-bind", "network-inbound"),
-];
+impl Profile {
+    /// The patterns by what they begin with.
+    pub fn index(&self) -> StepsIndex {
+        let mut out = StepsIndex::default();
+        for (number, lines) in self.patterns.iter().enumerate() {
+            lines.iter().for_each(|steps| out.add(steps, number));
+        }
+        out
+    }
 
-/// Operations that decide nothing a policy has objects for.
-const OTHERS: &[&str] = &[
-    "file-ioctl",
-    "file-issue-extension",
-    "file-read-metadata",
-    "file-test-existence",
-    "file-write-setugid",
-    "ipc*",
-    "ipc-posix*",
-    "ipc-posix-sem",
-    "ipc-posix-shm",
-    "ipc-posix-shm*",
-    "ipc-posix-shm-read*",
-    "ipc-posix-shm-read-data",
-    "ipc-posix-shm-read-metadata",
-    "ipc-posix-shm-write*",
-    "ipc-posix-shm-write-create",
-    "ipc-posix-shm-write-data",
-    "ipc-posix-shm-write-unlink",
-    "ipc-sysv*",
-    "ipc-sysv-sem",
-    "ipc-sysv-shm",
-    "iokit*",
-    "iokit-get-properties",
-    "iokit-open",
-    "lsopen",
-    "mach*",
-    "mach-bootstrap",
-    "mach-host*",
-    "mach-lookup",
-    "mach-per-user-lookup",
-    "mach-priv*",
-    "mach-register",
-    "mach-task-name",
-    "process-fork",
-    "process-info*",
-    "process-info-dirtycontrol",
-    "process-info-listpids",
-    "process-info-pidfdinfo",
-    "process-info-pidinfo",
-    "process-info-setcontrol",
-    "pseudo-tty",
-    "signal",
-    "sysctl*",
-    "sysctl-read",
-    "sysctl-write",
-    "system*",
-    "system-fsctl",
-    "system-info",
-    "system-socket",
-    "user-preference-read",
-    "user-preference-write",
-];
-
-/// Filters of those.
-const OTHER_FILTERS: &[&str] = &[
-    "extension",
-    "global-name",
-    "global-name-regex",
-    "info-type",
-    "iokit-connection",
-    "iokit-property",
-    "iokit-user-client-class",
-    "ipc-posix-name",
-    "ipc-posix-name-regex",
-    "local-name",
-    "preference-domain",
-    "socket-domain",
-    "socket-protocol",
-    "socket-type",
-    "sysctl-name",
-    "sysctl-name-regex",
-    "target",
-    "xpc-service-name",
-];
-
-/// The operation and those that it falls back on, to the default.
-pub(super) fn chain(operation: &'static str) -> impl Iterator<Item = &'static str> {
-    let parent = |o: &&'static str| {
-        let found = PARENTS.iter().find(|(name, _)| name == o);
-        found.map(|(_, parent)| *parent).filter(|p| !p.is_empty())
-    };
-    std::iter::successors(Some(operation), parent)
+    /// A filter on paths as it is written, on one line.
+    pub fn written(&self, paths: &Paths) -> String {
+        on_one_line(&self.text[paths.range.clone()])
+    }
 }
 
 /// A node on one line, not too long.
-fn shown(text: &str, node: &Node) -> String {
-    let written: Vec<&str> = text[node.range.clone()].split_whitespace().collect();
+fn shown(text: &str, node: &Node<'_>) -> String {
+    on_one_line(&text[node.range.clone()])
+}
+
+/// Not too long.
+fn on_one_line(text: &str) -> String {
+    let written: Vec<&str> = text.split_whitespace().collect();
     let written = written.join(" ");
     match written.char_indices().nth(160) {
         None => show_bytes(written.as_bytes()),
@@ -188,10 +107,14 @@ fn shown(text: &str, node: &Node) -> String {
 
 struct Reader<'t> {
     text: &'t str,
+    paths: Vec<Paths>,
+    patterns: Vec<Vec<Vec<Step>>>,
+    /// By what is written: which of `patterns`, and the last of `paths` that has them.
+    written: FxHashMap<&'t str, (u32, u32)>,
 }
 
 /// The word that a list begins with, and what follows.
-fn call(node: &Node) -> Option<(&str, &[Node])> {
+fn call<'n, 't>(node: &'n Node<'t>) -> Option<(&'t str, &'n [Node<'t>])> {
     match &node.kind {
         Kind::List(items) => match items.split_first() {
             Some((
@@ -208,8 +131,13 @@ fn call(node: &Node) -> Option<(&str, &[Node])> {
 }
 
 /// Reads the rules.
-pub(super) fn profile(text: &str, nodes: &[Node]) -> Result<Profile, Fault> {
-    let reader = Reader { text };
+pub(super) fn profile(text: &str, nodes: &[Node<'_>]) -> Result<Profile, Fault> {
+    let mut reader = Reader {
+        text,
+        paths: Vec::new(),
+        patterns: Vec::new(),
+        written: FxHashMap::default(),
+    };
     let mut default: Option<(bool, usize)> = None;
     let mut version = false;
     let mut rules = Vec::new();
@@ -225,7 +153,7 @@ pub(super) fn profile(text: &str, nodes: &[Node]) -> Result<Profile, Fault> {
                         kind: Kind::Word(one),
                         ..
                     },
-                ] if one == "1" => version = true,
+                ] if *one == "1" => version = true,
                 _ => return fault(node.line, "polc reads `(version 1)`"),
             },
             "debug" => match rest {
@@ -239,8 +167,7 @@ pub(super) fn profile(text: &str, nodes: &[Node]) -> Result<Profile, Fault> {
             },
             "allow" | "deny" => {
                 let allow = word == "allow";
-                let other =
-                    |n: &Node| matches!(&n.kind, Kind::Word(w) if OTHERS.contains(&w.as_str()));
+                let other = |n: &Node<'_>| matches!(&n.kind, Kind::Word(w) if OTHERS.contains(w));
                 if rest.iter().any(other) {
                     let written: Vec<&str> = text[node.range.clone()].split_whitespace().collect();
                     others.insert(written.join(" "));
@@ -269,17 +196,25 @@ pub(super) fn profile(text: &str, nodes: &[Node]) -> Result<Profile, Fault> {
         default_line,
         rules,
         others,
+        paths: reader.paths,
+        patterns: reader.patterns,
+        text: text.to_owned(),
     })
 }
 
-impl Reader<'_> {
+impl<'t> Reader<'t> {
     /// A rule; `None`: the default.
-    fn rule(&self, node: &Node, allow: bool, rest: &[Node]) -> Result<Option<Rule>, Fault> {
-        let word = |n: &Node| match &n.kind {
-            Kind::Word(w) => Some(w.clone()),
+    fn rule(
+        &mut self,
+        node: &Node<'t>,
+        allow: bool,
+        rest: &[Node<'t>],
+    ) -> Result<Option<Rule>, Fault> {
+        let word = |n: &Node<'t>| match n.kind {
+            Kind::Word(w) => Some(w),
             _ => None,
         };
-        let names: Vec<String> = rest.iter().map_while(word).collect();
+        let names: Vec<&str> = rest.iter().map_while(word).collect();
         let mut filters = Vec::new();
         for filter in &rest[names.len()..] {
             match call(filter) {
@@ -296,7 +231,7 @@ impl Reader<'_> {
         if names.is_empty() {
             return fault(node.line, "a rule without operations");
         }
-        if names.iter().any(|n| n == "default") {
+        if names.contains(&"default") {
             return match (names.as_slice(), filters.as_slice()) {
                 ([_], []) => Ok(None),
                 _ => fault(node.line, "`default` stands alone and takes no filter"),
@@ -311,7 +246,7 @@ impl Reader<'_> {
                 } else {
                     *known
                 });
-            } else if matches!(name.as_str(), "file-link" | "file-clone") {
+            } else if matches!(*name, "file-link" | "file-clone") {
                 if allow {
                     return fault(
                         node.line,
@@ -320,7 +255,7 @@ impl Reader<'_> {
                         ),
                     );
                 }
-            } else if !OTHERS.contains(&name.as_str()) {
+            } else if !OTHERS.contains(name) {
                 return fault(
                     node.line,
                     format!("`{name}` is no operation that polc knows"),
@@ -370,7 +305,7 @@ impl Reader<'_> {
     }
 
     /// What a rule does besides; nothing that changes what is allowed.
-    fn with(&self, node: &Node, rest: &[Node]) -> Result<(), Fault> {
+    fn with(&self, node: &Node<'t>, rest: &[Node<'t>]) -> Result<(), Fault> {
         const HARMLESS: [&str; 7] = [
             "message",
             "no-log",
@@ -381,7 +316,7 @@ impl Reader<'_> {
             "no-callout",
         ];
         match rest.first().map(|n| &n.kind) {
-            Some(Kind::Word(w)) if HARMLESS.contains(&w.as_str()) => Ok(()),
+            Some(Kind::Word(w)) if HARMLESS.contains(w) => Ok(()),
             _ => fault(
                 node.line,
                 format!("`{}` is not read", shown(self.text, node)),
@@ -390,7 +325,7 @@ impl Reader<'_> {
     }
 
     /// A filter of a rule that decides nothing a policy has objects for: only that it is one.
-    fn other(&self, node: &Node) -> Result<(), Fault> {
+    fn other(&mut self, node: &Node<'t>) -> Result<(), Fault> {
         match call(node) {
             Some(("require-any" | "require-all" | "require-not", rest)) => {
                 rest.iter().try_for_each(|n| self.other(n))
@@ -400,48 +335,31 @@ impl Reader<'_> {
         }
     }
 
-    fn filter(&self, node: &Node) -> Result<Filter, Fault> {
+    fn filters(&mut self, node: &Node<'t>) -> Result<Vec<Filter>, Fault> {
+        match call(node) {
+            Some((_, rest @ [_, ..])) => rest.iter().map(|n| self.filter(n)).collect(),
+            Some((word, [])) => fault(node.line, format!("`({word})` without a filter in it")),
+            None => fault(
+                node.line,
+                format!("`{}` is no filter", shown(self.text, node)),
+            ),
+        }
+    }
+
+    fn filter(&mut self, node: &Node<'t>) -> Result<Filter, Fault> {
         let line = node.line;
         let Some((word, rest)) = call(node) else {
             return fault(line, format!("`{}` is no filter", shown(self.text, node)));
         };
-        let all = || -> Result<Vec<Filter>, Fault> {
-            if rest.is_empty() {
-                return fault(line, format!("`({word})` without a filter in it"));
-            }
-            rest.iter().map(|n| self.filter(n)).collect()
-        };
         match word {
-            "require-any" => Ok(Filter::Any(all()?)),
-            "require-all" => Ok(Filter::All(all()?)),
+            "require-any" => Ok(Filter::Any(self.filters(node)?)),
+            "require-all" => Ok(Filter::All(self.filters(node)?)),
             "require-not" => match rest {
                 [one] => Ok(Filter::Not(Box::new(self.filter(one)?))),
                 _ => fault(line, "`require-not` takes one filter"),
             },
             "literal" | "path" | "path-literal" | "subpath" | "prefix" | "regex" => {
-                let mut patterns = Vec::new();
-                if rest.is_empty() {
-                    return fault(line, format!("`{word}` without a string"));
-                }
-                for n in rest {
-                    let Kind::Text(bytes) = &n.kind else {
-                        return fault(
-                            n.line,
-                            format!(
-                                "`{}`: the value is not in this file; write the path itself",
-                                shown(self.text, node)
-                            ),
-                        );
-                    };
-                    patterns.extend(path_patterns(word, bytes).or_else(|message| {
-                        fault(n.line, format!("`{}`: {message}", shown(self.text, node)))
-                    })?);
-                }
-                Ok(Filter::Paths(Paths {
-                    patterns,
-                    line,
-                    text: shown(self.text, node),
-                }))
+                self.paths(node, word, rest)
             }
             "vnode-type" => match rest {
                 [
@@ -449,7 +367,7 @@ impl Reader<'_> {
                         kind: Kind::Word(w),
                         ..
                     },
-                ] if w == "DIRECTORY" => Ok(Filter::Directory),
+                ] if *w == "DIRECTORY" => Ok(Filter::Directory),
                 _ => fault(line, "polc tells directories from other files, no more"),
             },
             "remote" | "local" => self.network(node, word == "remote", rest),
@@ -463,10 +381,71 @@ impl Reader<'_> {
         }
     }
 
-    fn network(&self, node: &Node, remote: bool, rest: &[Node]) -> Result<Filter, Fault> {
+    /// A filter on paths.
+    fn paths(&mut self, node: &Node<'t>, word: &str, rest: &[Node<'t>]) -> Result<Filter, Fault> {
         let line = node.line;
+        let written = &self.text[node.range.clone()];
+        let known = self.written.get(written).copied();
+        if let Some((_, at)) = known
+            && self.paths[at as usize].line == line
+        {
+            return Ok(Filter::Paths(at));
+        }
+        let pattern = match known {
+            Some((pattern, _)) => pattern,
+            None => {
+                let patterns = self.patterns_of(node, word, rest)?;
+                self.patterns.push(patterns);
+                self.patterns.len() as u32 - 1
+            }
+        };
+        let at = self.paths.len() as u32;
+        self.paths.push(Paths {
+            pattern,
+            line,
+            range: node.range.clone(),
+        });
+        self.written.insert(written, (pattern, at));
+        Ok(Filter::Paths(at))
+    }
+
+    fn patterns_of(
+        &self,
+        node: &Node<'t>,
+        word: &str,
+        rest: &[Node<'t>],
+    ) -> Result<Vec<Vec<Step>>, Fault> {
+        let mut patterns = Vec::new();
+        if rest.is_empty() {
+            return fault(node.line, format!("`{word}` without a string"));
+        }
+        for n in rest {
+            let Kind::Text(bytes) = &n.kind else {
+                return fault(
+                    n.line,
+                    format!(
+                        "`{}`: the value is not in this file; write the path itself",
+                        shown(self.text, node)
+                    ),
+                );
+            };
+            patterns.extend(path_patterns(word, bytes).or_else(|message| {
+                fault(n.line, format!("`{}`: {message}", shown(self.text, node)))
+            })?);
+        }
+        Ok(patterns)
+    }
+
+    fn network(
+        &mut self,
+        node: &Node<'t>,
+        remote: bool,
+        rest: &[Node<'t>],
+    ) -> Result<Filter, Fault> {
+        let line = node.line;
+        let text = self.text;
         let odd = || {
-            let shown = shown(self.text, node);
+            let shown = shown(text, node);
             fault(
                 line,
                 format!(
@@ -487,9 +466,9 @@ impl Reader<'_> {
         };
         let mut out = Network {
             remote,
-            tcp: matches!(kind.as_str(), "tcp" | "ip"),
-            udp: matches!(kind.as_str(), "udp" | "ip"),
-            unix: kind == "unix-socket" || kind == "unix",
+            tcp: matches!(*kind, "tcp" | "ip"),
+            udp: matches!(*kind, "udp" | "ip"),
+            unix: matches!(*kind, "unix-socket" | "unix"),
             local_host: false,
             port: None,
             line,

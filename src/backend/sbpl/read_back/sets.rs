@@ -1,7 +1,9 @@
 //! From rules to sets of paths.
 
-use super::profile::{Filter, Paths, Profile, Rule, chain};
-use crate::semantics::{PathSet, Step, TooLarge, steps_match};
+use super::operations::chain;
+use super::profile::{Filter, Profile, Rule};
+use crate::semantics::{PathSet, Step, TooLarge};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// What is asked of a filter on paths.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -13,28 +15,39 @@ pub(super) struct Asked {
 }
 
 /// A filter over paths alone, what else it asks being known: negations at the leaves, what is of one kind together.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) enum Formula<'p> {
+/// Leaves are numbers, of filters on paths ([`Profile::paths`]) or of what those match ([`Profile::patterns`]).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Formula {
     Const(bool),
     /// One of these.
-    One(Vec<&'p Paths>),
+    One(Vec<u32>),
     /// None of these.
-    None(Vec<&'p Paths>),
-    Any(Vec<Formula<'p>>),
-    All(Vec<Formula<'p>>),
+    None(Vec<u32>),
+    Any(Vec<Formula>),
+    All(Vec<Formula>),
 }
 
-/// `(include, except)`
-type Clause = (Vec<Vec<Step>>, Vec<Vec<Step>>);
+/// Patterns, but for others.
+#[derive(Debug, Clone)]
+struct Clause {
+    include: Vec<u32>,
+    except: Vec<u32>,
+}
 
 /// Most patterns that clauses are allowed to repeat as exceptions.
 const MAX_REPEATED: usize = 20_000;
 
-impl<'p> Formula<'p> {
-    pub fn of(filter: &'p Filter, asked: Asked, negated: bool) -> Self {
+/// So many exceptions may be repeated before they are looked through for what clauses share.
+const FEW_REPEATED: usize = 200;
+
+/// Every path, beside the numbers of patterns.
+const EVERYTHING: u32 = u32::MAX;
+
+impl Formula {
+    pub fn of(filter: &Filter, asked: Asked, negated: bool) -> Self {
         match filter {
-            Filter::Paths(paths) if negated => Self::None(vec![paths]),
-            Filter::Paths(paths) => Self::One(vec![paths]),
+            Filter::Paths(paths) if negated => Self::None(vec![*paths]),
+            Filter::Paths(paths) => Self::One(vec![*paths]),
             Filter::Directory => Self::Const(asked.directory != negated),
             Filter::Network(n) => Self::Const((n.unix && asked.socket) != negated),
             Filter::Not(f) => Self::of(f, asked, !negated),
@@ -46,12 +59,12 @@ impl<'p> Formula<'p> {
         }
     }
 
-    fn all(list: &'p [Filter], asked: Asked, negated: bool) -> Self {
+    fn all(list: &[Filter], asked: Asked, negated: bool) -> Self {
         Self::all_of(list.iter().map(|f| Self::of(f, asked, negated)))
     }
 
     fn any_of(parts: impl IntoIterator<Item = Self>) -> Self {
-        let mut one: Vec<&Paths> = Vec::new();
+        let mut one: Vec<u32> = Vec::new();
         let mut out = Vec::new();
         for part in parts {
             match part {
@@ -80,7 +93,7 @@ impl<'p> Formula<'p> {
     }
 
     fn all_of(parts: impl IntoIterator<Item = Self>) -> Self {
-        let mut none: Vec<&Paths> = Vec::new();
+        let mut none: Vec<u32> = Vec::new();
         let mut out = Vec::new();
         for part in parts {
             match part {
@@ -108,14 +121,30 @@ impl<'p> Formula<'p> {
         }
     }
 
+    /// The same with the numbers of what the filters match.
+    fn by_pattern(&self, profile: &Profile) -> Self {
+        let patterns = |paths: &[u32]| {
+            let of = |p: &u32| profile.paths[*p as usize].pattern;
+            paths.iter().map(of).collect()
+        };
+        let all = |parts: &[Self]| parts.iter().map(|p| p.by_pattern(profile)).collect();
+        match self {
+            Self::Const(b) => Self::Const(*b),
+            Self::One(paths) => Self::One(patterns(paths)),
+            Self::None(paths) => Self::None(patterns(paths)),
+            Self::Any(parts) => Self::Any(all(parts)),
+            Self::All(parts) => Self::All(all(parts)),
+        }
+    }
+
     /// The same as clauses of which one must match; `None`: it is no such thing, or too long.
     fn clauses(&self) -> Option<Vec<Clause>> {
-        let everything = || vec![vec![Step::AnyDepth]];
+        let clause = |include: Vec<u32>, except: Vec<u32>| Some(vec![Clause { include, except }]);
         match self {
-            Self::Const(true) => Some(vec![(everything(), Vec::new())]),
+            Self::Const(true) => clause(vec![EVERYTHING], Vec::new()),
             Self::Const(false) => Some(Vec::new()),
-            Self::One(paths) => Some(vec![(steps(paths), Vec::new())]),
-            Self::None(paths) => Some(vec![(everything(), steps(paths))]),
+            Self::One(patterns) => clause(patterns.clone(), Vec::new()),
+            Self::None(patterns) => clause(vec![EVERYTHING], patterns.clone()),
             Self::Any(parts) => {
                 let mut out = Vec::new();
                 for part in parts {
@@ -124,29 +153,22 @@ impl<'p> Formula<'p> {
                 Some(out)
             }
             Self::All(parts) => {
-                let [what, Self::None(paths)] = parts.as_slice() else {
+                let [what, Self::None(except)] = parts.as_slice() else {
                     return None;
                 };
-                let except = steps(paths);
                 let mut out = what.clauses()?;
                 if out.len() * except.len() > MAX_REPEATED {
                     return None;
                 }
-                out.iter_mut()
-                    .for_each(|c| c.1.extend(except.iter().cloned()));
+                out.iter_mut().for_each(|c| c.except.extend(except));
                 Some(out)
             }
         }
     }
 
-    fn set(&self) -> Result<PathSet, TooLarge> {
+    fn set(&self, profile: &Profile) -> Result<PathSet, TooLarge> {
         if let Some(clauses) = self.clauses() {
-            return PathSet::first_match_steps(
-                clauses
-                    .iter()
-                    .map(|c| (c.0.as_slice(), c.1.as_slice(), true)),
-                false,
-            );
+            return first_match(profile, &apart(clauses, true), false);
         }
         match self {
             Self::Any(parts) => {
@@ -155,70 +177,117 @@ impl<'p> Formula<'p> {
                     parts.iter().partition(|p| p.clauses().is_some());
                 let mut sets = Vec::new();
                 if !plain.is_empty() {
-                    sets.push(Self::Any(plain.into_iter().cloned().collect()).set()?);
+                    sets.push(Self::Any(plain.into_iter().cloned().collect()).set(profile)?);
                 }
                 for part in odd {
-                    sets.push(part.set()?);
+                    sets.push(part.set(profile)?);
                 }
                 pairwise(sets, PathSet::empty(), PathSet::union)
             }
             Self::All(parts) => {
-                let sets: Result<Vec<_>, _> = parts.iter().map(Self::set).collect();
+                let sets: Result<Vec<_>, _> = parts.iter().map(|p| p.set(profile)).collect();
                 pairwise(sets?, PathSet::all(), PathSet::intersection)
             }
             // The others are clauses.
             _ => Ok(PathSet::empty()),
         }
     }
+}
 
-    /// Whether it holds of a path, and a filter that it comes from: the one that matches.
-    pub fn decide(&self, path: &[u8]) -> (bool, Option<&'p Paths>) {
-        let path = if path == b"/" { b"" } else { path };
-        let matching = |paths: &[&'p Paths]| {
-            let hit = |p: &&&'p Paths| p.patterns.iter().any(|s| steps_match(s, path));
-            paths.iter().find(hit).copied()
-        };
-        match self {
-            Self::Const(b) => (*b, None),
-            Self::One(paths) => {
-                let hit = matching(paths);
-                (hit.is_some(), hit)
-            }
-            Self::None(paths) => {
-                let hit = matching(paths);
-                (hit.is_none(), hit)
-            }
-            Self::Any(parts) => {
-                let mut why = None;
-                for part in parts {
-                    let (holds, from) = part.decide(path);
-                    if holds {
-                        return (true, from);
-                    }
-                    why = why.or(from);
-                }
-                (false, why)
-            }
-            Self::All(parts) => {
-                let all: Vec<_> = parts.iter().map(|p| p.decide(path)).collect();
-                // An exception is why only where nothing else is missing.
-                if all.iter().any(|(holds, from)| !holds && from.is_none()) {
-                    return (false, None);
-                }
-                let holds = all.iter().all(|(holds, _)| *holds);
-                let why = all.iter().filter(|(part, _)| *part == holds);
-                let why = why.map(|(_, from)| *from).find(Option::is_some).flatten();
-                (holds, why)
-            }
+/// Clauses of which the first that matches decides, each with whether it allows: what is not matched has the other
+/// action than `allow`, that of all the clauses.
+///
+/// Carve-outs that many clauses share come once, above those that have them and below those that have not: a
+/// pattern that floats would otherwise be in every state once for each clause.
+fn apart(mut clauses: Vec<Clause>, allow: bool) -> Vec<(Clause, bool)> {
+    let repeated: usize = clauses.iter().map(|c| c.except.len()).sum();
+    if repeated <= FEW_REPEATED {
+        return clauses.into_iter().map(|c| (c, allow)).collect();
+    }
+    let mut out = Vec::new();
+    for c in &mut clauses {
+        c.except.sort_unstable();
+        c.except.dedup();
+    }
+    let mut of: FxHashMap<u32, Vec<usize>> = FxHashMap::default();
+    for (at, clause) in clauses.iter().enumerate() {
+        for p in &clause.except {
+            of.entry(*p).or_default().push(at);
         }
+    }
+    let mut often: Vec<(u32, Vec<usize>)> = of.into_iter().filter(|(_, c)| c.len() > 1).collect();
+    // The carve-outs of most clauses first; a carve-out of the same clauses as another goes with it.
+    often.sort_unstable_by(|(p, a), (q, b)| b.len().cmp(&a.len()).then(a.cmp(b)).then(p.cmp(q)));
+    let mut taken: FxHashSet<u32> = FxHashSet::default();
+    let mut left: Vec<usize> = (0..clauses.len()).collect();
+    let mut with = vec![false; clauses.len()];
+    for same in often.chunk_by(|(_, a), (_, b)| a == b) {
+        let having = &same[0].1;
+        having.iter().for_each(|c| with[*c] = true);
+        let both = left.iter().filter(|c| with[**c]).count();
+        // Clauses that went before did not have what is carved out now, and must not be carved by it.
+        if both > 1 && both * 2 >= left.len() {
+            let without = left.extract_if(.., |c| !with[*c]);
+            push(&mut out, without.map(|c| &clauses[c]), &taken, allow);
+            let carved = Clause {
+                include: same.iter().map(|(p, _)| *p).collect(),
+                except: Vec::new(),
+            };
+            taken.extend(&carved.include);
+            push(&mut out, [&carved], &FxHashSet::default(), !allow);
+        }
+        having.iter().for_each(|c| with[*c] = false);
+    }
+    push(&mut out, left.iter().map(|c| &clauses[*c]), &taken, allow);
+    out
+}
+
+/// Adds clauses of one action without the exceptions that come before them; those that have no others as one.
+fn push<'c>(
+    out: &mut Vec<(Clause, bool)>,
+    clauses: impl IntoIterator<Item = &'c Clause>,
+    taken: &FxHashSet<u32>,
+    allow: bool,
+) {
+    let mut plain = Vec::new();
+    for c in clauses {
+        let except = c.except.iter().copied();
+        let except: Vec<u32> = except.filter(|p| !taken.contains(p)).collect();
+        if except.is_empty() {
+            plain.extend_from_slice(&c.include);
+        } else {
+            let include = c.include.clone();
+            out.push((Clause { include, except }, allow));
+        }
+    }
+    if !plain.is_empty() {
+        let (include, except) = (plain, Vec::new());
+        out.push((Clause { include, except }, allow));
     }
 }
 
-fn steps(paths: &[&Paths]) -> Vec<Vec<Step>> {
-    paths
+/// The members by first match.
+fn first_match(
+    profile: &Profile,
+    clauses: &[(Clause, bool)],
+    default_allow: bool,
+) -> Result<PathSet, TooLarge> {
+    let everything = [vec![Step::AnyDepth]];
+    let steps = |list: &[u32]| -> Vec<&[Step]> {
+        let of = |p: &u32| -> &[Vec<Step>] {
+            let known = profile.patterns.get(*p as usize);
+            known.map_or(&everything, Vec::as_slice)
+        };
+        list.iter().flat_map(of).map(Vec::as_slice).collect()
+    };
+    let written: Vec<_> = clauses
         .iter()
-        .flat_map(|p| p.patterns.iter().cloned())
-        .collect()
+        .map(|(c, allow)| (steps(&c.include), steps(&c.except), *allow))
+        .collect();
+    let clauses = written
+        .iter()
+        .map(|(include, except, allow)| (include.as_slice(), except.as_slice(), *allow));
+    PathSet::first_match_steps(clauses, default_allow)
 }
 
 /// All of them together, two and two, so that none is gone through more often than need be.
@@ -242,21 +311,25 @@ fn pairwise(
 }
 
 /// What decides an operation: the first entry that holds, else the default.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Decider<'p> {
-    pub entries: Vec<(bool, Formula<'p>)>,
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Decider {
+    pub entries: Vec<(bool, Formula)>,
     pub default_allow: bool,
 }
 
 /// The rules that decide an operation, the first that matches first: of rules on one operation that have a filter
 /// the last; then one without; then those on what it falls back on.
-pub(super) fn order<'p>(profile: &'p Profile, operation: &'static str) -> Vec<&'p Rule> {
+pub(super) fn order(profile: &Profile, operation: &'static str) -> Vec<usize> {
     let mut out = Vec::new();
     for operation in chain(operation) {
-        let own = |r: &&Rule| r.operations.contains(&operation);
-        let rules = profile.rules.iter().rev();
-        out.extend(rules.clone().filter(own).filter(|r| r.filter.is_some()));
-        if let Some(rule) = rules.filter(own).find(|r| r.filter.is_none()) {
+        let rules = profile.rules.iter().enumerate().rev();
+        let own = rules.filter(|(_, r)| r.operations.contains(&operation));
+        out.extend(
+            own.clone()
+                .filter(|(_, r)| r.filter.is_some())
+                .map(|(i, _)| i),
+        );
+        if let Some((rule, _)) = own.into_iter().find(|(_, r)| r.filter.is_none()) {
             out.push(rule);
             break;
         }
@@ -264,39 +337,50 @@ pub(super) fn order<'p>(profile: &'p Profile, operation: &'static str) -> Vec<&'
     out
 }
 
-impl<'p> Decider<'p> {
-    pub fn new(profile: &'p Profile, operation: &'static str, asked: Asked) -> Self {
-        let formula = |r: &'p Rule| match &r.filter {
+impl Decider {
+    pub fn new(profile: &Profile, operation: &'static str, asked: Asked) -> Self {
+        let formula = |r: &Rule| match &r.filter {
             Some(filter) => Formula::of(filter, asked, false),
             None => Formula::Const(true),
         };
         Self {
             entries: order(profile, operation)
                 .into_iter()
+                .map(|r| &profile.rules[r])
                 .map(|r| (r.allow, formula(r)))
                 .collect(),
             default_allow: profile.default_allow,
         }
     }
 
-    pub fn set(&self) -> Result<PathSet, TooLarge> {
+    /// The same with the numbers of what the filters match: two that are equal so have one set.
+    pub fn by_pattern(&self, profile: &Profile) -> Self {
+        let entries = self.entries.iter();
+        Self {
+            entries: entries.map(|(a, f)| (*a, f.by_pattern(profile))).collect(),
+            default_allow: self.default_allow,
+        }
+    }
+
+    /// The members, of numbers of patterns.
+    pub fn set(&self, profile: &Profile) -> Result<PathSet, TooLarge> {
         let mut clauses = Vec::new();
-        for (allow, formula) in &self.entries {
-            match formula.clauses() {
-                Some(own) => clauses.extend(own.into_iter().map(|c| (c, *allow))),
-                None => return self.formula().set(),
+        for (i, (allow, formula)) in self.entries.iter().enumerate() {
+            let Some(own) = formula.clauses() else {
+                return self.formula().set(profile);
+            };
+            // Below it there is only the default, which may as well be said above.
+            if i + 1 == self.entries.len() && *allow != self.default_allow {
+                clauses.extend(apart(own, *allow));
+            } else {
+                clauses.extend(own.into_iter().map(|c| (c, *allow)));
             }
         }
-        PathSet::first_match_steps(
-            clauses
-                .iter()
-                .map(|((include, except), allow)| (include.as_slice(), except.as_slice(), *allow)),
-            self.default_allow,
-        )
+        first_match(profile, &clauses, self.default_allow)
     }
 
     /// As one formula: an allow adds to what comes below it, a deny takes away.
-    fn formula(&self) -> Formula<'p> {
+    fn formula(&self) -> Formula {
         let mut out = Formula::Const(self.default_allow);
         for (allow, formula) in self.entries.iter().rev() {
             out = if *allow {
@@ -309,7 +393,7 @@ impl<'p> Decider<'p> {
     }
 }
 
-impl Formula<'_> {
+impl Formula {
     fn negated(&self) -> Self {
         match self {
             Self::Const(b) => Self::Const(!b),

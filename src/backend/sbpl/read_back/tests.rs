@@ -140,6 +140,80 @@ fn filters_and_near_misses() {
     }
 }
 
+/// Whether the first rule that holds of a path, one by one, allows it.
+fn one_by_one(s: &Seatbelt, name: &'static str, asked: Asked, path: &str) -> bool {
+    let decider = Decider::new(&s.profile, name, asked);
+    let index = s.profile.index();
+    let holds = |f: &Formula| {
+        let prepared = Prepared::new(&s.profile, f);
+        prepared.decide(&s.profile, &index, path.as_bytes()).0
+    };
+    let one = decider.entries.iter().find(|(_, f)| holds(f));
+    one.map_or(decider.default_allow, |(allow, _)| *allow)
+}
+
+/// Carve-outs that most clauses have, some have and one has; clauses that have none, within those that have.
+#[test]
+fn carve_outs_that_many_share_are_of_those_alone() {
+    let mut clauses = String::from("(literal \"/w/d3/.env\") (subpath \"/w/d4/open\")");
+    for i in 0..120 {
+        let some = if i % 2 == 0 { "(regex \"/key$\")" } else { "" };
+        let own = format!("(subpath \"/w/d{i}/vendor\")");
+        clauses += &format!(
+            "(require-all (subpath \"/w/d{i}\") (require-not (require-any (regex \"/[.]env$\") \
+             (regex \"/hooks(/[^/]+)*$\") {some} {own})))\n"
+        );
+    }
+    let paths = [
+        "/w",
+        "/w/d3",
+        "/w/d3/.env",
+        "/w/d4/.env",
+        "/w/d4/open/.env",
+        "/w/d4/open/key",
+        "/w/d4/hooks/x",
+        "/w/d4/open/hooks/x",
+        "/w/d5/key",
+        "/w/d6/key",
+        "/w/d6/a/key/b",
+        "/w/d7/vendor",
+        "/w/d7/vendor/x",
+        "/w/d7/d8/vendor/x",
+        "/w/d8/vendor/hooks",
+        "/w/d121",
+    ];
+    for default in ["deny", "allow"] {
+        let action = if default == "deny" { "allow" } else { "deny" };
+        // What is below the carved rule is not the default alone in the second one.
+        for more in [
+            "",
+            "(allow file-write* (regex \"/key$\"))",
+            "(deny file-write* (subpath \"/w/d4\"))",
+        ] {
+            let text = format!(
+                "({default} default)\n{more}\n({action} file-write-data (require-any {clauses}))"
+            );
+            let s = seatbelt(&text);
+            let asked = asked(Operation::Edit, Form::File);
+            for path in paths {
+                let one = one_by_one(&s, "file-write-data", asked, path);
+                let told = on(&s, Operation::Edit, Form::File, path);
+                assert_eq!(told, one, "{default} {more} {path}");
+            }
+            let of = |path| on(&s, Operation::Edit, Form::File, path);
+            let open = default == "deny";
+            assert_eq!(of("/w/d4/open/.env"), open, "{default} {more}");
+            assert_eq!(of("/w/d5/key"), open, "{default} {more}");
+            assert_eq!(of("/w/d3/x"), open, "{default} {more}");
+            if more.is_empty() {
+                assert_eq!(of("/w/d6/key"), !open, "{default}");
+                assert_eq!(of("/w/d7/.env"), !open, "{default}");
+                assert_eq!(of("/w/d7/vendor/x"), !open, "{default}");
+            }
+        }
+    }
+}
+
 #[test]
 fn sets_and_single_answers_agree() {
     let s = seatbelt(
@@ -153,10 +227,7 @@ fn sets_and_single_answers_agree() {
     ];
     for path in paths {
         let asked = asked(Operation::Read, Form::File);
-        let decider = Decider::new(&s.profile, "file-read-data", asked);
-        let mut entries = decider.entries.iter();
-        let one = entries.find(|(_, f)| f.decide(path.as_bytes()).0);
-        let one = one.map_or(decider.default_allow, |(allow, _)| *allow);
+        let one = one_by_one(&s, "file-read-data", asked, path);
         assert_eq!(on(&s, Operation::Read, Form::File, path), one, "{path}");
     }
     let expected = [

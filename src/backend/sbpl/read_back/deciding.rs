@@ -1,0 +1,173 @@
+//! Which filter on paths decides one path.
+//!
+//! A profile has its patterns some thousand times over, and comparing asks for thousands of paths. So the patterns
+//! are looked up by the literal directory that they begin with, and of a formula only the parts are gone
+//! through in which one of those stands that match: of all others it is known what they come to.
+
+use super::profile::Profile;
+use super::sets::Formula;
+use crate::semantics::{StepsIndex, steps_match};
+use rustc_hash::FxHashMap;
+
+/// A part of a formula, and what it comes to where none of its patterns matches.
+#[derive(Debug)]
+struct Node {
+    kind: Kind,
+    /// The leaves in it: from this number up to that one.
+    leaves: (u32, u32),
+    holds: bool,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Const,
+    One,
+    None,
+    Any(Vec<Node>),
+    All(Vec<Node>),
+}
+
+/// A pattern that matches: its leaf, its place there, and the filter.
+type Hit = (u32, u32, u32);
+
+/// A formula, of filters on paths, prepared for many paths.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    root: Node,
+    /// Where each pattern stands.
+    places: FxHashMap<u32, Vec<Hit>>,
+}
+
+impl Prepared {
+    pub fn new(profile: &Profile, formula: &Formula) -> Self {
+        let mut places: FxHashMap<u32, Vec<Hit>> = FxHashMap::default();
+        let mut leaves = 0;
+        let root = Node::new(formula, &mut leaves, &mut |leaf, at, paths| {
+            let pattern = profile.paths[paths as usize].pattern;
+            places.entry(pattern).or_default().push((leaf, at, paths));
+        });
+        Self { root, places }
+    }
+
+    /// Whether it holds of a path, and a filter that it comes from: the one that matches.
+    pub fn decide(
+        &self,
+        profile: &Profile,
+        index: &StepsIndex,
+        path: &[u8],
+    ) -> (bool, Option<u32>) {
+        let path = if path == b"/" { b"" } else { path };
+        let mut hits: Vec<Hit> = Vec::new();
+        for pattern in index.candidates(path) {
+            let Some(places) = self.places.get(&(pattern as u32)) else {
+                continue;
+            };
+            let lines = &profile.patterns[pattern];
+            if lines.iter().any(|steps| steps_match(steps, path)) {
+                hits.extend(places);
+            }
+        }
+        hits.sort_unstable();
+        // The first of each leaf.
+        hits.dedup_by_key(|h| h.0);
+        self.root.decide(&hits)
+    }
+}
+
+impl Node {
+    fn new(formula: &Formula, leaves: &mut u32, place: &mut impl FnMut(u32, u32, u32)) -> Self {
+        let from = *leaves;
+        let (kind, holds) = match formula {
+            Formula::Const(b) => (Kind::Const, *b),
+            Formula::One(paths) | Formula::None(paths) => {
+                for (at, p) in (0..).zip(paths) {
+                    place(from, at, *p);
+                }
+                *leaves += 1;
+                match formula {
+                    Formula::One(_) => (Kind::One, false),
+                    _ => (Kind::None, true),
+                }
+            }
+            Formula::Any(parts) => {
+                let parts: Vec<Self> = parts.iter().map(|p| Self::new(p, leaves, place)).collect();
+                let holds = parts.iter().any(|p| p.holds);
+                (Kind::Any(parts), holds)
+            }
+            Formula::All(parts) => {
+                let parts: Vec<Self> = parts.iter().map(|p| Self::new(p, leaves, place)).collect();
+                let holds = parts.iter().all(|p| p.holds);
+                (Kind::All(parts), holds)
+            }
+        };
+        Self {
+            kind,
+            leaves: (from, *leaves),
+            holds,
+        }
+    }
+
+    /// With the hits in its leaves.
+    fn decide(&self, hits: &[Hit]) -> (bool, Option<u32>) {
+        let Some(first) = hits.first() else {
+            return (self.holds, None);
+        };
+        match &self.kind {
+            Kind::Const => (self.holds, None),
+            Kind::One => (true, Some(first.2)),
+            Kind::None => (false, Some(first.2)),
+            Kind::Any(parts) => {
+                let mut why = None;
+                // The first part that holds, be it touched or not.
+                let mut before = 0;
+                for (at, hits) in touched(parts, hits) {
+                    if parts[before..at].iter().any(|p| p.holds) {
+                        return (true, None);
+                    }
+                    before = at + 1;
+                    let (holds, from) = parts[at].decide(hits);
+                    if holds {
+                        return (true, from);
+                    }
+                    why = why.or(from);
+                }
+                match parts[before..].iter().any(|p| p.holds) {
+                    true => (true, None),
+                    false => (false, why),
+                }
+            }
+            Kind::All(parts) => {
+                let mut before = 0;
+                let mut all = Vec::new();
+                for (at, hits) in touched(parts, hits) {
+                    if parts[before..at].iter().any(|p| !p.holds) {
+                        return (false, None);
+                    }
+                    before = at + 1;
+                    all.push(parts[at].decide(hits));
+                }
+                // An exception is why only where nothing else is missing.
+                let missing = |(holds, from): &(bool, Option<u32>)| !holds && from.is_none();
+                if parts[before..].iter().any(|p| !p.holds) || all.iter().any(missing) {
+                    return (false, None);
+                }
+                let holds = all.iter().all(|(holds, _)| *holds);
+                let why = all.iter().filter(|(part, _)| *part == holds);
+                let why = why.map(|(_, from)| *from).find(Option::is_some).flatten();
+                (holds, why)
+            }
+        }
+    }
+}
+
+/// The parts with hits in their leaves, each with those.
+fn touched<'h>(parts: &'h [Node], mut hits: &'h [Hit]) -> impl Iterator<Item = (usize, &'h [Hit])> {
+    std::iter::from_fn(move || {
+        let leaf = hits.first()?.0;
+        let at = parts.partition_point(|p| p.leaves.1 <= leaf);
+        let end = parts.get(at)?.leaves.1;
+        let (own, rest) = hits.split_at(hits.partition_point(|h| h.0 < end));
+        hits = rest;
+        Some((at, own))
+    })
+}
