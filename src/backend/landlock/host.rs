@@ -1,9 +1,13 @@
 //! This host's file system, as Landlock's lowering looks at it.
 
 use super::lower::{Host, Kind};
+use rustc_hash::FxHashMap;
+use std::cell::RefCell;
 use std::ffi::OsStr;
+use std::fs::FileType;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+use std::rc::Rc;
 
 /// The file system of this host.
 pub struct RealHost;
@@ -12,30 +16,82 @@ fn path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
 
+fn kind_of(kind: FileType) -> Kind {
+    if kind.is_dir() {
+        Kind::Directory
+    } else if kind.is_symlink() {
+        Kind::Link
+    } else {
+        Kind::File
+    }
+}
+
 impl Host for RealHost {
     fn kind(&self, bytes: &[u8]) -> Kind {
-        match std::fs::symlink_metadata(path(bytes)) {
-            Err(_) => Kind::Missing,
-            Ok(m) if m.is_dir() => Kind::Directory,
-            Ok(m) if m.is_symlink() => Kind::Link(
-                std::fs::canonicalize(path(bytes))
-                    .ok()
-                    .map(|p| p.into_os_string().into_vec()),
-            ),
-            Ok(_) => Kind::File,
-        }
+        std::fs::symlink_metadata(path(bytes)).map_or(Kind::Missing, |m| kind_of(m.file_type()))
     }
 
-    fn list(&self, bytes: &[u8]) -> Vec<Vec<u8>> {
-        let mut names: Vec<Vec<u8>> = std::fs::read_dir(path(bytes))
+    fn leads_to(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let end = std::fs::canonicalize(path(bytes)).ok()?;
+        Some(end.into_os_string().into_vec())
+    }
+
+    fn list(&self, bytes: &[u8]) -> Vec<(Vec<u8>, Kind)> {
+        let mut names: Vec<(Vec<u8>, Kind)> = std::fs::read_dir(path(bytes))
             .into_iter()
             .flatten()
             .flatten()
-            .map(|e| e.file_name().into_vec())
+            // The directory itself says what stands there, on most file systems.
+            .map(|e| {
+                let kind = e.file_type().map_or(Kind::Missing, kind_of);
+                (e.file_name().into_vec(), kind)
+            })
             // Processes come and go: a right on one of today's is a right on whoever has its number next.
-            .filter(|name| bytes != b"/proc" || !name.iter().all(u8::is_ascii_digit))
+            .filter(|(name, _)| bytes != b"/proc" || !name.iter().all(u8::is_ascii_digit))
             .collect();
-        names.sort_unstable();
+        names.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         names
+    }
+}
+
+/// What a host was asked, and what it answered: each operation is lowered by itself, and most look at the same
+/// places.
+pub(super) struct Remembered<'h> {
+    host: &'h dyn Host,
+    kinds: RefCell<FxHashMap<Vec<u8>, Kind>>,
+    lists: RefCell<FxHashMap<Vec<u8>, List>>,
+}
+
+type List = Rc<Vec<(Vec<u8>, Kind)>>;
+
+impl<'h> Remembered<'h> {
+    pub(super) fn new(host: &'h dyn Host) -> Self {
+        Self {
+            host,
+            kinds: RefCell::default(),
+            lists: RefCell::default(),
+        }
+    }
+
+    /// As [`Host::kind`].
+    pub(super) fn kind(&self, path: &[u8]) -> Kind {
+        if let Some(known) = self.kinds.borrow().get(path) {
+            return *known;
+        }
+        let kind = self.host.kind(path);
+        self.kinds.borrow_mut().insert(path.to_vec(), kind);
+        kind
+    }
+
+    /// As [`Host::list`].
+    pub(super) fn list(&self, path: &[u8]) -> List {
+        if let Some(known) = self.lists.borrow().get(path) {
+            return Rc::clone(known);
+        }
+        let list = Rc::new(self.host.list(path));
+        self.lists
+            .borrow_mut()
+            .insert(path.to_vec(), Rc::clone(&list));
+        list
     }
 }

@@ -1,5 +1,6 @@
 //! From a policy's decided sets to trees that are granted.
 
+use super::host::Remembered;
 use super::model::{AccessFs, AccessNet, NetPort, PathBeneath, Ruleset, Scope};
 use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Ledger, show_bytes};
@@ -7,13 +8,12 @@ use crate::policy::{Component, Operation, Policy, Protocol, Rule, Sequence, Toke
 use crate::semantics::{
     Clause, Decisions, HostRegion, LedgerBuilder, LiteralTree, Meaning, PathSet, StateId, TooLarge,
 };
-use rustc_hash::FxHashMap;
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 /// What stands at a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Nothing.
     Missing,
@@ -21,16 +21,18 @@ pub enum Kind {
     Directory,
     /// A file, device, socket: anything that has nothing beneath.
     File,
-    /// A symbolic link, with the path that it leads to in the end, if there is one.
-    Link(Option<Vec<u8>>),
+    /// A symbolic link.
+    Link,
 }
 
 /// A file system to look at.
 pub trait Host {
     /// What stands at the path, not followed.
     fn kind(&self, path: &[u8]) -> Kind;
-    /// The names in a directory, sorted; none if it cannot be read.
-    fn list(&self, path: &[u8]) -> Vec<Vec<u8>>;
+    /// Where a symbolic link leads in the end, if there is anything.
+    fn leads_to(&self, path: &[u8]) -> Option<Vec<u8>>;
+    /// The names in a directory, ascending, and what stands there, not followed; none if it cannot be read.
+    fn list(&self, path: &[u8]) -> Vec<(Vec<u8>, Kind)>;
 }
 
 /// A ruleset with its ledger, and what was seen on the way.
@@ -96,13 +98,22 @@ struct Grants {
     files: BTreeSet<Vec<u8>>,
 }
 
+/// Where a walk is.
+struct At {
+    node: Option<usize>,
+    path: Vec<u8>,
+    state: StateId,
+    /// What stands there, where that is known.
+    kind: Option<Kind>,
+}
+
 struct Walk<'a> {
     decisions: &'a Decisions,
     tree: &'a LiteralTree,
     reach: Reach,
     /// Whether the right can be granted on a file.
     files: bool,
-    host: Option<&'a dyn Host>,
+    host: Option<&'a Remembered<'a>>,
     /// By state: whether nothing at it or beneath it is allowed.
     dead: Vec<bool>,
     /// By node: its state.
@@ -164,56 +175,48 @@ impl Walk<'_> {
             self.grants.free = true;
             return (self.grants, self.absent);
         }
-        let mut work: Vec<(Option<usize>, Vec<u8>, StateId)> =
-            vec![(Some(self.tree.root()), Vec::new(), start)];
-        while let Some((node, path, state)) = work.pop() {
-            self.visit(node, path, state, &mut work);
+        let mut work = vec![At {
+            node: Some(self.tree.root()),
+            path: Vec::new(),
+            state: start,
+            kind: self.host.map(|_| Kind::Directory),
+        }];
+        while let Some(at) = work.pop() {
+            self.visit(at, &mut work);
         }
         (self.grants, self.absent)
     }
 
-    fn visit(
-        &mut self,
-        node: Option<usize>,
-        path: Vec<u8>,
-        state: StateId,
-        work: &mut Vec<(Option<usize>, Vec<u8>, StateId)>,
-    ) {
+    fn visit(&mut self, at: At, work: &mut Vec<At>) {
+        let At {
+            node,
+            path,
+            state,
+            kind,
+        } = at;
         let shown = if path.is_empty() {
             b"/".to_vec()
         } else {
             path.clone()
         };
         let own = self.decisions.permits_state(state);
+        let kind = kind.or_else(|| self.host.map(|h| h.kind(&shown)));
+        if kind == Some(Kind::File) {
+            if own && self.files {
+                self.grants.files.insert(shown);
+            }
+            return;
+        }
         let whole = match node {
             Some(n) => self.whole[n],
             None => self.unmentioned(state) && (own || self.reach == Reach::Beneath),
         };
-        let kind = self.host.map(|h| {
-            if path.is_empty() {
-                Kind::Directory
-            } else {
-                h.kind(&shown)
+        if let Some(kind @ (Kind::Missing | Kind::Link)) = kind {
+            // A rule on a link would bind to where it leads, which has a name of its own.
+            if own || whole {
+                self.absent.push(Entry { path: shown, kind });
             }
-        });
-        match kind {
-            Some(Kind::Missing | Kind::Link(_)) => {
-                // A rule on a link would bind to where it leads, which has a name of its own.
-                if own || whole {
-                    self.absent.push(Entry {
-                        path: shown,
-                        kind: kind.unwrap_or(Kind::Missing),
-                    });
-                }
-                return;
-            }
-            Some(Kind::File) => {
-                if own && self.files {
-                    self.grants.files.insert(shown);
-                }
-                return;
-            }
-            Some(Kind::Directory) | None => {}
+            return;
         }
         if whole {
             self.grants.trees.insert(shown);
@@ -232,71 +235,48 @@ impl Walk<'_> {
                     self.grants.files.insert(shown);
                 }
                 for (name, child) in self.tree.children(node) {
-                    if let Some(s) = self.states[child] {
-                        work.push((Some(child), join(&path, name), s));
+                    if let Some(state) = self.states[child] {
+                        work.push(At {
+                            node: Some(child),
+                            path: join(&path, name),
+                            state,
+                            kind: None,
+                        });
                     }
                 }
             }
             Some(host) => {
-                let mut names: BTreeSet<Vec<u8>> = node
-                    .into_iter()
-                    .flat_map(|n| self.tree.children(n))
-                    .map(|c| c.0.to_vec())
-                    .collect();
-                if self.looked < MAX_ENTRIES && self.may_hold_more(node, state) {
-                    let listed = host.list(&shown);
-                    self.looked += listed.len();
-                    names.extend(listed);
-                }
-                for name in names {
-                    let Some(s) = self.decisions.enter(state, &name) else {
+                let listed = if self.looked < MAX_ENTRIES && self.may_hold_more(node, state) {
+                    host.list(&shown)
+                } else {
+                    Rc::default()
+                };
+                self.looked += listed.len();
+                let is_listed = |name: &[u8]| {
+                    let found = listed.binary_search_by(|(n, _)| n.as_slice().cmp(name));
+                    found.is_ok()
+                };
+                let named = node.into_iter().flat_map(|n| self.tree.children(n));
+                let rest = named.map(|(name, _)| (name, None));
+                let all = listed
+                    .iter()
+                    .map(|(name, kind)| (name.as_slice(), Some(*kind)))
+                    .chain(rest.filter(|(name, _)| !is_listed(name)));
+                for (name, kind) in all {
+                    let Some(state) = self.decisions.enter(state, name) else {
                         continue;
                     };
-                    if !self.dead[s.index()] {
-                        let child = node.and_then(|n| self.tree.child(n, &name));
-                        work.push((child, join(&path, &name), s));
+                    if !self.dead[state.index()] {
+                        work.push(At {
+                            node: node.and_then(|n| self.tree.child(n, name)),
+                            path: join(&path, name),
+                            state,
+                            kind,
+                        });
                     }
                 }
             }
         }
-    }
-}
-
-/// What a host was asked, and what it answered: each operation is lowered by itself, and most look at the same
-/// directories.
-struct Remembered<'h> {
-    host: &'h dyn Host,
-    kinds: RefCell<FxHashMap<Vec<u8>, Kind>>,
-    lists: RefCell<FxHashMap<Vec<u8>, Vec<Vec<u8>>>>,
-}
-
-impl<'h> Remembered<'h> {
-    fn new(host: &'h dyn Host) -> Self {
-        Self {
-            host,
-            kinds: RefCell::default(),
-            lists: RefCell::default(),
-        }
-    }
-}
-
-impl Host for Remembered<'_> {
-    fn kind(&self, path: &[u8]) -> Kind {
-        if let Some(known) = self.kinds.borrow().get(path) {
-            return known.clone();
-        }
-        let kind = self.host.kind(path);
-        self.kinds.borrow_mut().insert(path.to_vec(), kind.clone());
-        kind
-    }
-
-    fn list(&self, path: &[u8]) -> Vec<Vec<u8>> {
-        if let Some(known) = self.lists.borrow().get(path) {
-            return known.clone();
-        }
-        let list = self.host.list(path);
-        self.lists.borrow_mut().insert(path.to_vec(), list.clone());
-        list
     }
 }
 
@@ -376,7 +356,7 @@ pub fn lower(
 pub fn rules(meaning: &Meaning<'_>, abi: u32, host: Option<&dyn Host>) -> Result<Rules, TooLarge> {
     let tree = LiteralTree::of(meaning.policy(), usize::MAX, false);
     let remembered = host.map(Remembered::new);
-    let host: Option<&dyn Host> = remembered.as_ref().map(|r| r as &dyn Host);
+    let host = remembered.as_ref();
     let mut absent: Vec<Entry> = Vec::new();
     // Most operations have decisions of one shape.
     let mut known: Option<(&Decisions, Vec<Option<StateId>>)> = None;

@@ -29,14 +29,17 @@ fn rule(name: &str, action: Action, operations: &[&str], paths: &[&str]) -> Rule
 }
 
 /// A file system of names: a trailing `/` is a directory, `a -> b` a link.
-struct Fake(BTreeMap<Vec<u8>, Kind>);
+struct Fake(BTreeMap<Vec<u8>, Kind>, BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Fake {
     fn new(entries: &[&str]) -> Self {
-        let mut map = BTreeMap::new();
+        let (mut map, mut links) = (BTreeMap::new(), BTreeMap::new());
         for e in entries {
             let (path, kind) = match e.split_once(" -> ") {
-                Some((p, to)) => (p, Kind::Link(Some(to.into()))),
+                Some((p, to)) => {
+                    links.insert(p.into(), to.into());
+                    (p, Kind::Link)
+                }
                 None => match e.strip_suffix('/') {
                     Some(p) => (p, Kind::Directory),
                     None => (*e, Kind::File),
@@ -44,16 +47,20 @@ impl Fake {
             };
             map.insert(path.into(), kind);
         }
-        Self(map)
+        Self(map, links)
     }
 }
 
 impl Host for Fake {
     fn kind(&self, path: &[u8]) -> Kind {
-        self.0.get(path).cloned().unwrap_or(Kind::Missing)
+        self.0.get(path).copied().unwrap_or(Kind::Missing)
     }
 
-    fn list(&self, path: &[u8]) -> Vec<Vec<u8>> {
+    fn leads_to(&self, path: &[u8]) -> Option<Vec<u8>> {
+        self.1.get(path).cloned()
+    }
+
+    fn list(&self, path: &[u8]) -> Vec<(Vec<u8>, Kind)> {
         let prefix = if path == b"/" {
             b"/".to_vec()
         } else {
@@ -61,11 +68,11 @@ impl Host for Fake {
         };
         let names = self
             .0
-            .keys()
-            .filter_map(|k| k.strip_prefix(prefix.as_slice()));
+            .iter()
+            .filter_map(|(k, kind)| Some((k.strip_prefix(prefix.as_slice())?, *kind)));
         names
-            .filter(|n| !n.is_empty() && !n.contains(&b'/'))
-            .map(<[u8]>::to_vec)
+            .filter(|(n, _)| !n.is_empty() && !n.contains(&b'/'))
+            .map(|(n, kind)| (n.to_vec(), kind))
             .collect()
     }
 }

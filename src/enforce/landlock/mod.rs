@@ -71,7 +71,7 @@ pub fn dry_run(
     };
     let lowered = lower(meaning, used, Some(host))?;
     rules(&mut out, &lowered);
-    absent(&mut out, &lowered);
+    absent(&mut out, host, &lowered);
     lacking(&mut out, used, &lowered);
     gaps(&mut out, policy, &lowered);
     Ok(out)
@@ -119,7 +119,7 @@ fn rules(out: &mut String, lowered: &Lowered) {
     }
 }
 
-fn absent(out: &mut String, lowered: &Lowered) {
+fn absent(out: &mut String, host: &dyn Host, lowered: &Lowered) {
     if lowered.absent.is_empty() {
         return;
     }
@@ -128,9 +128,11 @@ fn absent(out: &mut String, lowered: &Lowered) {
         "\nnot granted, as they are not there or are links (the policy speaks of where a link leads):"
     );
     for e in &lowered.absent {
-        let what = match &e.kind {
-            Kind::Link(Some(to)) => format!("a link to {}", show_bytes(to)),
-            Kind::Link(None) => "a link to nothing".to_owned(),
+        let what = match e.kind {
+            Kind::Link => match host.leads_to(&e.path) {
+                Some(to) => format!("a link to {}", show_bytes(&to)),
+                None => "a link to nothing".to_owned(),
+            },
             _ => "missing".to_owned(),
         };
         let _ = writeln!(out, "  {:<48} {what}", show_bytes(&e.path));

@@ -123,6 +123,8 @@ struct At {
     within: [Option<usize>; 6],
     /// Already read-only, by a cover above.
     frozen: bool,
+    /// What stands there, where that is known.
+    kind: Option<Kind>,
 }
 
 struct Walk<'a> {
@@ -162,6 +164,7 @@ pub fn plan(meaning: &Meaning<'_>, host: &dyn Host, processes: bool) -> Result<P
         states: decisions.map(|d| Some(d.dfa().start())),
         within: [None; 6],
         frozen: false,
+        kind: Some(Kind::Directory),
     }];
     while let Some(at) = work.pop() {
         walk.visit(at, &mut work);
@@ -225,11 +228,7 @@ impl Walk<'_> {
         } else {
             at.path.clone()
         };
-        let kind = if at.path.is_empty() {
-            Kind::Directory
-        } else {
-            self.host.kind(&shown)
-        };
+        let kind = at.kind.unwrap_or_else(|| self.host.kind(&shown));
         let directory = kind == Kind::Directory;
         if kind == Kind::Missing {
             if at.within[CREATE].is_some() && !self.permits(&at, CREATE) {
@@ -252,19 +251,19 @@ impl Walk<'_> {
                 });
             }
         }
-        let mut names: BTreeSet<Vec<u8>> = at
+        let mut names: BTreeMap<Vec<u8>, Option<Kind>> = at
             .node
             .into_iter()
             .flat_map(|n| self.tree.children(n))
-            .map(|c| c.0.to_vec())
+            .map(|c| (c.0.to_vec(), None))
             .collect();
         let holes = (0..OPERATIONS.len()).any(|o| at.within[o].is_some() && !self.fine(&at, o));
         if holes {
             let listed = self.host.list(&shown);
             self.looked += listed.len();
-            names.extend(listed);
+            names.extend(listed.into_iter().map(|(name, kind)| (name, Some(kind))));
         }
-        for name in names {
+        for (name, kind) in names {
             let child = at.node.and_then(|n| self.tree.child(n, &name));
             let mut states = at.states;
             for (state, d) in states.iter_mut().zip(self.decisions) {
@@ -279,6 +278,7 @@ impl Walk<'_> {
                 states,
                 within: at.within,
                 frozen: at.frozen,
+                kind,
             };
             let open =
                 (0..OPERATIONS.len()).any(|o| next.within[o].is_some() && !self.fine(&next, o));
@@ -294,7 +294,7 @@ impl Walk<'_> {
             std::array::from_fn(|o| at.within[o].is_some() && !self.permits(at, o));
         let denied = |o: usize| refuses[o];
         let directory = *kind == Kind::Directory;
-        let link = matches!(kind, Kind::Link(_));
+        let link = matches!(kind, Kind::Link);
         if link {
             // What is read through it has a path of its own; the link itself is only made and removed.
             if denied(CREATE) || denied(DELETE) {
@@ -394,16 +394,16 @@ impl Plan {
         if known || !permits(read, b"/proc/4194305/status") || !permits(list, b"/proc") {
             return Ok(());
         }
-        for name in host.list(b"/proc") {
+        for (name, kind) in host.list(b"/proc") {
             let path = [b"/proc/", name.as_slice()].concat();
             let process = name.iter().all(u8::is_ascii_digit);
             if process || permits(read, &path) {
                 continue;
             }
-            match host.kind(&path) {
+            match kind {
                 Kind::File => self.covers.insert(path, (Cover::Hidden, false)),
                 Kind::Directory => self.covers.insert(path, (Cover::Hidden, true)),
-                Kind::Missing | Kind::Link(_) => None,
+                Kind::Missing | Kind::Link => None,
             };
         }
         for operation in [READ, LIST] {
@@ -515,7 +515,11 @@ impl Host for Reduced<'_> {
         self.host.kind(path)
     }
 
-    fn list(&self, path: &[u8]) -> Vec<Vec<u8>> {
+    fn leads_to(&self, path: &[u8]) -> Option<Vec<u8>> {
+        self.host.leads_to(path)
+    }
+
+    fn list(&self, path: &[u8]) -> Vec<(Vec<u8>, Kind)> {
         if path != b"/proc" && self.plan.is_some_and(|p| p.whole(path)) {
             return Vec::new();
         }
@@ -523,8 +527,10 @@ impl Host for Reduced<'_> {
         if path == b"/proc" {
             // Rights cannot be granted on processes that do not exist yet, and those that do are not the program's; but this
             // one becomes the program.
-            names.retain(|n| !n.iter().all(u8::is_ascii_digit));
-            names.push(std::process::id().to_string().into_bytes());
+            names.retain(|(n, _)| !n.iter().all(u8::is_ascii_digit));
+            let own = std::process::id().to_string().into_bytes();
+            let at = names.partition_point(|(n, _)| *n < own);
+            names.insert(at, (own, Kind::Directory));
         }
         names
     }
