@@ -3,6 +3,7 @@
 use super::compare::{Comparison, Difference};
 use crate::fidelity::{Fidelity, Ledger};
 use crate::policy::{Operation, RuleId};
+use rustc_hash::FxHashSet;
 
 /// One claim of a ledger that its artefact does not bear out.
 #[derive(Debug, Clone)]
@@ -65,9 +66,10 @@ pub fn disagreements(ledger: &Ledger, comparison: &Comparison) -> Vec<Disagreeme
                 .cloned(),
         });
     }
+    let entries = ledger.entries.iter().map(|e| (e.rule, e.operation));
+    let entries: FxHashSet<(Option<RuleId>, Operation)> = entries.collect();
     for (rule, operation, account) in comparison.accounts() {
-        let has_entry = |e: &crate::fidelity::Entry| e.rule == rule && e.operation == operation;
-        if account.decides && !ledger.entries.iter().any(has_entry) {
+        if account.decides && !entries.contains(&(rule, operation)) {
             out.push(Disagreement {
                 rule,
                 operation,

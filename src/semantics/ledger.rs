@@ -351,23 +351,38 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
     /// The automata are too large together.
     pub fn moved_away(&mut self, directories: &PathSet, each: &PathSet) -> Result<(), TooLarge> {
         let decisions = self.meaning.decisions(Operation::Delete)?;
-        // All in one automaton: the label of a state is its verdict, and whether it is in either set.
-        let sets = directories.dfa().zip(each.dfa(), |a, b| a << 1 | b)?;
-        let all = decisions
-            .dfa()
-            .zip(&sets, |verdict, sets| verdict << 2 | sets)?;
-        let permits = |label: u32| decisions.permits(label >> 2);
-        let held = |label: u32| !permits(label) && label & 1 == 0;
-        let free = all.all_beneath(|label| !held(label));
-        let walk = all.walked(PathSet::all().dfa(), Limit::default())?;
         let mut found: BTreeMap<Option<RuleId>, Vec<u8>> = BTreeMap::new();
-        for (node, state, _) in walk.visited() {
-            let label = all.label(state);
-            if label & 2 != 0 && permits(label) && !free[state.index()] {
-                let verdict = &decisions.verdicts()[(label >> 2) as usize];
-                found
-                    .entry(verdict.decision.rule)
-                    .or_insert_with(|| canonical(walk.spell(node)));
+        let mut moves = |verdict: u32, spell: &dyn Fn() -> Vec<u8>| {
+            let rule = decisions.verdicts()[verdict as usize].decision.rule;
+            let path = || canonical(spell());
+            found.entry(rule).or_insert_with(path);
+        };
+        if each.is_empty() {
+            // What is beneath depends on the decisions alone: the walk of the ledger's other entries will do.
+            let free = decisions.dfa().all_beneath(|l| decisions.permits(l));
+            let walk = self.walk(decisions, directories)?;
+            for (node, a, b) in walk.visited() {
+                let verdict = decisions.dfa().label(a);
+                let moved = directories.dfa().label(b) == 1 && decisions.permits(verdict);
+                if moved && !free[a.index()] {
+                    moves(verdict, &|| walk.spell(node));
+                }
+            }
+        } else {
+            // All in one automaton: the label of a state is its verdict, and whether it is in either set.
+            let sets = directories.dfa().zip(each.dfa(), |a, b| a << 1 | b)?;
+            let all = decisions
+                .dfa()
+                .zip(&sets, |verdict, sets| verdict << 2 | sets)?;
+            let permits = |label: u32| decisions.permits(label >> 2);
+            let held = |label: u32| !permits(label) && label & 1 == 0;
+            let free = all.all_beneath(|label| !held(label));
+            let walk = all.walked(PathSet::all().dfa(), Limit::default())?;
+            for (node, state, _) in walk.visited() {
+                let label = all.label(state);
+                if label & 2 != 0 && permits(label) && !free[state.index()] {
+                    moves(label >> 2, &|| walk.spell(node));
+                }
             }
         }
         for (rule, path) in found {

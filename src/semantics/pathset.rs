@@ -2,6 +2,7 @@
 
 use super::automaton::{Dfa, Domain, Limit, Nfa, SlotKind, StateId, Step, TooLarge};
 use crate::policy::Sequence;
+use std::borrow::Borrow;
 use std::sync::OnceLock;
 
 /// One clause of sets that are decided by the first match.
@@ -134,12 +135,28 @@ impl PathSet {
     ///
     /// # Errors
     /// The automaton is too large; one for each set may not be.
-    pub fn family<'a, const N: usize>(
-        clauses: impl IntoIterator<Item = Clause<'a, Sequence>>,
+    pub fn family<'a, P: Borrow<Sequence> + 'a, const N: usize>(
+        clauses: impl IntoIterator<Item = Clause<'a, P>>,
         default: bool,
     ) -> Result<[Self; N], TooLarge> {
         const { assert!(N <= 16) };
-        Self::of_clauses(clauses, default, Nfa::add_sequence)
+        Self::of_clauses(clauses, default, |nfa, slot, sequence: &P| {
+            nfa.add_sequence(slot, sequence.borrow());
+        })
+    }
+
+    /// As [`PathSet::family`], of patterns over bytes. The root is the empty string.
+    ///
+    /// # Errors
+    /// The automaton is too large; one for each set may not be.
+    pub fn family_of_steps<'a, P: AsRef<[Step]> + 'a, const N: usize>(
+        clauses: impl IntoIterator<Item = Clause<'a, P>>,
+        default: bool,
+    ) -> Result<[Self; N], TooLarge> {
+        const { assert!(N <= 16) };
+        Self::of_clauses(clauses, default, |nfa, slot, steps: &P| {
+            nfa.add_steps(slot, steps.as_ref());
+        })
     }
 
     fn alone<'a, P: 'a>(
@@ -265,6 +282,34 @@ impl PathSet {
         let mut marked = other.clone();
         marked.mark(holds);
         self.intersection(&Self { dfa: marked })
+    }
+
+    /// The same but for the root, which is a member or not.
+    #[must_use]
+    pub fn with_root(&self, member: bool) -> Self {
+        let mut dfa = self.dfa.clone();
+        // No name leads back to the start, so that it is no other path's state.
+        dfa.mark(|s| {
+            if s == self.dfa.start() {
+                member
+            } else {
+                self.dfa.label(s) == 1
+            }
+        });
+        Self { dfa }
+    }
+
+    /// Whether the two have the same members: at once where they are of one family and made of the same clauses.
+    ///
+    /// # Errors
+    /// The automata are too large together.
+    pub fn equals(&self, other: &Self) -> Result<bool, TooLarge> {
+        let mut states = self.dfa.states();
+        let same_shape = self.dfa.same_shape(&other.dfa);
+        if same_shape && states.all(|s| self.dfa.label(s) == other.dfa.label(s)) {
+            return Ok(true);
+        }
+        Ok(self.difference_witness(other)?.is_none())
     }
 
     /// Whether it has no member.

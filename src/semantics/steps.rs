@@ -64,6 +64,16 @@ pub fn steps_match(steps: &[Step], bytes: &[u8]) -> bool {
         fixed += 1;
     }
     let (steps, bytes) = (&steps[fixed..], &bytes[fixed..]);
+    if steps.is_empty() {
+        return bytes.is_empty();
+    }
+    // And most of the rest, whether the longest run of bytes is there at all.
+    let runs = steps.split(|s| !matches!(s, Step::Byte(_)));
+    let run = runs.max_by_key(|run| run.len()).unwrap_or_default();
+    let stands = |part: &[u8]| run.iter().zip(part).all(|(s, b)| *s == Step::Byte(*b));
+    if !run.is_empty() && !bytes.windows(run.len()).any(stands) {
+        return false;
+    }
     // Twice as many states as steps: within `AnyDepth` there is a place before a `/` and one behind it.
     let mut now = vec![false; 2 * steps.len() + 2];
     now[0] = true;
@@ -76,8 +86,9 @@ pub fn steps_match(steps: &[Step], bytes: &[u8]) -> bool {
         }
     };
     close(&mut now);
+    let mut next = now.clone();
     for b in bytes {
-        let mut next = vec![false; now.len()];
+        next.fill(false);
         for (i, step) in steps.iter().enumerate() {
             if now[2 * i] {
                 match step {
@@ -94,7 +105,7 @@ pub fn steps_match(steps: &[Step], bytes: &[u8]) -> bool {
             }
         }
         close(&mut next);
-        now = next;
+        std::mem::swap(&mut now, &mut next);
     }
     now[2 * steps.len()]
 }

@@ -7,10 +7,8 @@
 use super::carve::without;
 use super::model::{Access, FileRule, Form, Profile};
 use crate::diagnostics::Diagnostics;
-use crate::fidelity::{Fidelity, Ledger, Object, Witness};
-use crate::policy::{
-    Action, Component, Objects, Operation, Policy, Protocol, Rule, RuleId, Sequence, Token,
-};
+use crate::fidelity::{Fidelity, Ledger};
+use crate::policy::{Component, Objects, Operation, Policy, Protocol, Rule, Sequence, Token};
 use crate::semantics::{LedgerBuilder, Meaning, PathSet, SequenceIndex, TooLarge, meet};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -106,11 +104,11 @@ fn sequences_of<'a>(
         .collect()
 }
 
-/// The clauses of one right: `speaks` says whether a rule allows (or denies) it, or is silent.
-fn clauses(policy: &Policy, speaks: impl Fn(&Rule) -> Option<bool>) -> Vec<Clause> {
+/// The clauses of one right: `spoken` has for each rule whether it allows (or denies) it, or is silent.
+fn clauses(policy: &Policy, spoken: &[Option<bool>]) -> Vec<Clause> {
     let mut out = Vec::new();
-    for rule in &policy.rules {
-        let Some(allows) = speaks(rule) else { continue };
+    for (rule, allows) in policy.rules.iter().zip(spoken) {
+        let Some(allows) = *allows else { continue };
         let (include, except) = match &rule.objects {
             Objects::Paths { paths, except } => (sequences_of(paths), sequences_of(except)),
             Objects::Commands { commands, except } => {
@@ -144,6 +142,25 @@ fn clauses(policy: &Policy, speaks: impl Fn(&Rule) -> Option<bool>) -> Vec<Claus
         });
     }
     out
+}
+
+/// Lowers rights, each of which was lowered once already if rules speak of another one in the same way.
+struct Lowering<'p> {
+    policy: &'p Policy,
+    known: Vec<(Vec<Option<bool>>, Access)>,
+}
+
+impl Lowering<'_> {
+    /// `speaks` says whether a rule allows (or denies) the right, or is silent.
+    fn of(&mut self, speaks: impl Fn(&Rule) -> Option<bool>) -> Access {
+        let spoken: Vec<Option<bool>> = self.policy.rules.iter().map(speaks).collect();
+        if let Some((_, access)) = self.known.iter().find(|k| k.0 == spoken) {
+            return access.clone();
+        }
+        let access = lower_clauses(&clauses(self.policy, &spoken));
+        self.known.push((spoken, access.clone()));
+        access
+    }
 }
 
 fn one(operation: Operation) -> impl Fn(&Rule) -> Option<bool> {
@@ -213,11 +230,15 @@ const DIRECTORY_WRITE: &[Operation] = &[Operation::Create, Operation::Delete];
 
 pub fn lower(meaning: &Meaning<'_>, abi: &str) -> Result<(Profile, Ledger), Diagnostics> {
     let policy = meaning.policy();
-    let mut read = lower_clauses(&clauses(policy, one(Operation::Read)));
-    let list = lower_clauses(&clauses(policy, one(Operation::List)));
-    let write_file = lower_clauses(&clauses(policy, write(FILE_WRITE)));
-    let mut write_directory = lower_clauses(&clauses(policy, write(DIRECTORY_WRITE)));
-    let execute = lower_clauses(&clauses(policy, one(Operation::Execute)));
+    let mut rights = Lowering {
+        policy,
+        known: Vec::new(),
+    };
+    let mut read = rights.of(one(Operation::Read));
+    let list = rights.of(one(Operation::List));
+    let write_file = rights.of(write(FILE_WRITE));
+    let mut write_directory = rights.of(write(DIRECTORY_WRITE));
+    let execute = rights.of(one(Operation::Execute));
     let attachment = policy
         .subject
         .executable
@@ -307,15 +328,7 @@ fn without_root(
     files: &PathSet,
 ) -> Result<PathSet, TooLarge> {
     let permits = meaning.decisions(operation)?.allowed().contains(b"/");
-    if files.contains(b"/") == permits {
-        return Ok(files.clone());
-    }
-    let root = PathSet::of([&Sequence::literal(b"/")])?;
-    if permits {
-        files.union(&root)
-    } else {
-        files.difference(&root)
-    }
+    Ok(files.with_root(permits))
 }
 
 fn file_entries(
@@ -334,14 +347,15 @@ fn file_entries(
             _ => "the subject's own program must be readable".into(),
         }
     };
-    let contents = read.set()?;
+    let [contents, entries, file, directory] =
+        Access::sets([read, list, write_file, write_directory])?;
     let files = without_root(meaning, Operation::Read, &contents)?;
     ledger.paths(Operation::Read, &files, &reason)?;
-    let entries = if read == list { contents } else { list.set()? };
     ledger.paths(Operation::List, &entries, &reason)?;
-    let files = without_root(meaning, Operation::Execute, &execute.set()?)?;
+    // Programs are decided by an automaton of their own.
+    let [started] = Access::sets([execute])?;
+    let files = without_root(meaning, Operation::Execute, &started)?;
     ledger.paths(Operation::Execute, &files, &reason)?;
-    let (file, directory) = (write_file.set()?, write_directory.set()?);
     let writing = |_: Option<&Rule>, f: Fidelity| -> Cow<'static, str> {
         match f {
             Fidelity::Stricter => {
@@ -380,42 +394,11 @@ fn file_entries(
     ledger.paths(Operation::Metadata, &directory, &metadata)?;
     ledger.paths(Operation::Metadata, &PathSet::all(), &metadata)?;
     // The kernel asks `r` besides of what is moved away (`apparmor_path_rename`).
-    movable(meaning, ledger, &directory.intersection(&entries)?)?;
+    ledger.moved_away(&directory.intersection(&entries)?, &PathSet::empty())?;
     ledger.paths_unenforced(
         Operation::Connect,
         "mainline kernels do not mediate connecting to a socket by its path",
     )
-}
-
-/// Directories that can be moved away although something beneath may not be deleted: a pattern with `**`
-/// could deny something in any of them.
-fn movable(
-    meaning: &Meaning<'_>,
-    ledger: &mut LedgerBuilder<'_, '_>,
-    directory: &PathSet,
-) -> Result<(), TooLarge> {
-    let decisions = meaning.decisions(Operation::Delete)?;
-    let deletable = decisions.dfa().all_beneath(|l| decisions.permits(l));
-    // One witness a rule: in the paths on which the rule allows, `w` is there, and something beneath is denied.
-    let mut rules: BTreeSet<Option<RuleId>> = BTreeSet::new();
-    let mut found: Vec<(Option<RuleId>, Vec<u8>)> = Vec::new();
-    decisions.walk_with(directory, |label, state, granted, spell| {
-        let decision = decisions.verdicts()[label as usize].decision;
-        let whole = deletable[state.index()];
-        if granted && decision.action.permits() && !whole && rules.insert(decision.rule) {
-            found.push((decision.rule, spell()));
-        }
-    })?;
-    for (rule, path) in found {
-        let witness = Witness {
-            object: Object::Path(path),
-            policy: Action::Deny,
-            layer_allows: true,
-        };
-        let reason = "a directory can be moved away with what a pattern denies beneath it";
-        ledger.differs(rule, Operation::Delete, witness, reason);
-    }
-    Ok(())
 }
 
 fn network(meaning: &Meaning<'_>, ledger: &mut LedgerBuilder<'_, '_>, rules: &mut Vec<String>) {

@@ -5,8 +5,9 @@ use crate::backend::header;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Ledger, show_bytes};
 use crate::policy::{ByteSet, Component, Policy, Sequence, Token};
-use crate::semantics::{PathSet, TooLarge};
+use crate::semantics::{Clause, PathSet, TooLarge};
 use askama::Template;
+use rustc_hash::FxHashMap;
 use std::fmt::Write;
 
 /// What one right is granted and denied on, by AppArmor's rule: deny wins.
@@ -17,16 +18,60 @@ pub struct Access {
 }
 
 impl Access {
-    /// The objects on which the right is there.
+    /// The objects on which each of these rights is there.
     ///
     /// # Errors
     /// The automaton is too large.
-    pub fn set(&self) -> Result<PathSet, TooLarge> {
-        PathSet::first_match(
-            [(self.deny.as_slice(), false), (self.allow.as_slice(), true)],
-            false,
-        )
+    pub fn sets<const N: usize>(rights: [&Self; N]) -> Result<[PathSet; N], TooLarge> {
+        let groups = [
+            (false, by_rights(rights.map(|r| r.deny.as_slice()))),
+            (true, by_rights(rights.map(|r| r.allow.as_slice()))),
+        ];
+        let clauses = groups.iter().flat_map(|(allows, groups)| {
+            groups.iter().map(|(sets, patterns)| Clause {
+                include: patterns.as_slice(),
+                except: &[],
+                sets: *sets,
+                allows: *allows,
+            })
+        });
+        if let Ok(sets) = PathSet::family(clauses, false) {
+            return Ok(sets);
+        }
+        // Each alone may not be too large.
+        let mut sets = std::array::from_fn(|_| PathSet::empty());
+        for (set, right) in sets.iter_mut().zip(rights) {
+            let clauses = [
+                (right.deny.as_slice(), false),
+                (right.allow.as_slice(), true),
+            ];
+            *set = PathSet::first_match(clauses, false)?;
+        }
+        Ok(sets)
     }
+}
+
+/// Patterns by the rights that have them, a bit for each.
+fn by_rights<const N: usize>(rights: [&[Sequence]; N]) -> Vec<(u16, Vec<&Sequence>)> {
+    let mut order: Vec<(&Sequence, u16)> = Vec::new();
+    let mut known: FxHashMap<&Sequence, usize> = FxHashMap::default();
+    for (bit, patterns) in rights.into_iter().enumerate() {
+        for pattern in patterns {
+            let at = *known.entry(pattern).or_insert_with(|| {
+                order.push((pattern, 0));
+                order.len() - 1
+            });
+            order[at].1 |= 1 << bit;
+        }
+    }
+    let mut out: Vec<(u16, Vec<&Sequence>)> = Vec::new();
+    for (pattern, rights) in order {
+        match out.iter_mut().find(|(of, _)| *of == rights) {
+            Some((_, patterns)) => patterns.push(pattern),
+            None => out.push((rights, vec![pattern])),
+        }
+    }
+    out
 }
 
 /// Which names a rule is for: AppArmor writes a directory with a `/` at its end.

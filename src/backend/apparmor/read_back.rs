@@ -34,12 +34,12 @@ use crate::backend::{
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{Address, Cidr, Operation, Protocol};
-use crate::semantics::{PathSet, Step, StepsIndex, TooLarge};
+use crate::semantics::{Clause as Pattern, PathSet, Step, StepsIndex, TooLarge};
 use profile::{FileRule, NetworkRule, Profile, Rights};
 use scan::Scanner;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
 /// A profile that was read back.
 pub(super) struct Reading {
@@ -52,13 +52,34 @@ pub(super) struct Reading {
     by_name: OnceLock<StepsIndex>,
     /// Whether some rule is for the own user's files alone.
     owners: bool,
-    /// Sets that are known, by the patterns that make them: denied, allowed.
-    known: Mutex<Vec<(Patterns, PathSet)>>,
+    /// What each right is there on, for files of others and the own ones.
+    sets: [Sets; 2],
     answers: Answers,
 }
 
-/// What is denied and what is allowed.
-type Patterns = (Vec<Vec<Step>>, Vec<Vec<Step>>);
+/// The objects of one form on which a right is there, for each that is asked.
+#[derive(Default)]
+struct Sets {
+    /// `None`: together they are too large.
+    together: OnceLock<Option<[PathSet; ASKED.len()]>>,
+    alone: [OnceLock<Result<PathSet, TooLarge>>; ASKED.len()],
+    programs: OnceLock<Result<PathSet, TooLarge>>,
+}
+
+/// The rights that share an automaton, each with the form of its objects: all but starting programs, of which a
+/// policy's decisions have an automaton of their own as well.
+const ASKED: [Way; 7] = [
+    (Form::File, Rights::READ),
+    (Form::Directory, Rights::READ),
+    (Form::File, Rights::WRITE),
+    (Form::File, Rights::APPEND),
+    (Form::Directory, Rights::WRITE),
+    (Form::File, Rights::MAP),
+    (Form::File, Rights::LINK),
+];
+
+/// Patterns that are denied or allowed (`true`), by what of that is asked, a bit for each.
+type Patterns = Vec<(bool, u16, Vec<Vec<Step>>)>;
 
 /// Reads it.
 ///
@@ -81,7 +102,7 @@ pub(super) fn read(artifact: &Artifact) -> Result<Reading, Diagnostics> {
         text,
         by_name: OnceLock::new(),
         owners,
-        known: Mutex::default(),
+        sets: Default::default(),
         answers: Answers::default(),
     })
 }
@@ -151,59 +172,74 @@ impl Reading {
             .filter(move |r| r.rights.has(right) && (!r.owner || whose == Whose::Own))
     }
 
-    fn patterns(&self, form: Form, right: Rights, whose: Whose) -> Patterns {
-        let mut out = (Vec::new(), Vec::new());
-        for rule in self.concerned(whose, right) {
-            let steps = if form == Form::File {
-                rule.glob.files()
-            } else {
-                rule.glob.directories()
+    /// The patterns of these rights.
+    fn patterns(&self, ways: &[Way], whose: Whose) -> Patterns {
+        let mut out = Patterns::new();
+        let all = ways.iter().fold(Rights::default(), |all, w| all.with(w.1));
+        for rule in self.concerned(whose, all) {
+            let asked = |form: Form| -> u16 {
+                let ways = ways.iter().enumerate();
+                let bits = ways.filter(|(_, w)| w.0 == form && rule.rights.has(w.1));
+                bits.map(|(bit, _)| 1 << bit).sum()
             };
-            if rule.deny {
-                out.0.extend(steps);
-            } else {
-                out.1.extend(steps);
+            let (files, directories) = (asked(Form::File), asked(Form::Directory));
+            let mut add = |steps: Vec<Step>, asked: u16| {
+                let same =
+                    |(allow, of, _): &&mut (bool, u16, _)| *allow != rule.deny && *of == asked;
+                match out.iter_mut().find(same) {
+                    Some((_, _, list)) => list.push(steps),
+                    None => out.push((!rule.deny, asked, vec![steps])),
+                }
+            };
+            let mut both = match directories {
+                0 => Vec::new(),
+                _ => rule.glob.directories(),
+            };
+            if files != 0 {
+                for steps in rule.glob.files() {
+                    let known = both.iter().position(|d| *d == steps);
+                    known.map(|at| both.swap_remove(at));
+                    let directories = known.map_or(0, |_| directories);
+                    add(steps, files | directories);
+                }
             }
+            both.into_iter().for_each(|steps| add(steps, directories));
         }
+        // Deny wins.
+        out.sort_by_key(|(allow, ..)| *allow);
         out
     }
 
-    fn made(&self, patterns: Patterns) -> Result<PathSet, TooLarge> {
-        let find = |known: &Vec<(Patterns, PathSet)>| {
-            known.iter().find(|k| k.0 == patterns).map(|k| k.1.clone())
-        };
-        if let Some(set) = self.known.lock().ok().and_then(|known| find(&known)) {
-            return Ok(set);
-        }
-        let clauses = [
-            (patterns.0.as_slice(), [].as_slice(), false),
-            (patterns.1.as_slice(), [].as_slice(), true),
-        ];
-        let set = PathSet::first_match_steps(clauses, false)?;
-        if let Ok(mut known) = self.known.lock() {
-            known.push((patterns, set.clone()));
-        }
-        Ok(set)
+    fn made<const N: usize>(&self, ways: [Way; N], whose: Whose) -> Result<[PathSet; N], TooLarge> {
+        let patterns = self.patterns(&ways, whose);
+        let clauses = patterns.iter().map(|(allow, sets, list)| Pattern {
+            include: list.as_slice(),
+            except: &[],
+            sets: *sets,
+            allows: *allow,
+        });
+        PathSet::family_of_steps(clauses, false)
     }
 
     /// The paths of one form at which there is a right.
-    fn set(&self, form: Form, right: Rights, whose: Whose) -> Result<PathSet, TooLarge> {
-        self.made(self.patterns(form, right, whose))
+    fn set(&self, way: Way, whose: Whose) -> Result<PathSet, TooLarge> {
+        let sets = &self.sets[usize::from(whose == Whose::Own)];
+        let alone = || self.made([way], whose).map(|[set]| set);
+        let Some(at) = ASKED.iter().position(|w| *w == way) else {
+            return sets.programs.get_or_init(alone).clone();
+        };
+        match sets.together.get_or_init(|| self.made(ASKED, whose).ok()) {
+            Some(sets) => Ok(sets[at].clone()),
+            None => sets.alone[at].get_or_init(alone).clone(),
+        }
     }
 
     /// Where files can be read and mapped as code; `None`: wherever they can be read.
     fn mapped(&self, whose: Whose) -> Result<Option<PathSet>, TooLarge> {
-        let (denied, allowed) = self.patterns(Form::File, Rights::READ, whose);
-        let (no_map, map) = self.patterns(Form::File, Rights::MAP, whose);
-        let set = |list: Vec<Vec<Step>>| list.into_iter().collect::<rustc_hash::FxHashSet<_>>();
-        let same = set(allowed).is_subset(&set(map)) && set(no_map).is_subset(&set(denied));
+        let read = self.set((Form::File, Rights::READ), whose)?;
+        let mapped = read.intersection(&self.set((Form::File, Rights::MAP), whose)?)?;
         // Where owners are told apart, both kinds of users have as many sets.
-        if same && !self.owners {
-            return Ok(None);
-        }
-        let read = self.set(Form::File, Rights::READ, whose)?;
-        let map = self.set(Form::File, Rights::MAP, whose)?;
-        Ok(Some(read.intersection(&map)?))
+        Ok((self.owners || !read.equals(&mapped)?).then_some(mapped))
     }
 
     /// A way by what is asked and whose files it is about: both kinds, where they are not told apart.
@@ -219,7 +255,7 @@ impl Reading {
     fn allowed(&self, operation: Operation, whose: Whose) -> Result<Vec<Allowed>, TooLarge> {
         let mut out: Vec<Allowed> = Vec::new();
         for (form, right) in ways(operation).iter().copied() {
-            let patterns = self.patterns(form, right, whose);
+            let mut paths = self.set((form, right), whose)?;
             let appends = if right == Rights::APPEND {
                 "append"
             } else {
@@ -227,17 +263,15 @@ impl Reading {
             };
             let ways = self.named(form, appends, whose);
             // To write has appending in it; only a rule on `a` alone makes them two.
-            if right == Rights::APPEND
-                && !self.owners
-                && patterns == self.patterns(form, Rights::WRITE, whose)
+            if let (Rights::APPEND, false, Some(write)) = (right, self.owners, out.last_mut())
+                && write.paths.equals(&paths)?
             {
-                out.iter_mut().for_each(|a| a.ways.extend(ways.clone()));
+                write.ways.extend(ways);
                 continue;
             }
-            let mut paths = self.made(patterns)?;
             let links = operation == Operation::Create && form == Form::File;
             if links && self.concerned(whose, Rights::LINK).any(|r| !r.deny) {
-                paths = paths.union(&self.set(form, Rights::LINK, whose)?)?;
+                paths = paths.union(&self.set((form, Rights::LINK), whose)?)?;
             }
             out.push(Allowed { form, ways, paths });
         }
@@ -254,8 +288,8 @@ impl Reading {
                 }
             }
             Operation::Delete => {
-                let write = self.set(Form::Directory, Rights::WRITE, whose)?;
-                let read = self.set(Form::Directory, Rights::READ, whose)?;
+                let write = self.set((Form::Directory, Rights::WRITE), whose)?;
+                let read = self.set((Form::Directory, Rights::READ), whose)?;
                 out.push(Allowed {
                     form: Form::Moved,
                     ways: self.named(Form::Moved, "", whose),

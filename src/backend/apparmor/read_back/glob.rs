@@ -2,7 +2,7 @@
 
 use super::scan::Sym;
 use crate::policy::ByteSet;
-use crate::semantics::Step;
+use crate::semantics::{Step, steps_match};
 
 /// Most alternatives that one pattern may come to.
 const MAX_ALTERNATIVES: usize = 20_000;
@@ -21,8 +21,6 @@ enum Part {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Glob {
     alternatives: Vec<Vec<Step>>,
-    /// Of each, bytes that stand in every name that it matches.
-    needles: Vec<Vec<u8>>,
 }
 
 fn not_slash() -> ByteSet {
@@ -244,10 +242,7 @@ impl Glob {
         };
         let parts = parser.parts()?;
         let alternatives = expand(vec![Vec::new()], &parts)?;
-        Ok(Self {
-            needles: alternatives.iter().map(|s| needle(s)).collect(),
-            alternatives,
-        })
+        Ok(Self { alternatives })
     }
 
     /// As patterns over canonical paths: which files' names match.
@@ -279,25 +274,9 @@ impl Glob {
 
     /// Whether it matches a name, directories with their `/`.
     pub fn matches(&self, name: &[u8]) -> bool {
-        let holds = |needle: &[u8]| {
-            needle.is_empty() || name.windows(needle.len()).any(|part| part == needle)
-        };
-        self.alternatives
-            .iter()
-            .zip(&self.needles)
-            .any(|(steps, needle)| holds(needle) && matches(steps, name))
+        let mut alternatives = self.alternatives.iter();
+        alternatives.any(|steps| steps_match(steps, name))
     }
-}
-
-/// The longest run of bytes that are named.
-fn needle(steps: &[Step]) -> Vec<u8> {
-    let runs = steps.split(|s| !matches!(s, Step::Byte(_)));
-    let longest = runs.max_by_key(|run| run.len()).unwrap_or_default();
-    let byte = |s: &Step| match s {
-        Step::Byte(b) => Some(*b),
-        _ => None,
-    };
-    longest.iter().filter_map(byte).collect()
 }
 
 /// Several slashes are one, but for two at the beginning alone (`filter_slashes` in `parser_regex.c`).
@@ -387,39 +366,4 @@ fn normal(mut list: Vec<Vec<Step>>) -> Vec<Vec<Step>> {
     let mut seen = rustc_hash::FxHashSet::default();
     list.retain(|s| seen.insert(s.clone()));
     list
-}
-
-/// Step by step, all ways at once. A way is a step that comes next, and whether it stands within a
-/// `/NAME` of an [`Step::AnyDepth`].
-fn matches(steps: &[Step], name: &[u8]) -> bool {
-    fn reach(steps: &[Step], at: usize, ways: &mut Vec<(usize, bool)>) {
-        if ways.contains(&(at, false)) {
-            return;
-        }
-        ways.push((at, false));
-        if let Some(Step::Star(_) | Step::AnyDepth) = steps.get(at) {
-            reach(steps, at + 1, ways);
-        }
-    }
-    let mut ways = Vec::new();
-    reach(steps, 0, &mut ways);
-    for byte in name {
-        let mut next = Vec::new();
-        for (at, within) in ways {
-            match steps.get(at) {
-                Some(Step::Byte(b)) if b == byte => reach(steps, at + 1, &mut next),
-                Some(Step::Set(set)) if set.contains(*byte) => reach(steps, at + 1, &mut next),
-                Some(Step::Star(set)) if set.contains(*byte) => reach(steps, at, &mut next),
-                Some(Step::AnyDepth) if within || *byte == b'/' => {
-                    if !next.contains(&(at, true)) {
-                        next.push((at, true));
-                    }
-                    reach(steps, at + 1, &mut next);
-                }
-                _ => {}
-            }
-        }
-        ways = next;
-    }
-    ways.iter().any(|(at, _)| *at == steps.len())
 }

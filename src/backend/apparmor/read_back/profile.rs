@@ -23,8 +23,12 @@ impl Rights {
         self.0 & other.0 != 0
     }
 
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     fn add(&mut self, other: Self) {
-        self.0 |= other.0;
+        *self = self.with(other);
     }
 }
 
