@@ -4,6 +4,7 @@
 //! make it; back-ends and [`crate::semantics`] take it. Every rule keeps its [`Span`].
 
 mod host;
+mod name;
 mod operation;
 mod pattern;
 mod rule;
@@ -13,6 +14,7 @@ mod subject;
 pub mod syscalls;
 
 pub use host::{Address, Cidr, Host, HostPattern, HostSpec, Ports, Protocol};
+pub use name::Name;
 pub use operation::{Action, Operation, OperationSet};
 pub use pattern::{
     ByteSet, Component, PathPattern, PatternError, Sequence, Token, WordPattern, escape_literal,

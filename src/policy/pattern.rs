@@ -4,8 +4,8 @@
 //! after the front-end handles four tokens only. The number of sequences is bounded by
 //! [`PathPattern::MAX_SEQUENCES`], the length of each by [`PathPattern::MAX_LENGTH`].
 
+use super::name::Name;
 use std::fmt;
-use std::sync::Arc;
 
 /// A set of bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -110,19 +110,16 @@ pub enum Component {
     /// `**`: any number of components, none too.
     AnyDepth,
     /// A name with wildcards; never empty.
-    Name(Arc<[Token]>),
+    Name(Name),
 }
 
 impl Component {
     /// The bytes of a name without wildcards.
     #[must_use]
-    pub fn literal(&self) -> Option<Vec<u8>> {
+    pub fn literal(&self) -> Option<&[u8]> {
         match self {
             Self::AnyDepth => None,
-            Self::Name(tokens) => {
-                let mut name = Vec::with_capacity(tokens.len());
-                literal_bytes(tokens, &mut name).then_some(name)
-            }
+            Self::Name(name) => name.as_literal(),
         }
     }
 }
@@ -141,7 +138,7 @@ impl Sequence {
         let components = path
             .split(|b| *b == b'/')
             .filter(|c| !c.is_empty())
-            .map(|c| Component::Name(c.iter().map(|b| Token::Byte(*b)).collect()))
+            .map(|c| Component::Name(Name::literal(c)))
             .collect();
         Self { components }
     }
@@ -171,16 +168,18 @@ impl Sequence {
         join(init)
     }
 
-    /// The longest prefix of components without wildcards, as a path. The root is `/`.
+    /// The names of the longest prefix of components without wildcards.
+    pub fn literal_names(&self) -> impl Iterator<Item = &[u8]> {
+        self.components.iter().map_while(Component::literal)
+    }
+
+    /// The same as a path. The root is `/`.
     #[must_use]
     pub fn literal_prefix(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        for c in &self.components {
-            let before = out.len();
-            if !push_literal(c, &mut out) {
-                out.truncate(before);
-                break;
-            }
+        for name in self.literal_names() {
+            out.push(b'/');
+            out.extend_from_slice(name);
         }
         if out.is_empty() {
             out.push(b'/');
@@ -189,28 +188,11 @@ impl Sequence {
     }
 }
 
-/// Adds the bytes of a name; `false`: it has a wildcard.
-fn literal_bytes(tokens: &[Token], out: &mut Vec<u8>) -> bool {
-    tokens.iter().all(|t| {
-        let Token::Byte(b) = t else { return false };
-        out.push(*b);
-        true
-    })
-}
-
-/// Adds `/` and the bytes of a name; `false`: it has a wildcard.
-fn push_literal(component: &Component, out: &mut Vec<u8>) -> bool {
-    let Component::Name(tokens) = component else {
-        return false;
-    };
-    out.push(b'/');
-    literal_bytes(tokens, out)
-}
-
 fn join(components: &[Component]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
-    if !components.iter().all(|c| push_literal(c, &mut out)) {
-        return None;
+    for component in components {
+        out.push(b'/');
+        out.extend_from_slice(component.literal()?);
     }
     if out.is_empty() {
         out.push(b'/');

@@ -15,7 +15,7 @@ type Children = BTreeMap<Vec<u8>, usize>;
 /// Every literal path that the policy's patterns begin with.
 #[derive(Debug)]
 pub struct LiteralTree {
-    nodes: Vec<(Vec<u8>, Children)>,
+    nodes: Vec<Children>,
     /// Whether a path was longer than the tree takes, and is not in it.
     pub too_long: bool,
 }
@@ -26,11 +26,11 @@ impl LiteralTree {
     #[must_use]
     pub fn of(policy: &Policy, longest: usize, shallow: bool) -> Self {
         let mut tree = Self {
-            nodes: vec![(Vec::new(), BTreeMap::new())],
+            nodes: vec![BTreeMap::new()],
             too_long: false,
         };
         for sequence in policy.rules.iter().flat_map(sequences_of) {
-            tree.insert(&sequence.literal_prefix(), longest);
+            tree.insert(sequence.literal_names(), longest);
             let literal_start = sequence
                 .components
                 .first()
@@ -44,33 +44,32 @@ impl LiteralTree {
                     .skip(1)
                     .any(|c| *c == Component::AnyDepth)
             {
-                let components = sequence
-                    .components
-                    .iter()
-                    .filter(|c| **c != Component::AnyDepth)
-                    .cloned()
-                    .collect();
-                tree.insert(&Sequence { components }.literal_prefix(), longest);
+                let names = sequence.components.iter();
+                let names = names.filter(|c| **c != Component::AnyDepth);
+                tree.insert(names.map_while(Component::literal), longest);
             }
         }
         tree
     }
 
-    fn insert(&mut self, path: &[u8], longest: usize) {
+    fn insert<'p>(&mut self, path: impl Iterator<Item = &'p [u8]>, longest: usize) {
         let mut at = 0;
         let mut length = 1;
-        for name in path.split(|b| *b == b'/').filter(|c| !c.is_empty()) {
+        for name in path {
             length += name.len() + 1;
             if length > longest {
                 self.too_long = true;
                 return;
             }
-            let next = self.nodes.len();
-            let known = *self.nodes[at].1.entry(name.to_vec()).or_insert(next);
-            if known == next {
-                self.nodes.push((name.to_vec(), BTreeMap::new()));
-            }
-            at = known;
+            at = match self.nodes[at].get(name) {
+                Some(known) => *known,
+                None => {
+                    let next = self.nodes.len();
+                    self.nodes[at].insert(name.to_vec(), next);
+                    self.nodes.push(BTreeMap::new());
+                    next
+                }
+            };
         }
     }
 
@@ -95,7 +94,6 @@ impl LiteralTree {
     /// The children of a node, by name.
     pub fn children(&self, node: usize) -> impl DoubleEndedIterator<Item = (&[u8], usize)> {
         self.nodes[node]
-            .1
             .iter()
             .map(|(name, child)| (name.as_slice(), *child))
     }
@@ -117,7 +115,7 @@ impl LiteralTree {
     /// The child of this name.
     #[must_use]
     pub fn child(&self, node: usize, name: &[u8]) -> Option<usize> {
-        self.nodes[node].1.get(name).copied()
+        self.nodes[node].get(name).copied()
     }
 }
 

@@ -4,7 +4,7 @@
 //! index finds them by the literal path that a pattern begins with, so that thousands of rules in
 //! different places cost what they are worth.
 
-use crate::policy::{ByteSet, Component, Sequence, Token};
+use crate::policy::{ByteSet, Component, Name, Sequence, Token};
 use std::collections::BTreeMap;
 
 /// Whether some path matches both.
@@ -24,9 +24,16 @@ fn components_meet(a: &[Component], b: &[Component]) -> bool {
         }
         (_, Some((Component::AnyDepth, _))) => components_meet(b, a),
         (Some((Component::Name(x), a)), Some((Component::Name(y), b))) => {
-            tokens_meet(x, y) && components_meet(a, b)
+            names_meet(x, y) && components_meet(a, b)
         }
         _ => false,
+    }
+}
+
+fn names_meet(a: &Name, b: &Name) -> bool {
+    match (a.as_literal(), b.as_literal()) {
+        (Some(a), Some(b)) => a == b,
+        _ => tokens_meet(a, b),
     }
 }
 

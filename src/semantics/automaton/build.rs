@@ -324,7 +324,10 @@ impl Nfa {
                 if made.all[p as usize] || self.positions[p as usize] == Position::Accept {
                     slots.push(self.owner[p as usize]);
                 }
-                let spelled = matches!(self.positions[p as usize], Position::Byte(_));
+                let spelled = matches!(
+                    self.positions[p as usize],
+                    Position::Name(_) | Position::Byte(_)
+                );
                 if spelled && !self.floats(p) {
                     let onward = made.onward.of(self, p);
                     if onward.globs.is_empty() && onward.any.is_empty() {

@@ -102,7 +102,7 @@ impl Nfa {
                         }
                     }
                     Position::DepthOpen | Position::DepthBody => wide.push(p),
-                    Position::Accept => {}
+                    Position::Name(_) | Position::Accept => {}
                 }
             }
             narrow.sort_unstable();

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::hash::Hasher;
 
 /// Names, each with its number, in one array.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct NameTable {
     bytes: Vec<u8>,
     /// Where each name begins; one more than there are names.

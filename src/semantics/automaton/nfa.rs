@@ -2,12 +2,15 @@
 //! with with the one before it. Patterns that float (`**/.env`, `**/*.pem`) are thus in one place as long
 //! as nothing tells them apart, instead of in one each.
 
+use super::names::NameTable;
 use super::{Domain, Slot, SlotKind};
 use crate::policy::{ByteSet, Component, Sequence, Token};
 use rustc_hash::FxHashMap;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Position {
+    /// `/` and a whole name, by its number in [`Nfa::names`].
+    Name(u32),
     Byte(u8),
     Set(u32),
     /// Any run of bytes of a set.
@@ -33,21 +36,43 @@ pub enum Step {
     AnyDepth,
 }
 
+impl Step {
+    fn byte_of_name(&self) -> Option<u8> {
+        match self {
+            Self::Byte(b) if *b != b'/' => Some(*b),
+            _ => None,
+        }
+    }
+}
+
+/// Whether some path holds such a name.
+fn is_name(name: &[u8]) -> bool {
+    !matches!(name, b"" | b"." | b"..") && !name.iter().any(|b| matches!(b, 0 | b'/'))
+}
+
 /// No position.
 const NONE: u32 = u32::MAX;
+
+/// Where a position stands among the others.
+#[derive(Clone, Copy)]
+struct Links {
+    /// The first of the positions that may follow it.
+    child: u32,
+    /// The one before it.
+    parent: u32,
+    /// The next of the positions that may follow that one.
+    sibling: u32,
+}
 
 /// The patterns of all slots as positions.
 pub(crate) struct Nfa {
     pub(super) domain: Domain,
     pub(super) positions: Vec<Position>,
+    /// Names that patterns spell out.
+    pub(super) names: NameTable,
     /// The slot of each position.
     pub(super) owner: Vec<u32>,
-    /// The first of the positions that may follow each one.
-    child: Vec<u32>,
-    /// The position before each one.
-    parent: Vec<u32>,
-    /// The next of the positions that may follow the same one.
-    sibling: Vec<u32>,
+    links: Vec<Links>,
     pub(super) starts: Vec<u32>,
     /// The positions of the pattern that was added last, for the next one to share.
     last: Vec<u32>,
@@ -65,10 +90,9 @@ impl Nfa {
         Self {
             domain,
             positions: Vec::new(),
+            names: NameTable::new(),
             owner: Vec::new(),
-            child: Vec::new(),
-            parent: Vec::new(),
-            sibling: Vec::new(),
+            links: Vec::new(),
             starts: Vec::new(),
             last: Vec::new(),
             slots: Vec::new(),
@@ -126,18 +150,20 @@ impl Nfa {
         let id = self.positions.len() as u32;
         self.positions.push(position);
         self.owner.push(slot);
-        self.child.push(NONE);
-        self.parent.push(self.last.last().copied().unwrap_or(NONE));
+        let mut links = Links {
+            child: NONE,
+            parent: NONE,
+            sibling: NONE,
+        };
         match self.last.last() {
             Some(parent) => {
-                let first = &mut self.child[*parent as usize];
-                self.sibling.push(std::mem::replace(first, id));
+                let first = &mut self.links[*parent as usize].child;
+                links.parent = *parent;
+                links.sibling = std::mem::replace(first, id);
             }
-            None => {
-                self.sibling.push(NONE);
-                self.starts.push(id);
-            }
+            None => self.starts.push(id),
         }
+        self.links.push(links);
         self.last.push(id);
     }
 
@@ -156,6 +182,11 @@ impl Nfa {
         }
     }
 
+    fn name(&mut self, slot: u32, depth: &mut usize, name: &[u8]) {
+        let name = self.names.intern(name);
+        self.push(slot, depth, Position::Name(name));
+    }
+
     /// A path pattern of `slot`, which is the one that was made last.
     pub(crate) fn add_sequence(&mut self, slot: u32, sequence: &Sequence) {
         let mut any = ByteSet::ALL;
@@ -168,10 +199,13 @@ impl Nfa {
                     self.push(slot, depth, Position::DepthOpen);
                     self.push(slot, depth, Position::DepthBody);
                 }
-                Component::Name(tokens) => {
-                    self.push(slot, depth, Position::Byte(b'/'));
-                    self.tokens(slot, depth, tokens, any);
-                }
+                Component::Name(name) => match name.as_literal().filter(|n| is_name(n)) {
+                    Some(literal) => self.name(slot, depth, literal),
+                    None => {
+                        self.push(slot, depth, Position::Byte(b'/'));
+                        self.tokens(slot, depth, name, any);
+                    }
+                },
             }
         }
         self.push(slot, depth, Position::Accept);
@@ -180,7 +214,24 @@ impl Nfa {
     /// A pattern of `slot`, which is the one that was made last. The root is the empty string.
     pub(crate) fn add_steps(&mut self, slot: u32, steps: &[Step]) {
         let depth = &mut 0;
-        for step in steps {
+        let mut name = Vec::new();
+        let mut rest = steps;
+        while let Some((step, after)) = rest.split_first() {
+            if *step == Step::Byte(b'/') {
+                name.clear();
+                name.extend(after.iter().map_while(Step::byte_of_name));
+                let behind = &after[name.len()..];
+                let ends = matches!(
+                    behind.first(),
+                    None | Some(Step::Byte(b'/') | Step::AnyDepth)
+                );
+                if ends && is_name(&name) {
+                    self.name(slot, depth, &name);
+                    rest = behind;
+                    continue;
+                }
+            }
+            rest = after;
             let position = match step {
                 Step::Byte(b) => Position::Byte(*b),
                 Step::Set(set) => Position::Set(self.set(*set)),
@@ -214,8 +265,8 @@ impl Nfa {
     /// The positions that may follow one.
     pub(super) fn children(&self, p: u32) -> impl Iterator<Item = u32> + '_ {
         let some = |p: u32| (p != NONE).then_some(p);
-        std::iter::successors(some(self.child[p as usize]), move |p| {
-            some(self.sibling[*p as usize])
+        std::iter::successors(some(self.links[p as usize].child), move |p| {
+            some(self.links[*p as usize].sibling)
         })
     }
 
@@ -235,7 +286,7 @@ impl Nfa {
 
     /// Whether the position stays reachable, whatever the names that follow are: the one before it floats.
     pub(super) fn floats(&self, p: u32) -> bool {
-        let parent = self.parent[p as usize];
+        let parent = self.links[p as usize].parent;
         parent != NONE
             && matches!(
                 self.positions[parent as usize],

@@ -53,7 +53,7 @@ impl OnwardTable {
             known: vec![None; nfa.positions.len()],
             positions: Vec::new(),
             named: Vec::new(),
-            names: NameTable::new(),
+            names: nfa.names.clone(),
             work: Vec::new(),
             name: Vec::new(),
         }
@@ -113,6 +113,15 @@ impl OnwardTable {
             return known;
         }
         let mut onward = Onward::default();
+        if let Position::Name(name) = nfa.positions[p as usize] {
+            let (at, from) = (self.named.len() as u32, self.positions.len() as u32);
+            nfa.follow(p, &mut self.positions);
+            let to = Span(from, self.positions.len() as u32);
+            self.named.push(Named { name, to });
+            onward.named = Span(at, at + 1);
+            self.known[p as usize] = Some(onward);
+            return onward;
+        }
         let mut any = nfa.any_name(p);
         if any.is_empty() {
             let from = self.named.len() as u32;
@@ -141,7 +150,7 @@ impl Nfa {
         self.domain == Domain::Path
             && matches!(
                 self.positions[p as usize],
-                Position::Byte(b'/') | Position::DepthOpen | Position::Accept
+                Position::Name(_) | Position::Byte(b'/') | Position::DepthOpen | Position::Accept
             )
     }
 
@@ -169,7 +178,9 @@ impl Nfa {
         match self.positions[p as usize] {
             Position::Byte(b) => b == b'/',
             Position::Set(s) | Position::Star(s) => self.sets[s as usize].contains(b'/'),
-            Position::DepthOpen | Position::DepthBody | Position::Accept => true,
+            Position::Name(_) | Position::DepthOpen | Position::DepthBody | Position::Accept => {
+                true
+            }
         }
     }
 
