@@ -49,6 +49,7 @@ fn check(kernel: Kernel) {
     plan.plant(find("nothing"), &confinement(find("everything")));
     plan.plant(find("everything"), &confinement(find("nothing")));
     plan.plant(find("write-parts"), &confinement(find("nesting")));
+    plan.plant_hosts(find("everything"), &confinement(find("nothing")));
     image.file("lab/plan", plan.text());
     if let Some(console) = image.boot(kernel, MODULES) {
         plan.judge(&format!("AppArmor {}", kernel.name()), &console);

@@ -1,12 +1,13 @@
 //! What the layers have in common: a plan for all policies, and its judgement.
 
-use crate::policies;
+use crate::policies::policies;
 use crate::rows::{self, Cell, Counts, Sheet};
 use crate::table;
 use polc::backend::{Compiled, Target};
 use polc::policy::Policy;
 use polc::semantics::Meaning;
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// A policy that a layer compiles.
 pub struct Ready {
@@ -22,10 +23,11 @@ pub struct Ready {
 pub fn ready(backend: &str, target: &Target) -> Vec<Ready> {
     let backend = polc::backend::find(backend).unwrap();
     let mut all = Vec::new();
-    for (name, policy) in policies::all() {
+    for (file, policy) in policies() {
+        let name = Path::new(&file).file_stem().unwrap().to_string_lossy();
         if let Ok(compiled) = backend.compile(&Meaning::new(&policy), target) {
             all.push(Ready {
-                name,
+                name: name.into_owned(),
                 policy,
                 compiled,
             });
@@ -73,6 +75,15 @@ impl Plan {
     pub fn plant(&mut self, ready: &Ready, confinement: &str) {
         self.planted.push(self.sheets.len());
         self.add(ready, confinement, |_, _| false);
+    }
+
+    /// The same with the rows on network addresses alone.
+    pub fn plant_hosts(&mut self, ready: &Ready, confinement: &str) {
+        self.planted.push(self.sheets.len());
+        let mut sheet = sheet(ready, |_, _| false);
+        sheet.rows.retain(|r| rows::is_on_host(r.way));
+        sheet.shown.clear();
+        self.add_sheet(sheet, confinement, "");
     }
 
     /// The plan as the probe reads it.

@@ -117,6 +117,9 @@ fn fill(plan: &mut Plan, abi: u32, mut put: impl FnMut(&str, &[u8]) -> String) {
     let find = |name: &str| all.iter().find(|r| r.name == name).unwrap();
     plan.plant(find("write-parts"), &confine(find("nesting")));
     plan.plant(find("nesting"), &confine(find("nothing")));
+    if abi >= 4 {
+        plan.plant_hosts(find("everything"), &confine(find("nothing")));
+    }
 }
 
 fn check(kernel: Kernel, abi: u32) {

@@ -6,6 +6,9 @@
 //! (`semantics::decide`) says what should happen where the ledger says exact; where it says stricter or
 //! looser, that direction and no other is let pass.
 //!
+//! Addresses are tried with an address and a port, where there is no network: what is not refused fails for want of one, and
+//! of names, which no kernel knows, any address is one.
+//!
 //! Filters of system calls are tried on this machine's kernel, in containers and in `polc run` ([`seccomp`]).
 
 mod apparmor;
@@ -17,6 +20,7 @@ mod landlock;
 #[allow(dead_code)]
 mod link;
 mod machine;
+#[path = "../proof/corpus.rs"]
 mod policies;
 mod rows;
 mod seccomp;

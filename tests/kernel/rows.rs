@@ -1,10 +1,11 @@
 //! What is tried, what should come of it, and what did.
 
 use polc::fidelity::{Entry, Fidelity, Ledger, Object, show_bytes};
-use polc::policy::{Operation, Policy, RuleId};
+use polc::policy::{Address, HostSpec, Operation, Policy, Protocol, RuleId};
 use polc::semantics::{Decision, Meaning, decide};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The ways of trying each operation. `rename` needs the right to create beside it: it shows only that a
 /// denied object cannot be moved away.
@@ -25,6 +26,28 @@ const WAYS: [(Operation, &[&str]); 8] = [
     (Operation::Connect, &["connect"]),
 ];
 
+/// The way of trying an operation on a network address.
+fn way_on_hosts(operation: Operation, protocol: Protocol) -> &'static str {
+    match (operation, protocol) {
+        (Operation::Bind, Protocol::Tcp) => "tcp-bind",
+        (Operation::Bind, Protocol::Udp) => "udp-bind",
+        (_, Protocol::Tcp) => "tcp-connect",
+        (_, Protocol::Udp) => "udp-connect",
+    }
+}
+
+/// Whether a way is about a network address, so that there is no object to be made.
+pub fn is_on_host(way: &str) -> bool {
+    way.starts_with("tcp-") || way.starts_with("udp-")
+}
+
+/// Stands for a name: no layer of the kernel knows names, so that one of which the policy speaks is any address (this one is
+/// nobody's: RFC 5737).
+const STAND_IN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// Among the ports that a kernel gives to who asks for none (`ip_local_port_range`): SELinux does not ask for a right on them.
+const EPHEMERAL: u16 = 40_000;
+
 /// Ways that are about a directory.
 const ON_DIRECTORIES: [&str; 5] = ["list", "mkdir", "rmdir", "rename-dir", "chmod-dir"];
 
@@ -35,7 +58,7 @@ pub struct Row {
     pub operation: Operation,
     /// The way of trying it, a word of the probe.
     pub way: &'static str,
-    /// The object.
+    /// The object: a path, or an address with its port.
     pub path: Vec<u8>,
     /// What the policy says.
     pub decision: Decision,
@@ -187,7 +210,80 @@ impl Sheet {
                 }
             }
         }
+        for operation in [Operation::Connect, Operation::Bind] {
+            sheet.hosts(meaning, ledger, operation);
+        }
         sheet
+    }
+
+    /// A row for the ends of every region of addresses and ports that the policy tells apart, and for every witness.
+    fn hosts(&mut self, meaning: &Meaning<'_>, ledger: &Ledger, operation: Operation) {
+        let mut specs = BTreeSet::new();
+        for region in meaning.hosts(operation).regions() {
+            let (first, last) = (region.ports.first.max(1), region.ports.last);
+            let inside = |port: &u16| (first..=last).contains(port);
+            specs.extend(
+                [first, last, EPHEMERAL]
+                    .into_iter()
+                    .filter(inside)
+                    .map(|port| HostSpec {
+                        port,
+                        ..region.sample.clone()
+                    }),
+            );
+        }
+        let entries = || ledger.entries.iter().filter(|e| e.operation == operation);
+        for witness in entries().flat_map(|e| &e.witnesses) {
+            if let Object::Host(spec) = &witness.object {
+                specs.insert(spec.clone());
+            }
+        }
+        let mut known: HashMap<HostSpec, Vec<usize>> = HashMap::new();
+        // Names have the same stand-in: of those that one rule decides, one is tried.
+        let mut tried: HashMap<(&str, SocketAddr, Option<RuleId>), usize> = HashMap::new();
+        for spec in specs {
+            let decision = decide(meaning.policy(), operation, &Object::Host(spec.clone()));
+            let Some(entry) = entry(ledger, decision.rule, operation) else {
+                panic!("{}: no entry for {operation} {spec}", self.policy);
+            };
+            let ip = match &spec.address {
+                Address::Ip(ip) => *ip,
+                Address::Name(_) => STAND_IN,
+            };
+            let protocols = Protocol::ALL
+                .into_iter()
+                .filter(|p| spec.protocol.is_none_or(|own| own == *p));
+            let address = SocketAddr::new(ip, spec.port);
+            for protocol in protocols {
+                let way = way_on_hosts(operation, protocol);
+                let row = tried
+                    .entry((way, address, decision.rule))
+                    .or_insert(self.rows.len());
+                known.entry(spec.clone()).or_default().push(*row);
+                if *row == self.rows.len() {
+                    self.rows.push(Row {
+                        operation,
+                        way,
+                        path: address.to_string().into_bytes(),
+                        decision,
+                        whole: true,
+                        claim: (entry.fidelity, entry.reason.to_string()),
+                    });
+                }
+            }
+        }
+        for entry in entries() {
+            for witness in &entry.witnesses {
+                if let Object::Host(spec) = &witness.object {
+                    let words = format!("{} {operation} {spec}", self.rule(entry.rule));
+                    self.shown.push(Shown {
+                        rows: known.get(spec).cloned().unwrap_or_default(),
+                        allows: witness.layer_allows,
+                        words,
+                    });
+                }
+            }
+        }
     }
 
     fn rule(&self, rule: Option<RuleId>) -> &str {

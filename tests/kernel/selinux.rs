@@ -10,7 +10,7 @@ use crate::kernels::Kernel;
 use crate::lab::{self, Plan, Ready};
 use crate::link::{self, Module, Tools};
 use crate::machine::{self, Image};
-use crate::rows::hex;
+use crate::rows::{hex, is_on_host};
 use crate::tool;
 use polc::backend::Target;
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,7 +114,8 @@ fn check(kernel: Kernel) {
     };
     for (ready, module) in all.iter().zip(&modules) {
         let every = lab::sheet(ready, |_, _| false);
-        let paths = every.rows.iter().map(|r| r.path.clone()).collect();
+        let files = every.rows.iter().filter(|r| !is_on_host(r.way));
+        let paths = files.map(|r| r.path.clone()).collect();
         let known = labels(&tools, module, &paths);
         let known = known.unwrap_or_else(|e| panic!("{}: {e}", ready.name));
         let mut lines = String::new();
@@ -131,6 +132,7 @@ fn check(kernel: Kernel) {
     }
     let find = |name: &str| all.iter().position(|r| r.name == name).unwrap();
     plan.plant(&all[find("write-parts")], &how(&modules[find("nesting")]));
+    plan.plant_hosts(&all[find("everything")], &how(&modules[find("nothing")]));
     let list: Vec<&Module> = modules.iter().collect();
     let dir = tool::folder("lab-link");
     let policy = tools

@@ -3,11 +3,10 @@
 //! The files there are what `polc emit all -o snapshots/POLICY` writes; a policy that is added is
 //! checked here without a line more.
 
+use crate::policies::policies;
 use crate::runc::As;
 use crate::{apparmor, runc, schema, selinux, tool};
 use polc::backend::Target;
-use polc::frontend::{LoadOptions, load_path};
-use polc::policy::Policy;
 use polc::semantics::Meaning;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -73,29 +72,6 @@ fn artefacts(backend: &str, end: &str) -> Option<Artefacts> {
 /// for, and an error is the right answer then. What is shipped must compile for every target.
 fn may_be_refused(file: &str) -> bool {
     file.starts_with("tests/")
-}
-
-/// Every policy of the repository, with its file's name.
-pub fn policies() -> Vec<(String, Policy)> {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files = Vec::new();
-    for folder in ["policies", "tests/policies"] {
-        for file in std::fs::read_dir(top.join(folder)).unwrap() {
-            let file = file.unwrap().path();
-            if file.extension().is_some_and(|e| e == "yaml") {
-                files.push(file);
-            }
-        }
-    }
-    files.sort();
-    assert!(files.len() >= 13, "the policies are gone");
-    let load = |file: &PathBuf| {
-        let loaded = load_path(file, &LoadOptions::default());
-        let loaded = loaded.unwrap_or_else(|e| panic!("{}: {:?}", file.display(), e.items));
-        let name = file.strip_prefix(top).unwrap().display().to_string();
-        (name, loaded.policy)
-    };
-    files.iter().map(load).collect()
 }
 
 /// Runs a check over all items on every processor, and reports all failures at once.

@@ -7,6 +7,8 @@
 
 mod apparmor;
 mod corpus;
+#[path = "../proof/corpus.rs"]
+mod policies;
 mod runc;
 mod schema;
 mod seccomp;

@@ -343,7 +343,7 @@ fn profiles_are_read_as_libseccomp_and_the_kernel_decide() {
     }
     let folder = tool::folder("libseccomp");
     let (mut count, mut faults) = (0, Vec::new());
-    for (file, policy) in super::corpus::policies() {
+    for (file, policy) in crate::policies::policies() {
         let artifacts = made(&policy, &[]);
         let profile: Value = serde_json::from_slice(&artifacts[0].bytes).unwrap();
         for arch in Arch::ALL {
@@ -386,7 +386,7 @@ fn programs_are_read_as_the_kernel_runs_them() {
         return;
     }
     let mut faults = Vec::new();
-    for (file, policy) in super::corpus::policies() {
+    for (file, policy) in crate::policies::policies() {
         let profile = made(&policy, &[]);
         let profile: Value = serde_json::from_slice(&profile[0].bytes).unwrap();
         for arch in Arch::ALL {
@@ -412,7 +412,7 @@ fn a_program_that_decides_otherwise_is_found() {
     if !possible() {
         return;
     }
-    let (_, policy) = super::corpus::policies().swap_remove(0);
+    let (_, policy) = crate::policies::policies().swap_remove(0);
     let [program] = &made(&policy, &[("arch", "x86_64"), ("bpf", "")])[..] else {
         panic!("one file");
     };

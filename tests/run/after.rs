@@ -89,21 +89,11 @@ limits: LIMITS
 ";
 
 fn limited(place: &Place, limits: &str, script: &str) -> Output {
-    let policy = place.path("limited.yaml");
-    std::fs::write(&policy, LIMITED.replace("LIMITS", limits)).unwrap();
-    std::process::Command::new(place.path("bin/polc"))
-        .args(["run", "-p"])
-        .arg(policy)
-        .arg("--set")
-        .arg(format!("workspace={}", place.path("ws").display()))
-        .args(["--", "/bin/sh", "-c", script])
-        .current_dir(place.path("ws"))
-        .output()
-        .unwrap()
+    place.shell_by(&LIMITED.replace("LIMITS", limits), script)
 }
 
 /// A process that has gone to another session, and whose parent is gone, that shows that it is alive.
-const DAEMON: &str = "setsid sh -c 'setsid sh -c \"while [ ! -e stop ]; do date +%N > beat; sleep 0.05; done\" &' > /dev/null 2>&1 < /dev/null";
+const DAEMON: &str = "setsid sh -c 'setsid sh -c \"while [ ! -e stop ] && date +%N > beat; do sleep 0.05; done\" &' > /dev/null 2>&1 < /dev/null";
 
 /// Whether what shows that it is alive does so no more.
 fn quiet(place: &Place) -> bool {

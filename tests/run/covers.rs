@@ -25,17 +25,7 @@ rules:
 "#;
 
 fn run(place: &Place, script: &str) -> Output {
-    let policy = place.path("covers.yaml");
-    std::fs::write(&policy, POLICY).unwrap();
-    std::process::Command::new(place.path("bin/polc"))
-        .args(["run", "-p"])
-        .arg(policy)
-        .arg("--set")
-        .arg(format!("workspace={}", place.path("ws").display()))
-        .args(["--", "/bin/sh", "-c", script])
-        .current_dir(place.path("ws"))
-        .output()
-        .unwrap()
+    place.shell_by(POLICY, script)
 }
 
 fn filled() -> Place {
@@ -121,7 +111,7 @@ fn what_is_not_there_yet_is_said() {
         message.contains("made while the program ran") && message.contains(told),
         "{message}"
     );
-    assert!(message.contains("covers.yaml:9"), "{message}");
+    assert!(message.contains("own-policy.yaml:9"), "{message}");
     // It is there the next time.
     std::fs::write(place.path("ws/later"), "old\n").unwrap();
     let done = run(&place, "echo new > later || echo kept");

@@ -128,6 +128,21 @@ impl Place {
         c
     }
 
+    /// Runs a script of the shell inside a policy of its own, for which the workspace is `auto`.
+    pub fn shell_by(&self, policy: &str, script: &str) -> Output {
+        let file = self.path("own-policy.yaml");
+        std::fs::write(&file, policy).unwrap();
+        Command::new(self.path("bin/polc"))
+            .args(["run", "-p"])
+            .arg(file)
+            .arg("--set")
+            .arg(format!("workspace={}", self.path("ws").display()))
+            .args(["--", "/bin/sh", "-c", script])
+            .current_dir(self.path("ws"))
+            .output()
+            .unwrap()
+    }
+
     /// Runs a script of the shell inside.
     pub fn shell(&self, options: &[&str], script: &str) -> Output {
         self.polc(options, true)

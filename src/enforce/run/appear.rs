@@ -204,6 +204,7 @@ mod tests {
     use super::*;
     use crate::frontend::{LoadOptions, load};
     use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
 
     const POLICY: &str = "version: 1
 name: t
@@ -223,6 +224,17 @@ rules:
     paths: [\"${workspace}/**\"]
 ";
 
+    /// An empty workspace, and the policy for it.
+    fn workspace() -> (tempfile::TempDir, PathBuf, Policy) {
+        let folder = tempfile::tempdir().unwrap();
+        let ws = folder.path().canonicalize().unwrap();
+        let text = POLICY.replace("WS", ws.to_str().unwrap());
+        let policy = load("p.yaml", &text, &LoadOptions::default())
+            .unwrap()
+            .policy;
+        (folder, ws, policy)
+    }
+
     fn write(folder: &Path, names: &[&str]) {
         for name in names {
             let file = folder.join(name);
@@ -233,15 +245,7 @@ rules:
 
     #[test]
     fn what_is_new_and_denied_is_told_with_its_rule() {
-        let folder = tempfile::tempdir().unwrap();
-        let ws = folder.path().canonicalize().unwrap();
-        let policy = load(
-            "p.yaml",
-            &POLICY.replace("WS", ws.to_str().unwrap()),
-            &LoadOptions::default(),
-        )
-        .unwrap()
-        .policy;
+        let (_folder, ws, policy) = workspace();
         let meaning = Meaning::new(&policy);
         let eye = Eye::new(&meaning).unwrap().unwrap();
         write(&ws, &[".env", "kept/old", "a/hooks/was", "fine/f"]);
@@ -280,15 +284,7 @@ rules:
 
     #[test]
     fn what_is_too_much_is_said_and_nothing_is_made_up() {
-        let folder = tempfile::tempdir().unwrap();
-        let ws = folder.path().canonicalize().unwrap();
-        let policy = load(
-            "p.yaml",
-            &POLICY.replace("WS", ws.to_str().unwrap()),
-            &LoadOptions::default(),
-        )
-        .unwrap()
-        .policy;
+        let (_folder, ws, policy) = workspace();
         let meaning = Meaning::new(&policy);
         let eye = Eye::new(&meaning).unwrap().unwrap();
         write(&ws, &["a", "b", "c", ".env"]);

@@ -28,6 +28,14 @@
 //!   editors, `git add` and watchers outside see it as a file; tools take an empty `.npmrc` or `commondir` for a
 //!   broken one; two runs in one tree would take away each other's (a name that is removed outside takes the mount along);
 //!   and a run that is killed leaves it behind.
+//!   Nor does anything else prevent it soundly. A name that is removed as soon as it is mounted on takes the mount along.
+//!   An overlay with the placeholders in its lower layer and the directory itself as its upper one would leave nothing
+//!   behind, but the kernel's documentation (filesystems/overlayfs.rst) leaves undefined what becomes of an upper layer that
+//!   others change meanwhile, as the user's editor does; it wants a directory for its own work on the same file system, writes
+//!   attributes into the user's, and does not see mounts beneath. Landlock can take the right to make from a directory as a
+//!   whole only, and where `.npmrc` is denied everything else at the workspace's top must still be made. A supervisor that
+//!   is asked by seccomp before each `open` reads a path that another thread changes after it was read. Who removes what
+//!   appears comes late: a hook has run by then.
 //! - A **symbolic link** that may not be replaced: mounts follow links. The tree around it is not granted whole,
 //!   it stays as Landlock alone grants it.
 //! - A path that may be read but **not listed**: the same. One that may **not be executed**, where something around may be

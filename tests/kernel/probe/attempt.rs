@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
+use std::net::SocketAddr;
 use std::path::Path;
 
 /// What must be there for an attempt.
@@ -15,6 +16,7 @@ pub fn needs(kind: &str) -> Needs {
         "exec" => Needs::Program,
         "list" | "rmdir" | "rename-dir" | "chmod-dir" | "touch-dir" => Needs::Directory,
         "connect" => Needs::Listener,
+        "tcp-connect" | "udp-connect" | "tcp-bind" | "udp-bind" => Needs::NoObject,
         _ => Needs::Nothing,
     }
 }
@@ -49,6 +51,33 @@ pub fn attempt(kind: &str, path: &Path) -> i32 {
             error => error,
         },
         "connect" => number(UnixStream::connect(path)),
+        "tcp-connect" | "udp-connect" | "tcp-bind" | "udp-bind" => on_address(kind, path),
         _ => 255,
+    }
+}
+
+/// Connects or binds a socket. The machine has no network: what is not refused fails for want of one.
+fn on_address(kind: &str, address: &Path) -> i32 {
+    const EADDRINUSE: i32 = 98;
+    const EADDRNOTAVAIL: i32 = 99;
+    const ENETDOWN: i32 = 100;
+    const ENETUNREACH: i32 = 101;
+    const ECONNREFUSED: i32 = 111;
+    const EHOSTUNREACH: i32 = 113;
+    let Some(address) = address.to_str().and_then(|a| a.parse::<SocketAddr>().ok()) else {
+        return 255;
+    };
+    let tcp = kind.starts_with("tcp");
+    let done = sys::socket(&address, tcp).and_then(|socket| {
+        if kind.ends_with("connect") {
+            sys::connect_to(&socket, &address)
+        } else {
+            sys::bind_to(&socket, &address)?;
+            if tcp { sys::listen_on(&socket) } else { Ok(()) }
+        }
+    });
+    match number(done) {
+        EADDRINUSE | EADDRNOTAVAIL | ENETDOWN | ENETUNREACH | ECONNREFUSED | EHOSTUNREACH => 0,
+        other => other,
     }
 }

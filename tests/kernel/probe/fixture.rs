@@ -38,6 +38,8 @@ const PROGRAM: [u8; 132] = {
 /// What must be at the path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
+    /// It is no path.
+    NoObject,
     /// Nothing; its directory is there.
     Nothing,
     /// A file with something in it.
@@ -83,6 +85,9 @@ impl Fixture {
 
     /// Makes the directories above the path, and the object.
     pub fn make(&mut self, needs: Needs, kind: &str, path: &Path) -> io::Result<()> {
+        if needs == Needs::NoObject {
+            return Ok(());
+        }
         if path.symlink_metadata().is_ok() {
             // Something of the machine's own (`/`, `/proc/…`): looked at, never changed.
             let fits = match needs {
@@ -109,7 +114,7 @@ impl Fixture {
         }
         self.object = Some(path.to_owned());
         match needs {
-            Needs::Nothing => return Ok(()),
+            Needs::Nothing | Needs::NoObject => return Ok(()),
             Needs::File => fs::write(path, "something\n")?,
             Needs::Program => {
                 fs::write(path, PROGRAM)?;

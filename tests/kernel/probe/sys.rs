@@ -2,6 +2,8 @@
 
 use std::ffi::{CString, c_char, c_int, c_long, c_ulong, c_void};
 use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -30,6 +32,11 @@ unsafe extern "C" {
     fn chdir(path: *const c_char) -> c_int;
     fn geteuid() -> u32;
     fn reboot(command: c_int) -> c_int;
+    #[link_name = "socket"]
+    fn c_socket(family: c_int, kind: c_int, protocol: c_int) -> c_int;
+    fn connect(socket: c_int, address: *const c_void, length: u32) -> c_int;
+    fn bind(socket: c_int, address: *const c_void, length: u32) -> c_int;
+    fn listen(socket: c_int, backlog: c_int) -> c_int;
     fn prctl(option: c_int, ...) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
     fn lsetxattr(
@@ -157,6 +164,14 @@ pub fn start_machine() {
             println!("@fail mount {kind}: {e}");
         }
     }
+    if let Err(e) = open_ports() {
+        println!("@fail ports: {e}");
+    }
+}
+
+/// Lets everybody bind the ports below 1024 too: else that is a matter of a capability, and not of the rules on hosts.
+fn open_ports() -> io::Result<()> {
+    std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
 }
 
 /// Mounts a file system of the kernel's own.
@@ -175,9 +190,11 @@ pub fn mount_at(kind: &str, at: &str) -> io::Result<()> {
     check(result.into()).map(drop)
 }
 
-/// Makes a folder the root of this process, in a user namespace of its own where it is not an administrator.
+/// Makes a folder the root of this process, in a user namespace of its own where it is not an administrator, and takes
+/// it off the network: nobody outside is to hear of what is tried.
 pub fn change_root(root: &str) -> io::Result<()> {
     const CLONE_NEWUSER: c_int = 0x1000_0000;
+    const CLONE_NEWNET: c_int = 0x4000_0000;
     let root = text(root.as_bytes());
     // SAFETY: the strings end in NUL; no thread shares what is changed.
     unsafe {
@@ -187,6 +204,8 @@ pub fn change_root(root: &str) -> io::Result<()> {
             std::fs::write("/proc/self/setgroups", "deny")?;
             std::fs::write("/proc/self/uid_map", format!("0 {user} 1"))?;
         }
+        check(unshare(CLONE_NEWNET).into())?;
+        open_ports()?;
         check(chroot(root.as_ptr()).into())?;
         check(chdir(c"/".as_ptr()).into()).map(drop)
     }
@@ -255,4 +274,58 @@ pub fn landlock_port(ruleset: i32, access: u64, port: u64) -> io::Result<()> {
 pub fn landlock_restrict(ruleset: i32) -> io::Result<()> {
     // SAFETY: no pointers.
     check(unsafe { syscall(446, ruleset, 0 as c_ulong) }).map(drop)
+}
+
+/// socket(2): of TCP, or of UDP.
+pub fn socket(address: &SocketAddr, tcp: bool) -> io::Result<OwnedFd> {
+    let (family, kind) = (family(address), if tcp { 1 } else { 2 });
+    // SAFETY: no pointers; the descriptor is new and nobody else's.
+    unsafe {
+        let fd = check(c_socket(family.into(), kind, 0).into())?;
+        Ok(OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+fn family(address: &SocketAddr) -> u16 {
+    if address.is_ipv4() { 2 } else { 10 }
+}
+
+/// `struct sockaddr_in` or `sockaddr_in6`.
+fn raw(address: &SocketAddr) -> Vec<u8> {
+    let mut bytes = family(address).to_ne_bytes().to_vec();
+    bytes.extend(address.port().to_be_bytes());
+    match address {
+        SocketAddr::V4(a) => {
+            bytes.extend(a.ip().octets());
+            bytes.extend([0; 8]);
+        }
+        SocketAddr::V6(a) => {
+            bytes.extend([0; 4]);
+            bytes.extend(a.ip().octets());
+            bytes.extend([0; 4]);
+        }
+    }
+    bytes
+}
+
+/// connect(2)
+pub fn connect_to(socket: &OwnedFd, address: &SocketAddr) -> io::Result<()> {
+    let raw = raw(address);
+    // SAFETY: the address is laid out as the kernel's, and as long as is said.
+    let result = unsafe { connect(socket.as_raw_fd(), raw.as_ptr().cast(), raw.len() as u32) };
+    check(result.into()).map(drop)
+}
+
+/// bind(2)
+pub fn bind_to(socket: &OwnedFd, address: &SocketAddr) -> io::Result<()> {
+    let raw = raw(address);
+    // SAFETY: the address is laid out as the kernel's, and as long as is said.
+    let result = unsafe { bind(socket.as_raw_fd(), raw.as_ptr().cast(), raw.len() as u32) };
+    check(result.into()).map(drop)
+}
+
+/// listen(2)
+pub fn listen_on(socket: &OwnedFd) -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { listen(socket.as_raw_fd(), 1) }.into()).map(drop)
 }

@@ -227,7 +227,7 @@ fn the_later_parser_takes_the_profiles_of_its_abi() {
         return;
     };
     let mut taken = 0;
-    for (file, policy) in crate::corpus::policies() {
+    for (file, policy) in crate::policies::policies() {
         let target = Target {
             options: [("apparmor-abi", "4.0".to_owned())].into(),
             ..Target::default()
