@@ -58,6 +58,7 @@ fn tokens_meet(a: &[Token], b: &[Token]) -> bool {
                     .is_some_and(|(_, below)| tokens_meet(a, below))
         }
         (_, Some((Token::Star, _))) => tokens_meet(b, a),
+        (Some((Token::Byte(x), a)), Some((Token::Byte(y), b))) => x == y && tokens_meet(a, b),
         (Some((x, a)), Some((y, b))) => {
             !set_of(*x).intersection(&set_of(*y)).is_empty() && tokens_meet(a, b)
         }

@@ -7,13 +7,14 @@ use crate::fidelity::{Ledger, show_bytes};
 use crate::policy::{Component, Policy, Sequence, Token};
 use crate::semantics::sequences_of;
 use askama::Template;
+use std::cell::OnceCell;
 use std::fmt::Write;
 
 /// A filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Filter {
-    /// One of these patterns.
-    Patterns(Vec<Sequence>),
+    /// One of these patterns: numbers in [`Profile::patterns`].
+    Patterns(Vec<u32>),
     /// Any of these.
     Any(Vec<Filter>),
     /// All of these.
@@ -49,25 +50,45 @@ pub struct ProfileRule {
 pub struct Profile {
     pub default_allow: bool,
     pub rules: Vec<ProfileRule>,
+    /// The patterns of all filters. Most are in many filters, and are written out once for all.
+    pub patterns: Vec<Sequence>,
     /// Fixed rules for what is no object of a policy: forks, signals among the subject's own, sysctl, Mach.
     pub with_base: bool,
 }
 
 impl Filter {
+    /// Whether another filter is written in the same way.
+    pub fn says(&self, other: &Self, patterns: &[Sequence]) -> bool {
+        let all = |a: &[Self], b: &[Self]| {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.says(b, patterns))
+        };
+        match (self, other) {
+            (Self::Patterns(a), Self::Patterns(b)) => {
+                let same = |(a, b): (&u32, &u32)| patterns[*a as usize] == patterns[*b as usize];
+                a.len() == b.len() && a.iter().zip(b).all(same)
+            }
+            (Self::Any(a), Self::Any(b)) | (Self::All(a), Self::All(b)) => all(a, b),
+            (Self::Not(a), Self::Not(b)) => a.says(b, patterns),
+            (Self::Directory, Self::Directory) => true,
+            (Self::Network { .. }, Self::Network { .. }) => self == other,
+            _ => false,
+        }
+    }
+
     /// Whether the filter matches a path, for tests: by the meaning of SBPL's filters, in the model.
     #[cfg(test)]
-    pub fn matches(&self, path: &[u8], directory: bool) -> bool {
+    pub fn matches(&self, patterns: &[Sequence], path: &[u8], directory: bool) -> bool {
         match self {
             Self::Patterns(list) => {
                 let p = crate::policy::PathPattern {
                     text: String::new(),
-                    sequences: list.clone(),
+                    sequences: list.iter().map(|n| patterns[*n as usize].clone()).collect(),
                 };
                 crate::semantics::matches_path(&p, path)
             }
-            Self::Any(list) => list.iter().any(|f| f.matches(path, directory)),
-            Self::All(list) => list.iter().all(|f| f.matches(path, directory)),
-            Self::Not(f) => !f.matches(path, directory),
+            Self::Any(list) => list.iter().any(|f| f.matches(patterns, path, directory)),
+            Self::All(list) => list.iter().all(|f| f.matches(patterns, path, directory)),
+            Self::Not(f) => !f.matches(patterns, path, directory),
             Self::Directory => directory,
             Self::Network { .. } => false,
         }
@@ -182,6 +203,27 @@ fn regex(sequence: &Sequence) -> Vec<u8> {
     out
 }
 
+/// Patterns, each written out where it is first asked for.
+struct Written<'p> {
+    patterns: &'p [Sequence],
+    texts: Vec<OnceCell<Result<String, String>>>,
+}
+
+impl<'p> Written<'p> {
+    fn new(patterns: &'p [Sequence]) -> Self {
+        Self {
+            patterns,
+            texts: vec![OnceCell::new(); patterns.len()],
+        }
+    }
+
+    fn pattern(&self, number: u32) -> Result<&str, String> {
+        let number = number as usize;
+        let text = self.texts[number].get_or_init(|| pattern(&self.patterns[number]));
+        text.as_deref().map_err(Clone::clone)
+    }
+}
+
 fn pattern(sequence: &Sequence) -> Result<String, String> {
     if let Some(path) = sequence.as_literal() {
         return Ok(format!("(literal {})", string(&path)?));
@@ -199,15 +241,20 @@ fn indent(out: &mut String, depth: usize) {
     }
 }
 
-fn write_filter(out: &mut String, filter: &Filter, depth: usize) -> Result<(), String> {
+fn write_filter(
+    out: &mut String,
+    filter: &Filter,
+    written: &Written<'_>,
+    depth: usize,
+) -> Result<(), String> {
     let group = |out: &mut String, word: &str, list: &[Filter]| -> Result<(), String> {
         if let [one] = list {
-            return write_filter(out, one, depth);
+            return write_filter(out, one, written, depth);
         }
         indent(out, depth);
         let _ = write!(out, "({word}");
         for f in list {
-            write_filter(out, f, depth + 1)?;
+            write_filter(out, f, written, depth + 1)?;
         }
         out.push(')');
         Ok(())
@@ -216,14 +263,14 @@ fn write_filter(out: &mut String, filter: &Filter, depth: usize) -> Result<(), S
         Filter::Patterns(list) => {
             if let [one] = list.as_slice() {
                 indent(out, depth);
-                out.push_str(&pattern(one)?);
+                out.push_str(written.pattern(*one)?);
                 return Ok(());
             }
             indent(out, depth);
             out.push_str("(require-any");
             for s in list {
                 indent(out, depth + 1);
-                out.push_str(&pattern(s)?);
+                out.push_str(written.pattern(*s)?);
             }
             out.push(')');
         }
@@ -232,7 +279,7 @@ fn write_filter(out: &mut String, filter: &Filter, depth: usize) -> Result<(), S
         Filter::Not(f) => {
             indent(out, depth);
             out.push_str("(require-not");
-            write_filter(out, f, depth + 1)?;
+            write_filter(out, f, written, depth + 1)?;
             out.push(')');
         }
         Filter::Directory => {
@@ -307,6 +354,7 @@ pub fn render(
     }
     comments.push("run: sandbox-exec -f THIS-FILE COMMAND".to_owned());
     comments.extend(header::differing(policy, ledger));
+    let written = Written::new(&profile.patterns);
     let mut rules = Vec::new();
     for r in &profile.rules {
         let mut out = format!(
@@ -315,7 +363,7 @@ pub fn render(
             if r.allow { "allow" } else { "deny" },
             r.operations.join(" ")
         );
-        write_filter(&mut out, &r.filter, 1)
+        write_filter(&mut out, &r.filter, &written, 1)
             .map_err(|message| Diagnostic::error("E110", message))?;
         out.push(')');
         rules.push(out);

@@ -1,6 +1,5 @@
 //! Directories that are moved with what is beneath them.
 
-use super::lower::Clause;
 use crate::policy::{Component, Objects, Policy, Sequence, Token};
 
 /// The directories above denied patterns, as patterns.
@@ -16,7 +15,7 @@ pub fn ancestors(policy: &Policy) -> Vec<Sequence> {
         for s in denied.iter().flat_map(|p| &p.sequences) {
             // What the kernel calls /private/etc can be moved with /private.
             let private = Sequence::literal(b"/private");
-            if super::lower::has_twin(s) && seen.insert(private.clone()) {
+            if super::clauses::has_twin(s) && seen.insert(private.clone()) {
                 out.push(private);
             }
             let mut above = s.components.as_slice();
@@ -43,22 +42,4 @@ pub fn ancestors(policy: &Policy) -> Vec<Sequence> {
         }
     }
     out
-}
-
-/// The clauses with only the trees that they allow, and with only what is none. Where everything is allowed by
-/// default there is nothing to tell apart.
-pub fn by_form(clauses: &[Clause], default_allow: bool) -> (Vec<Clause>, Vec<Clause>) {
-    if default_allow {
-        return (clauses.to_vec(), Vec::new());
-    }
-    let of = |tree: bool| {
-        let mut out = clauses.to_vec();
-        for clause in out.iter_mut().filter(|c| c.allows) {
-            let is_tree = |s: &Sequence| s.components.last() == Some(&Component::AnyDepth);
-            clause.include.retain(|s| is_tree(s) == tree);
-        }
-        out.retain(|c| !c.include.is_empty());
-        out
-    };
-    (of(true), of(false))
 }

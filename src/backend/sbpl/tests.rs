@@ -44,10 +44,9 @@ fn connect(action: Action, hosts: &[&str]) -> Rule {
 
 /// What the profile makes of an operation: its one rule, by the model of SBPL.
 fn allows(profile: &Profile, operation: &str, path: &[u8], directory: bool) -> bool {
-    let hit = profile
-        .rules
-        .iter()
-        .any(|r| r.operations.contains(&operation) && r.filter.matches(path, directory));
+    let hit = profile.rules.iter().any(|r| {
+        r.operations.contains(&operation) && r.filter.matches(&profile.patterns, path, directory)
+    });
     hit != profile.default_allow
 }
 

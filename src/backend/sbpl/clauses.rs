@@ -1,0 +1,424 @@
+//! The clauses of a policy, and what they come to: sets of paths for the ledger, filters for the profile.
+//!
+//! Most rules speak of several operations, so a clause is made once, with the operations that it is about, and so are
+//! the denies that each pattern runs into. The patterns of all clauses stand in two arrays: as the policy has them,
+//! and as the kernel must be told them, with the names that their objects have in /private.
+
+use super::lower::base;
+use super::model::Filter;
+use super::moving;
+use crate::policy::{Component, Objects, Operation, PathPattern, Policy, Sequence};
+use crate::semantics::{self, PathSet, SequenceIndex, TooLarge, matches_path};
+use std::cell::OnceCell;
+use std::ops::Range;
+
+/// Directories of the root that macOS keeps in /private.
+const PRIVATE: [&[u8]; 3] = [b"tmp", b"var", b"etc"];
+
+/// The names in /private of what the pattern matches.
+fn twins(s: &Sequence) -> Vec<Sequence> {
+    let Some((first @ Component::Name(_), rest)) = s.components.split_first() else {
+        return Vec::new();
+    };
+    let links = PRIVATE.iter().filter(|link| covers(first, link));
+    let twin = |link: &&[u8]| {
+        let mut twin = Sequence::literal(b"/private");
+        twin.components.extend(Sequence::literal(link).components);
+        twin.components.extend(rest.iter().cloned());
+        twin
+    };
+    links.map(twin).collect()
+}
+
+/// Whether some object that the pattern matches has a name in /private too.
+pub(super) fn has_twin(s: &Sequence) -> bool {
+    let first = s.components.first();
+    first.is_some_and(|c| matches!(c, Component::Name(_)) && PRIVATE.iter().any(|l| covers(c, l)))
+}
+
+/// Whether a component matches this name in the root.
+fn covers(component: &Component, name: &[u8]) -> bool {
+    if let Some(literal) = component.literal() {
+        return literal == name;
+    }
+    let pattern = PathPattern {
+        text: String::new(),
+        sequences: vec![Sequence {
+            components: vec![component.clone()],
+        }],
+    };
+    matches_path(&pattern, &[b"/", name].concat())
+}
+
+/// Whether the pattern is of an object with everything beneath.
+fn is_tree(s: &Sequence) -> bool {
+    s.components.last() == Some(&Component::AnyDepth)
+}
+
+/// Which of the patterns that are allowed count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Whole,
+    /// Trees. Where everything is allowed by default there is nothing to tell apart: all.
+    Trees,
+    /// What is no tree; where everything is allowed by default: nothing.
+    Single,
+}
+
+/// A clause: patterns, exceptions, whether it allows, and for which operations.
+#[derive(Debug)]
+struct Clause {
+    include: Range<usize>,
+    except: Range<usize>,
+    /// The same with their names in /private.
+    twinned_include: Range<usize>,
+    twinned_except: Range<usize>,
+    allows: bool,
+    /// A bit for each of [`Operation::ON_PATHS`].
+    operations: u16,
+}
+
+fn bit(operation: Operation) -> u16 {
+    let at = Operation::ON_PATHS.iter().position(|o| *o == operation);
+    at.map_or(0, |at| 1 << at)
+}
+
+/// Beside the bits of operations: the trees that may be deleted.
+const TREES: usize = Operation::ON_PATHS.len();
+
+/// The clauses of a policy, the first that matches deciding.
+#[derive(Debug)]
+pub(super) struct Clauses {
+    default_allow: bool,
+    list: Vec<Clause>,
+    plain: Vec<Sequence>,
+    twinned: Vec<Sequence>,
+    /// The clause of each of `twinned`.
+    owner: Vec<usize>,
+    /// The patterns of clauses with the action of the default, for each set of operations apart: programs by name
+    /// float, and would be held against the patterns of all operations.
+    against: Vec<Against>,
+    /// For each of `twinned`, which of those it meets.
+    met: Vec<OnceCell<Vec<usize>>>,
+}
+
+#[derive(Debug)]
+struct Against {
+    operations: u16,
+    index: SequenceIndex,
+    /// By number in the index: the number in [`Clauses::twinned`].
+    numbers: Vec<usize>,
+}
+
+impl Clauses {
+    pub fn of(policy: &Policy) -> Self {
+        let mut out = Self {
+            default_allow: policy.default_action.permits(),
+            list: Vec::new(),
+            plain: Vec::new(),
+            twinned: Vec::new(),
+            owner: Vec::new(),
+            against: Vec::new(),
+            met: Vec::new(),
+        };
+        let above = moving::ancestors(policy);
+        let moves = bit(Operation::Create) | bit(Operation::Delete);
+        out.add(above.iter(), [].iter(), false, moves);
+        for rule in &policy.rules {
+            let operations = Operation::ON_PATHS.into_iter();
+            let operations = operations.filter(|o| rule.concerns_paths(*o));
+            let operations = operations.fold(0, |bits, o| bits | bit(o));
+            if operations == 0 {
+                continue;
+            }
+            let allows = rule.action.permits();
+            match &rule.objects {
+                Objects::Paths { paths, except } => {
+                    let paths = paths.iter().flat_map(|p| &p.sequences);
+                    let except = except.iter().flat_map(|p| &p.sequences);
+                    out.add(paths, except, allows, operations);
+                }
+                Objects::Commands { commands, except } => {
+                    // Only the program is seen: a deny of some argument lists denies nothing here, an allow of
+                    // some allows the program.
+                    let whole = commands.iter().filter(|c| allows || c.arguments.is_any());
+                    let except = except.iter().filter(|c| !allows || c.arguments.is_any());
+                    let whole = whole.flat_map(|c| &c.program.sequences);
+                    let except = except.flat_map(|c| &c.program.sequences);
+                    out.add(whole, except, allows, operations);
+                }
+                _ => {}
+            }
+        }
+        if !out.default_allow {
+            let both = bit(Operation::Read) | bit(Operation::List);
+            out.add(base(Operation::Read).iter(), [].iter(), true, both);
+            let edit = bit(Operation::Edit);
+            out.add(base(Operation::Edit).iter(), [].iter(), true, edit);
+        }
+        out.met.resize_with(out.twinned.len(), OnceCell::new);
+        out
+    }
+
+    fn add<'p>(
+        &mut self,
+        include: impl Iterator<Item = &'p Sequence>,
+        except: impl Iterator<Item = &'p Sequence>,
+        allows: bool,
+        operations: u16,
+    ) {
+        let clause = self.list.len();
+        let (include, twinned_include) = self.patterns_of(include, clause);
+        if include.is_empty() {
+            return;
+        }
+        if allows == self.default_allow {
+            let mut known = self.against.iter();
+            let known = known.position(|a| a.operations == operations);
+            let at = known.unwrap_or(self.against.len());
+            if known.is_none() {
+                self.against.push(Against {
+                    operations,
+                    index: SequenceIndex::default(),
+                    numbers: Vec::new(),
+                });
+            }
+            let against = &mut self.against[at];
+            for at in twinned_include.clone() {
+                against.index.add(&self.twinned[at]);
+                against.numbers.push(at);
+            }
+        }
+        let (except, twinned_except) = self.patterns_of(except, clause);
+        self.list.push(Clause {
+            include,
+            except,
+            twinned_include,
+            twinned_except,
+            allows,
+            operations,
+        });
+    }
+
+    fn patterns_of<'p>(
+        &mut self,
+        list: impl Iterator<Item = &'p Sequence>,
+        clause: usize,
+    ) -> (Range<usize>, Range<usize>) {
+        let from = (self.plain.len(), self.twinned.len());
+        for s in list {
+            self.plain.push(s.clone());
+            self.twinned.push(s.clone());
+            self.twinned.extend(twins(s));
+        }
+        self.owner.resize(self.twinned.len(), clause);
+        (from.0..self.plain.len(), from.1..self.twinned.len())
+    }
+
+    /// The patterns as the kernel is told them; filters have their numbers.
+    pub fn patterns(&self) -> &[Sequence] {
+        &self.twinned
+    }
+
+    /// The same, for good.
+    pub fn into_patterns(self) -> Vec<Sequence> {
+        self.twinned
+    }
+
+    /// Whether two operations have the same clauses.
+    pub fn alike(&self, a: Operation, b: Operation) -> bool {
+        let has = |c: &Clause, o| c.operations & bit(o) != 0;
+        self.list.iter().all(|c| has(c, a) == has(c, b))
+    }
+
+    /// The paths at which each operation is let happen.
+    ///
+    /// # Errors
+    /// An automaton is too large.
+    pub fn sets(&self) -> Result<Sets, TooLarge> {
+        // Those of the operations whose rules are much the same share one automaton.
+        const ALIKE: [Operation; 7] = [
+            Operation::Read,
+            Operation::List,
+            Operation::Edit,
+            Operation::Create,
+            Operation::Delete,
+            Operation::Metadata,
+            Operation::Connect,
+        ];
+        let trees = self.trees();
+        let mut sets: [Option<PathSet>; TREES + 1] = Default::default();
+        let alike = ALIKE.iter().fold(1 << TREES, |bits, o| bits | bit(*o));
+        if let Ok(family) =
+            PathSet::family::<_, { TREES + 1 }>(self.told(&trees, alike), self.default_allow)
+        {
+            for (at, set) in family.into_iter().enumerate() {
+                if alike >> at & 1 == 1 {
+                    sets[at] = Some(set);
+                }
+            }
+        }
+        let mut made = Vec::with_capacity(sets.len());
+        for (at, set) in sets.into_iter().enumerate() {
+            made.push(match set {
+                Some(set) => set,
+                None => {
+                    let told = self.told(&trees, 1 << at);
+                    let told = told.map(|c| semantics::Clause { sets: 1, ..c });
+                    let [set] = PathSet::family(told, self.default_allow)?;
+                    set
+                }
+            });
+        }
+        Ok(Sets(made))
+    }
+
+    /// By clause: the trees that it allows to be deleted, where those are not all that it allows.
+    fn trees(&self) -> Vec<Option<Vec<Sequence>>> {
+        let delete = bit(Operation::Delete);
+        let of = |c: &Clause| {
+            let own = &self.plain[c.include.clone()];
+            let split = c.allows && !self.default_allow && c.operations & delete != 0;
+            (split && !own.iter().all(is_tree))
+                .then(|| own.iter().filter(|s| is_tree(s)).cloned().collect())
+        };
+        self.list.iter().map(of).collect()
+    }
+
+    /// The clauses that are about some of these sets.
+    fn told<'c>(
+        &'c self,
+        trees: &'c [Option<Vec<Sequence>>],
+        sets: u16,
+    ) -> impl Iterator<Item = semantics::Clause<'c, Sequence>> {
+        let delete = bit(Operation::Delete);
+        self.list.iter().zip(trees).flat_map(move |(c, trees)| {
+            let deletes = match c.operations & delete {
+                0 => 0,
+                _ => sets & 1 << TREES,
+            };
+            let of = |include, sets| semantics::Clause {
+                include,
+                except: &self.plain[c.except.clone()],
+                sets,
+                allows: c.allows,
+            };
+            let include = &self.plain[c.include.clone()];
+            let whole = c.operations & sets;
+            let (whole, apart) = match trees {
+                None => (of(include, whole | deletes), None),
+                Some(trees) => (of(include, whole), Some(of(trees.as_slice(), deletes))),
+            };
+            let told = |c: &semantics::Clause<'_, Sequence>| c.sets != 0 && !c.include.is_empty();
+            std::iter::once(whole).chain(apart).filter(told)
+        })
+    }
+
+    /// The filter for what has the action that is not the default; `None`: there is nothing.
+    pub fn filter(&self, operation: Operation, part: Part) -> Option<Filter> {
+        let wanted = !self.default_allow;
+        let part = match (part, self.default_allow) {
+            (Part::Single, true) => return None,
+            (_, true) => Part::Whole,
+            (part, false) => part,
+        };
+        let of = |c: &Clause| -> Vec<u32> {
+            let own = c.twinned_include.clone();
+            let counts = |at: &usize| match part {
+                Part::Whole => true,
+                _ if !c.allows => true,
+                Part::Trees => is_tree(&self.twinned[*at]),
+                Part::Single => !is_tree(&self.twinned[*at]),
+            };
+            own.filter(counts).map(|at| at as u32).collect()
+        };
+        let own = self.list.iter().enumerate();
+        let own = own.filter(|(_, c)| c.operations & bit(operation) != 0);
+        let own = own.map(|(at, c)| (at, c, of(c)));
+        let own: Vec<_> = own.filter(|(_, _, include)| !include.is_empty()).collect();
+        let mut union = Vec::new();
+        for run in own.chunk_by(|a, b| a.1.allows == b.1.allows) {
+            if run[0].1.allows != wanted {
+                continue;
+            }
+            // Denies above it that it runs into.
+            let mut against: Vec<usize> = Vec::new();
+            for at in run.iter().flat_map(|(_, _, include)| include) {
+                let above = |n: &&usize| {
+                    let clause = self.owner[**n];
+                    clause < run[0].0 && self.list[clause].operations & bit(operation) != 0
+                };
+                against.extend(self.met(*at as usize).iter().filter(above));
+            }
+            against.sort_unstable();
+            against.dedup();
+            let allowed = Filter::Any(self.parts(run.iter().map(|(_, c, i)| (*c, i.clone()))));
+            if against.is_empty() {
+                union.push(allowed);
+                continue;
+            }
+            // Of a clause only the patterns that are met.
+            let met = against.chunk_by(|a, b| self.owner[*a] == self.owner[*b]);
+            let met = met.map(|of| {
+                let clause = &self.list[self.owner[of[0]]];
+                (clause, of.iter().map(|n| *n as u32).collect())
+            });
+            let carved = Filter::Any(self.parts(met));
+            union.push(Filter::All(vec![allowed, Filter::Not(Box::new(carved))]));
+        }
+        match union.len() {
+            0 => None,
+            1 => union.pop(),
+            _ => Some(Filter::Any(union)),
+        }
+    }
+
+    /// The patterns that one meets of clauses about some of its operations, with the action of the default.
+    fn met(&self, at: usize) -> &[usize] {
+        self.met[at].get_or_init(|| {
+            let operations = self.list[self.owner[at]].operations;
+            let against = self.against.iter();
+            let against = against.filter(|a| a.operations & operations != 0);
+            let met = against.flat_map(|a| {
+                let numbers = a.index.numbers(&self.twinned[at]);
+                numbers.into_iter().map(|n| a.numbers[n])
+            });
+            met.collect()
+        })
+    }
+
+    /// Clauses with these of their patterns: those without exceptions together, the others one by one.
+    fn parts<'c>(&self, clauses: impl Iterator<Item = (&'c Clause, Vec<u32>)>) -> Vec<Filter> {
+        let mut plain: Vec<u32> = Vec::new();
+        let mut out = Vec::new();
+        for (clause, include) in clauses {
+            if clause.twinned_except.is_empty() {
+                plain.extend(include);
+                continue;
+            }
+            let except = clause.twinned_except.clone().map(|at| at as u32).collect();
+            let except = Filter::Not(Box::new(Filter::Patterns(except)));
+            out.push(Filter::All(vec![Filter::Patterns(include), except]));
+        }
+        if !plain.is_empty() {
+            out.insert(0, Filter::Patterns(plain));
+        }
+        out
+    }
+}
+
+/// Where each operation is let happen.
+#[derive(Debug)]
+pub(super) struct Sets(Vec<PathSet>);
+
+impl Sets {
+    pub fn of(&self, operation: Operation) -> &PathSet {
+        let at = Operation::ON_PATHS.iter().position(|o| *o == operation);
+        &self.0[at.unwrap_or(0)]
+    }
+
+    /// The directories that may be deleted.
+    pub fn trees(&self) -> &PathSet {
+        &self.0[TREES]
+    }
+}
