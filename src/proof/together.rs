@@ -80,18 +80,21 @@ impl Evaluate for Together<'_> {
             // Ways of different layers are not the same ways. What gets through is at most what each layer lets
             // through in one way or another; what is sure to is what each lets through in all of its ways.
             let (mut most, mut least): (Option<PathSet>, Option<PathSet>) = (None, None);
-            let mut several = false;
+            let several = answers.iter().any(|forms| ways(forms, form).count() > 1);
             for forms in &answers {
                 // An operation that means nothing for a form is not let through by being left out: the
                 // layer has no say.
                 let (mut any, mut every) = (None, None);
-                for (i, way) in ways(forms, form).enumerate() {
+                for way in ways(forms, form) {
                     any = joined(any, way, PathSet::union)?;
-                    every = joined(every, way, PathSet::intersection)?;
-                    several |= i > 0;
+                    if several {
+                        every = joined(every, way, PathSet::intersection)?;
+                    }
                 }
-                if let (Some(any), Some(every)) = (any, every) {
+                if let Some(any) = any {
                     most = joined(most, &any, PathSet::intersection)?;
+                }
+                if let Some(every) = every {
                     least = joined(least, &every, PathSet::intersection)?;
                 }
             }

@@ -279,24 +279,25 @@ impl PathSet {
         other: &Dfa,
         holds: impl Fn(StateId) -> bool,
     ) -> Result<Self, TooLarge> {
-        let mut marked = other.clone();
-        marked.mark(holds);
-        self.intersection(&Self { dfa: marked })
+        self.intersection(&Self {
+            dfa: other.marked(holds),
+        })
     }
 
     /// The same but for the root, which is a member or not.
     #[must_use]
     pub fn with_root(&self, member: bool) -> Self {
-        let mut dfa = self.dfa.clone();
         // No name leads back to the start, so that it is no other path's state.
-        dfa.mark(|s| {
+        let own = |s: StateId| {
             if s == self.dfa.start() {
                 member
             } else {
                 self.dfa.label(s) == 1
             }
-        });
-        Self { dfa }
+        };
+        Self {
+            dfa: self.dfa.marked(own),
+        }
     }
 
     /// Whether the two have the same members: at once where they are of one family and made of the same clauses.

@@ -56,6 +56,7 @@ pub(super) struct Seatbelt {
     answers: Answers,
     /// Operations often have one set of paths.
     sets: Mutex<FxHashMap<Decider, PathSet>>,
+    peers: Mutex<FxHashMap<(Operation, Peer), Option<bool>>>,
     index: OnceLock<StepsIndex>,
     /// What decides an operation in its first way.
     deciding: [OnceLock<Deciding>; Operation::ON_PATHS.len()],
@@ -91,6 +92,7 @@ pub(super) fn read(artifact: &Artifact, proxy: Option<u16>) -> Result<Seatbelt, 
         proxy,
         answers: Answers::default(),
         sets: Mutex::default(),
+        peers: Mutex::default(),
         index: OnceLock::new(),
         deciding: Default::default(),
     })
@@ -251,33 +253,39 @@ impl Seatbelt {
         clause(self.profile.default_line, format!("({action} default)"))
     }
 
+    /// Whether an address is let through; `None`: it is left to the proxy. Many addresses are one peer.
+    fn peer(&self, operation: Operation, peer: Peer) -> Option<bool> {
+        let known = || self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(said) = known().get(&(operation, peer)) {
+            return *said;
+        }
+        let allowed = network_operations(operation)
+            .iter()
+            .all(|name| self.address(name, peer).0);
+        let proxied = self.proxy.is_some_and(|port| {
+            let proxy = Peer {
+                tcp: true,
+                local: true,
+                port,
+            };
+            // Where everything is open by default a proxy is not the way out.
+            operation == Operation::Connect
+                && !self.profile.default_allow
+                && peer.tcp
+                && !peer.local
+                && self.address("network-outbound", proxy).0
+        });
+        let said = (allowed || !proxied).then_some(allowed);
+        known().insert((operation, peer), said);
+        said
+    }
+
     fn host(&self, operation: Operation, host: &HostSpec) -> Option<bool> {
         let mut all = true;
         for protocol in Protocol::ALL {
-            if host.protocol.is_some_and(|p| p != protocol) {
-                continue;
+            if host.protocol.is_none_or(|p| p == protocol) {
+                all &= self.peer(operation, Peer::of(host, protocol))?;
             }
-            let peer = Peer::of(host, protocol);
-            let allowed = network_operations(operation)
-                .iter()
-                .all(|name| self.address(name, peer).0);
-            let proxied = self.proxy.is_some_and(|port| {
-                let proxy = Peer {
-                    tcp: true,
-                    local: true,
-                    port,
-                };
-                // Where everything is open by default a proxy is not the way out.
-                operation == Operation::Connect
-                    && !self.profile.default_allow
-                    && protocol == Protocol::Tcp
-                    && !peer.local
-                    && self.address("network-outbound", proxy).0
-            });
-            if !allowed && proxied {
-                return None;
-            }
-            all &= allowed;
         }
         Some(all)
     }
@@ -300,7 +308,7 @@ fn network_operations(operation: Operation) -> &'static [&'static str] {
 }
 
 /// An address as filters see it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Peer {
     tcp: bool,
     local: bool,

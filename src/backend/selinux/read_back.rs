@@ -296,11 +296,11 @@ impl Loaded {
 
     fn on_self(&self, class: &str, permissions: &[&str]) -> bool {
         let own = |r: &&Allow| r.target == "self" || r.target == self.domain;
-        let mut held: BTreeSet<&str> = BTreeSet::new();
-        for rule in self.sockets(class).filter(own) {
-            held.extend(rule.permissions.iter().map(String::as_str));
-        }
-        permissions.iter().all(|p| held.contains(p))
+        let held = |p: &&str| {
+            let mut rules = self.sockets(class).filter(own);
+            rules.any(|r| r.permissions.contains(*p))
+        };
+        permissions.iter().all(held)
     }
 
     fn host(&self, operation: Operation, host: &HostSpec) -> bool {

@@ -200,6 +200,11 @@ impl Policies {
         asked.any(|h| h.choices.iter().any(|c| c.denies))
     }
 
+    fn judges_addresses(&self, operation: Operation) -> bool {
+        let denies = |call| self.denies_by(call) || self.denies_by("security_socket_create");
+        network_call(operation).is_some_and(denies)
+    }
+
     fn answer(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
         let ways = ways(operation);
         if !ways.iter().any(|w| self.denies_by(w.call)) {
@@ -409,8 +414,7 @@ impl Evaluate for Policies {
     }
 
     fn host_cuts(&self, operation: Operation) -> Option<HostCuts> {
-        let call = network_call(operation)?;
-        if !self.denies_by(call) && !self.denies_by("security_socket_create") {
+        if !self.judges_addresses(operation) {
             return None;
         }
         let mut cuts = BTreeSet::new();
@@ -436,8 +440,8 @@ impl Evaluate for Policies {
     fn allows(&self, operation: Operation, object: &Object) -> Option<bool> {
         let path = match object {
             Object::Host(host) => {
-                self.host_cuts(operation)?;
-                return Some(self.host(operation, host).is_none());
+                let judges = self.judges_addresses(operation);
+                return judges.then(|| self.host(operation, host).is_none());
             }
             Object::Path(path) => path,
             Object::Command(words) => words.first().filter(|p| p.starts_with(b"/"))?,

@@ -71,7 +71,8 @@ impl Shape {
 #[derive(Debug, Clone)]
 pub struct Dfa {
     pub(super) shape: Arc<Shape>,
-    labels: Vec<u32>,
+    /// Shared by copies.
+    labels: Arc<[u32]>,
 }
 
 impl Dfa {
@@ -79,7 +80,7 @@ impl Dfa {
     pub(super) fn new(shape: Shape, labels: Vec<u32>) -> Self {
         Self {
             shape: Arc::new(shape),
-            labels,
+            labels: labels.into(),
         }
     }
 
@@ -102,7 +103,7 @@ impl Dfa {
         if !self.same_shape(other) {
             return self.product(other, Limit::default(), f);
         }
-        let labels = self.labels.iter().zip(&other.labels);
+        let labels = self.labels.iter().zip(&*other.labels);
         Ok(Self {
             shape: Arc::clone(&self.shape),
             labels: labels.map(|(a, b)| f(*a, *b)).collect(),
@@ -189,10 +190,11 @@ impl Dfa {
         self.run(path).map(|s| self.label(s))
     }
 
-    /// Labels each state 1 where `holds` holds of it, else 0.
-    pub(crate) fn mark(&mut self, holds: impl Fn(StateId) -> bool) {
-        for s in self.states() {
-            self.labels[s.index()] = u32::from(holds(s));
+    /// The same states, each labelled 1 where `holds` holds of it, else 0.
+    pub(crate) fn marked(&self, holds: impl Fn(StateId) -> bool) -> Self {
+        Self {
+            shape: Arc::clone(&self.shape),
+            labels: self.states().map(|s| u32::from(holds(s))).collect(),
         }
     }
 
@@ -200,7 +202,7 @@ impl Dfa {
     #[must_use]
     pub fn all_below(&self, good: impl Fn(u32) -> bool) -> Vec<bool> {
         let mut below = self.all_beneath(&good);
-        for (below, label) in below.iter_mut().zip(&self.labels) {
+        for (below, label) in below.iter_mut().zip(&*self.labels) {
             *below &= good(*label);
         }
         below
