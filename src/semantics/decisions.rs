@@ -6,7 +6,7 @@ use super::pathset::{PathSet, canonical};
 use super::reference::Decision;
 use crate::policy::{ArgumentPattern, Objects, Operation, Policy, RuleId};
 use rustc_hash::FxHashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What decides a set of paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,11 +26,19 @@ pub struct Decisions {
     shared: Arc<Shared>,
 }
 
+/// A walk, which who asks second waits for.
+type Walked = OnceLock<Result<Arc<Walk>, TooLarge>>;
+
+/// How many walks are kept: a layer's operations have a shape or two.
+const WALKS: usize = 4;
+
 /// What decisions of one shape have in common.
 #[derive(Debug, Default)]
 struct Shared {
     /// The walk with a set that tells no paths apart.
     alone: OnceLock<Result<Arc<Walk>, TooLarge>>,
+    /// The last walks with other sets, each with a set of its shape.
+    walks: Mutex<Vec<(PathSet, Arc<Walked>)>>,
     /// By state: where a name leads that no policy mentions.
     fresh: OnceLock<Vec<Option<StateId>>>,
 }
@@ -334,7 +342,24 @@ impl Decisions {
         if PathSet::all().dfa().same_shape(set.dfa()) {
             return self.alone();
         }
-        self.dfa.walked(set.dfa(), Limit::default()).map(Arc::new)
+        let walked = {
+            let walks = self.shared.walks.lock();
+            let mut walks = walks.unwrap_or_else(PoisonError::into_inner);
+            let known = walks.iter().find(|(s, _)| s.dfa().same_shape(set.dfa()));
+            match known {
+                Some((_, walked)) => Arc::clone(walked),
+                None => {
+                    if walks.len() == WALKS {
+                        walks.remove(0);
+                    }
+                    let walked = Arc::new(Walked::new());
+                    walks.push((set.clone(), Arc::clone(&walked)));
+                    walked
+                }
+            }
+        };
+        let walk = || self.dfa.walked(set.dfa(), Limit::default()).map(Arc::new);
+        walked.get_or_init(walk).clone()
     }
 
     /// Where a name leads that no policy mentions.

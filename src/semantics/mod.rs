@@ -12,6 +12,7 @@
 //! Automata are capped ([`Limit`]); past the cap the answer is [`TooLarge`], never a guess.
 
 mod automaton;
+mod classes;
 mod commands;
 mod decisions;
 mod hosts;
@@ -26,6 +27,7 @@ mod steps;
 mod tests;
 
 pub use automaton::{ByteCursor, Dfa, Limit, StateId, Step, TooLarge};
+pub use classes::{Classified, classified};
 pub use commands::{ArgumentCase, CommandLabel, compare_arguments};
 pub use decisions::{Decisions, Verdict};
 pub use hosts::{HostRegion, HostSpace, Peers};

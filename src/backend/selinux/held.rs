@@ -13,10 +13,10 @@ use super::lower::Labels;
 use super::model::Rights;
 use crate::fidelity::Fidelity;
 use crate::policy::{Component, Operation, PathPattern, Rule, Sequence, Token};
-use crate::semantics::{LedgerBuilder, PathSet, TooLarge};
+use crate::semantics::{Classified, Dfa, LedgerBuilder, PathSet, TooLarge, classified};
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 /// What the domain holds on every type.
 pub struct Held<'h> {
@@ -30,14 +30,39 @@ pub struct Held<'h> {
     pub programs: &'h [Sequence],
 }
 
-/// As what an object is labelled: the base policy has labels for files that directories of the same name have not.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+/// As what a path is looked at: the base policy has labels for files that directories of the same name have not.
+#[derive(Clone, Copy)]
+enum View {
     File,
     Directory,
+    /// The directory that it is in.
+    Above,
 }
 
-type Clauses = Vec<(Vec<Sequence>, bool)>;
+const FILE: u16 = 1 << View::File as u16;
+const DIRECTORY: u16 = 1 << View::Directory as u16;
+const ABOVE: u16 = 1 << View::Above as u16;
+
+/// What a path is labelled, as far as that tells what the domain holds on it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Label {
+    /// By no rule of the module but those on everything.
+    Open,
+    /// What ordinary domains never touch.
+    Nothing,
+    /// A type with these rights.
+    Rights(Rights),
+    /// The root, which is no file and lies in no directory.
+    Root,
+    /// An entry point, which is read as it starts and no more.
+    Program,
+    /// The directory whose files get a type when they are made.
+    Temporary,
+    /// What every domain may read as a file.
+    EveryoneReads,
+    /// What every domain may list.
+    EveryoneLists,
+}
 
 fn tree_beneath(path: &[u8]) -> Sequence {
     beneath(&Sequence::literal(path)).tree()
@@ -57,143 +82,163 @@ fn parsed(list: &[&str]) -> Vec<Sequence> {
         .collect()
 }
 
-/// Sets that were made: most operations are held on the same labels.
+/// Clauses in the order in which labels win: the views that one is about, its patterns, the label.
 #[derive(Default)]
-struct Sets(Vec<(Clauses, bool, Rc<PathSet>)>);
+struct Clauses(Vec<(u16, Vec<Sequence>, Label)>);
 
-impl Sets {
-    fn of(&mut self, clauses: Clauses, default: bool) -> Result<Rc<PathSet>, TooLarge> {
-        let known = self.0.iter().find(|k| k.1 == default && k.0 == clauses);
-        if let Some((_, _, set)) = known {
-            return Ok(Rc::clone(set));
+impl Clauses {
+    fn add(&mut self, views: u16, patterns: Vec<Sequence>, label: Label) {
+        if views & ABOVE != 0 {
+            self.0
+                .push((ABOVE, patterns.iter().map(beneath).collect(), label));
         }
-        let all = clauses.iter().map(|(s, v)| (s.as_slice(), *v));
-        let set = Rc::new(PathSet::first_match(all, default)?);
-        self.0.push((clauses, default, Rc::clone(&set)));
-        Ok(set)
+        self.0.push((views & !ABOVE, patterns, label));
+    }
+}
+
+/// The label of each path, by view.
+struct Labelled {
+    labels: Vec<Label>,
+    views: [Result<Dfa, TooLarge>; 3],
+}
+
+impl Labelled {
+    /// The paths on whose label something is held.
+    fn set(&self, view: View, holds: impl Fn(Label) -> bool) -> Result<PathSet, TooLarge> {
+        let dfa = self.views[view as usize].as_ref().map_err(|e| *e)?;
+        Ok(PathSet::from_dfa(dfa, |l| holds(self.labels[l as usize])))
     }
 }
 
 impl Held<'_> {
-    /// The labels in the order in which they win, each with whether it has what `has` asks. `everyone`: every domain
-    /// has it on what every domain may read.
-    fn by_label(&self, kind: Kind, everyone: bool, has: impl Fn(Rights) -> bool) -> Clauses {
-        let mut clauses: Clauses = Vec::new();
-        // Where no label has the right, denying it once more beneath would only make the set larger.
-        let all = self
-            .labels
-            .objects
-            .values()
-            .chain(self.labels.trees.values());
-        if everyone || has(self.open) || all.copied().any(&has) {
-            for value in [true, false] {
-                let objects = self.labels.objects.iter();
-                let those = objects.filter(|(_, r)| has(**r) == value);
-                clauses.push((those.map(|(p, _)| Sequence::literal(p)).collect(), value));
-            }
-            // Longest first, as the longest literal beginning wins: by depth, and within one depth no two meet.
-            let mut by_depth: BTreeMap<usize, [Vec<Sequence>; 2]> = BTreeMap::new();
-            for (path, rights) in &self.labels.trees {
-                let depth = path.iter().filter(|b| **b == b'/').count();
-                by_depth.entry(depth).or_default()[usize::from(has(*rights))]
-                    .push(tree_beneath(path));
-            }
-            for (_, [denied, granted]) in by_depth.into_iter().rev() {
-                clauses.push((denied, false));
-                clauses.push((granted, true));
-            }
+    fn clauses(&self) -> Clauses {
+        const ALL: u16 = FILE | DIRECTORY | ABOVE;
+        let mut clauses = Clauses::default();
+        // The root is in no directory.
+        let root = vec![Sequence::default()];
+        clauses.0.push((ALL, root, Label::Root));
+        clauses.add(ALL, self.programs.to_vec(), Label::Program);
+        if let Some((path, _)) = self.temporary {
+            let directory = vec![Sequence::literal(path)];
+            clauses.add(DIRECTORY | ABOVE, directory, Label::Temporary);
+        }
+        let mut objects: BTreeMap<Rights, Vec<Sequence>> = BTreeMap::new();
+        for (path, rights) in &self.labels.objects {
+            let of = objects.entry(*rights).or_default();
+            of.push(Sequence::literal(path));
+        }
+        for (rights, paths) in objects {
+            clauses.add(ALL, paths, Label::Rights(rights));
+        }
+        // Longest first, as the longest literal beginning wins: by depth, and within one depth no two meet.
+        let mut trees: BTreeMap<(Reverse<usize>, Rights), Vec<Sequence>> = BTreeMap::new();
+        for (path, rights) in &self.labels.trees {
+            let depth = path.iter().filter(|b| **b == b'/').count();
+            let of = trees.entry((Reverse(depth), *rights)).or_default();
+            of.push(tree_beneath(path));
+        }
+        for ((_, rights), paths) in trees {
+            clauses.add(ALL, paths, Label::Rights(rights));
         }
         if let Some((path, rights)) = self.temporary {
-            clauses.push((vec![tree_beneath(path)], has(rights)));
+            clauses.add(ALL, vec![tree_beneath(path)], Label::Rights(rights));
         }
-        // Where base types have nothing, neither has what lies between them.
-        if !has(self.open) && !self.base.iter().any(|(_, rights)| has(*rights)) {
-            if everyone {
-                clauses.push((parsed(&EVERYONE_READS), true));
-            }
-            return clauses;
+        clauses.add(FILE, parsed(&SECURITY_FILES), Label::Nothing);
+        clauses.add(FILE, parsed(&SPECIAL_FILES), Label::Open);
+        clauses.add(FILE, parsed(&EVERYONE_READS), Label::EveryoneReads);
+        for (t, rights) in self.base.iter().filter(|(t, _)| !t.files.is_empty()) {
+            clauses.add(FILE, parsed(t.files), Label::Rights(*rights));
         }
-        if kind == Kind::File {
-            clauses.push((parsed(&SECURITY_FILES), false));
-            clauses.push((parsed(&SPECIAL_FILES), has(self.open)));
-            clauses.push((parsed(&EVERYONE_READS), everyone || has(self.open)));
-            let with_files = self.base.iter().filter(|(t, _)| !t.files.is_empty());
-            clauses.extend(with_files.map(|(t, rights)| (parsed(t.files), has(*rights))));
-        }
-        clauses.push((parsed(&SECURITY), false));
-        clauses.push((parsed(&SPECIAL), has(self.open)));
-        let mut trees: Vec<(usize, Sequence, bool)> = Vec::new();
+        clauses.add(ALL, parsed(&SECURITY), Label::Nothing);
+        clauses.add(ALL, parsed(&SPECIAL), Label::Open);
+        let mut trees: Vec<(&str, Rights)> = Vec::new();
         for (t, rights) in self.base {
-            trees.extend(t.trees.iter().map(|p| {
-                (
-                    p.len(),
-                    Sequence::literal(p.as_bytes()).tree(),
-                    has(*rights),
-                )
-            }));
+            trees.extend(t.trees.iter().map(|path| (*path, *rights)));
         }
-        trees.sort_by_key(|t| std::cmp::Reverse(t.0));
-        clauses.extend(trees.into_iter().map(|(_, s, value)| (vec![s], value)));
+        trees.sort_by_key(|(path, _)| Reverse(path.len()));
+        for (path, rights) in trees {
+            let tree = Sequence::literal(path.as_bytes()).tree();
+            clauses.add(ALL, vec![tree], Label::Rights(rights));
+        }
+        clauses.add(DIRECTORY, parsed(&NOT_LISTED), Label::Open);
+        clauses.add(DIRECTORY, parsed(&EVERYONE_LISTS), Label::EveryoneLists);
         clauses
+    }
+
+    fn labelled(&self) -> Labelled {
+        let Clauses(list) = self.clauses();
+        let mut numbers: BTreeMap<Label, u32> = BTreeMap::new();
+        let mut labels: Vec<Label> = Vec::new();
+        let mut number = |label: Label| {
+            *numbers.entry(label).or_insert_with(|| {
+                labels.push(label);
+                labels.len() as u32 - 1
+            })
+        };
+        let open = number(Label::Open);
+        let clauses: Vec<Classified<'_, Sequence>> = list
+            .iter()
+            .filter(|(_, patterns, _)| !patterns.is_empty())
+            .map(|(views, patterns, label)| Classified {
+                patterns,
+                views: *views,
+                class: number(*label),
+            })
+            .collect();
+        let views = classified(&clauses, open);
+        Labelled { labels, views }
     }
 
     /// The objects on whose own label an operation is held.
     fn on_label(
         &self,
         operation: Operation,
-        kind: Kind,
-        sets: &mut Sets,
-    ) -> Result<Rc<PathSet>, TooLarge> {
+        view: View,
+        labelled: &Labelled,
+    ) -> Result<PathSet, TooLarge> {
         let needed: &[Operation] = match operation {
             // The kernel opens a program for reading as it starts it.
             Operation::Execute => &[Operation::Execute, Operation::Read],
             _ => &[operation],
         };
         let open = self.open.has_all(needed);
-        // The entry point has a type of its own, which is read as it starts and no more.
-        let mut clauses = vec![(self.programs.to_vec(), operation == Operation::Read)];
-        let everyone = operation == Operation::Read && kind == Kind::File;
-        clauses.extend(self.by_label(kind, everyone, |r| r.has_all(needed)));
-        if operation == Operation::List {
-            clauses.push((parsed(&NOT_LISTED), open));
-            clauses.push((parsed(&EVERYONE_LISTS), true));
-        }
-        sets.of(clauses, open)
+        labelled.set(view, |label| match label {
+            Label::Rights(rights) => rights.has_all(needed),
+            Label::Nothing => false,
+            Label::Program => operation == Operation::Read,
+            Label::EveryoneReads => operation == Operation::Read || open,
+            // The root can be listed as well.
+            Label::EveryoneLists | Label::Root => operation == Operation::List || open,
+            Label::Open | Label::Temporary => open,
+        })
     }
 
     /// Whose times can be set to now.
-    fn touched(&self, kind: Kind, sets: &mut Sets) -> Result<Rc<PathSet>, TooLarge> {
-        let has = |r: Rights| match kind {
-            Kind::File => r.has(Operation::Edit),
-            Kind::Directory => r.writes_directories(),
+    fn touched(&self, view: View, labelled: &Labelled) -> Result<PathSet, TooLarge> {
+        let has = |r: Rights| match view {
+            View::File => r.has(Operation::Edit),
+            _ => r.writes_directories(),
         };
-        let mut clauses = vec![(self.programs.to_vec(), false)];
-        // The root is no file.
-        let root = self.open.writes_directories();
-        if root != has(self.open) {
-            clauses.push((vec![Sequence::default()], root));
-        }
-        if let (Kind::Directory, Some((path, _))) = (kind, self.temporary) {
-            clauses.push((vec![Sequence::literal(path)], true));
-        }
-        clauses.extend(self.by_label(kind, false, has));
-        sets.of(clauses, has(self.open))
+        labelled.set(view, |label| match label {
+            Label::Rights(rights) => has(rights),
+            Label::Nothing | Label::Program => false,
+            Label::Temporary => true,
+            // The root is no file.
+            Label::Root => self.open.writes_directories(),
+            Label::Open | Label::EveryoneReads | Label::EveryoneLists => has(self.open),
+        })
     }
 
     /// What lies in directories whose type lets names be added and removed; the root lies in none, and goes by its
     /// own label.
-    fn inside(&self, operation: Operation, sets: &mut Sets) -> Result<Rc<PathSet>, TooLarge> {
+    fn inside(&self, operation: Operation, labelled: &Labelled) -> Result<PathSet, TooLarge> {
         let open = self.open.has(operation);
-        let mut clauses = vec![(self.programs.to_vec(), false)];
-        if let Some((path, _)) = self.temporary {
-            clauses.push((vec![Sequence::literal(path)], true));
-        }
-        clauses.extend(self.by_label(Kind::Directory, false, |r| r.has(operation)));
-        let inside = clauses
-            .iter()
-            .map(|(s, v)| (s.iter().map(beneath).collect(), *v));
-        let root = (vec![Sequence::default()], open);
-        sets.of(std::iter::once(root).chain(inside).collect(), open)
+        labelled.set(View::Above, |label| match label {
+            Label::Rights(rights) => rights.has(operation),
+            Label::Nothing | Label::Program => false,
+            Label::Temporary => true,
+            _ => open,
+        })
     }
 }
 
@@ -221,57 +266,35 @@ fn reason(operation: Operation) -> impl Fn(Option<&Rule>, Fidelity) -> Cow<'stat
 /// The automata are too large.
 pub fn account(held: &Held<'_>, ledger: &mut LedgerBuilder<'_, '_>) -> Result<(), TooLarge> {
     use Operation::{Create, Delete, Edit, Execute, List, Metadata, Read};
-    let sets = &mut Sets::default();
-    for (operation, kind) in [
-        (Read, Kind::File),
-        (List, Kind::Directory),
-        (Edit, Kind::File),
-        (Execute, Kind::File),
+    let labelled = &held.labelled();
+    for (operation, view) in [
+        (Read, View::File),
+        (List, View::Directory),
+        (Edit, View::File),
+        (Execute, View::File),
     ] {
-        let set = held.on_label(operation, kind, sets)?;
+        let set = held.on_label(operation, view, labelled)?;
         ledger.paths(operation, &set, &reason(operation))?;
     }
-    let [file, directory] =
-        [Kind::File, Kind::Directory].map(|kind| held.on_label(Metadata, kind, sets));
-    let (file, directory) = (file?, directory?);
-    each(&file, &directory, |set| {
-        ledger.paths(Metadata, set, &reason(Metadata))
-    })?;
-    let [touched, own] = [Kind::File, Kind::Directory].map(|kind| held.touched(kind, sets));
-    let (touched, own) = (touched?, own?);
-    // Where that is what holds of all metadata there is nothing to add.
-    if !(Rc::ptr_eq(&touched, &file) && Rc::ptr_eq(&own, &directory)) {
-        each(&touched, &own, |set| {
-            ledger.paths(Metadata, set, &|_, _| {
-                "setting times to now takes the right to write, and no more".into()
-            })
+    let views = [View::File, View::Directory];
+    for view in views {
+        let set = held.on_label(Metadata, view, labelled)?;
+        ledger.paths(Metadata, &set, &reason(Metadata))?;
+    }
+    for view in views {
+        let set = held.touched(view, labelled)?;
+        ledger.paths(Metadata, &set, &|_, _| {
+            "setting times to now takes the right to write, and no more".into()
         })?;
     }
-    ledger.paths(Create, &*held.inside(Create, sets)?, &reason(Create))?;
-    let removed = held.inside(Delete, sets)?;
-    let [file, directory] =
-        [Kind::File, Kind::Directory].map(|kind| held.on_label(Delete, kind, sets));
-    let (file, directory) = (file?, directory?);
-    let files = Rc::new(file.intersection(&removed)?);
-    let directories = match Rc::ptr_eq(&file, &directory) {
-        true => Rc::clone(&files),
-        false => Rc::new(directory.intersection(&removed)?),
-    };
-    each(&files, &directories, |set| {
-        ledger.paths(Delete, set, &reason(Delete))
-    })?;
-    ledger.moved_away(&directories, &files)
-}
-
-/// Once where both are one.
-fn each(
-    file: &Rc<PathSet>,
-    directory: &Rc<PathSet>,
-    mut say: impl FnMut(&PathSet) -> Result<(), TooLarge>,
-) -> Result<(), TooLarge> {
-    say(file)?;
-    match Rc::ptr_eq(file, directory) {
-        true => Ok(()),
-        false => say(directory),
+    ledger.paths(Create, &held.inside(Create, labelled)?, &reason(Create))?;
+    let removed = held.inside(Delete, labelled)?;
+    let files = held.on_label(Delete, View::File, labelled)?;
+    let files = files.intersection(&removed)?;
+    let directories = held.on_label(Delete, View::Directory, labelled)?;
+    let directories = directories.intersection(&removed)?;
+    for set in [&files, &directories] {
+        ledger.paths(Delete, set, &reason(Delete))?;
     }
+    ledger.moved_away(&directories, &files)
 }

@@ -40,7 +40,7 @@ use crate::fidelity::{Object, show_bytes};
 use crate::policy::{HostSpec, Operation, Protocol};
 use crate::semantics::{PathSet, StepsIndex, TooLarge, steps_match};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
 /// A module that was read back.
 pub(super) struct Loaded {
@@ -55,11 +55,19 @@ pub(super) struct Loaded {
     contexts_at: usize,
     module_at: usize,
     answers: Answers,
-    sets: Mutex<BTreeMap<ways::SetKey, PathSet>>,
+    sets: ways::Made<ways::SetKey>,
+    meets: ways::Made<(ways::SetKey, ways::SetKey)>,
+    held: OnceLock<Held>,
 }
 
 const TCP_SOCKET: &str = "tcp_socket";
 const UDP_SOCKET: &str = "udp_socket";
+
+/// What the domain holds, by type and by class as in [`CLASSES`].
+type Held = BTreeMap<String, Vec<BTreeSet<String>>>;
+
+/// The classes of what paths name.
+const CLASSES: [&str; 5] = ["dir", "fifo_file", "file", "lnk_file", "sock_file"];
 
 fn refuse(name: &str, line: usize, message: &str) -> Diagnostics {
     let name = show_bytes(name.as_bytes());
@@ -150,7 +158,9 @@ pub(super) fn read(artifacts: &[Artifact]) -> Result<Loaded, Diagnostics> {
         contexts_at,
         module_at,
         answers: Answers::default(),
-        sets: Mutex::default(),
+        sets: ways::Made::default(),
+        meets: ways::Made::default(),
+        held: OnceLock::new(),
     })
 }
 
@@ -262,17 +272,34 @@ impl Loaded {
         })
     }
 
-    fn may(&self, label: &str, class: &str, permissions: &[&str]) -> bool {
-        let mut held: BTreeSet<&str> = BTreeSet::new();
-        for rule in self.rules(label, class) {
-            held.extend(rule.permissions.iter().map(String::as_str));
-        }
+    /// What the domain holds on objects of a class that have this type.
+    fn held_on(&self, label: &str, class: &str) -> BTreeSet<String> {
+        let rules = self.rules(label, class);
+        let mut held: BTreeSet<String> = rules.flat_map(|r| r.permissions.clone()).collect();
         for (t, c, list) in base::DOMAIN {
             if *t == label && *c == class {
-                held.extend(*list);
+                held.extend(list.iter().map(|p| (*p).to_owned()));
             }
         }
-        permissions.iter().all(|p| held.contains(p))
+        held
+    }
+
+    fn may(&self, label: &str, class: &str, permissions: &[&str]) -> bool {
+        let held = self.held.get_or_init(|| {
+            let of = |label: &str| {
+                let each = CLASSES.iter().map(|class| self.held_on(label, class));
+                (label.to_owned(), each.collect())
+            };
+            self.labels().into_iter().map(of).collect()
+        });
+        let class_at = CLASSES.iter().position(|c| *c == class);
+        match (held.get(label), class_at) {
+            (Some(classes), Some(at)) => permissions.iter().all(|p| classes[at].contains(*p)),
+            _ => {
+                let held = self.held_on(label, class);
+                permissions.iter().all(|p| held.contains(*p))
+            }
+        }
     }
 
     fn port_type(port: u16) -> Option<&'static str> {

@@ -357,20 +357,24 @@ fn is_recognised() {
     }
 }
 
+/// The profile of a policy, read back: it bears out its ledger.
+fn borne_out(policy: &str) -> Box<dyn Evaluate + Send + Sync> {
+    let policy = load("t.yaml", policy, &LoadOptions::default());
+    let policy = policy.unwrap().policy;
+    let meaning = Meaning::new(&policy);
+    let made = AppArmor.compile(&meaning, &Target::default()).unwrap();
+    let read = AppArmor.read_back(&made.artifacts, &Target::default());
+    let read = read.unwrap();
+    let wrong = disagreements(&made.ledger, &compare(&meaning, read.as_ref()));
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    read
+}
+
 #[test]
 fn a_star_beside_a_group_takes_a_byte() {
     // Listing is decided apart, so that what is said of files shows on directories.
     let text = "version: 1\nname: t\nrules:\n  - {name: l, action: deny, operations: [list], paths: ['/q/**']}\n  - {name: a, action: allow, operations: [read], paths: ['/q/**', '/x/**/*', '/y/*/**', '/z/*']}\n";
-    let policy = load("t.yaml", text, &LoadOptions::default())
-        .unwrap()
-        .policy;
-    let meaning = Meaning::new(&policy);
-    let made = AppArmor.compile(&meaning, &Target::default()).unwrap();
-    let read = AppArmor
-        .read_back(&made.artifacts, &Target::default())
-        .unwrap();
-    let wrong = disagreements(&made.ledger, &compare(&meaning, read.as_ref()));
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    let read = borne_out(text);
     let listed = |path: &str| read.allows(Operation::List, &Object::Path(path.into()));
     assert_eq!(listed("/x"), Some(false));
     assert_eq!(listed("/y"), Some(false));
@@ -380,16 +384,7 @@ fn a_star_beside_a_group_takes_a_byte() {
 #[test]
 fn a_comma_in_a_class_is_a_comma_alone() {
     let text = "version: 1\nname: t\nrules:\n  - {name: a, action: allow, operations: [read], paths: ['/x/[!,]*', '/y/[!,\\\\-]', '/z/[,-.]']}\n";
-    let policy = load("t.yaml", text, &LoadOptions::default())
-        .unwrap()
-        .policy;
-    let meaning = Meaning::new(&policy);
-    let made = AppArmor.compile(&meaning, &Target::default()).unwrap();
-    let read = AppArmor
-        .read_back(&made.artifacts, &Target::default())
-        .unwrap();
-    let wrong = disagreements(&made.ledger, &compare(&meaning, read.as_ref()));
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    borne_out(text);
 }
 
 const HAND: &str = "abi <abi/3.0>,\ninclude <tunables/global>\n@{A} = /x /y\nprofile t \"/a{b,c}\" flags=(attach_disconnected) {\n  network inet stream,\n  signal (send, receive) peer=@{profile_name},\n  unix (send) peer=(label=x),\n  set rlimit nproc <= 4,\n  @{A}/[^a-c]{,**/}b rm,\n  audit deny owner \"/w/\\040{,/,/**}\" wk,\n  file,\n}\n";

@@ -6,6 +6,7 @@ use crate::backend::{Allowed, Form, OnPaths};
 use crate::policy::Operation;
 use crate::semantics::{PathSet, Step, TooLarge};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// On which types a way takes its permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +122,37 @@ type Open<'l> = BTreeMap<&'l str, bool>;
 /// Whether it is of directories, and of what lies in them; which types are open, in their order.
 pub(super) type SetKey = (bool, bool, Vec<bool>);
 
+fn key(form: Form, open: &Open<'_>, above: bool) -> SetKey {
+    let as_directory = above || matches!(form, Form::Directory | Form::Moved);
+    (as_directory, above, open.values().copied().collect())
+}
+
+/// A set that is made by who asks for it first.
+type Slot = Arc<OnceLock<Result<PathSet, TooLarge>>>;
+
+/// Sets that were made.
+pub(super) struct Made<K>(Mutex<BTreeMap<K, Slot>>);
+
+impl<K: Ord> Default for Made<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Ord> Made<K> {
+    fn of(
+        &self,
+        key: K,
+        make: impl FnOnce() -> Result<PathSet, TooLarge>,
+    ) -> Result<PathSet, TooLarge> {
+        let set = {
+            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(known.entry(key).or_default())
+        };
+        set.get_or_init(make).clone()
+    }
+}
+
 /// Where a way is open: by the object's type, and by its directory's.
 struct Where<'l> {
     form: Form,
@@ -130,21 +162,26 @@ struct Where<'l> {
 }
 
 impl Loaded {
+    /// The types that paths can have.
+    pub(super) fn labels(&self) -> BTreeSet<&str> {
+        let labels = self.contexts.iter().filter_map(|c| c.label.as_deref());
+        labels.chain([base::OTHER]).collect()
+    }
+
     /// The paths of a form whose type, or whose directory's type, is open: once, as most operations are open on the
     /// same types.
     fn by_type(&self, form: Form, open: &Open<'_>, above: bool) -> Result<PathSet, TooLarge> {
-        let as_directory = above || matches!(form, Form::Directory | Form::Moved);
-        let key: SetKey = (as_directory, above, open.values().copied().collect());
-        let mut known = match self.sets.lock() {
-            Ok(known) => known,
-            Err(broken) => broken.into_inner(),
-        };
-        if let Some(set) = known.get(&key) {
-            return Ok(set.clone());
-        }
-        let set = self.made_by_type(form, open, above)?;
-        known.insert(key, set.clone());
-        Ok(set)
+        let make = || self.made_by_type(form, open, above);
+        self.sets.of(key(form, open, above), make)
+    }
+
+    /// The paths of a form whose type is open, and whose directory's is.
+    fn by_both(&self, form: Form, own: &Open<'_>, above: &Open<'_>) -> Result<PathSet, TooLarge> {
+        let keys = (key(form, own, false), key(form, above, true));
+        self.meets.of(keys, || {
+            let above = self.by_type(form, above, true)?;
+            self.by_type(form, own, false)?.intersection(&above)
+        })
     }
 
     fn made_by_type(&self, form: Form, open: &Open<'_>, above: bool) -> Result<PathSet, TooLarge> {
@@ -245,12 +282,7 @@ impl Loaded {
             // Sockets of the domain itself are no objects of a policy; those of others are.
             return Ok(OnPaths::either(PathSet::empty()));
         }
-        let mut labels: BTreeSet<&str> = self
-            .contexts
-            .iter()
-            .filter_map(|c| c.label.as_deref())
-            .collect();
-        labels.insert(base::OTHER);
+        let labels = self.labels();
         let movable = |class: &str| labels.iter().any(|l| self.may(l, class, &["rename"]));
         let mut known: Vec<Where<'_>> = Vec::new();
         for way in ways(operation) {
@@ -271,13 +303,10 @@ impl Loaded {
             above,
         } in known
         {
-            let set = |open: &Option<Open<'_>>, above| match open {
-                Some(open) => self.by_type(form, open, above).map(Some),
-                None => Ok(None),
-            };
-            let paths = match (set(&own, false)?, set(&above, true)?) {
-                (Some(own), Some(above)) => own.intersection(&above)?,
-                (Some(one), None) | (None, Some(one)) => one,
+            let paths = match (own, above) {
+                (Some(own), Some(above)) => self.by_both(form, &own, &above)?,
+                (Some(own), None) => self.by_type(form, &own, false)?,
+                (None, Some(above)) => self.by_type(form, &above, true)?,
                 (None, None) => PathSet::all(),
             };
             out.push(Allowed { form, ways, paths });
