@@ -5,7 +5,7 @@ use crate::backend::{Allowed, Clause, Evaluate, Form, OnPaths};
 use crate::fidelity::{Fidelity, Object, Witness};
 use crate::parallel;
 use crate::policy::{Action, Objects, Operation, Policy, RuleId, SyscallName, syscalls};
-use crate::semantics::{Decision, Meaning, PathSet, TooLarge, Verdict, decide};
+use crate::semantics::{Decision, Meaning, PathSet, TooLarge, Verdict, Walks, decide};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many candidates are tried for witnesses that different clauses of the artefact decide.
@@ -203,8 +203,9 @@ pub fn compare_beyond(
 
 fn compare_all(meaning: &Meaning<'_>, artefact: &dyn Evaluate, asked: Asked) -> Comparison {
     // Nothing that is found for one operation is of use for another.
+    let walks = Walks::default();
     let parts = parallel::map(&Operation::ALL, |operation| {
-        compare_one(meaning, artefact, *operation, asked)
+        compare_one(meaning, artefact, *operation, asked, &walks)
     });
     let accounts = parts.into_iter().flat_map(|part| part.accounts);
     Comparison {
@@ -217,10 +218,11 @@ fn compare_one(
     artefact: &dyn Evaluate,
     operation: Operation,
     asked: Asked,
+    walks: &Walks,
 ) -> Comparison {
     let mut out = Comparison::default();
     if Operation::ON_PATHS.contains(&operation)
-        && paths(meaning, artefact, operation, asked, &mut out).is_err()
+        && paths(meaning, artefact, operation, asked, walks, &mut out).is_err()
     {
         out.unknown(meaning.policy(), operation);
     }
@@ -239,6 +241,7 @@ fn paths(
     artefact: &dyn Evaluate,
     operation: Operation,
     asked: Asked,
+    walks: &Walks,
     out: &mut Comparison,
 ) -> Result<(), TooLarge> {
     let (forms, enforced) = match artefact.paths(operation)? {
@@ -260,6 +263,7 @@ fn paths(
             operation,
             enforced,
             asked,
+            walks,
             form: form.form,
             ways: if told { &form.ways } else { &[] },
             out: &mut *out,
@@ -278,6 +282,7 @@ struct Walk<'a> {
     operation: Operation,
     enforced: bool,
     asked: Asked,
+    walks: &'a Walks,
     form: Form,
     ways: &'a [String],
     out: &'a mut Comparison,
@@ -319,7 +324,7 @@ impl Walk<'_> {
         let mut found: Vec<(Option<RuleId>, Witness)> = Vec::new();
         let root = decisions.dfa().start();
         let candidates = if self.asked.clauses { CANDIDATES } else { 1 };
-        decisions.walk_with(allowed, |label, state, layer_allows, spell| {
+        decisions.walk_among(self.walks, allowed, |label, state, layer_allows, spell| {
             let verdict = &verdicts[label as usize];
             let seen = &mut seen[label as usize];
             if !std::mem::replace(&mut seen.decides, true) {

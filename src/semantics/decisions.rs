@@ -29,16 +29,45 @@ pub struct Decisions {
 /// A walk, which who asks second waits for.
 type Walked = OnceLock<Result<Arc<Walk>, TooLarge>>;
 
-/// How many walks are kept: a layer's operations have a shape or two.
-const WALKS: usize = 4;
+/// The walks that somebody made of decisions with sets, each with automata of their shapes: one does for all sets of
+/// its shape.
+#[derive(Default)]
+pub struct Walks(Mutex<Vec<(Dfa, Dfa, Arc<Walked>)>>);
+
+impl Walks {
+    /// The walk with a set.
+    ///
+    /// # Errors
+    /// The automata are too large together.
+    pub(super) fn of(&self, decisions: &Decisions, set: &PathSet) -> Result<Arc<Walk>, TooLarge> {
+        let (left, right) = (decisions.dfa(), set.dfa());
+        if PathSet::all().dfa().same_shape(right) {
+            return decisions.alone();
+        }
+        let walked = {
+            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let same = known
+                .iter()
+                .find(|(a, b, _)| a.same_shape(left) && b.same_shape(right));
+            match same {
+                Some((_, _, walked)) => Arc::clone(walked),
+                None => {
+                    let walked = Arc::new(Walked::new());
+                    known.push((left.clone(), right.clone(), Arc::clone(&walked)));
+                    walked
+                }
+            }
+        };
+        let walk = || left.walked(right, Limit::default()).map(Arc::new);
+        walked.get_or_init(walk).clone()
+    }
+}
 
 /// What decisions of one shape have in common.
 #[derive(Debug, Default)]
 struct Shared {
     /// The walk with a set that tells no paths apart.
     alone: OnceLock<Result<Arc<Walk>, TooLarge>>,
-    /// The last walks with other sets, each with a set of its shape.
-    walks: Mutex<Vec<(PathSet, Arc<Walked>)>>,
     /// By state: where a name leads that no policy mentions.
     fresh: OnceLock<Vec<Option<StateId>>>,
 }
@@ -334,34 +363,6 @@ impl Decisions {
         self.shared.alone.get_or_init(walk).clone()
     }
 
-    /// The walk with a set.
-    ///
-    /// # Errors
-    /// The automata are too large together.
-    pub(super) fn walk(&self, set: &PathSet) -> Result<Arc<Walk>, TooLarge> {
-        if PathSet::all().dfa().same_shape(set.dfa()) {
-            return self.alone();
-        }
-        let walked = {
-            let walks = self.shared.walks.lock();
-            let mut walks = walks.unwrap_or_else(PoisonError::into_inner);
-            let known = walks.iter().find(|(s, _)| s.dfa().same_shape(set.dfa()));
-            match known {
-                Some((_, walked)) => Arc::clone(walked),
-                None => {
-                    if walks.len() == WALKS {
-                        walks.remove(0);
-                    }
-                    let walked = Arc::new(Walked::new());
-                    walks.push((set.clone(), Arc::clone(&walked)));
-                    walked
-                }
-            }
-        };
-        let walk = || self.dfa.walked(set.dfa(), Limit::default()).map(Arc::new);
-        walked.get_or_init(walk).clone()
-    }
-
     /// Where a name leads that no policy mentions.
     pub(super) fn fresh(&self, state: StateId) -> Option<StateId> {
         let table = || {
@@ -379,9 +380,22 @@ impl Decisions {
     pub fn walk_with(
         &self,
         set: &PathSet,
+        visit: impl FnMut(u32, StateId, bool, &dyn Fn() -> Vec<u8>),
+    ) -> Result<(), TooLarge> {
+        self.walk_among(&Walks::default(), set, visit)
+    }
+
+    /// The same, for who walks with many sets.
+    ///
+    /// # Errors
+    /// The automata are too large together.
+    pub fn walk_among(
+        &self,
+        walks: &Walks,
+        set: &PathSet,
         mut visit: impl FnMut(u32, StateId, bool, &dyn Fn() -> Vec<u8>),
     ) -> Result<(), TooLarge> {
-        let walk = self.walk(set)?;
+        let walk = walks.of(self, set)?;
         for (node, a, b) in walk.visited() {
             let spell = || canonical(walk.spell(node));
             visit(self.dfa.label(a), a, set.dfa().label(b) == 1, &spell);

@@ -4,8 +4,8 @@
 //! follows by comparing that set with the policy's on the objects that each rule decides. A back-end
 //! never states a fidelity itself; it only words the reason.
 
-use super::automaton::{Limit, TooLarge, Walk};
-use super::decisions::Decisions;
+use super::automaton::{Limit, TooLarge};
+use super::decisions::Walks;
 use super::hosts::HostRegion;
 use super::meaning::Meaning;
 use super::pathset::{PathSet, canonical};
@@ -14,7 +14,6 @@ use crate::fidelity::{Entry, Fidelity, Ledger, Object, SettingEntry, Witness};
 use crate::policy::{Action, Objects, Operation, Rule, RuleId, SyscallName, syscalls};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Words the reason for an entry that is not exact: for the rule (`None`: the default), and how it differs.
 pub type Reason<'r> = &'r dyn Fn(Option<&Rule>, Fidelity) -> Cow<'static, str>;
@@ -35,8 +34,7 @@ pub struct LedgerBuilder<'m, 'a> {
     backend: &'static str,
     accounts: BTreeMap<(u32, Operation), Account>,
     settings: Vec<SettingEntry>,
-    /// For sets of the same shape.
-    walks: Vec<Arc<Walk>>,
+    walks: Walks,
 }
 
 const DEFAULT: u32 = u32::MAX;
@@ -54,7 +52,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
             backend,
             accounts: BTreeMap::new(),
             settings: Vec::new(),
-            walks: Vec::new(),
+            walks: Walks::default(),
         }
     }
 
@@ -93,17 +91,6 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         })
     }
 
-    /// The walk of decisions with a set, made where no set of its shape was walked with before.
-    fn walk(&mut self, decisions: &Decisions, set: &PathSet) -> Result<Arc<Walk>, TooLarge> {
-        let (left, right) = (decisions.dfa(), set.dfa());
-        if let Some(known) = self.walks.iter().find(|w| w.is_of(left, right)) {
-            return Ok(Arc::clone(known));
-        }
-        let walk = decisions.walk(set)?;
-        self.walks.push(Arc::clone(&walk));
-        Ok(walk)
-    }
-
     fn compare_paths(
         &mut self,
         operation: Operation,
@@ -112,7 +99,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         reason: Reason<'_>,
     ) -> Result<(), TooLarge> {
         let decisions = self.meaning.decisions(operation)?;
-        let walk = self.walk(decisions, allowed)?;
+        let walk = self.walks.of(decisions, allowed)?;
         let verdicts = decisions.verdicts();
         #[derive(Clone, Default)]
         struct Seen {
@@ -360,7 +347,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         if each.is_empty() {
             // What is beneath depends on the decisions alone: the walk of the ledger's other entries will do.
             let free = decisions.dfa().all_beneath(|l| decisions.permits(l));
-            let walk = self.walk(decisions, directories)?;
+            let walk = self.walks.of(decisions, directories)?;
             for (node, a, b) in walk.visited() {
                 let verdict = decisions.dfa().label(a);
                 let moved = directories.dfa().label(b) == 1 && decisions.permits(verdict);

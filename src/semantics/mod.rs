@@ -29,7 +29,7 @@ mod tests;
 pub use automaton::{ByteCursor, Dfa, Limit, StateId, Step, TooLarge};
 pub use classes::{Classified, classified};
 pub use commands::{ArgumentCase, CommandLabel, compare_arguments};
-pub use decisions::{Decisions, Verdict};
+pub use decisions::{Decisions, Verdict, Walks};
 pub use hosts::{HostRegion, HostSpace, Peers};
 pub use ledger::{LedgerBuilder, Reason};
 pub use literals::{LiteralTree, sequences_of};

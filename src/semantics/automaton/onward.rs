@@ -162,7 +162,10 @@ impl Nfa {
         let mut name = ByteSet::ALL;
         name.remove(b'/');
         name.remove(0);
-        if self.domain != Domain::Path || self.sets[set as usize] != name {
+        // No name holds NUL, so it does not matter whether the set does.
+        let mut own = self.sets[set as usize];
+        own.remove(0);
+        if self.domain != Domain::Path || own != name {
             return false;
         }
         let mut behind = Vec::new();

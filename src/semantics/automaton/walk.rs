@@ -277,8 +277,7 @@ impl Dfa {
             (node.parent, text.len() as u32)
         });
         Ok(Walk {
-            left: Arc::clone(&self.shape),
-            right: Arc::clone(&other.shape),
+            domain: self.domain(),
             visited,
             nodes: nodes.collect(),
             text,
@@ -549,8 +548,7 @@ fn spell(domain: Domain, names: &[&[u8]]) -> Vec<u8> {
 /// sets that differ in that alone.
 #[derive(Debug)]
 pub(crate) struct Walk {
-    left: Arc<Shape>,
-    right: Arc<Shape>,
+    domain: Domain,
     /// The pairs of states, those of the shortest strings first, each with its node.
     visited: Vec<(u32, Pair)>,
     /// By node: the one before it, and where its name ends in `text`, which begins where that of the node numbered
@@ -560,11 +558,6 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    /// Whether it is the walk of these two.
-    pub(crate) fn is_of(&self, left: &Dfa, right: &Dfa) -> bool {
-        Arc::ptr_eq(&self.left, &left.shape) && Arc::ptr_eq(&self.right, &right.shape)
-    }
-
     /// The pairs of states, those of the shortest strings first, each with what [`Walk::spell`] needs.
     pub(crate) fn visited(&self) -> impl Iterator<Item = (u32, StateId, StateId)> {
         self.visited.iter().map(|(node, (a, b))| (*node, *a, *b))
@@ -579,6 +572,6 @@ impl Walk {
             names.push(&self.text[from..self.nodes[at].1 as usize]);
             at = self.nodes[at].0 as usize;
         }
-        spell(self.left.domain, &names)
+        spell(self.domain, &names)
     }
 }

@@ -73,10 +73,11 @@ pub(super) fn tangled(choice: &Choice, way: &Way) -> bool {
     !other.is_empty() && (!own.is_empty() || !choice.denies)
 }
 
-fn name() -> [Step; 3] {
+/// One more name. No path has an empty one.
+fn name() -> [Step; 2] {
     let mut set = ByteSet::ALL;
     set.remove(b'/');
-    [Step::Byte(b'/'), Step::Set(set), Step::Star(set)]
+    [Step::Byte(b'/'), Step::Star(set)]
 }
 
 /// The paths that an operator's values match, as the object's own path.
