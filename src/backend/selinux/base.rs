@@ -1,6 +1,8 @@
 //! What the compiler knows of the reference policy's labels: facts asked of Debian 12's with
 //! matchpathcon and sesearch.
 
+use std::ops::RangeInclusive;
+
 /// A base type that rules may be about, and the trees that it stands for.
 pub struct BaseType {
     pub name: &'static str,
@@ -184,10 +186,15 @@ pub const LABELLED: [&str; 26] = [
 /// Trees in which deeper paths can have labels of a module.
 pub const FREE_BELOW: [&str; 4] = ["srv", "opt", "mnt", "media"];
 
-/// Port types of TCP and UDP with the ports that each has.
-pub const PORTS: [(&str, &[u16]); 4] = [
-    ("http_port_t", &[80, 81, 443, 488, 8008, 8009, 8443, 9000]),
-    ("dns_port_t", &[53, 853]),
-    ("ssh_port_t", &[22]),
-    ("git_port_t", &[9418]),
+/// The ports that the kernel gives to who asks for none, by default (`net.ipv4.ip_local_port_range`): to bind one of them it
+/// does not ask for `name_bind` (security/selinux/hooks.c), only for `node_bind`. Seen on 6.1 and 6.12.
+pub const EPHEMERAL: RangeInclusive<u16> = 32_768..=60_999;
+
+/// Types of ports that have a name of their own, with their TCP and their UDP ports: what `seinfo --portcon` says of Debian's
+/// policy. Other distributions add to them (Fedora 81 and 9000 to `http_port_t`).
+pub const PORTS: [(&str, &[u16], &[u16]); 4] = [
+    ("http_port_t", &[80, 443, 488, 8008, 8009, 8443], &[]),
+    ("dns_port_t", &[53, 853], &[53]),
+    ("ssh_port_t", &[22], &[]),
+    ("git_port_t", &[9418], &[9418]),
 ];

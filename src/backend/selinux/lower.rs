@@ -1,6 +1,6 @@
 //! From a policy's decided sets to types, labels and allow rules.
 
-use super::base::{BaseType, FREE_BELOW, LABELLED, PORTS, PROGRAMS, TYPES};
+use super::base::{BaseType, EPHEMERAL, FREE_BELOW, LABELLED, PORTS, PROGRAMS, TYPES};
 use super::held::{self, Held};
 use super::model::{Context, Module, Rights};
 use crate::diagnostics::Diagnostics;
@@ -380,6 +380,10 @@ const SECOND: [&str; 9] = [
     "wake_alarm",
 ];
 
+const CONNECTS: &str = "ports are types that hold more than one, hosts are not known, and connecting UDP is not by port";
+const BINDS: &str = "ports are types that hold more than one, hosts are not known, and who may bind a port may bind those \
+     that the kernel gives out itself (32768 to 60999)";
+
 fn network(meaning: &Meaning<'_>, module: &mut Module, ledger: &mut LedgerBuilder<'_, '_>) {
     let n = module.name.clone();
     let (connect, bind) = (
@@ -416,11 +420,15 @@ fn network(meaning: &Meaning<'_>, module: &mut Module, ledger: &mut LedgerBuilde
             .collect();
         let types: Vec<_> = PORTS
             .iter()
-            .filter(|(_, list)| list.iter().any(|p| ports.contains(p)))
+            .filter(|(_, tcp, _)| tcp.iter().any(|p| ports.contains(p)))
             .collect();
         let known: BTreeSet<u16> = types
             .iter()
-            .flat_map(|(_, list)| list.iter().copied())
+            .flat_map(|(_, tcp, _)| tcp.iter().copied())
+            .collect();
+        let known_udp: BTreeSet<u16> = types
+            .iter()
+            .flat_map(|(_, _, udp)| udp.iter().copied())
             .collect();
         // A port that has no type of its own here: then all of them.
         let all = !ports.is_subset(&known);
@@ -438,7 +446,7 @@ fn network(meaning: &Meaning<'_>, module: &mut Module, ledger: &mut LedgerBuilde
                         .rules
                         .push(format!("allow {n}_t port_type:{class} {{ {permission} }}"));
                 }
-                for (t, _) in types.iter().filter(|_| !all && !udp_bind) {
+                for (t, ..) in types.iter().filter(|_| !all && !udp_bind) {
                     module.base_types.insert((*t).to_owned());
                     module
                         .rules
@@ -452,22 +460,41 @@ fn network(meaning: &Meaning<'_>, module: &mut Module, ledger: &mut LedgerBuilde
                 }
             }
         }
+        // Where some port may be bound, a port that the kernel gives out itself may be.
+        let binds = operation == Operation::Bind && (!ports.is_empty() || udp_bind);
+        let free = |port: u16| binds && EPHEMERAL.contains(&port);
         let cuts: Vec<u16> = known
             .iter()
+            .chain(&known_udp)
             .chain(&ports)
             .flat_map(|p| [Some(*p), p.checked_add(1)])
             .flatten()
+            .chain(binds.then_some(*EPHEMERAL.start()))
+            .chain(binds.then_some(*EPHEMERAL.end() + 1))
             .collect();
         let cuts = if all { Vec::new() } else { cuts };
+        let one_of = |list: &BTreeSet<u16>, port: u16| all || list.contains(&port) || free(port);
         ledger.hosts_in(
             operation,
             &space.split_at(&cuts),
             |r| match r.protocol {
-                Protocol::Tcp => used(Protocol::Tcp) && (all || udp_bind || known.contains(&r.ports.first)),
+                Protocol::Tcp => used(Protocol::Tcp) && (udp_bind || one_of(&known, r.ports.first)),
                 Protocol::Udp if operation == Operation::Connect => used(Protocol::Udp),
-                Protocol::Udp => udp_bind || (!ports.is_empty() && used(Protocol::Udp) && (all || known.contains(&r.ports.first))),
+                Protocol::Udp => {
+                    udp_bind
+                        || (!ports.is_empty()
+                            && used(Protocol::Udp)
+                            && one_of(&known_udp, r.ports.first))
+                }
             },
-            &|_, _| "ports are types that hold more than one, hosts are not known, and connecting UDP is not by port".into(),
+            &|_, _| {
+                if operation == Operation::Bind {
+                    BINDS
+                } else {
+                    CONNECTS
+                }
+                .into()
+            },
         );
     }
 }

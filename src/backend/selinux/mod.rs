@@ -24,7 +24,8 @@
 //!   directories listed. They are in the model.
 //! - Shells have a type of their own, as have some thousand programs of system services: of these the model knows those
 //!   that policies name ([`base`]), and the domain starts none of them.
-//! - Ports are types, hosts are not known.
+//! - Ports are types, hosts are not known. A port that the kernel gives out itself ([`base::EPHEMERAL`]) is bound by whoever
+//!   may bind any.
 //! - The entry point has a type of its own: it is read as it starts, and started by nobody inside.
 //! - `.fc` entries are regular expressions; every byte that is not plain is escaped, `"` and the like as
 //!   `\xHH`, as a raw one breaks the module's CIL.

@@ -302,17 +302,26 @@ impl Loaded {
         }
     }
 
-    fn port_type(port: u16) -> Option<&'static str> {
-        let found = base::PORTS.iter().find(|(_, list)| list.contains(&port));
-        found.map(|(t, _)| *t)
+    fn port_type(class: &str, port: u16) -> Option<&'static str> {
+        let udp = class == UDP_SOCKET;
+        let mut all = base::PORTS.iter();
+        let found = all.find(|(_, tcp, own)| if udp { own } else { tcp }.contains(&port));
+        found.map(|(t, ..)| *t)
     }
 
     /// Whether a permission is held on the type of a port.
     fn on_port(&self, class: &str, permission: &str, port: u16) -> bool {
         self.sockets(class).any(|r| {
             r.permissions.contains(permission)
-                && (r.target == "port_type" || Self::port_type(port) == Some(r.target.as_str()))
+                && (r.target == "port_type"
+                    || Self::port_type(class, port) == Some(r.target.as_str()))
         })
+    }
+
+    /// Whether addresses of the machine may be bound: whatever the port is, the kernel asks for that too.
+    fn on_node(&self, class: &str) -> bool {
+        let mut rules = self.sockets(class);
+        rules.any(|r| r.permissions.contains("node_bind") && r.target == "node_t")
     }
 
     /// The rules about the domain's sockets of a class.
@@ -343,8 +352,11 @@ impl Loaded {
                 self.on_self(class, &["create", "connect"])
                     && (protocol == Protocol::Udp || self.on_port(class, "name_connect", host.port))
             } else {
+                let [first, last] = base::GIVEN_OUT;
                 self.on_self(class, &["create", "bind"])
-                    && self.on_port(class, "name_bind", host.port)
+                    && self.on_node(class)
+                    && ((first..=last).contains(&host.port)
+                        || self.on_port(class, "name_bind", host.port))
             }
         })
     }
@@ -376,9 +388,10 @@ impl Evaluate for Loaded {
         matches!(operation, Operation::Connect | Operation::Bind).then(|| HostCuts {
             ports: base::PORTS
                 .iter()
-                .flat_map(|(_, list)| *list)
+                .flat_map(|(_, tcp, udp)| tcp.iter().chain(*udp))
                 .flat_map(|p| [Some(*p), p.checked_add(1)])
                 .flatten()
+                .chain([base::GIVEN_OUT[0], base::GIVEN_OUT[1] + 1])
                 .collect(),
             ..HostCuts::default()
         })

@@ -201,10 +201,13 @@ pub(super) const DOMAIN: &[(&str, &str, &[&str])] = &[
     ("var_run_t", "dir", &["open", "read", "search", "getattr"]),
 ];
 
-/// Types of ports, TCP and UDP alike.
-pub(super) const PORTS: &[(&str, &[u16])] = &[
-    ("dns_port_t", &[53, 853]),
-    ("git_port_t", &[9418]),
-    ("http_port_t", &[80, 81, 443, 488, 8008, 8009, 8443, 9000]),
-    ("ssh_port_t", &[22]),
+/// Ports that are given out by themselves (`ip_local_port_range`), which are bound without `name_bind`.
+pub(super) const GIVEN_OUT: [u16; 2] = [32_768, 60_999];
+
+/// Types of ports, with the TCP and the UDP ports that have them.
+pub(super) const PORTS: &[(&str, &[u16], &[u16])] = &[
+    ("dns_port_t", &[53, 853], &[53]),
+    ("git_port_t", &[9418], &[9418]),
+    ("http_port_t", &[80, 443, 488, 8008, 8009, 8443], &[]),
+    ("ssh_port_t", &[22], &[]),
 ];
