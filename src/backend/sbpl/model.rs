@@ -309,6 +309,19 @@ struct Text<'a> {
     rules: Vec<String>,
 }
 
+/// Whether SBPL can surely hold the pattern, without writing it out.
+fn fits(sequence: &Sequence) -> bool {
+    // Of each byte and `**` no more than this is written.
+    let longest = sequence.components.iter().try_fold(16, |sum, c| match c {
+        Component::AnyDepth => Some(sum + 9),
+        Component::Name(_) => {
+            let name = c.literal().filter(|name| name.is_ascii())?;
+            Some(sum + 1 + 2 * name.len())
+        }
+    });
+    longest.is_some_and(|n| n <= MAX_STRING)
+}
+
 /// That SBPL can hold every pattern of the policy.
 fn names(policy: &Policy) -> Result<(), Diagnostics> {
     let mut refused = Diagnostics {
@@ -318,6 +331,7 @@ fn names(policy: &Policy) -> Result<(), Diagnostics> {
     for rule in &policy.rules {
         if let Some(message) = sequences_of(rule)
             .into_iter()
+            .filter(|s| !fits(s))
             .find_map(|s| pattern(s).err())
         {
             refused.items.push(

@@ -174,14 +174,26 @@ impl Seatbelt {
     fn answer(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
         let mut known: Vec<(Decider, PathSet)> = Vec::new();
         let mut out: Vec<(Form, usize, Vec<String>)> = Vec::new();
+        // Most ways are decided by the same rules, which ask for nothing else than the path.
+        let mut same: Vec<((Vec<usize>, Asked), usize)> = Vec::new();
         for (name, form) in ways(operation) {
-            let decider = Decider::new(&self.profile, name, asked(operation, *form));
-            let at = match known.iter().position(|(d, _)| *d == decider) {
-                Some(at) => at,
+            let rules = order(&self.profile, name);
+            let asked = asked(operation, *form).of_rules(&self.profile, &rules);
+            let key = (rules, asked);
+            let at = match same.iter().find(|(k, _)| *k == key) {
+                Some((_, at)) => *at,
                 None => {
-                    let set = self.set(&decider)?;
-                    known.push((decider, set));
-                    known.len() - 1
+                    let decider = Decider::of(&self.profile, &key.0, asked);
+                    let at = match known.iter().position(|(d, _)| *d == decider) {
+                        Some(at) => at,
+                        None => {
+                            let set = self.set(&decider)?;
+                            known.push((decider, set));
+                            known.len() - 1
+                        }
+                    };
+                    same.push((key, at));
+                    at
                 }
             };
             let way = format!("{name} {form:?}");
@@ -223,6 +235,8 @@ impl Seatbelt {
             let rule = &self.profile.rules[rule];
             let hit = match &rule.filter {
                 None => Some(None),
+                // Most filters are on paths.
+                Some(_) if rule.elsewhere == Some(false) => None,
                 Some(filter) => match holds(filter, peer) {
                     (true, network) => Some(network),
                     (false, _) => None,

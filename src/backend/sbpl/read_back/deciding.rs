@@ -8,6 +8,7 @@ use super::profile::Profile;
 use super::sets::Formula;
 use crate::semantics::{StepsIndex, steps_match};
 use rustc_hash::FxHashMap;
+use std::ops::Range;
 
 /// A part of a formula, and what it comes to where none of its patterns matches.
 #[derive(Debug)]
@@ -23,8 +24,16 @@ enum Kind {
     Const,
     One,
     None,
-    Any(Vec<Node>),
-    All(Vec<Node>),
+    Any(Parts),
+    All(Parts),
+}
+
+#[derive(Debug)]
+struct Parts {
+    list: Vec<Node>,
+    /// Which of them settle it where none of their patterns matches, ascending: of `Any` those that hold then, of `All`
+    /// those that do not.
+    settling: Vec<usize>,
 }
 
 /// A pattern that matches: its leaf, its place there, and the filter.
@@ -90,13 +99,13 @@ impl Node {
                 }
             }
             Formula::Any(parts) => {
-                let parts: Vec<Self> = parts.iter().map(|p| Self::new(p, leaves, place)).collect();
-                let holds = parts.iter().any(|p| p.holds);
+                let parts = Parts::new(parts, true, leaves, place);
+                let holds = !parts.settling.is_empty();
                 (Kind::Any(parts), holds)
             }
             Formula::All(parts) => {
-                let parts: Vec<Self> = parts.iter().map(|p| Self::new(p, leaves, place)).collect();
-                let holds = parts.iter().all(|p| p.holds);
+                let parts = Parts::new(parts, false, leaves, place);
+                let holds = parts.settling.is_empty();
                 (Kind::All(parts), holds)
             }
         };
@@ -120,18 +129,18 @@ impl Node {
                 let mut why = None;
                 // The first part that holds, be it touched or not.
                 let mut before = 0;
-                for (at, hits) in touched(parts, hits) {
-                    if parts[before..at].iter().any(|p| p.holds) {
+                for (at, hits) in parts.touched(hits) {
+                    if parts.settles(before..at) {
                         return (true, None);
                     }
                     before = at + 1;
-                    let (holds, from) = parts[at].decide(hits);
+                    let (holds, from) = parts.list[at].decide(hits);
                     if holds {
                         return (true, from);
                     }
                     why = why.or(from);
                 }
-                match parts[before..].iter().any(|p| p.holds) {
+                match parts.settles(before..parts.list.len()) {
                     true => (true, None),
                     false => (false, why),
                 }
@@ -139,16 +148,16 @@ impl Node {
             Kind::All(parts) => {
                 let mut before = 0;
                 let mut all = Vec::new();
-                for (at, hits) in touched(parts, hits) {
-                    if parts[before..at].iter().any(|p| !p.holds) {
+                for (at, hits) in parts.touched(hits) {
+                    if parts.settles(before..at) {
                         return (false, None);
                     }
                     before = at + 1;
-                    all.push(parts[at].decide(hits));
+                    all.push(parts.list[at].decide(hits));
                 }
                 // An exception is why only where nothing else is missing.
                 let missing = |(holds, from): &(bool, Option<u32>)| !holds && from.is_none();
-                if parts[before..].iter().any(|p| !p.holds) || all.iter().any(missing) {
+                if parts.settles(before..parts.list.len()) || all.iter().any(missing) {
                     return (false, None);
                 }
                 let holds = all.iter().all(|(holds, _)| *holds);
@@ -160,14 +169,38 @@ impl Node {
     }
 }
 
-/// The parts with hits in their leaves, each with those.
-fn touched<'h>(parts: &'h [Node], mut hits: &'h [Hit]) -> impl Iterator<Item = (usize, &'h [Hit])> {
-    std::iter::from_fn(move || {
-        let leaf = hits.first()?.0;
-        let at = parts.partition_point(|p| p.leaves.1 <= leaf);
-        let end = parts.get(at)?.leaves.1;
-        let (own, rest) = hits.split_at(hits.partition_point(|h| h.0 < end));
-        hits = rest;
-        Some((at, own))
-    })
+impl Parts {
+    fn new(
+        parts: &[Formula],
+        settles: bool,
+        leaves: &mut u32,
+        place: &mut impl FnMut(u32, u32, u32),
+    ) -> Self {
+        let list = parts.iter().map(|p| Node::new(p, leaves, place));
+        let list: Vec<Node> = list.collect();
+        let settling = list.iter().enumerate();
+        let settling = settling.filter(|(_, p)| p.holds == settles);
+        Self {
+            settling: settling.map(|(at, _)| at).collect(),
+            list,
+        }
+    }
+
+    /// Whether one of these settles it, none of their patterns matching.
+    fn settles(&self, range: Range<usize>) -> bool {
+        let first = self.settling.partition_point(|at| *at < range.start);
+        self.settling.get(first).is_some_and(|at| *at < range.end)
+    }
+
+    /// The parts with hits in their leaves, each with those.
+    fn touched<'h>(&'h self, mut hits: &'h [Hit]) -> impl Iterator<Item = (usize, &'h [Hit])> {
+        std::iter::from_fn(move || {
+            let leaf = hits.first()?.0;
+            let at = self.list.partition_point(|p| p.leaves.1 <= leaf);
+            let end = self.list.get(at)?.leaves.1;
+            let (own, rest) = hits.split_at(hits.partition_point(|h| h.0 < end));
+            hits = rest;
+            Some((at, own))
+        })
+    }
 }

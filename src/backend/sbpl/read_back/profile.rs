@@ -47,6 +47,35 @@ pub(super) enum Filter {
     Network(Network),
 }
 
+impl Filter {
+    /// Whether it matches addresses, all or none; `None`: it tells them apart.
+    fn elsewhere(&self) -> Option<bool> {
+        match self {
+            Self::Paths(_) | Self::Directory => Some(false),
+            Self::Network(_) => None,
+            Self::Not(f) => f.elsewhere().map(|b| !b),
+            Self::Any(list) => {
+                let all: Option<Vec<bool>> = list.iter().map(Self::elsewhere).collect();
+                all.map(|all| all.contains(&true))
+            }
+            Self::All(list) => {
+                let all: Option<Vec<bool>> = list.iter().map(Self::elsewhere).collect();
+                all.map(|all| !all.contains(&false))
+            }
+        }
+    }
+
+    /// Whether it asks for more than the path: a directory, a socket.
+    fn is_typed(&self) -> bool {
+        match self {
+            Self::Paths(_) => false,
+            Self::Network(_) | Self::Directory => true,
+            Self::Not(f) => f.is_typed(),
+            Self::Any(list) | Self::All(list) => list.iter().any(Self::is_typed),
+        }
+    }
+}
+
 /// One rule.
 #[derive(Debug)]
 pub(super) struct Rule {
@@ -55,6 +84,10 @@ pub(super) struct Rule {
     pub operations: Vec<&'static str>,
     /// `None`: unfiltered.
     pub filter: Option<Filter>,
+    /// Whether the filter matches addresses, where it asks nothing of them.
+    pub elsewhere: Option<bool>,
+    /// Whether it asks for the type of the object.
+    pub typed: bool,
     pub line: usize,
     /// `(allow file-read-data`
     pub head: String,
@@ -270,6 +303,8 @@ impl<'t> Reader<'t> {
                 allow,
                 operations,
                 filter: None,
+                elsewhere: None,
+                typed: false,
                 line: node.line,
                 head: String::new(),
             }));
@@ -298,6 +333,8 @@ impl<'t> Reader<'t> {
         Ok(Some(Rule {
             allow,
             operations,
+            elsewhere: filter.as_ref().and_then(Filter::elsewhere),
+            typed: filter.as_ref().is_some_and(Filter::is_typed),
             filter,
             line: node.line,
             head: format!("({action} {}", names.join(" ")),

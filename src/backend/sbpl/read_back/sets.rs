@@ -14,6 +14,19 @@ pub(super) struct Asked {
     pub socket: bool,
 }
 
+impl Asked {
+    /// As far as it makes a difference to these rules.
+    pub fn of_rules(self, profile: &Profile, rules: &[usize]) -> Self {
+        if rules.iter().any(|r| profile.rules[*r].typed) {
+            return self;
+        }
+        Self {
+            directory: false,
+            socket: false,
+        }
+    }
+}
+
 /// A filter over paths alone, what else it asks being known: negations at the leaves, what is of one kind together.
 /// Leaves are numbers, of filters on paths ([`Profile::paths`]) or of what those match ([`Profile::patterns`]).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -338,17 +351,20 @@ pub(super) fn order(profile: &Profile, operation: &'static str) -> Vec<usize> {
 }
 
 impl Decider {
+    #[cfg(test)]
     pub fn new(profile: &Profile, operation: &'static str, asked: Asked) -> Self {
+        Self::of(profile, &order(profile, operation), asked)
+    }
+
+    /// Of these rules, in this order.
+    pub fn of(profile: &Profile, rules: &[usize], asked: Asked) -> Self {
         let formula = |r: &Rule| match &r.filter {
             Some(filter) => Formula::of(filter, asked, false),
             None => Formula::Const(true),
         };
+        let rules = rules.iter().map(|r| &profile.rules[*r]);
         Self {
-            entries: order(profile, operation)
-                .into_iter()
-                .map(|r| &profile.rules[r])
-                .map(|r| (r.allow, formula(r)))
-                .collect(),
+            entries: rules.map(|r| (r.allow, formula(r))).collect(),
             default_allow: profile.default_allow,
         }
     }
