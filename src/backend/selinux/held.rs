@@ -71,7 +71,11 @@ fn tree_beneath(path: &[u8]) -> Sequence {
 /// The pattern of what lies in the directories that a pattern is for.
 fn beneath(directory: &Sequence) -> Sequence {
     let mut s = directory.clone();
-    s.components.push(Component::Name([Token::Star].into()));
+    // `/a/*/**` and not `/a/**/*`: of the first all that lies deeper is one state, whichever tree it is in.
+    let tree = s.components.last() == Some(&Component::AnyDepth);
+    let at = s.components.len() - usize::from(tree);
+    s.components
+        .insert(at, Component::Name([Token::Star].into()));
     s
 }
 
@@ -111,9 +115,21 @@ impl Labelled {
 }
 
 impl Held<'_> {
-    fn clauses(&self) -> Clauses {
+    /// `own`: with what the module labels itself.
+    fn clauses(&self, own: bool) -> Clauses {
         const ALL: u16 = FILE | DIRECTORY | ABOVE;
         let mut clauses = Clauses::default();
+        // Where no name is added or removed, it does not matter in which directory something lies.
+        let changes = |r: &Rights| r.has(Operation::Create) || r.has(Operation::Delete);
+        let mut all = self
+            .labels
+            .objects
+            .values()
+            .chain(self.labels.trees.values());
+        let inside = match changes(&self.open) || all.any(changes) {
+            true => ALL,
+            false => FILE | DIRECTORY,
+        };
         // The root is in no directory.
         let root = vec![Sequence::default()];
         clauses.0.push((ALL, root, Label::Root));
@@ -123,22 +139,23 @@ impl Held<'_> {
             clauses.add(DIRECTORY | ABOVE, directory, Label::Temporary);
         }
         let mut objects: BTreeMap<Rights, Vec<Sequence>> = BTreeMap::new();
-        for (path, rights) in &self.labels.objects {
+        let labels = |all| own.then_some(all).into_iter().flatten();
+        for (path, rights) in labels(&self.labels.objects) {
             let of = objects.entry(*rights).or_default();
             of.push(Sequence::literal(path));
         }
         for (rights, paths) in objects {
-            clauses.add(ALL, paths, Label::Rights(rights));
+            clauses.add(inside, paths, Label::Rights(rights));
         }
         // Longest first, as the longest literal beginning wins: by depth, and within one depth no two meet.
         let mut trees: BTreeMap<(Reverse<usize>, Rights), Vec<Sequence>> = BTreeMap::new();
-        for (path, rights) in &self.labels.trees {
+        for (path, rights) in labels(&self.labels.trees) {
             let depth = path.iter().filter(|b| **b == b'/').count();
             let of = trees.entry((Reverse(depth), *rights)).or_default();
             of.push(tree_beneath(path));
         }
         for ((_, rights), paths) in trees {
-            clauses.add(ALL, paths, Label::Rights(rights));
+            clauses.add(inside, paths, Label::Rights(rights));
         }
         if let Some((path, rights)) = self.temporary {
             clauses.add(ALL, vec![tree_beneath(path)], Label::Rights(rights));
@@ -166,7 +183,7 @@ impl Held<'_> {
     }
 
     fn labelled(&self) -> Labelled {
-        let Clauses(list) = self.clauses();
+        let Clauses(list) = self.clauses(true);
         let mut numbers: BTreeMap<Label, u32> = BTreeMap::new();
         let mut labels: Vec<Label> = Vec::new();
         let mut number = |label: Label| {
@@ -196,14 +213,9 @@ impl Held<'_> {
         view: View,
         labelled: &Labelled,
     ) -> Result<PathSet, TooLarge> {
-        let needed: &[Operation] = match operation {
-            // The kernel opens a program for reading as it starts it.
-            Operation::Execute => &[Operation::Execute, Operation::Read],
-            _ => &[operation],
-        };
-        let open = self.open.has_all(needed);
+        let open = self.open.has(operation);
         labelled.set(view, |label| match label {
-            Label::Rights(rights) => rights.has_all(needed),
+            Label::Rights(rights) => rights.has(operation),
             Label::Nothing => false,
             Label::Program => operation == Operation::Read,
             Label::EveryoneReads => operation == Operation::Read || open,
@@ -211,6 +223,33 @@ impl Held<'_> {
             Label::EveryoneLists | Label::Root => operation == Operation::List || open,
             Label::Open | Label::Temporary => open,
         })
+    }
+
+    /// The programs that can be started: the kernel opens one for reading as it does. Commands tell programs apart by
+    /// their names wherever they lie, and each of those would be in each directory that the others' automaton knows.
+    fn started(&self) -> Result<PathSet, TooLarge> {
+        let has = |r: Rights| r.has_all(&[Operation::Execute, Operation::Read]);
+        let open = has(self.open);
+        let mut own = self
+            .labels
+            .objects
+            .values()
+            .chain(self.labels.trees.values());
+        // Where no label has the right, denying it once more beneath would only make the set larger: of what a module
+        // labels nothing is a program of the base policy.
+        let Clauses(list) = self.clauses(open || own.any(|r| has(*r)));
+        let about = list.iter().filter(|(views, ..)| views & FILE != 0);
+        let about = about.filter(|(.., label)| *label != Label::Root);
+        let holds = |label: &Label| match label {
+            Label::Rights(rights) => has(*rights),
+            Label::Nothing | Label::Program => false,
+            _ => open,
+        };
+        let mut clauses: Vec<(&[Sequence], bool)> = about
+            .map(|(_, patterns, label)| (patterns.as_slice(), holds(label)))
+            .collect();
+        while clauses.pop_if(|(_, value)| *value == open).is_some() {}
+        PathSet::first_match(clauses, open)
     }
 
     /// Whose times can be set to now.
@@ -271,11 +310,11 @@ pub fn account(held: &Held<'_>, ledger: &mut LedgerBuilder<'_, '_>) -> Result<()
         (Read, View::File),
         (List, View::Directory),
         (Edit, View::File),
-        (Execute, View::File),
     ] {
         let set = held.on_label(operation, view, labelled)?;
         ledger.paths(operation, &set, &reason(operation))?;
     }
+    ledger.paths(Execute, &held.started()?, &reason(Execute))?;
     let views = [View::File, View::Directory];
     for view in views {
         let set = held.on_label(Metadata, view, labelled)?;
