@@ -2,6 +2,7 @@ use super::lower::lower;
 use super::model::{Module, render_fc, render_te};
 use super::*;
 use crate::fidelity::{Fidelity, Ledger};
+use crate::frontend::{LoadOptions, load};
 use crate::policy::{Action, Objects, Operation, OperationSet, PathPattern, Policy, Rule, RuleId};
 
 fn rule(name: &str, action: Action, operations: &str, paths: &[&str]) -> Rule {
@@ -115,4 +116,18 @@ fn the_root_is_no_file() {
     let mut entries = ledger.entries.iter();
     let own = entries.find(|e| e.rule == Some(RuleId(0)) && e.operation == Operation::Metadata);
     assert_eq!(own.unwrap().fidelity, Fidelity::Exact);
+}
+
+#[test]
+fn programs_by_name_and_many_trees_do_not_multiply() {
+    let mut text = String::from("version: 1\nname: t\nrules:\n");
+    for i in 0..1500 {
+        text.push_str(&format!(
+            "  - {{name: t{i}, action: allow, operations: [read, write], paths: ['/workspace/m{i}/**']}}\n  - {{name: c{i}, action: allow, commands: ['tool{i} **']}}\n"
+        ));
+    }
+    let policy = load("t.yaml", &text, &LoadOptions::default()).unwrap();
+    let meaning = Meaning::new(&policy.policy);
+    let made = SeLinux.compile(&meaning, &Target::default());
+    assert!(made.is_ok(), "{}", made.err().unwrap());
 }
