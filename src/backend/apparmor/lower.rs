@@ -24,7 +24,10 @@ struct Clause {
 /// Lowers ordered clauses to what is granted and denied.
 fn lower_clauses(clauses: &[Clause]) -> Access {
     let mut out = Access::default();
+    // The allows above: their patterns, what they leave out, and what is left of them.
     let mut above = SequenceIndex::default();
+    let mut left_out = SequenceIndex::default();
+    let mut granted = SequenceIndex::default();
     // Denies that are cut out of the allows below them.
     let mut cuts = SequenceIndex::default();
     // What some allow below a deny meets decides whether it is needed at all.
@@ -69,15 +72,36 @@ fn lower_clauses(clauses: &[Clause]) -> Access {
                     cuts.add(&piece);
                 } else if let Some(rest) = without(&piece, &met) {
                     out.deny.extend(rest);
+                    // What those allows leave out is denied all the same, but for what others of them allow.
+                    for e in left_out.meeting(&piece) {
+                        let both = if holds(&piece, e) { e } else { &piece };
+                        if !later.meeting(both).is_empty() {
+                            let rest = without(both, &granted.meeting(both));
+                            out.deny.extend(rest.unwrap_or_else(|| vec![both.clone()]));
+                        }
+                    }
                 } else {
                     out.deny.push(piece);
                 }
             }
         }
         if clause.allows {
-            clause.include.iter().for_each(|s| {
+            for s in &clause.include {
                 above.add(s);
-            });
+                let except: Vec<&Sequence> = clause.except.iter().filter(|e| meet(e, s)).collect();
+                except.iter().for_each(|e| {
+                    left_out.add(e);
+                });
+                // What cannot be cut out of an allow is denied already.
+                let rest = if except.is_empty() {
+                    None
+                } else {
+                    without(s, &except)
+                };
+                for s in rest.as_deref().unwrap_or(std::slice::from_ref(s)) {
+                    granted.add(s);
+                }
+            }
         }
     }
     let mut seen = rustc_hash::FxHashSet::default();
@@ -85,6 +109,13 @@ fn lower_clauses(clauses: &[Clause]) -> Access {
     seen.clear();
     out.deny.retain(|s| seen.insert(s.clone()));
     out
+}
+
+/// Whether everything that `inner` matches lies in the literal tree `outer`.
+fn holds(outer: &Sequence, inner: &Sequence) -> bool {
+    outer.components.split_last().is_some_and(|(last, path)| {
+        *last == Component::AnyDepth && inner.components.starts_with(path)
+    })
 }
 
 /// Whether every allow that meets the literal piece is a literal tree, so that it can be cut out of it.

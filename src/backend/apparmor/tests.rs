@@ -53,6 +53,24 @@ fn fidelity(ledger: &Ledger, rule: Option<u32>, operation: Operation) -> Fidelit
 }
 
 #[test]
+fn what_an_allow_leaves_out_is_denied_below_it() {
+    let policy = Policy::of_rules(
+        "p",
+        Action::Deny,
+        vec![
+            rule("most", Action::Allow, "read", &["/w/**"], &["/w/s/**"]),
+            rule("none", Action::Deny, "read", &["/w/**"], &[]),
+            rule("some", Action::Allow, "read", &["/w/s/*.txt"], &[]),
+        ],
+    );
+    let (_, ledger) = lowered(&policy);
+    for r in [Some(0), Some(1), Some(2), None] {
+        let kept = fidelity(&ledger, r, Operation::Read);
+        assert_eq!(kept, Fidelity::Exact, "{r:?} {}", text(&policy));
+    }
+}
+
+#[test]
 fn an_allow_above_a_deny_survives() {
     let policy = Policy::of_rules(
         "p",
