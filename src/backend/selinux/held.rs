@@ -230,6 +230,7 @@ impl Held<'_> {
     fn started(&self) -> Result<PathSet, TooLarge> {
         let has = |r: Rights| r.has_all(&[Operation::Execute, Operation::Read]);
         let open = has(self.open);
+        let read_by_all = self.open.has(Operation::Execute);
         let mut own = self
             .labels
             .objects
@@ -237,12 +238,13 @@ impl Held<'_> {
             .chain(self.labels.trees.values());
         // Where no label has the right, denying it once more beneath would only make the set larger: of what a module
         // labels nothing is a program of the base policy.
-        let Clauses(list) = self.clauses(open || own.any(|r| has(*r)));
+        let Clauses(list) = self.clauses(open || read_by_all || own.any(|r| has(*r)));
         let about = list.iter().filter(|(views, ..)| views & FILE != 0);
         let about = about.filter(|(.., label)| *label != Label::Root);
         let holds = |label: &Label| match label {
             Label::Rights(rights) => has(*rights),
             Label::Nothing | Label::Program => false,
+            Label::EveryoneReads => read_by_all,
             _ => open,
         };
         let mut clauses: Vec<(&[Sequence], bool)> = about
