@@ -3,6 +3,7 @@
 use crate::corpus::policies;
 use polc::backend::{self, Evaluate, OnPaths, Target};
 use polc::fidelity::{Entry, Fidelity, Ledger, Object, Witness};
+use polc::frontend::{LoadOptions, load};
 use polc::policy::{Action, Operation, Policy};
 use polc::proof::{Comparison, Disagreement, compare, disagreements};
 use polc::semantics::{Decision, Meaning, decide};
@@ -204,6 +205,34 @@ fn tetragon() {
 #[test]
 fn selinux() {
     all("selinux");
+}
+
+/// What macOS keeps in /private has two names, and a rule may speak of the one where another speaks of the other.
+#[test]
+fn a_profile_and_names_in_private() {
+    let head = "version: 1\nname: p\nsubject: {home: /home/a, workspace: /w, tmp: /tmp}\nrules:\n";
+    let allow = "{name: a, action: allow, operations: [read, write]";
+    for rules in [
+        // The runtime base reads /private/var/db/dyld.
+        format!("- {allow}, paths: ['/**'], except: ['/var/**']}}"),
+        format!(
+            "- {{name: d, action: deny, operations: [read, write], paths: ['/private/etc']}}\n  - {allow}, paths: ['/etc/**']}}"
+        ),
+        format!(
+            "- {{name: d, action: deny, operations: [write], paths: ['/etc/a']}}\n  - {allow}, paths: ['/private/**']}}"
+        ),
+        format!("- {allow}, paths: ['/private/tmp/**'], except: ['/[st]*/x/**']}}"),
+    ] {
+        let text = format!("{head}  {rules}\n");
+        let policy = load("p.yaml", &text, &LoadOptions::default())
+            .unwrap()
+            .policy;
+        assert_eq!(
+            faults("p", &policy, "sbpl"),
+            Vec::<String>::new(),
+            "{rules}"
+        );
+    }
 }
 
 /// A ledger that was made to lie is found out: the checks above can fail.

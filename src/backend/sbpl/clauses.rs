@@ -1,54 +1,15 @@
 //! The clauses of a policy, and what they come to: sets of paths for the ledger, filters for the profile.
 //!
 //! Most rules speak of several operations, so a clause is made once, with the operations that it is about, and so are
-//! the denies that each pattern runs into. The patterns of all clauses stand in two arrays: as the policy has them,
-//! and as the kernel must be told them, with the names that their objects have in /private.
+//! the denies that each pattern runs into. The patterns of all clauses stand in one array.
 
 use super::lower::base;
 use super::model::Filter;
 use super::moving;
-use crate::policy::{Component, Objects, Operation, PathPattern, Policy, Sequence};
-use crate::semantics::{self, PathSet, SequenceIndex, TooLarge, matches_path};
+use crate::policy::{Component, Objects, Operation, Policy, Sequence};
+use crate::semantics::{self, PathSet, SequenceIndex, TooLarge};
 use std::cell::OnceCell;
 use std::ops::Range;
-
-/// Directories of the root that macOS keeps in /private.
-const PRIVATE: [&[u8]; 3] = [b"tmp", b"var", b"etc"];
-
-/// The names in /private of what the pattern matches.
-fn twins(s: &Sequence) -> Vec<Sequence> {
-    let Some((first @ Component::Name(_), rest)) = s.components.split_first() else {
-        return Vec::new();
-    };
-    let links = PRIVATE.iter().filter(|link| covers(first, link));
-    let twin = |link: &&[u8]| {
-        let mut twin = Sequence::literal(b"/private");
-        twin.components.extend(Sequence::literal(link).components);
-        twin.components.extend(rest.iter().cloned());
-        twin
-    };
-    links.map(twin).collect()
-}
-
-/// Whether some object that the pattern matches has a name in /private too.
-pub(super) fn has_twin(s: &Sequence) -> bool {
-    let first = s.components.first();
-    first.is_some_and(|c| matches!(c, Component::Name(_)) && PRIVATE.iter().any(|l| covers(c, l)))
-}
-
-/// Whether a component matches this name in the root.
-fn covers(component: &Component, name: &[u8]) -> bool {
-    if let Some(literal) = component.literal() {
-        return literal == name;
-    }
-    let pattern = PathPattern {
-        text: String::new(),
-        sequences: vec![Sequence {
-            components: vec![component.clone()],
-        }],
-    };
-    matches_path(&pattern, &[b"/", name].concat())
-}
 
 /// Whether the pattern is of an object with everything beneath.
 fn is_tree(s: &Sequence) -> bool {
@@ -70,9 +31,6 @@ pub(super) enum Part {
 struct Clause {
     include: Range<usize>,
     except: Range<usize>,
-    /// The same with their names in /private.
-    twinned_include: Range<usize>,
-    twinned_except: Range<usize>,
     allows: bool,
     /// A bit for each of [`Operation::ON_PATHS`].
     operations: u16,
@@ -91,14 +49,13 @@ const TREES: usize = Operation::ON_PATHS.len();
 pub(super) struct Clauses {
     default_allow: bool,
     list: Vec<Clause>,
-    plain: Vec<Sequence>,
-    twinned: Vec<Sequence>,
-    /// The clause of each of `twinned`.
+    patterns: Vec<Sequence>,
+    /// The clause of each of `patterns`.
     owner: Vec<usize>,
     /// The patterns of clauses with the action of the default, for each set of operations apart: programs by name
     /// float, and would be held against the patterns of all operations.
     against: Vec<Against>,
-    /// For each of `twinned`, which of those it meets.
+    /// For each of `patterns`, which of those it meets.
     met: Vec<OnceCell<Vec<usize>>>,
 }
 
@@ -106,7 +63,7 @@ pub(super) struct Clauses {
 struct Against {
     operations: u16,
     index: SequenceIndex,
-    /// By number in the index: the number in [`Clauses::twinned`].
+    /// By number in the index: the number in [`Clauses::patterns`].
     numbers: Vec<usize>,
 }
 
@@ -115,8 +72,7 @@ impl Clauses {
         let mut out = Self {
             default_allow: policy.default_action.permits(),
             list: Vec::new(),
-            plain: Vec::new(),
-            twinned: Vec::new(),
+            patterns: Vec::new(),
             owner: Vec::new(),
             against: Vec::new(),
             met: Vec::new(),
@@ -156,7 +112,7 @@ impl Clauses {
             let edit = bit(Operation::Edit);
             out.add(base(Operation::Edit).iter(), [].iter(), true, edit);
         }
-        out.met.resize_with(out.twinned.len(), OnceCell::new);
+        out.met.resize_with(out.patterns.len(), OnceCell::new);
         out
     }
 
@@ -168,7 +124,7 @@ impl Clauses {
         operations: u16,
     ) {
         let clause = self.list.len();
-        let (include, twinned_include) = self.patterns_of(include, clause);
+        let include = self.patterns_of(include, clause);
         if include.is_empty() {
             return;
         }
@@ -184,17 +140,15 @@ impl Clauses {
                 });
             }
             let against = &mut self.against[at];
-            for at in twinned_include.clone() {
-                against.index.add(&self.twinned[at]);
+            for at in include.clone() {
+                against.index.add(&self.patterns[at]);
                 against.numbers.push(at);
             }
         }
-        let (except, twinned_except) = self.patterns_of(except, clause);
+        let except = self.patterns_of(except, clause);
         self.list.push(Clause {
             include,
             except,
-            twinned_include,
-            twinned_except,
             allows,
             operations,
         });
@@ -204,25 +158,21 @@ impl Clauses {
         &mut self,
         list: impl Iterator<Item = &'p Sequence>,
         clause: usize,
-    ) -> (Range<usize>, Range<usize>) {
-        let from = (self.plain.len(), self.twinned.len());
-        for s in list {
-            self.plain.push(s.clone());
-            self.twinned.push(s.clone());
-            self.twinned.extend(twins(s));
-        }
-        self.owner.resize(self.twinned.len(), clause);
-        (from.0..self.plain.len(), from.1..self.twinned.len())
+    ) -> Range<usize> {
+        let from = self.patterns.len();
+        self.patterns.extend(list.cloned());
+        self.owner.resize(self.patterns.len(), clause);
+        from..self.patterns.len()
     }
 
-    /// The patterns as the kernel is told them; filters have their numbers.
+    /// The patterns; filters have their numbers.
     pub fn patterns(&self) -> &[Sequence] {
-        &self.twinned
+        &self.patterns
     }
 
     /// The same, for good.
     pub fn into_patterns(self) -> Vec<Sequence> {
-        self.twinned
+        self.patterns
     }
 
     /// Whether two operations have the same clauses.
@@ -277,7 +227,7 @@ impl Clauses {
     fn trees(&self) -> Vec<Option<Vec<Sequence>>> {
         let delete = bit(Operation::Delete);
         let of = |c: &Clause| {
-            let own = &self.plain[c.include.clone()];
+            let own = &self.patterns[c.include.clone()];
             let split = c.allows && !self.default_allow && c.operations & delete != 0;
             (split && !own.iter().all(is_tree))
                 .then(|| own.iter().filter(|s| is_tree(s)).cloned().collect())
@@ -299,11 +249,11 @@ impl Clauses {
             };
             let of = |include, sets| semantics::Clause {
                 include,
-                except: &self.plain[c.except.clone()],
+                except: &self.patterns[c.except.clone()],
                 sets,
                 allows: c.allows,
             };
-            let include = &self.plain[c.include.clone()];
+            let include = &self.patterns[c.include.clone()];
             let whole = c.operations & sets;
             let (whole, apart) = match trees {
                 None => (of(include, whole | deletes), None),
@@ -323,12 +273,12 @@ impl Clauses {
             (part, false) => part,
         };
         let of = |c: &Clause| -> Vec<u32> {
-            let own = c.twinned_include.clone();
+            let own = c.include.clone();
             let counts = |at: &usize| match part {
                 Part::Whole => true,
                 _ if !c.allows => true,
-                Part::Trees => is_tree(&self.twinned[*at]),
-                Part::Single => !is_tree(&self.twinned[*at]),
+                Part::Trees => is_tree(&self.patterns[*at]),
+                Part::Single => !is_tree(&self.patterns[*at]),
             };
             own.filter(counts).map(|at| at as u32).collect()
         };
@@ -380,7 +330,7 @@ impl Clauses {
             let against = self.against.iter();
             let against = against.filter(|a| a.operations & operations != 0);
             let met = against.flat_map(|a| {
-                let numbers = a.index.numbers(&self.twinned[at]);
+                let numbers = a.index.numbers(&self.patterns[at]);
                 numbers.into_iter().map(|n| a.numbers[n])
             });
             met.collect()
@@ -392,11 +342,11 @@ impl Clauses {
         let mut plain: Vec<u32> = Vec::new();
         let mut out = Vec::new();
         for (clause, include) in clauses {
-            if clause.twinned_except.is_empty() {
+            if clause.except.is_empty() {
                 plain.extend(include);
                 continue;
             }
-            let except = clause.twinned_except.clone().map(|at| at as u32).collect();
+            let except = clause.except.clone().map(|at| at as u32).collect();
             let except = Filter::Not(Box::new(Filter::Patterns(except)));
             out.push(Filter::All(vec![Filter::Patterns(include), except]));
         }

@@ -6,6 +6,7 @@
 use super::clauses::{Clauses, Part};
 use super::model::{Filter, Profile, ProfileRule};
 use super::network;
+use super::private::with_names_in_private;
 use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Ledger};
 use crate::policy::{Operation, Policy, Rule, Sequence};
@@ -73,6 +74,17 @@ const OPERATIONS: [(Operation, &str, &[&str]); 6] = [
 ];
 
 pub fn lower(meaning: &Meaning<'_>, proxy: Option<u16>) -> Result<(Profile, Ledger), Diagnostics> {
+    match with_names_in_private(meaning.policy()) {
+        Some(policy) => lower_as_named(&Meaning::new(&policy), proxy),
+        None => lower_as_named(meaning, proxy),
+    }
+}
+
+/// Lowers a policy that names objects by all their names.
+fn lower_as_named(
+    meaning: &Meaning<'_>,
+    proxy: Option<u16>,
+) -> Result<(Profile, Ledger), Diagnostics> {
     let policy = meaning.policy();
     let default_allow = policy.default_action.permits();
     let mut ledger = LedgerBuilder::new(meaning, "sbpl");

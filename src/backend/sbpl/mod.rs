@@ -9,9 +9,8 @@
 //!   operation beats one on its wildcard whatever the order; an unfiltered rule does not override a
 //!   filtered one. A profile from here never depends on that: each operation has **one** rule,
 //!   an allow (or, where the policy allows by default, a deny) with its carve-outs inside.
-//! - The kernel resolves paths first: /tmp, /var and /etc are /private/tmp and so on. Every
-//!   pattern under one of them comes with its twin. The ledger does not count the twins: they
-//!   are the same objects.
+//! - The kernel resolves paths first: /tmp, /var and /etc are /private/tmp and so on. What is lowered, and what
+//!   the ledger speaks of, is the policy with both names of whatever it names there ([`private`]).
 //! - Directories are listed by `file-read-data`, as files are read; where the policy tells the two apart
 //!   the rule asks for the vnode's type.
 //! - Renaming a directory away takes what is below from under a path filter, and renaming one into place
@@ -33,6 +32,7 @@ mod lower;
 mod model;
 mod moving;
 mod network;
+mod private;
 mod read_back;
 #[cfg(test)]
 mod tests;

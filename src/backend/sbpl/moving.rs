@@ -13,11 +13,6 @@ pub fn ancestors(policy: &Policy) -> Vec<Sequence> {
         // An exception of what is allowed may be denied by a rule below it, or by the default.
         let denied = if rule.action.permits() { except } else { paths };
         for s in denied.iter().flat_map(|p| &p.sequences) {
-            // What the kernel calls /private/etc can be moved with /private.
-            let private = Sequence::literal(b"/private");
-            if super::clauses::has_twin(s) && seen.insert(private.clone()) {
-                out.push(private);
-            }
             let mut above = s.components.as_slice();
             if above.last() == Some(&Component::AnyDepth) {
                 above = &above[..above.len() - 1];
