@@ -103,6 +103,17 @@ impl Operation {
         Self::Connect,
     ];
 
+    /// Those whose object can be a path and nothing else counts: not `execute`, whose arguments count too.
+    pub const ON_PATHS_BUT_EXECUTE: [Self; 7] = [
+        Self::Read,
+        Self::List,
+        Self::Edit,
+        Self::Create,
+        Self::Delete,
+        Self::Metadata,
+        Self::Connect,
+    ];
+
     /// The word in the language.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -6,16 +6,8 @@ use super::hosts::HostSpace;
 use crate::policy::{Operation, Policy};
 use std::sync::OnceLock;
 
-/// The operations on paths whose decisions share an automaton: all but `execute`.
-const SHARED: [Operation; 7] = [
-    Operation::Read,
-    Operation::List,
-    Operation::Edit,
-    Operation::Create,
-    Operation::Delete,
-    Operation::Metadata,
-    Operation::Connect,
-];
+/// The operations whose decisions share an automaton.
+const SHARED: [Operation; 7] = Operation::ON_PATHS_BUT_EXECUTE;
 
 /// A policy with its decided sets, each computed once, for all back-ends.
 pub struct Meaning<'a> {

@@ -12,9 +12,9 @@
 //! Automata are capped ([`Limit`]); past the cap the answer is [`TooLarge`], never a guess.
 
 mod automaton;
-mod classes;
 mod commands;
 mod decisions;
+mod family;
 mod hosts;
 mod ledger;
 mod literals;
@@ -27,9 +27,9 @@ mod steps;
 mod tests;
 
 pub use automaton::{ByteCursor, Dfa, Limit, StateId, Step, TooLarge};
-pub use classes::{Classified, classified};
 pub use commands::{ArgumentCase, CommandLabel, compare_arguments};
 pub use decisions::{Decisions, Verdict, Walks};
+pub use family::{Classified, Pattern, PatternForm, classified};
 pub use hosts::{HostRegion, HostSpace, Peers};
 pub use ledger::{LedgerBuilder, Reason};
 pub use literals::{LiteralTree, sequences_of};

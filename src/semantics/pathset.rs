@@ -1,8 +1,8 @@
 //! Sets of paths.
 
-use super::automaton::{Dfa, Domain, Limit, Nfa, SlotKind, StateId, Step, TooLarge};
+use super::automaton::{Dfa, Domain, Limit, Nfa, StateId, TooLarge};
+use super::family::{self, Classified, Pattern};
 use crate::policy::Sequence;
-use std::borrow::Borrow;
 use std::sync::OnceLock;
 
 /// One clause of sets that are decided by the first match.
@@ -16,17 +16,6 @@ pub struct Clause<'a, P> {
     pub sets: u16,
     /// Whether what it matches is in those sets.
     pub allows: bool,
-}
-
-impl<'a, P> Clause<'a, P> {
-    fn of_one((include, except, allows): (&'a [P], &'a [P], bool)) -> Self {
-        Self {
-            include,
-            except,
-            sets: 1,
-            allows,
-        }
-    }
 }
 
 /// A set of paths, exact.
@@ -92,8 +81,8 @@ impl PathSet {
     ///
     /// # Errors
     /// The automaton is too large.
-    pub fn first_match<'a>(
-        clauses: impl IntoIterator<Item = (&'a [Sequence], bool)>,
+    pub fn first_match<'a, P: Pattern + 'a>(
+        clauses: impl IntoIterator<Item = (&'a [P], bool)>,
         default: bool,
     ) -> Result<Self, TooLarge> {
         Self::first_match_except(
@@ -108,26 +97,18 @@ impl PathSet {
     ///
     /// # Errors
     /// The automaton is too large.
-    pub fn first_match_except<'a>(
-        clauses: impl IntoIterator<Item = (&'a [Sequence], &'a [Sequence], bool)>,
-        default: bool,
-    ) -> Result<Self, TooLarge> {
-        let clauses = clauses.into_iter().map(Clause::of_one);
-        Self::alone(clauses, default, Nfa::add_sequence)
-    }
-
-    /// As [`PathSet::first_match_except`], of patterns over bytes. The root is the empty string.
-    ///
-    /// # Errors
-    /// The automaton is too large.
-    pub fn first_match_steps<'a, P: AsRef<[Step]> + 'a>(
+    pub fn first_match_except<'a, P: Pattern + 'a>(
         clauses: impl IntoIterator<Item = (&'a [P], &'a [P], bool)>,
         default: bool,
     ) -> Result<Self, TooLarge> {
-        let clauses = clauses.into_iter().map(Clause::of_one);
-        Self::alone(clauses, default, |nfa, slot, steps: &P| {
-            nfa.add_steps(slot, steps.as_ref());
-        })
+        let of_one = |(include, except, allows)| Clause {
+            include,
+            except,
+            sets: 1,
+            allows,
+        };
+        let [set] = Self::family(clauses.into_iter().map(of_one), default)?;
+        Ok(set)
     }
 
     /// Several sets of one automaton, so that they are made, and walked, in the time of one: for sets that are much
@@ -135,89 +116,18 @@ impl PathSet {
     ///
     /// # Errors
     /// The automaton is too large; one for each set may not be.
-    pub fn family<'a, P: Borrow<Sequence> + 'a, const N: usize>(
+    pub fn family<'a, P: Pattern + 'a, const N: usize>(
         clauses: impl IntoIterator<Item = Clause<'a, P>>,
         default: bool,
     ) -> Result<[Self; N], TooLarge> {
-        const { assert!(N <= 16) };
-        Self::of_clauses(clauses, default, |nfa, slot, sequence: &P| {
-            nfa.add_sequence(slot, sequence.borrow());
-        })
-    }
-
-    /// As [`PathSet::family`], of patterns over bytes. The root is the empty string.
-    ///
-    /// # Errors
-    /// The automaton is too large; one for each set may not be.
-    pub fn family_of_steps<'a, P: AsRef<[Step]> + 'a, const N: usize>(
-        clauses: impl IntoIterator<Item = Clause<'a, P>>,
-        default: bool,
-    ) -> Result<[Self; N], TooLarge> {
-        const { assert!(N <= 16) };
-        Self::of_clauses(clauses, default, |nfa, slot, steps: &P| {
-            nfa.add_steps(slot, steps.as_ref());
-        })
-    }
-
-    fn alone<'a, P: 'a>(
-        clauses: impl IntoIterator<Item = Clause<'a, P>>,
-        default: bool,
-        add: impl Fn(&mut Nfa, u32, &P),
-    ) -> Result<Self, TooLarge> {
-        let [set] = Self::of_clauses(clauses, default, add)?;
-        Ok(set)
-    }
-
-    fn of_clauses<'a, P: 'a, const N: usize>(
-        clauses: impl IntoIterator<Item = Clause<'a, P>>,
-        default: bool,
-        add: impl Fn(&mut Nfa, u32, &P),
-    ) -> Result<[Self; N], TooLarge> {
-        let mut nfa = Nfa::new(Domain::Path);
-        // What clauses come to, and which of that each does.
-        let mut comes_to: Vec<(u16, bool)> = Vec::new();
-        let mut outcomes: Vec<u32> = Vec::new();
-        for (i, clause) in clauses.into_iter().enumerate() {
-            for (patterns, kind) in [
-                (clause.include, SlotKind::Include),
-                (clause.except, SlotKind::Except),
-            ] {
-                if kind == SlotKind::Except && patterns.is_empty() {
-                    continue;
-                }
-                let slot = nfa.slot_for(i as u32, kind, clause.sets);
-                for p in patterns {
-                    add(&mut nfa, slot, p);
-                }
-            }
-            let does = (clause.sets, clause.allows);
-            let known = comes_to.iter().position(|c| *c == does);
-            outcomes.push(known.unwrap_or(comes_to.len()) as u32);
-            if known.is_none() {
-                comes_to.push(does);
-            }
-        }
-        let slots = nfa.slots().to_vec();
-        let dfa = nfa.determinise(Limit::default(), Some(&outcomes), |matched| {
-            let (mut decided, mut members) = (0u16, 0u16);
-            // Slots are numbered as clauses are, the includes of one before its excepts.
-            let mut at = matched.iter().map(|s| slots[*s as usize]).peekable();
-            while let Some(slot) = at.next() {
-                let mut applies = slot.kind == SlotKind::Include;
-                while let Some(more) = at.next_if(|s| s.clause == slot.clause) {
-                    applies &= more.kind == SlotKind::Include;
-                }
-                if applies {
-                    let (sets, allows) = comes_to[outcomes[slot.clause as usize] as usize];
-                    members |= if allows { sets & !decided } else { 0 };
-                    decided |= sets;
-                }
-            }
-            u32::from(members | if default { !decided } else { 0 })
-        })?;
-        Ok(std::array::from_fn(|i| Self {
-            dfa: dfa.relabelled(|members| members >> i & 1),
-        }))
+        let clauses = clauses.into_iter().map(|c| Classified {
+            include: c.include,
+            except: c.except,
+            views: c.sets,
+            class: u32::from(c.allows),
+        });
+        let sets = family::together(clauses, u32::from(default))?;
+        Ok(sets.map(|dfa| Self { dfa }))
     }
 
     /// The automaton: label 1 is a member.

@@ -218,7 +218,7 @@ impl Reading {
             sets: *sets,
             allows: *allow,
         });
-        PathSet::family_of_steps(clauses, false)
+        PathSet::family(clauses, false)
     }
 
     /// The paths of one form at which there is a right.
@@ -401,7 +401,7 @@ impl Evaluate for Reading {
         let steps: Vec<Vec<Step>> = attached.flat_map(|g| g.files()).collect();
         let clause = (steps.as_slice(), [].as_slice(), true);
         Ok(Confines {
-            programs: Some(PathSet::first_match_steps([clause], false)?),
+            programs: Some(PathSet::first_match_except([clause], false)?),
             ..Confines::unsaid()
         })
     }

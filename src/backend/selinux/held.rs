@@ -197,7 +197,8 @@ impl Held<'_> {
             .iter()
             .filter(|(_, patterns, _)| !patterns.is_empty())
             .map(|(views, patterns, label)| Classified {
-                patterns,
+                include: patterns,
+                except: &[],
                 views: *views,
                 class: number(*label),
             })

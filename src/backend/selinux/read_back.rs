@@ -441,7 +441,7 @@ impl Evaluate for Loaded {
             (c.patterns.as_slice(), [].as_slice(), member)
         });
         Ok(Confines {
-            programs: Some(PathSet::first_match_steps(clauses, false)?),
+            programs: Some(PathSet::first_match_except(clauses, false)?),
             ..Confines::unsaid()
         })
     }

@@ -245,6 +245,6 @@ impl InForce<'_> {
         let clauses = [(&refused[..], none, false), (&granted[..], none, true)]
             .into_iter()
             .chain(tops.iter().map(|(t, e)| (&t[..], &e[..], true)));
-        Ok(PathSet::first_match_steps(clauses, false)?)
+        Ok(PathSet::first_match_except(clauses, false)?)
     }
 }

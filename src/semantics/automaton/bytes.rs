@@ -47,7 +47,8 @@ impl Dfa {
         }
     }
 
-    /// Those of a part of a list whose next byte is this one.
+    /// Those of a part of a list whose next byte is this one. No part is (0, 0), so that cursors that go on alike are
+    /// equal.
     fn narrow(
         &self,
         list: &[(u32, StateId)],
@@ -59,6 +60,9 @@ impl Dfa {
         let at = |n: &(u32, StateId)| self.shape.names.name(n.0).get(depth as usize).copied();
         let from = names.partition_point(|n| at(n) < Some(byte));
         let to = names.partition_point(|n| at(n) <= Some(byte));
+        if from == to {
+            return (0, 0);
+        }
         (part.0 + from as u32, part.0 + to as u32)
     }
 
@@ -113,21 +117,12 @@ impl Dfa {
                 self.narrow(own, within.own, within.depth, byte),
                 self.narrow(&row.named, within.named, within.depth, byte),
             );
-            let none = own.0 == own.1 && named.0 == named.1;
-            let within = if none {
-                Within {
-                    classes,
-                    own: (0, 0),
-                    named: (0, 0),
-                    depth: 0,
-                }
-            } else {
-                Within {
-                    classes,
-                    own,
-                    named,
-                    depth: within.depth + 1,
-                }
+            let listed = own.0 < own.1 || named.0 < named.1;
+            let within = Within {
+                classes,
+                own,
+                named,
+                depth: if listed { within.depth + 1 } else { 0 },
             };
             ByteCursor {
                 state: cursor.state,

@@ -50,11 +50,7 @@ impl Nfa {
         limit: Limit,
     ) -> Result<(NameClasses, Vec<Vec<u32>>), TooLarge> {
         let mut states = States::new(limit);
-        let first = match self.domain {
-            Domain::Path => SLASH,
-            Domain::Words => self.domain.start(),
-        };
-        states.intern(first, starts)?;
+        states.intern(self.domain.start(), starts)?;
         let masks: Vec<Cuts> = self.sets.iter().map(ByteSet::boundaries).collect();
         let (mut offsets, mut ranges, mut class) = (vec![0u32], Vec::new(), Vec::new());
         let mut known_classes: FxHashMap<Vec<u32>, u32> = FxHashMap::default();

@@ -48,9 +48,9 @@ impl Pairs {
 /// A pair of states, one of each automaton.
 type Pair = (StateId, StateId);
 
-/// What a name leads to by a pair of rows.
+/// Where a name leads to by a pair of rows.
 #[derive(Clone, Copy)]
-enum Step {
+enum Onward {
     /// A name that is listed.
     Named(u32, Pair),
     /// A class of names.
@@ -303,7 +303,7 @@ impl Dfa {
         let mut queue: Vec<Vec<u32>> = vec![vec![0]];
         // By pair of rows: the steps that no pair of states has made. The first one to make a step has the
         // shortest string, so no other one has to.
-        let mut pending: Vec<Vec<Step>> = Vec::new();
+        let mut pending: Vec<Vec<Onward>> = Vec::new();
         let start = (self.start(), other.start());
         seen.id(start, 0);
         explored.nodes.push(Node {
@@ -335,15 +335,15 @@ impl Dfa {
                 let row = both.row_of(pair);
                 let made = &both.pairs[row as usize];
                 let mut left_over = Vec::new();
-                let mut take = |step: Step| match step {
-                    Step::Named(name, to) => {
+                let mut take = |step: Onward| match step {
+                    Onward::Named(name, to) => {
                         if listed_in(&own, name) {
                             left_over.push(step);
                         } else {
                             found.push((Spelled::Listed(name), both.names.name(name).len(), to));
                         }
                     }
-                    Step::Class(class, to) => {
+                    Onward::Class(class, to) => {
                         let taken = |name: &[u8]| {
                             let name = both.names.id(name);
                             name.is_some_and(|n| listed_in(&own, n) || listed_in(&made.named, n))
@@ -365,10 +365,10 @@ impl Dfa {
                 };
                 if row as usize == pending.len() {
                     for class in 0..made.classes.count() {
-                        take(Step::Class(class, both.class_target(pair, row, class)));
+                        take(Onward::Class(class, both.class_target(pair, row, class)));
                     }
                     for (name, to) in &made.named {
-                        take(Step::Named(*name, *to));
+                        take(Onward::Named(*name, *to));
                     }
                     pending.push(left_over);
                 } else if !pending[row as usize].is_empty() {

@@ -300,7 +300,7 @@ fn first_match(
     let clauses = written
         .iter()
         .map(|(include, except, allow)| (include.as_slice(), except.as_slice(), *allow));
-    PathSet::first_match_steps(clauses, default_allow)
+    PathSet::first_match_except(clauses, default_allow)
 }
 
 /// All of them together, two and two, so that none is gone through more often than need be.

@@ -207,7 +207,7 @@ impl Loaded {
             let clauses = contexts
                 .iter()
                 .map(|c| (c.patterns.as_slice(), [].as_slice(), may(&c.label)));
-            return PathSet::first_match_steps(clauses, may(&None));
+            return PathSet::first_match_except(clauses, may(&None));
         }
         // The root is in no directory; it is there, so nothing but its own type counts.
         let root = self.context(Form::Directory, b"/");
@@ -229,7 +229,7 @@ impl Loaded {
         let clauses = clauses
             .iter()
             .map(|(p, value)| (p.as_slice(), [].as_slice(), *value));
-        PathSet::first_match_steps(clauses, may(&None))
+        PathSet::first_match_except(clauses, may(&None))
     }
 
     /// The type of what the domain makes in a directory of a type.

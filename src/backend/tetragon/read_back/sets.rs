@@ -184,7 +184,7 @@ pub(super) fn open(hooks: &[Hook], way: &Way) -> Result<PathSet, TooLarge> {
         let clauses = clauses
             .iter()
             .map(|(i, e, allows)| (i.as_slice(), e.as_slice(), *allows));
-        PathSet::first_match_steps(clauses, default)
+        PathSet::first_match_except(clauses, default)
     };
     let mut out = of(&plain, true)?;
     for hook in odd {

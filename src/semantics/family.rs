@@ -1,0 +1,206 @@
+//! Several sets of paths, or classes of them, in one automaton: each path is of the class that the first clause
+//! which matches it says, in each of several views (the operations of a layer; as what a file is labelled, as what a
+//! directory is).
+
+use super::automaton::{Dfa, Domain, Limit, Nfa, SlotKind, Step, TooLarge};
+use crate::policy::Sequence;
+use rustc_hash::FxHashMap;
+
+/// What a set of paths is made of.
+pub trait Pattern {
+    /// The pattern in the form that it has.
+    fn form(&self) -> PatternForm<'_>;
+}
+
+/// The forms that patterns have.
+#[derive(Debug, Clone, Copy)]
+pub enum PatternForm<'a> {
+    /// As a policy writes it, name by name.
+    Names(&'a Sequence),
+    /// Over bytes. The root is the empty string.
+    Bytes(&'a [Step]),
+}
+
+impl Pattern for Sequence {
+    fn form(&self) -> PatternForm<'_> {
+        PatternForm::Names(self)
+    }
+}
+
+impl Pattern for [Step] {
+    fn form(&self) -> PatternForm<'_> {
+        PatternForm::Bytes(self)
+    }
+}
+
+impl Pattern for Vec<Step> {
+    fn form(&self) -> PatternForm<'_> {
+        PatternForm::Bytes(self)
+    }
+}
+
+impl<P: Pattern + ?Sized> Pattern for &P {
+    fn form(&self) -> PatternForm<'_> {
+        P::form(self)
+    }
+}
+
+/// One clause of a classification.
+#[derive(Debug)]
+pub struct Classified<'a, P> {
+    /// What it matches,
+    pub include: &'a [P],
+    /// but for this.
+    pub except: &'a [P],
+    /// The views that it is about, a bit for each, the lowest for the first one.
+    pub views: u16,
+    /// The class of what it matches there.
+    pub class: u32,
+}
+
+impl<P> Clone for Classified<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P> Copy for Classified<'_, P> {}
+
+/// The class of each path in each view, as labels: that of the first clause about the view that matches. All have one
+/// automaton where that is not too large, so that whichever sets are made of the classes, they share their states.
+pub fn classified<P: Pattern, const N: usize>(
+    clauses: &[Classified<'_, P>],
+    default: u32,
+) -> [Result<Dfa, TooLarge>; N] {
+    if let Ok(views) = together(clauses.iter().copied(), default) {
+        return views.map(Ok);
+    }
+    std::array::from_fn(|view| {
+        let own = clauses.iter().filter(|c| c.views >> view & 1 == 1);
+        let own = own.map(|c| Classified { views: 1, ..*c });
+        together(own, default).map(|[dfa]| dfa)
+    })
+}
+
+/// The same where all have to have one automaton.
+///
+/// # Errors
+/// It is too large.
+pub(super) fn together<'a, P: Pattern + 'a, const N: usize>(
+    clauses: impl Iterator<Item = Classified<'a, P>>,
+    default: u32,
+) -> Result<[Dfa; N], TooLarge> {
+    const { assert!(N <= 16) };
+    let mut nfa = Nfa::new(Domain::Path);
+    // What clauses come to, by number, and which of that each does.
+    let mut known: FxHashMap<(u16, u32), u32> = FxHashMap::default();
+    let mut comes_to: Vec<(u16, u32)> = Vec::new();
+    let mut outcomes: Vec<u32> = Vec::new();
+    for (i, clause) in clauses.enumerate() {
+        for (patterns, kind) in [
+            (clause.include, SlotKind::Include),
+            (clause.except, SlotKind::Except),
+        ] {
+            if kind == SlotKind::Except && patterns.is_empty() {
+                continue;
+            }
+            let slot = nfa.slot_for(i as u32, kind, clause.views);
+            for pattern in patterns {
+                match pattern.form() {
+                    PatternForm::Names(sequence) => nfa.add_sequence(slot, sequence),
+                    PatternForm::Bytes(steps) => nfa.add_steps(slot, steps),
+                }
+            }
+        }
+        let does = (clause.views, clause.class);
+        outcomes.push(*known.entry(does).or_insert_with(|| {
+            comes_to.push(does);
+            comes_to.len() as u32 - 1
+        }));
+    }
+    let slots = nfa.slots().to_vec();
+    let mut numbers: FxHashMap<[u32; N], u32> = FxHashMap::default();
+    let mut tuples: Vec<[u32; N]> = Vec::new();
+    let dfa = nfa.determinise(Limit::default(), Some(&outcomes), |matched| {
+        let mut tuple = [default; N];
+        let mut decided = 0u16;
+        // Slots are numbered as clauses are, the includes of one before its excepts.
+        let mut at = matched.iter().map(|s| slots[*s as usize]).peekable();
+        while let Some(slot) = at.next() {
+            let mut applies = slot.kind == SlotKind::Include;
+            while let Some(more) = at.next_if(|s| s.clause == slot.clause) {
+                applies &= more.kind == SlotKind::Include;
+            }
+            if applies {
+                let (views, class) = comes_to[outcomes[slot.clause as usize] as usize];
+                for (view, own) in tuple.iter_mut().enumerate() {
+                    if views & !decided & 1 << view != 0 {
+                        *own = class;
+                    }
+                }
+                decided |= views;
+            }
+        }
+        *numbers.entry(tuple).or_insert_with(|| {
+            tuples.push(tuple);
+            tuples.len() as u32 - 1
+        })
+    })?;
+    Ok(std::array::from_fn(|view| {
+        dfa.relabelled(|tuple| tuples[tuple as usize][view])
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::PathPattern;
+    use crate::semantics::PathSet;
+
+    #[test]
+    fn each_view_has_the_class_of_its_first_match() {
+        let list = [
+            ("/a/b", 0b01, 7),
+            ("/a/*", 0b10, 8),
+            ("/{a,b}/**", 0b11, 9),
+            ("/**/c/**", 0b01, 7),
+        ];
+        let patterns: Vec<Vec<Sequence>> = list
+            .iter()
+            .map(|(p, ..)| PathPattern::parse(p).unwrap().sequences)
+            .collect();
+        let clauses: Vec<_> = list
+            .iter()
+            .zip(&patterns)
+            .map(|((_, views, class), patterns)| Classified {
+                include: patterns,
+                except: &[],
+                views: *views,
+                class: *class,
+            })
+            .collect();
+        let [first, second] = classified::<_, 2>(&clauses, 5).map(Result::unwrap);
+        assert!(first.same_shape(&second));
+        for (path, classes) in [
+            ("/", (5, 5)),
+            ("/a", (9, 9)),
+            ("/a/b", (7, 8)),
+            ("/a/c", (9, 8)),
+            ("/b/b", (9, 9)),
+            ("/d/c/d", (7, 5)),
+        ] {
+            let label = |dfa: &Dfa| dfa.label_of(path.as_bytes()).unwrap();
+            assert_eq!((label(&first), label(&second)), classes, "{path}");
+        }
+        // As first matches of one class against the rest.
+        for (view, dfa) in [first, second].iter().enumerate() {
+            for class in [5, 7, 8, 9] {
+                let own = clauses.iter().filter(|c| c.views >> view & 1 == 1);
+                let own = own.map(|c| (c.include, c.class == class));
+                let alone = PathSet::first_match(own, class == 5).unwrap();
+                let made = PathSet::from_dfa(dfa, |l| l == class);
+                assert_eq!(made.difference_witness(&alone).unwrap(), None);
+            }
+        }
+    }
+}
