@@ -1,5 +1,6 @@
 //! What the artefacts mean, read back from their bytes, against the policies that they were made of.
 
+mod compiled;
 mod corpus;
 mod ledgers;
 mod mutants;

@@ -3,12 +3,12 @@
 //! A line is left out, a path made wider, an action turned round. A mutant is *noticed* if its reader refuses
 //! it, or `verify` tells a difference. Each mutant is compared with the original besides, way by way: where they
 //! differ, `verify` has to tell it, unless the mutant is nearer to the policy wherever it differs. What reads the
-//! same has to mean the same: where another way to tell that is at hand (a rule above that grants as much, the bytes
+//! same has to mean the same: where another way to tell that is at hand (a rule above that grants as much, the automata
 //! that apparmor_parser makes), it has to agree.
 //!
-//! `POLC_MUTANTS=N` (many of them find rules whose loss changes AppArmor's bytes and nothing that a policy says: a lock
-//! where nothing may be opened) makes N of each artefact in place of the usual number.
+//! `POLC_MUTANTS=N` makes N of each artefact in place of the usual number.
 
+use super::compiled;
 use polc::backend::{self, Artifact, Backend, Evaluate, Form, OnPaths, Target};
 use polc::fidelity::Object;
 use polc::frontend::{LoadOptions, load_path};
@@ -17,7 +17,6 @@ use polc::proof::{compare_beyond, subjects};
 use polc::semantics::{HostSpace, Meaning, PathSet, decide};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 fn wanted() -> usize {
     let asked = std::env::var("POLC_MUTANTS").ok();
@@ -302,21 +301,7 @@ fn really_same(id: &str, all: &[Artifact], original: &[u8], mutant: &Mutant) -> 
             };
             Some(allowed(original) == allowed(&mutant.bytes))
         }
-        "apparmor" => {
-            let compiled = |bytes: &[u8]| {
-                let mut child = Command::new("/usr/sbin/apparmor_parser")
-                    .args(["-Q", "-K", "-S", "-M", "/etc/apparmor.d/abi/3.0"])
-                    .stdin(Stdio::piped())
-                    .stdout(Stdio::piped())
-                    .stderr(Stdio::null())
-                    .spawn()
-                    .ok()?;
-                std::io::Write::write_all(&mut child.stdin.take()?, bytes).ok()?;
-                let done = child.wait_with_output().ok()?;
-                done.status.success().then_some(done.stdout)
-            };
-            Some(compiled(original)? == compiled(&mutant.bytes)?)
-        }
+        "apparmor" => compiled::same(original, &mutant.bytes),
         "selinux" => {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             let [te, fc] = [".te", ".fc"].map(|end| {

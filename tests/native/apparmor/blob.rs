@@ -299,6 +299,29 @@ pub fn read(blob: &[u8]) -> Result<Vec<Profile>, String> {
     Ok(profiles)
 }
 
+/// The profiles of a binary policy, and its bytes without the automata of their file rules.
+pub fn split(blob: &[u8]) -> Result<(Vec<u8>, Vec<Profile>), String> {
+    let mut reader = Reader { bytes: blob, at: 0 };
+    let mut rest = Vec::new();
+    let mut kept = 0;
+    while reader.at < blob.len() {
+        let Value::Group(items) = reader.item()?.value else {
+            continue;
+        };
+        // Behind the flags; the one before them is of the attachment.
+        let flags = items.iter().position(|i| i.name == Some(b"flags"));
+        for item in &items[flags.unwrap_or(items.len())..] {
+            if let (Some(b"aadfa"), Value::Blob(at, bytes)) = (item.name, &item.value) {
+                // Its length stands before it.
+                rest.extend_from_slice(&blob[kept..at - 4]);
+                kept = at + bytes.len();
+            }
+        }
+    }
+    rest.extend_from_slice(&blob[kept..]);
+    Ok((rest, read(blob)?))
+}
+
 impl Profile {
     fn read(items: &[Item<'_>]) -> Result<Self, String> {
         let Some(Value::Text(name)) = items.first().map(|i| &i.value) else {
