@@ -15,6 +15,14 @@ pub struct Args {
     layer: Layer,
 }
 
+impl From<LandlockArgs> for Args {
+    fn from(args: LandlockArgs) -> Self {
+        Self {
+            layer: Layer::Landlock(args),
+        }
+    }
+}
+
 #[derive(Debug, clap::Subcommand)]
 enum Layer {
     /// Start a program in the policy's Landlock ruleset for this host's kernel, or show that ruleset
@@ -27,7 +35,7 @@ enum Layer {
 }
 
 #[derive(Debug, clap::Args)]
-struct LandlockArgs {
+pub struct LandlockArgs {
     /// Show each path with its rights, what is missing on this host and what its kernel lacks; apply nothing
     #[arg(long, conflicts_with_all = ["command", "require", "quiet", "allow_unenforced", "explain", "no_log"])]
     dry_run: bool,

@@ -19,6 +19,7 @@ mod ledger;
 mod output;
 mod require;
 mod run;
+mod run_alone;
 mod schema;
 #[cfg(unix)]
 mod start;
@@ -156,7 +157,7 @@ enum Command {
 /// # Errors
 /// What kept the command from its work; the caller prints it and exits 1.
 pub fn run() -> anyhow::Result<Outcome> {
-    let Cli { global, command } = match Cli::try_parse() {
+    let Cli { global, command } = match run_alone::parse().map_or_else(Cli::try_parse, Ok) {
         Ok(cli) => cli,
         Err(e) => {
             // Help and version are answers; the rest is a wrong command line.
