@@ -1,11 +1,13 @@
 //! The `polc` program. All of it is in [`cli`] and the library.
 
+#[cfg(target_os = "linux")]
 mod allocator;
 mod cli;
 
 use std::process::ExitCode;
 
 /// `polc run` splits the process while it has one thread, so that no lock is copied held.
+#[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: allocator::Early = allocator::Early::new();
 

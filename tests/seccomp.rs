@@ -1,6 +1,8 @@
 //! The seccomp back-end, judged from outside: its OCI JSON is evaluated as libseccomp and the runtimes
 //! do, its BPF by a small interpreter and by this machine's kernel.
 
+#![cfg(target_os = "linux")]
+
 use polc::backend::{Compiled, Target, find};
 use polc::fidelity::Fidelity;
 use polc::frontend::{LoadOptions, load, load_builtin, load_path};

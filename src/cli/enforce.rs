@@ -1,6 +1,6 @@
 //! `polc enforce`.
 
-use super::require::{self, Require};
+use super::require::Require;
 use super::{Done, Global, Outcome, emit, input, output, targets::TargetOptions};
 use polc::backend::landlock::RealHost;
 use polc::enforce::landlock;
@@ -103,6 +103,7 @@ fn start(_: &Global, _: &LandlockArgs) -> Done {
 
 #[cfg(target_os = "linux")]
 fn start(global: &Global, args: &LandlockArgs) -> Done {
+    use super::require;
     use polc::diagnostics::Diagnostics;
     use polc::enforce::landlock::{NEWEST_ABI, apply};
     use std::os::unix::process::CommandExt;

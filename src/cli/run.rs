@@ -1,6 +1,6 @@
 //! `polc run`.
 
-use super::{Done, Global, Stop};
+use super::{Done, Global};
 use std::ffi::OsString;
 
 /// Start a program in everything that this host can enforce of the policy
@@ -33,7 +33,7 @@ pub struct Args {
 
 #[cfg(target_os = "linux")]
 pub fn run(global: &Global, args: &Args) -> Done {
-    use super::{Outcome, input, output, start};
+    use super::{Outcome, Stop, input, output, start};
     use polc::enforce::run::{Choice, Error, Start, prepare};
     use polc::semantics::Meaning;
 
@@ -82,35 +82,62 @@ pub fn run(global: &Global, args: &Args) -> Done {
 
 #[cfg(target_os = "macos")]
 pub fn run(global: &Global, args: &Args) -> Done {
-    use super::{input, output, start};
-    use polc::semantics::Meaning;
-    use std::os::unix::process::CommandExt;
+    use super::{Outcome, Stop, input, output, start};
+    use polc::enforce::sandbox_exec::{Choice, Error, PROGRAM, prepare};
 
+    if args.explain {
+        return Err(Stop::Usage(
+            "macOS tells no program what its sandbox refused: `log stream --predicate 'sender == \"Sandbox\"'` shows it".to_owned(),
+        ));
+    }
     let loaded = input::load(global, input::Purpose::Host)?;
     let (program, arguments) = match start::program(&loaded.policy, &args.command)? {
         Ok(found) => found,
         Err(outcome) => return Ok(outcome),
     };
-    let meaning = Meaning::new(&loaded.policy);
-    let mut command = polc::enforce::sandbox_exec::command(
-        &meaning,
-        &program.file,
-        &arguments,
-        std::env::vars_os(),
-    )?;
+    let choice = Choice {
+        no_network: args.no_network,
+        demand: args.require.map(Into::into),
+    };
+    let prepared = match prepare(&loaded.policy, choice, std::env::vars_os()) {
+        Ok(prepared) => prepared,
+        Err(Error::Policy(d)) => return Err(Stop::Diagnostics(d)),
+        Err(Error::Demand(what)) => {
+            output::stderr(&format!(
+                "{what}error: the profile does not keep what `--require` demands; the program was not started\n"
+            ))?;
+            return Ok(Outcome::BelowDemand);
+        }
+        Err(e) => {
+            return Err(anyhow::Error::new(e)
+                .context("the program was not started")
+                .into());
+        }
+    };
     if !args.quiet {
+        let proxy = if prepared.has_proxy() {
+            ", network by proxy alone"
+        } else {
+            ""
+        };
         output::stderr(&format!(
-            "polc: `{}` in force: seatbelt\n",
+            "{}polc: `{}` in force: seatbelt{proxy}\n",
+            prepared.kept(),
             loaded.policy.name
         ))?;
     }
-    let error = command.exec();
-    Err(start::failed(&program, &error))
+    let say = |line: &str| {
+        let _ = output::stderr(&format!("{line}\n"));
+    };
+    match prepared.start(PROGRAM.as_ref(), &program.file, &arguments, say) {
+        Ok(status) => Ok(Outcome::Program(status)),
+        Err(error) => Err(start::failed(&program, &error)),
+    }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 pub fn run(_: &Global, _: &Args) -> Done {
-    Err(Stop::Usage(
+    Err(super::Stop::Usage(
         "`polc run` needs Linux or macOS; here `polc emit` works".to_owned(),
     ))
 }

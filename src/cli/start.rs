@@ -3,7 +3,7 @@
 use super::{Outcome, Stop, output};
 use polc::enforce::command::{self, NotFound, Program};
 use polc::policy::Policy;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 
 /// The exit status of a program that is not there, as shells have it.
 pub const NOT_FOUND: u8 = 127;
@@ -61,7 +61,8 @@ pub fn program(
 }
 
 /// The name that the program is told: as the user wrote it.
-pub fn name<'a>(given: &'a [OsString], program: &'a Program) -> &'a OsStr {
+#[cfg(target_os = "linux")]
+pub fn name<'a>(given: &'a [OsString], program: &'a Program) -> &'a std::ffi::OsStr {
     given
         .first()
         .map_or(program.file.as_os_str(), OsString::as_os_str)

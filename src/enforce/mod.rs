@@ -11,6 +11,7 @@ pub mod command;
 pub mod egress;
 #[cfg(unix)]
 pub mod environment;
+pub mod kept;
 pub mod landlock;
 #[cfg(target_os = "linux")]
 pub mod run;

@@ -11,6 +11,8 @@
 //!
 //! Filters of system calls are tried on this machine's kernel, in containers and in `polc run` ([`seccomp`]).
 
+#![cfg(target_os = "linux")]
+
 mod apparmor;
 mod group;
 mod kernels;

@@ -41,6 +41,7 @@
 //! The file of `--bpf` holds `struct sock_filter` records, one file an architecture: what bubblewrap's
 //! `--seccomp FD` and `prctl(PR_SET_SECCOMP)` take.
 
+#[cfg(target_os = "linux")]
 mod bpf;
 mod lower;
 mod model;
@@ -95,12 +96,11 @@ impl Backend for Seccomp {
         let (profile, ledger) = lower::lower(meaning, arches)?;
         let name = &meaning.policy().name;
         let artifacts = if target.is_set(&BPF) {
-            let one = |arch: &Arch| match bpf::compile(&profile, *arch) {
-                Ok(bytes) => Ok(Artifact {
+            let one = |arch: &Arch| -> Result<Artifact, Diagnostics> {
+                Ok(Artifact {
                     file_name: format!("{name}.{}.bpf", arch.name()),
-                    bytes,
-                }),
-                Err(e) => Err(cannot(&e)),
+                    bytes: instructions(&profile, *arch)?,
+                })
             };
             profile.arches.iter().map(one).collect::<Result<_, _>>()?
         } else {
@@ -143,7 +143,21 @@ pub fn filters(artifacts: &[Artifact]) -> Result<Filters, Diagnostics> {
 /// The policy's automata are too large, or the filter is.
 pub fn program(meaning: &Meaning<'_>, arch: Arch) -> Result<Vec<u8>, Diagnostics> {
     let profile = lower::filter(meaning, vec![arch])?;
-    bpf::compile(&profile, arch).map_err(|e| cannot(&e))
+    instructions(&profile, arch)
+}
+
+#[cfg(target_os = "linux")]
+fn instructions(profile: &model::Profile, arch: Arch) -> Result<Vec<u8>, Diagnostics> {
+    bpf::compile(profile, arch).map_err(|e| cannot(&e))
+}
+
+/// seccompiler, which makes the instructions, builds on Linux alone.
+#[cfg(not(target_os = "linux"))]
+fn instructions(_: &model::Profile, _: Arch) -> Result<Vec<u8>, Diagnostics> {
+    let error = Diagnostic::error("E112", "BPF instructions are made on Linux only");
+    Err(error
+        .help("without `--bpf` the profile is OCI JSON, which is made everywhere")
+        .into())
 }
 
 fn cannot(error: &dyn std::error::Error) -> Diagnostics {

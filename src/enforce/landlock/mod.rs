@@ -211,37 +211,5 @@ fn gaps(out: &mut String, policy: &Policy, lowered: &Lowered) {
 /// What a program in the ruleset can do all the same, in a few lines for standard error.
 #[must_use]
 pub fn unenforced(abi: u32, ledger: &Ledger) -> String {
-    let mut out = format!(
-        "landlock (ABI {abi}): {} exact, {} stricter, {} looser, {} unenforced of {} rules and operations\n",
-        ledger.count(Fidelity::Exact),
-        ledger.count(Fidelity::Stricter),
-        ledger.count(Fidelity::Looser) + ledger.count(Fidelity::Mixed),
-        ledger.count(Fidelity::Unenforced),
-        ledger.entries.len()
-    );
-    // One line for each reason, with what it is about.
-    let mut reasons: Vec<(&str, BTreeSet<&str>)> = Vec::new();
-    for entry in ledger.entries.iter().filter(|e| e.fidelity.leaks()) {
-        let operation = entry.operation.name();
-        match reasons.iter_mut().find(|r| r.0 == entry.reason) {
-            Some(known) => {
-                known.1.insert(operation);
-            }
-            None => reasons.push((&entry.reason, BTreeSet::from([operation]))),
-        }
-    }
-    for (reason, operations) in reasons {
-        let words: Vec<&str> = operations.into_iter().collect();
-        let _ = writeln!(out, "  not enforced: {}: {reason}", words.join(", "));
-    }
-    let lost: Vec<&str> = ledger
-        .settings
-        .iter()
-        .filter(|s| s.fidelity.leaks())
-        .map(|s| s.setting.as_ref())
-        .collect();
-    if !lost.is_empty() {
-        let _ = writeln!(out, "  not enforced: {}", lost.join(", "));
-    }
-    out
+    super::kept::unenforced(&format!("landlock (ABI {abi})"), ledger)
 }
