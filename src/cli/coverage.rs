@@ -77,7 +77,8 @@ pub fn run(global: &Global, args: &Args) -> Done {
     }
     let loaded = input::load(global, input::Purpose::Emit)?;
     let policy = &loaded.policy;
-    let meaning = Meaning::new(policy);
+    // The artefacts are read, and not what is said of them.
+    let meaning = Meaning::new(policy).without_ledgers();
     let is_chosen = |id: &str| chosen.iter().any(|c| c.id() == id);
     let (chosen, others): (Vec<_>, Vec<_>) = backend::all()
         .iter()

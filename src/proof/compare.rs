@@ -162,20 +162,6 @@ pub fn compare(meaning: &Meaning<'_>, artefact: &dyn Evaluate) -> Comparison {
         arguments: true,
         clauses: true,
     };
-    compare_as_meant(meaning, artefact, asked)
-}
-
-/// The same, with one witness of each direction, and not which clause of the artefact decides.
-#[must_use]
-pub fn outline(meaning: &Meaning<'_>, artefact: &dyn Evaluate) -> Comparison {
-    let asked = Asked {
-        arguments: true,
-        clauses: false,
-    };
-    compare_as_meant(meaning, artefact, asked)
-}
-
-fn compare_as_meant(meaning: &Meaning<'_>, artefact: &dyn Evaluate, asked: Asked) -> Comparison {
     match artefact.as_meant(meaning.policy()) {
         Some(policy) => compare_all(&Meaning::new(&policy), artefact, asked),
         None => compare_all(meaning, artefact, asked),
@@ -202,15 +188,35 @@ pub fn compare_beyond(
 }
 
 fn compare_all(meaning: &Meaning<'_>, artefact: &dyn Evaluate, asked: Asked) -> Comparison {
-    // Nothing that is found for one operation is of use for another.
     let walks = Walks::default();
     let parts = parallel::map(&Operation::ALL, |operation| {
         compare_one(meaning, artefact, *operation, asked, &walks)
     });
+    joined(parts)
+}
+
+/// The comparison of all operations from those of each.
+pub(super) fn joined(parts: impl IntoIterator<Item = Comparison>) -> Comparison {
+    // Nothing that is found for one operation is of use for another.
     let accounts = parts.into_iter().flat_map(|part| part.accounts);
     Comparison {
         accounts: accounts.collect(),
     }
+}
+
+/// Of the comparison the part that is about one operation, with one witness of each direction, and not which clause
+/// of the artefact decides. The policy is as the artefact reads it. `walks` are those of this artefact's parts.
+pub(super) fn outline_one(
+    meaning: &Meaning<'_>,
+    artefact: &dyn Evaluate,
+    operation: Operation,
+    walks: &Walks,
+) -> Comparison {
+    let asked = Asked {
+        arguments: true,
+        clauses: false,
+    };
+    compare_one(meaning, artefact, operation, asked, walks)
 }
 
 fn compare_one(

@@ -1,14 +1,15 @@
 //! Rules by layers: what each layer keeps of a policy, what some keep together, and what gets through.
 
-use super::compare::{Account, Comparison, Difference, outline};
+use super::compare::{Account, Comparison, Difference, joined, outline_one};
 use super::together::Together;
-use crate::backend::{Backend, Clause, Evaluate, HostCuts, OnPaths, Target};
+use crate::backend::{Backend, Evaluate, Target};
 use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Object, Witness};
 use crate::parallel;
 use crate::policy::{Objects, Operation, Policy, RuleId};
-use crate::semantics::{Meaning, TooLarge};
+use crate::semantics::{Meaning, Walks};
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 /// A layer of the table.
 pub struct Layer {
@@ -82,27 +83,6 @@ impl Coverage {
     }
 }
 
-/// A layer without an artefact.
-struct Nothing;
-
-impl Evaluate for Nothing {
-    fn paths(&self, _: Operation) -> Result<OnPaths, TooLarge> {
-        Ok(OnPaths::Silent)
-    }
-
-    fn host_cuts(&self, _: Operation) -> Option<HostCuts> {
-        None
-    }
-
-    fn allows(&self, _: Operation, _: &Object) -> Option<bool> {
-        None
-    }
-
-    fn clause(&self, _: Operation, _: &Object) -> Option<Clause> {
-        None
-    }
-}
-
 struct Read {
     id: &'static str,
     refused: Option<String>,
@@ -136,9 +116,58 @@ fn read(
                     .first()
                     .map_or_else(String::new, |d| d.message.clone()),
             ),
-            meant: Box::new(Nothing),
+            // No layer says nothing.
+            meant: Box::new(Together::new([])),
         }),
     }
+}
+
+/// Layers, each read by who needs it first.
+struct Layers<'a> {
+    meaning: &'a Meaning<'a>,
+    all: Vec<&'a (&'static dyn Backend, Target)>,
+    read: Vec<OnceLock<Result<Read, Diagnostics>>>,
+    /// The policy as it is to be read for a layer, where that is not as it stands.
+    named: Vec<OnceLock<Option<Policy>>>,
+}
+
+impl<'a> Layers<'a> {
+    fn new(meaning: &'a Meaning<'a>, all: Vec<&'a (&'static dyn Backend, Target)>) -> Self {
+        Self {
+            meaning,
+            read: all.iter().map(|_| OnceLock::new()).collect(),
+            named: all.iter().map(|_| OnceLock::new()).collect(),
+            all,
+        }
+    }
+
+    /// What a layer means; `None`: it could not be read, which [`Layers::finish`] tells.
+    fn meant(&self, at: usize) -> Option<&dyn Evaluate> {
+        let (backend, target) = self.all[at];
+        let made = self.read[at].get_or_init(|| read(self.meaning, *backend, target));
+        made.as_ref().ok().map(|read| &*read.meant as &dyn Evaluate)
+    }
+
+    fn named(&self, at: usize) -> Option<&Policy> {
+        let policy = || self.meant(at)?.as_meant(self.meaning.policy());
+        self.named[at].get_or_init(policy).as_ref()
+    }
+
+    fn finish(self) -> Result<Vec<Read>, Diagnostics> {
+        let all = self.all.iter().zip(self.read);
+        let all = all.map(|((backend, target), made)| {
+            let made = made.into_inner();
+            made.unwrap_or_else(|| read(self.meaning, *backend, target))
+        });
+        all.collect()
+    }
+}
+
+/// A piece of the work.
+enum Task {
+    Read(usize),
+    /// A layer (the number behind the last one: all together), for one operation.
+    Compare(usize, Operation),
 }
 
 /// Makes the table of these layers for a policy. `others` are the layers that may close what they leave open.
@@ -150,36 +179,68 @@ pub fn coverage(
     chosen: &[(&'static dyn Backend, Target)],
     others: &[(&'static dyn Backend, Target)],
 ) -> Result<Coverage, Diagnostics> {
-    let compared = chosen
-        .iter()
-        .map(|(backend, target)| (*backend, target, true));
-    let others = others
-        .iter()
-        .map(|(backend, target)| (*backend, target, false));
-    let all: Vec<_> = compared.chain(others).collect();
-    // Layers share the decided sets and nothing else.
-    let mut made = parallel::map(&all, |(backend, target, compared)| {
-        let layer = read(meaning, *backend, target)?;
-        let comparison = compared.then(|| outline(meaning, layer.meant.as_ref()));
-        Ok::<_, Diagnostics>((layer, comparison))
+    let layers = Layers::new(meaning, chosen.iter().chain(others).collect());
+    let columns = chosen.len();
+    // All threads work until the end: what takes long begins first, and what many wait for (the automata of a layer,
+    // the joint ones) is made for one operation before another one asks for it.
+    let mut tasks: Vec<Task> = (0..layers.all.len()).rev().map(Task::Read).collect();
+    for columns in [0..columns, columns..columns + 1] {
+        for operation in Operation::ALL {
+            let each = columns.clone().rev();
+            tasks.extend(each.map(|at| Task::Compare(at, operation)));
+        }
+    }
+    let meanings: Vec<OnceLock<Meaning<'_>>> = (0..columns).map(|_| OnceLock::new()).collect();
+    let as_read = |at: usize| match layers.named(at) {
+        Some(policy) => meanings[at].get_or_init(|| Meaning::new(policy)),
+        None => meaning,
+    };
+    let walks: Vec<Walks> = (0..=columns).map(|_| Walks::default()).collect();
+    let together = OnceLock::new();
+    let parts = parallel::map(&tasks, |task| match *task {
+        Task::Read(at) => {
+            layers.meant(at);
+            None
+        }
+        Task::Compare(at, operation) if at < columns => {
+            let part = outline_one(as_read(at), layers.meant(at)?, operation, &walks[at]);
+            Some((at, part))
+        }
+        Task::Compare(at, operation) => {
+            let all = together.get_or_init(|| {
+                let each: Option<Vec<&dyn Evaluate>> =
+                    (0..columns).map(|i| layers.meant(i)).collect();
+                each.map(Together::new)
+            });
+            // Layers of one host: where one of them knows further names, they are names there.
+            let first = (0..columns).find(|i| layers.named(*i).is_some());
+            let meaning = first.map_or(meaning, as_read);
+            let part = outline_one(meaning, all.as_ref()?, operation, &walks[at]);
+            Some((at, part))
+        }
     });
-    let theirs = made.split_off(chosen.len());
-    let mine = made;
-    let mine: Vec<(Read, Option<Comparison>)> = mine.into_iter().collect::<Result<_, _>>()?;
-    let theirs: Vec<(Read, Option<Comparison>)> = theirs.into_iter().collect::<Result<_, _>>()?;
-    let layers: Vec<&dyn Evaluate> = mine.iter().map(|m| &*m.0.meant as &dyn Evaluate).collect();
-    let together = outline(meaning, &Together::new(layers));
-    let comparisons: Vec<&Comparison> = mine.iter().filter_map(|m| m.1.as_ref()).collect();
+    let mut by_column: Vec<Vec<Comparison>> = (0..=columns).map(|_| Vec::new()).collect();
+    for (at, part) in parts.into_iter().flatten() {
+        by_column[at].push(part);
+    }
+    let mut comparisons: Vec<Comparison> = by_column.into_iter().map(joined).collect();
+    let together = comparisons.pop().unwrap_or_default();
+    if !meaning.has_ledgers() && comparisons.iter().any(Comparison::is_unknown) {
+        // What is too large to compare may be too large for a ledger, and then there is no artefact.
+        return coverage(&Meaning::new(meaning.policy()), chosen, others);
+    }
+    let read = layers.finish()?;
     let rows = rows(meaning.policy(), &comparisons, &together);
-    let closers: Vec<(&'static str, &dyn Evaluate)> = theirs
+    let closers: Vec<(&'static str, &dyn Evaluate)> = read[columns..]
         .iter()
-        .map(|(t, _)| (t.id, &*t.meant as &dyn Evaluate))
+        .map(|t| (t.id, &*t.meant as &dyn Evaluate))
         .collect();
     let gaps = gaps(meaning.policy(), &together, &closers);
     Ok(Coverage {
-        layers: mine
+        layers: read
             .into_iter()
-            .map(|(l, _)| Layer {
+            .take(columns)
+            .map(|l| Layer {
                 id: l.id,
                 refused: l.refused,
             })
@@ -206,13 +267,13 @@ fn cell(account: Option<&Account>) -> Cell {
     }
 }
 
-fn rows(policy: &Policy, comparisons: &[&Comparison], together: &Comparison) -> Vec<Row> {
+fn rows(policy: &Policy, comparisons: &[Comparison], together: &Comparison) -> Vec<Row> {
     let mut keys: Vec<(Option<RuleId>, Operation)> = Vec::new();
     for rule in &policy.rules {
         keys.extend(rule.operations.iter().map(|o| (Some(rule.id), o)));
     }
     let deciding = |o: &Operation| {
-        let all = comparisons.iter().chain([&together]);
+        let all = comparisons.iter().chain([together]);
         let accounts = all.filter_map(|c| c.account(None, *o));
         accounts.into_iter().any(|a| a.decides || a.unknown)
     };
@@ -233,9 +294,9 @@ fn rows(policy: &Policy, comparisons: &[&Comparison], together: &Comparison) -> 
                 operation,
                 decides: comparisons
                     .iter()
-                    .chain([&together])
+                    .chain([together])
                     .any(|c| c.account(rule, operation).is_some()),
-                cells: comparisons.iter().map(|c| of(c)).collect(),
+                cells: comparisons.iter().map(of).collect(),
                 together: of(together),
             }
         })

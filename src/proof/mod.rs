@@ -28,7 +28,7 @@ mod subject;
 mod tests;
 mod together;
 
-pub use compare::{Account, Comparison, Difference, compare, compare_beyond, outline};
+pub use compare::{Account, Comparison, Difference, compare, compare_beyond};
 pub use coverage::{Cell, Coverage, Gap, Layer, Row, coverage};
 pub use ledger::{Disagreement, disagreements};
 pub use subject::{Bound, subjects};

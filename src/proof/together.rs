@@ -3,11 +3,13 @@
 use crate::backend::{Allowed, Clause, Evaluate, Form, HostCuts, OnPaths};
 use crate::fidelity::Object;
 use crate::policy::{Operation, Policy};
-use crate::semantics::{PathSet, TooLarge};
+use crate::semantics::{Joins, PathSet, TooLarge};
 
 /// Layers that are in force together.
 pub struct Together<'a> {
     layers: Vec<&'a dyn Evaluate>,
+    /// A layer's sets are much the same automaton for all operations.
+    joins: Joins,
 }
 
 impl<'a> Together<'a> {
@@ -16,6 +18,7 @@ impl<'a> Together<'a> {
     pub fn new(layers: impl IntoIterator<Item = &'a dyn Evaluate>) -> Self {
         Self {
             layers: layers.into_iter().collect(),
+            joins: Joins::default(),
         }
     }
 }
@@ -34,7 +37,7 @@ fn ways(forms: &[Allowed], form: Form) -> impl Iterator<Item = &PathSet> {
 fn joined(
     all: Option<PathSet>,
     one: &PathSet,
-    join: fn(&PathSet, &PathSet) -> Result<PathSet, TooLarge>,
+    join: impl Fn(&PathSet, &PathSet) -> Result<PathSet, TooLarge>,
 ) -> Result<Option<PathSet>, TooLarge> {
     Ok(Some(match all {
         Some(all) => join(&all, one)?,
@@ -65,6 +68,8 @@ impl Evaluate for Together<'_> {
             telling.any(|f: &Allowed| f.form == form || f.form == Form::Either)
         };
         let split = has(Form::File) || has(Form::Directory);
+        let either = |a: &PathSet, b: &PathSet| a.union_among(&self.joins, b);
+        let both = |a: &PathSet, b: &PathSet| a.intersection_among(&self.joins, b);
         let mut out = Vec::new();
         for form in [Form::Either, Form::File, Form::Directory, Form::Moved] {
             let wanted = match form {
@@ -86,16 +91,16 @@ impl Evaluate for Together<'_> {
                 // layer has no say.
                 let (mut any, mut every) = (None, None);
                 for way in ways(forms, form) {
-                    any = joined(any, way, PathSet::union)?;
+                    any = joined(any, way, either)?;
                     if several {
-                        every = joined(every, way, PathSet::intersection)?;
+                        every = joined(every, way, both)?;
                     }
                 }
                 if let Some(any) = any {
-                    most = joined(most, &any, PathSet::intersection)?;
+                    most = joined(most, &any, both)?;
                 }
                 if let Some(every) = every {
-                    least = joined(least, &every, PathSet::intersection)?;
+                    least = joined(least, &every, both)?;
                 }
             }
             out.extend(most.map(|paths| Allowed::new(form, paths)));

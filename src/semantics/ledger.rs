@@ -56,6 +56,13 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         }
     }
 
+    /// Whether anybody reads it. Where nobody does ([`Meaning::without_ledgers`]) it stays empty, and what is made for
+    /// it alone need not be.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.meaning.has_ledgers()
+    }
+
     fn account(&mut self, rule: Option<RuleId>, operation: Operation) -> &mut Account {
         self.accounts.entry((key(rule), operation)).or_default()
     }
@@ -98,6 +105,9 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         unenforced: bool,
         reason: Reason<'_>,
     ) -> Result<(), TooLarge> {
+        if !self.is_asked() {
+            return Ok(());
+        }
         let decisions = self.meaning.decisions(operation)?;
         let walk = self.walks.of(decisions, allowed)?;
         let verdicts = decisions.verdicts();
@@ -254,6 +264,9 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         unenforced: bool,
         reason: Reason<'_>,
     ) {
+        if !self.is_asked() {
+            return;
+        }
         for region in regions {
             let layer_allows = allows(region);
             let differs = region.decision.action.permits() != layer_allows;
@@ -282,6 +295,9 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         unenforced: bool,
         reason: Reason<'_>,
     ) {
+        if !self.is_asked() {
+            return;
+        }
         let policy = self.meaning.policy();
         let mut named: Vec<String> = syscalls::all().map(str::to_owned).collect();
         for r in &policy.rules {
@@ -325,6 +341,9 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         witness: Witness,
         reason: &'static str,
     ) {
+        if !self.is_asked() {
+            return;
+        }
         self.record(rule, operation, Some(witness), false, &|_, _| {
             Cow::Borrowed(reason)
         });
@@ -337,6 +356,9 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
     /// # Errors
     /// The automata are too large together.
     pub fn moved_away(&mut self, directories: &PathSet, each: &PathSet) -> Result<(), TooLarge> {
+        if !self.is_asked() {
+            return Ok(());
+        }
         let decisions = self.meaning.decisions(Operation::Delete)?;
         let mut found: BTreeMap<Option<RuleId>, Vec<u8>> = BTreeMap::new();
         let mut moves = |verdict: u32, spell: &dyn Fn() -> Vec<u8>| {
@@ -431,6 +453,13 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
     /// The ledger: an entry for every rule and each of its operations, and for the default.
     #[must_use]
     pub fn finish(mut self) -> Ledger {
+        if !self.is_asked() {
+            return Ledger {
+                backend: self.backend,
+                entries: Vec::new(),
+                settings: Vec::new(),
+            };
+        }
         self.tools();
         let policy = self.meaning.policy();
         let mut entries = Vec::new();

@@ -13,6 +13,7 @@ const SHARED: [Operation; 7] = Operation::ON_PATHS_BUT_EXECUTE;
 pub struct Meaning<'a> {
     policy: &'a Policy,
     limit: Limit,
+    ledgers: bool,
     /// `None`: together they are too large.
     shared: OnceLock<Option<[Decisions; SHARED.len()]>>,
     decisions: [OnceLock<Result<Decisions, TooLarge>>; Operation::ALL.len()],
@@ -32,10 +33,24 @@ impl<'a> Meaning<'a> {
         Self {
             policy,
             limit,
+            ledgers: true,
             shared: OnceLock::new(),
             decisions: std::array::from_fn(|_| OnceLock::new()),
             hosts: [OnceLock::new(), OnceLock::new()],
         }
+    }
+
+    /// For who reads artefacts back and looks at no ledger: the ledgers that back-ends make of it are empty.
+    #[must_use]
+    pub fn without_ledgers(mut self) -> Self {
+        self.ledgers = false;
+        self
+    }
+
+    /// Whether back-ends make a ledger of it.
+    #[must_use]
+    pub fn has_ledgers(&self) -> bool {
+        self.ledgers
     }
 
     /// The policy.

@@ -35,7 +35,7 @@ pub use ledger::{LedgerBuilder, Reason};
 pub use literals::{LiteralTree, sequences_of};
 pub use meaning::Meaning;
 pub use meeting::{SequenceIndex, meet};
-pub use pathset::{Clause, PathSet};
+pub use pathset::{Clause, Joins, PathSet};
 pub use reference::{
     Decision, decide, decide_query, matches_command, matches_path, matches_word, rule_matches,
 };

@@ -1,6 +1,6 @@
 //! Sets of paths.
 
-use super::automaton::{Dfa, Domain, Limit, Nfa, StateId, TooLarge};
+use super::automaton::{Dfa, Domain, Limit, Nfa, Products, StateId, TooLarge};
 use super::family::{self, Classified, Pattern};
 use crate::policy::Sequence;
 use std::sync::OnceLock;
@@ -17,6 +17,10 @@ pub struct Clause<'a, P> {
     /// Whether what it matches is in those sets.
     pub allows: bool,
 }
+
+/// The automata that somebody made of two, for who joins many sets of few families.
+#[derive(Debug, Default)]
+pub struct Joins(Products);
 
 /// A set of paths, exact.
 #[derive(Debug, Clone)]
@@ -178,6 +182,24 @@ impl PathSet {
         Ok(Self {
             dfa: self.dfa.zip(&other.dfa, f)?,
         })
+    }
+
+    /// Members of either, in the time of reading the two where sets of their families were joined before.
+    ///
+    /// # Errors
+    /// The automaton is too large.
+    pub fn union_among(&self, joins: &Joins, other: &Self) -> Result<Self, TooLarge> {
+        let dfa = joins.0.zip(&self.dfa, &other.dfa, |a, b| a | b)?;
+        Ok(Self { dfa })
+    }
+
+    /// Members of both, as [`PathSet::union_among`].
+    ///
+    /// # Errors
+    /// The automaton is too large.
+    pub fn intersection_among(&self, joins: &Joins, other: &Self) -> Result<Self, TooLarge> {
+        let dfa = joins.0.zip(&self.dfa, &other.dfa, |a, b| a & b)?;
+        Ok(Self { dfa })
     }
 
     /// The members at which another automaton is in a state that `holds` holds of.
@@ -384,6 +406,54 @@ mod tests {
                 .unwrap()
                 .is_none()
         );
+    }
+
+    #[test]
+    fn what_was_joined_before_is_joined_with_other_labels() {
+        let family = |texts: [&str; 2]| -> [PathSet; 2] {
+            let parsed = texts.map(|t| PathPattern::parse(t).unwrap());
+            let clauses = parsed.iter().enumerate().map(|(i, p)| Clause {
+                include: p.sequences.as_slice(),
+                except: &[],
+                sets: 1 << i,
+                allows: true,
+            });
+            PathSet::family(clauses, false).unwrap()
+        };
+        let left = family(["/a/**", "/a/*/k"]);
+        let right = family(["/a/b/**", "/**/k"]);
+        let joins = Joins::default();
+        let mut shapes: Vec<PathSet> = Vec::new();
+        for (a, b) in left.iter().flat_map(|a| right.iter().map(move |b| (a, b))) {
+            let (either, both) = (
+                a.union_among(&joins, b).unwrap(),
+                a.intersection_among(&joins, b).unwrap(),
+            );
+            assert!(either.equals(&a.union(b).unwrap()).unwrap());
+            assert!(both.equals(&a.intersection(b).unwrap()).unwrap());
+            shapes.extend([either, both]);
+        }
+        assert!(shapes.windows(2).all(|w| w[0].dfa().same_shape(w[1].dfa())));
+        for a in &left {
+            for (b, either, both) in [
+                (PathSet::all(), PathSet::all(), a.clone()),
+                (PathSet::empty(), a.clone(), PathSet::empty()),
+            ] {
+                for (x, y) in [(a, &b), (&b, a)] {
+                    assert!(x.union_among(&joins, y).unwrap().equals(&either).unwrap());
+                    assert!(
+                        x.intersection_among(&joins, y)
+                            .unwrap()
+                            .equals(&both)
+                            .unwrap()
+                    );
+                }
+            }
+            // The root alone is told apart.
+            let root = PathSet::empty().with_root(true);
+            let with = a.union_among(&joins, &root).unwrap();
+            assert!(with.contains(b"/") && with.contains(b"/a/x/k") && !with.contains(b"/b"));
+        }
     }
 
     #[test]

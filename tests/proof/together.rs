@@ -1,10 +1,10 @@
 //! Layers together are as tight as the tightest of them, and no tighter than what each refuses.
 
 use crate::corpus::policies;
-use polc::backend::{self, Backend, Target};
+use polc::backend::{self, Artifact, Backend, Target};
 use polc::fidelity::Fidelity;
 use polc::policy::Policy;
-use polc::proof::{Cell, coverage};
+use polc::proof::{Cell, Coverage, coverage};
 use polc::semantics::{Meaning, decide};
 
 fn fidelity(cell: &Cell) -> Fidelity {
@@ -97,4 +97,51 @@ fn layers_together_are_what_they_are_alone() {
         all.len(),
         all[..all.len().min(40)].join("\n")
     );
+}
+
+/// What an artefact says but for its comments, which tell of its ledger.
+fn said(artifact: &Artifact) -> String {
+    let text = String::from_utf8_lossy(&artifact.bytes);
+    let comment = |l: &&str| l.starts_with('#') || l.starts_with(';');
+    text.lines()
+        .filter(|l| !comment(l))
+        .map(|l| format!("{l}\n"))
+        .collect()
+}
+
+#[test]
+fn without_ledgers_artefacts_and_the_table_are_the_same() {
+    for (file, policy) in policies() {
+        let (with, without) = (
+            Meaning::new(&policy),
+            Meaning::new(&policy).without_ledgers(),
+        );
+        let mut layers: Vec<(&'static dyn Backend, Target)> = Vec::new();
+        for b in backend::all() {
+            let target = Target::default();
+            let id = b.id();
+            match (b.compile(&with, &target), b.compile(&without, &target)) {
+                (Ok(a), Ok(b)) => {
+                    let same = |x: &Artifact, y: &Artifact| said(x) == said(y);
+                    assert_eq!(a.artifacts.len(), b.artifacts.len(), "{file} {id}");
+                    let mut pairs = a.artifacts.iter().zip(&b.artifacts);
+                    assert!(pairs.all(|(x, y)| same(x, y)), "{file} {id}");
+                    assert_eq!(a.files, b.files, "{file} {id}");
+                    assert!(!a.ledger.entries.is_empty(), "{file} {id}");
+                    assert!(b.ledger.entries.is_empty(), "{file} {id}");
+                }
+                (a, b) => assert!(a.is_err() && b.is_err(), "{file} {id}"),
+            }
+            layers.push((*b, target));
+        }
+        let [a, b] = [&with, &without].map(|m| coverage(m, &layers[2..], &layers[..2]).unwrap());
+        assert_eq!(
+            format!("{:?} {:?}", a.rows, a.gaps),
+            format!("{:?} {:?}", b.rows, b.gaps),
+            "{file}"
+        );
+        let refused =
+            |c: &Coverage| -> Vec<_> { c.layers.iter().map(|l| l.refused.clone()).collect() };
+        assert_eq!(refused(&a), refused(&b), "{file}");
+    }
 }

@@ -288,15 +288,17 @@ pub fn lower(meaning: &Meaning<'_>, abi: &str) -> Result<(Profile, Ledger), Diag
     read.allow.extend(attachment.iter().cloned());
 
     let mut ledger = LedgerBuilder::new(meaning, "apparmor");
-    file_entries(
-        meaning,
-        &mut ledger,
-        &read,
-        &list,
-        &write_file,
-        &write_directory,
-        &execute,
-    )?;
+    if ledger.is_asked() {
+        file_entries(
+            meaning,
+            &mut ledger,
+            &read,
+            &list,
+            &write_file,
+            &write_directory,
+            &execute,
+        )?;
+    }
 
     let mut files = Vec::new();
     let mut rules = |access: &Access, form: Form, rights: &'static str, denied: &'static str| {

@@ -510,6 +510,9 @@ impl Rules {
             execute,
         } = &self.granted;
         let mut ledger = LedgerBuilder::new(meaning, "landlock");
+        if !ledger.is_asked() {
+            return Ok(ledger.finish());
+        }
         let shrinks = if self.on_host {
             SHRINKS_ON_HOST
         } else {

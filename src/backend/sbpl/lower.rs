@@ -75,7 +75,14 @@ const OPERATIONS: [(Operation, &str, &[&str]); 6] = [
 
 pub fn lower(meaning: &Meaning<'_>, proxy: Option<u16>) -> Result<(Profile, Ledger), Diagnostics> {
     match with_names_in_private(meaning.policy()) {
-        Some(policy) => lower_as_named(&Meaning::new(&policy), proxy),
+        Some(policy) => {
+            let named = Meaning::new(&policy);
+            let named = match meaning.has_ledgers() {
+                true => named,
+                false => named.without_ledgers(),
+            };
+            lower_as_named(&named, proxy)
+        }
         None => lower_as_named(meaning, proxy),
     }
 }
@@ -108,10 +115,16 @@ fn lower_as_named(
     };
 
     let clauses = Clauses::of(policy);
-    let sets = clauses.sets()?;
+    // What the filters come to is asked by the ledger alone.
+    let sets = match ledger.is_asked() {
+        true => Some(clauses.sets()?),
+        false => None,
+    };
     // Reading and listing are one operation of SBPL, told apart by the object's type.
     for operation in [Operation::Read, Operation::List] {
-        ledger.paths(operation, sets.of(operation), &reason(operation))?;
+        if let Some(sets) = &sets {
+            ledger.paths(operation, sets.of(operation), &reason(operation))?;
+        }
     }
     let filter = |operation, part| clauses.filter(operation, part);
     let read = filter(Operation::Read, Part::Whole);
@@ -159,14 +172,17 @@ fn lower_as_named(
     );
 
     for (operation, comment, names) in OPERATIONS {
-        let each = sets.of(operation);
-        ledger.paths(operation, each, &reason(operation))?;
+        if let Some(sets) = &sets {
+            ledger.paths(operation, sets.of(operation), &reason(operation))?;
+        }
         let mut filters = Vec::new();
         let mut part = Part::Whole;
         if operation == Operation::Delete {
-            let directories = sets.trees();
-            ledger.paths(operation, directories, &reason(operation))?;
-            ledger.moved_away(directories, each)?;
+            if let Some(sets) = &sets {
+                let directories = sets.trees();
+                ledger.paths(operation, directories, &reason(operation))?;
+                ledger.moved_away(directories, sets.of(operation))?;
+            }
             // What is no tree may be removed if it is no directory.
             if let Some(f) = filter(operation, Part::Single) {
                 let file = Filter::Not(Box::new(Filter::Directory));

@@ -31,6 +31,7 @@ use crate::fidelity::Object;
 use crate::policy::{Operation, Protocol};
 use crate::semantics::{PathSet, TooLarge};
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 /// An error in an artefact.
 fn refuse(message: String) -> Diagnostics {
@@ -55,6 +56,8 @@ trait Filter {
 /// happen if one of them lets it.
 pub struct Filters {
     filters: Vec<Box<dyn Filter + Send + Sync>>,
+    /// Whether hosts can be reached: by `connect` and by `bind`, over TCP and over UDP.
+    reached: [[OnceLock<bool>; 2]; 2],
 }
 
 /// Reads them.
@@ -73,7 +76,10 @@ pub(super) fn read(artifacts: &[Artifact]) -> Result<Filters, Diagnostics> {
     if filters.is_empty() {
         return Err(refuse("there is no filter to read".to_owned()));
     }
-    Ok(Filters { filters })
+    Ok(Filters {
+        filters,
+        reached: Default::default(),
+    })
 }
 
 /// Whether it looks like one.
@@ -189,11 +195,13 @@ impl Filters {
     }
 
     fn reaches(&self, operation: Operation, protocol: Protocol) -> bool {
-        if operation == Operation::Bind {
-            self.listens(protocol)
-        } else {
-            self.network(protocol)
-        }
+        let binds = operation == Operation::Bind;
+        // Asked of every region of addresses.
+        let known = &self.reached[usize::from(binds)][usize::from(protocol == Protocol::Udp)];
+        *known.get_or_init(|| match binds {
+            true => self.listens(protocol),
+            false => self.network(protocol),
+        })
     }
 
     /// Whether a family of calls on paths is open; `None`: it is not one that a filter can shut.

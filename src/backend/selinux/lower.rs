@@ -262,7 +262,9 @@ pub fn lower(meaning: &Meaning<'_>) -> Result<(Module, Ledger), Diagnostics> {
         open,
         programs: &programs,
     };
-    held::account(&held, &mut ledger)?;
+    if ledger.is_asked() {
+        held::account(&held, &mut ledger)?;
+    }
     ledger.paths(Operation::Connect, &PathSet::empty(), &|_, _| {
         "connecting to sockets of other domains is not granted".into()
     })?;

@@ -271,28 +271,30 @@ pub fn lower(
     const PLAIN: &str =
         "filters know trees and objects by literal path, and never see the root itself";
     const BOTH: &str = "filters know trees and objects by literal path, never the root itself, and have one answer for reading and listing";
-    let [reads, edits, executes, changes, creates, deletes] = allowed([
-        (&readable, Sees::Object),
-        (&editable, Sees::Object),
-        (&executable, Sees::Object),
-        (&metadata, Sees::Object),
-        (&creatable, Sees::Parent),
-        (&deletable, Sees::Parent),
-    ])?;
-    ledger.paths(Operation::Read, &reads, &reason(BOTH))?;
-    ledger.paths(Operation::List, &reads, &reason(BOTH))?;
-    ledger.paths(Operation::Edit, &edits, &reason(PLAIN))?;
-    ledger.paths(Operation::Execute, &executes, &reason(PLAIN))?;
-    let times =
-        "mode and owner are held by literal path; times and extended attributes are not hooked";
-    ledger.paths(Operation::Metadata, &changes, &reason(times))?;
-    if metadata.denies() {
-        ledger.paths(Operation::Metadata, &PathSet::all(), &reason(times))?;
+    if ledger.is_asked() {
+        let [reads, edits, executes, changes, creates, deletes] = allowed([
+            (&readable, Sees::Object),
+            (&editable, Sees::Object),
+            (&executable, Sees::Object),
+            (&metadata, Sees::Object),
+            (&creatable, Sees::Parent),
+            (&deletable, Sees::Parent),
+        ])?;
+        ledger.paths(Operation::Read, &reads, &reason(BOTH))?;
+        ledger.paths(Operation::List, &reads, &reason(BOTH))?;
+        ledger.paths(Operation::Edit, &edits, &reason(PLAIN))?;
+        ledger.paths(Operation::Execute, &executes, &reason(PLAIN))?;
+        let times =
+            "mode and owner are held by literal path; times and extended attributes are not hooked";
+        ledger.paths(Operation::Metadata, &changes, &reason(times))?;
+        if metadata.denies() {
+            ledger.paths(Operation::Metadata, &PathSet::all(), &reason(times))?;
+        }
+        let text = "the hooks see the directory that it happens in, not the last name";
+        ledger.paths(Operation::Create, &creates, &reason(text))?;
+        ledger.paths(Operation::Delete, &deletes, &reason(text))?;
+        ledger.moved_away(&deletes, &deletes)?;
     }
-    let text = "the hooks see the directory that it happens in, not the last name";
-    ledger.paths(Operation::Create, &creates, &reason(text))?;
-    ledger.paths(Operation::Delete, &deletes, &reason(text))?;
-    ledger.moved_away(&deletes, &deletes)?;
     ledger.paths_unenforced(Operation::Connect, "unix sockets are not hooked by path")?;
 
     super::network::lower(meaning, &mut ledger, &mut hooks);

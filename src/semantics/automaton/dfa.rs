@@ -3,7 +3,7 @@
 use super::names::{NameClasses, NameTable};
 use super::{Domain, Limit, StateId, TooLarge};
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What many states have in common: where names lead.
 #[derive(Debug)]
@@ -67,6 +67,79 @@ impl Shape {
     }
 }
 
+/// Two automata in one, whatever their labels are.
+#[derive(Debug)]
+pub(super) struct Product {
+    shape: Arc<Shape>,
+    /// By state: the two that it is.
+    pairs: Vec<(StateId, StateId)>,
+}
+
+impl Product {
+    fn of(left: &Dfa, right: &Dfa) -> Result<Self, TooLarge> {
+        let (shape, pairs) = left.product(right, Limit::default())?;
+        Ok(Self {
+            shape: Arc::new(shape),
+            pairs,
+        })
+    }
+
+    /// With labels made of those of two automata that have the shapes which it was made of.
+    fn labelled(&self, left: &Dfa, right: &Dfa, f: impl Fn(u32, u32) -> u32) -> Dfa {
+        let pairs = self.pairs.iter();
+        Dfa {
+            shape: Arc::clone(&self.shape),
+            labels: pairs
+                .map(|(a, b)| f(left.label(*a), right.label(*b)))
+                .collect(),
+        }
+    }
+}
+
+/// One that is made by who asks for it first, and the automata that it is made of.
+type Known = (Dfa, Dfa, Arc<OnceLock<Result<Product, TooLarge>>>);
+
+/// Automata of two shapes in one, each made once: for who joins many sets of few families.
+#[derive(Debug, Default)]
+pub(crate) struct Products(Mutex<Vec<Known>>);
+
+impl Products {
+    /// As [`Dfa::zip`].
+    pub(crate) fn zip(
+        &self,
+        left: &Dfa,
+        right: &Dfa,
+        f: impl Fn(u32, u32) -> u32,
+    ) -> Result<Dfa, TooLarge> {
+        // What has one label for all paths makes no other shape.
+        if let Some(label) = left.only_label() {
+            return Ok(right.relabelled(|b| f(label, b)));
+        }
+        if let Some(label) = right.only_label() {
+            return Ok(left.relabelled(|a| f(a, label)));
+        }
+        if left.same_shape(right) {
+            return left.zip(right, f);
+        }
+        let both = {
+            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let same = |(a, b, _): &&Known| a.same_shape(left) && b.same_shape(right);
+            match known.iter().find(same) {
+                Some((_, _, both)) => Arc::clone(both),
+                None => {
+                    let both = Arc::default();
+                    known.push((left.clone(), right.clone(), Arc::clone(&both)));
+                    both
+                }
+            }
+        };
+        match both.get_or_init(|| Product::of(left, right)) {
+            Ok(both) => Ok(both.labelled(left, right, f)),
+            Err(e) => Err(*e),
+        }
+    }
+}
+
 /// A deterministic automaton. Every state has a label: that of the strings which lead to it.
 #[derive(Debug, Clone)]
 pub struct Dfa {
@@ -101,13 +174,19 @@ impl Dfa {
     /// The automaton of both, its labels made of theirs.
     pub(crate) fn zip(&self, other: &Self, f: impl Fn(u32, u32) -> u32) -> Result<Self, TooLarge> {
         if !self.same_shape(other) {
-            return self.product(other, Limit::default(), f);
+            return Ok(Product::of(self, other)?.labelled(self, other, f));
         }
         let labels = self.labels.iter().zip(&*other.labels);
         Ok(Self {
             shape: Arc::clone(&self.shape),
             labels: labels.map(|(a, b)| f(*a, *b)).collect(),
         })
+    }
+
+    /// The label that all states have.
+    fn only_label(&self) -> Option<u32> {
+        let (first, rest) = self.labels.split_first()?;
+        rest.iter().all(|l| l == first).then_some(*first)
     }
 
     /// The start: the root of the file system. No name leads back to it.

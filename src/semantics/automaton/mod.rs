@@ -32,6 +32,7 @@ mod walk;
 
 pub use bytes::ByteCursor;
 pub use dfa::Dfa;
+pub(crate) use dfa::Products;
 pub(crate) use nfa::Nfa;
 pub use nfa::Step;
 pub(crate) use walk::Walk;

@@ -46,7 +46,7 @@ impl Pairs {
 }
 
 /// A pair of states, one of each automaton.
-type Pair = (StateId, StateId);
+pub(super) type Pair = (StateId, StateId);
 
 /// Where a name leads to by a pair of rows.
 #[derive(Clone, Copy)]
@@ -424,13 +424,12 @@ impl Dfa {
         Ok(explored)
     }
 
-    /// The automaton of both, its labels made by `combine`.
-    pub(crate) fn product(
+    /// The automaton of both, and which two states each of its states is.
+    pub(super) fn product(
         &self,
         other: &Self,
         limit: Limit,
-        combine: impl Fn(u32, u32) -> u32,
-    ) -> Result<Self, TooLarge> {
+    ) -> Result<(Shape, Vec<Pair>), TooLarge> {
         let mut both = Both::new(self, other);
         let mut ids = Pairs::new(self);
         let mut pairs = vec![(self.start(), other.start())];
@@ -446,7 +445,6 @@ impl Dfa {
         let mut row_of = Vec::new();
         let (mut own, mut own_starts) = (Vec::new(), vec![0u32]);
         let mut listed: Vec<(u32, Pair)> = Vec::new();
-        let mut labels = Vec::new();
         let mut at = 0;
         while at < pairs.len() {
             if pairs.len() > limit.states {
@@ -454,7 +452,6 @@ impl Dfa {
             }
             let pair = pairs[at];
             at += 1;
-            labels.push(combine(self.label(pair.0), other.label(pair.1)));
             let row = both.row_of(pair);
             row_of.push(row);
             if row as usize == rows.len() {
@@ -493,7 +490,7 @@ impl Dfa {
             own_starts,
             own,
         };
-        Ok(Self::new(shape, labels))
+        Ok((shape, pairs))
     }
 }
 
