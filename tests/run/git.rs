@@ -147,8 +147,28 @@ fn a_repository_that_was_there_keeps_its_configuration_and_hooks() {
                     "{user:?} {script}"
                 );
             }
-            let done = inside(&place, &repository, &["git", "status"]);
-            assert!(done.status.success(), "{}", said(&done));
+            // git says what it could not write, and leaves neither a lock nor half of anything behind.
+            let done = inside(&place, &repository, &["git", "init"]);
+            assert_eq!(done.status.code(), Some(128), "{}", said(&done));
+            assert!(said(&done).contains(".git/config"), "{}", said(&done));
+            assert!(!repository.join(".git/config.lock").exists(), "{user:?}");
+            for words in [
+                &["git", "status"][..],
+                &["git", "fsck", "--strict"],
+                &[
+                    "sh",
+                    "-c",
+                    "git $ID commit -q --allow-empty -m after && git log -1",
+                ],
+            ] {
+                let words: Vec<String> = words
+                    .iter()
+                    .map(|w| w.replace("$ID", &IDENTITY.join(" ")))
+                    .collect();
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                let done = inside(&place, &repository, &words);
+                assert!(done.status.success(), "{user:?} {words:?}: {}", said(&done));
+            }
         }
     }
 }

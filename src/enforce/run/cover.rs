@@ -20,22 +20,20 @@
 //! is covered or pinned, `EBUSY`; a rename or link that crosses a cover, `EXDEV`; mapping what is no program, `EPERM`. Outside
 //! of all covers everything is read-only too, so there it is `EROFS` as well.
 //!
+//! A file that is frozen is not replaced either, and that is what most programs do to write one. `git init` in a repository that is
+//! there is the case that is met: for each of four settings git writes `config.lock` and renames it over `config`, whether
+//! anything in it differs or not, and it changes the mode of `config` to see whether the file system keeps modes. With
+//! `builtin:git-hooks` the first rename answers `EBUSY`, git takes its lock away, ends with 128 and has changed nothing. No option of git
+//! leaves the writing out, and no cover could let it through: a rename that puts the same bytes there is, to the kernel, the rename that puts
+//! others there, and the policy denies to delete `config` for the sake of the latter. Whoever wants it allows `delete` of
+//! `.git/config`, and with it every program that `core.fsmonitor` may name.
+//!
 //! What this cannot cover, and what becomes of it:
 //!
 //! - A path that **is not there** when the program starts has nothing to mount on. It is named in a message before the
 //!   start, it may be made, though the policy denies it, and what was made is told at the end ([`super::appear`]).
-//!   No placeholder is made for it, not even where its directory is there: it would lie in the user's own tree, where
-//!   editors, `git add` and watchers outside see it as a file; tools take an empty `.npmrc` or `commondir` for a
-//!   broken one; two runs in one tree would take away each other's (a name that is removed outside takes the mount along);
-//!   and a run that is killed leaves it behind.
-//!   Nor does anything else prevent it soundly. A name that is removed as soon as it is mounted on takes the mount along.
-//!   An overlay with the placeholders in its lower layer and the directory itself as its upper one would leave nothing
-//!   behind, but the kernel's documentation (filesystems/overlayfs.rst) leaves undefined what becomes of an upper layer that
-//!   others change meanwhile, as the user's editor does; it wants a directory for its own work on the same file system, writes
-//!   attributes into the user's, and does not see mounts beneath. Landlock can take the right to make from a directory as a
-//!   whole only, and where `.npmrc` is denied everything else at the workspace's top must still be made. A supervisor that
-//!   is asked by seccomp before each `open` reads a path that another thread changes after it was read. Who removes what
-//!   appears comes late: a hook has run by then.
+//!   No placeholder is made for it, not even where its directory is there, and nothing else prevents it soundly: what was
+//!   tried, and what came of it, stands in [`super::appear`].
 //! - A **symbolic link** that may not be replaced: mounts follow links. The tree around it is not granted whole,
 //!   it stays as Landlock alone grants it.
 //! - A path that may be read but **not listed**: the same. One that may **not be executed**, where something around may be
