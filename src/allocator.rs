@@ -14,8 +14,8 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Four times what it takes to start a program in a small policy.
-const SIZE: usize = 1 << 20;
+/// Twice what it takes to start a program in a small policy; what a large one takes is better off with mimalloc.
+const SIZE: usize = 384 << 10;
 
 /// A room of `N` bytes, and mimalloc behind it.
 pub struct Early<const N: usize = SIZE> {

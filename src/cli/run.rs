@@ -26,6 +26,10 @@ pub struct Args {
     /// `exact` is equal to it. Else exit 3
     #[arg(long, value_enum, value_name = "HOW")]
     require: Option<super::require::Require>,
+    /// Exit 3 if at the end there is something that was made against the policy, which on Linux cannot be kept from appearing:
+    /// a hook in a new repository, a `.env`
+    #[arg(long)]
+    fail_if_made: bool,
     /// The program and its arguments. Without it: `$SHELL`
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -51,6 +55,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
         explain: args.explain,
         log: !args.no_log,
         demand: args.require.map(Into::into),
+        fail_if_made: args.fail_if_made,
     };
     let mut words = vec![start::name(&args.command, &program).to_owned()];
     words.extend(arguments);

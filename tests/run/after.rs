@@ -56,6 +56,28 @@ fn what_was_made_against_the_policy_is_told_and_the_status_stays() {
     }
 }
 
+#[test]
+fn what_was_made_against_the_policy_fails_the_run_where_that_was_asked() {
+    if !landlock() || !have("git") {
+        return;
+    }
+    let place = Place::new(User::Own);
+    for (script, status) in [
+        ("echo fine > free", Some(0)),
+        ("echo fine > free; exit 7", Some(7)),
+        ("echo y > .env; exit 7", Some(7)),
+        ("mkdir -p a; echo x > a/.env", Some(3)),
+        ("mkdir -p b; echo x > b/.env; exit 7", Some(3)),
+        ("mkdir -p c; echo x > c/.env; kill -9 $$", Some(3)),
+        // What was made in a run before is there now.
+        ("ls a b c", Some(0)),
+    ] {
+        let done = place.shell(&["-q", "--fail-if-made"], script);
+        assert_eq!(done.status.code(), status, "{script}: {}", said(&done));
+        assert_eq!(status == Some(3), !told(&done).is_empty(), "{script}");
+    }
+}
+
 /// Without namespaces nothing covers what is there either: a hook in the directory that was there is told as well.
 #[test]
 fn what_was_made_without_namespaces_is_told() {

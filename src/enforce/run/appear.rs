@@ -3,7 +3,8 @@
 //! What is not there when the program starts has nothing to be covered by ([`super::cover`]), so it can be made: a `.env`,
 //! the hook of a repository that is made inside. The supervisor therefore looks through the trees in which something may be
 //! made twice, before the program starts and after it has ended, from outside, where nothing is covered, and tells each denied
-//! path that is new with the rule that denies it. It takes nothing away, and the exit status stays the program's.
+//! path that is new with the rule that denies it. It takes nothing away, and the exit status stays the program's, unless
+//! `--fail-if-made` asks for 3: a script that runs an agent cannot read what is told.
 //!
 //! - Only names are compared. What something else made meanwhile (a session of `ssh` in `/tmp`) is told as well: who made it
 //!   the file system does not know.

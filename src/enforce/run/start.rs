@@ -44,6 +44,8 @@ pub struct Choice {
     pub log: bool,
     /// Without this much the program is not started.
     pub demand: Option<Demand>,
+    /// What was made against the policy decides the exit status.
+    pub fail_if_made: bool,
 }
 
 impl From<Choice> for supervise::Tell {
@@ -189,6 +191,7 @@ impl Prepared<'_> {
         let task = supervise::Task {
             tell: self.choice.into(),
             eye: Eye::new(self.meaning)?,
+            fail_if_made: self.choice.fail_if_made,
             group: group::make(limited),
             wall_time: limited.wall_time.map(Duration::from_secs),
         };

@@ -38,6 +38,8 @@ use std::time::Duration;
 
 /// The program's process, for the signal handler.
 static PROGRAM: AtomicI32 = AtomicI32::new(0);
+/// The exit status where something was made against the policy, and that was not to be: less was kept than was demanded.
+const MADE: libc::c_int = 3;
 /// Of a message with one descriptor; `cmsghdr` wants to be aligned.
 #[repr(C, align(8))]
 struct Control([u8; 64]);
@@ -57,6 +59,8 @@ pub struct Task<'a> {
     pub tell: Tell,
     /// Looks for what is made against the policy.
     pub eye: Option<Eye<'a>>,
+    /// What was made against the policy decides the exit status.
+    pub fail_if_made: bool,
     /// The program's control group.
     pub group: Option<Group>,
     /// How long the program may run.
@@ -268,10 +272,13 @@ fn supervise(
         Tell::Proxy => say(&refusals),
         Tell::Explained { covers } => explain(meaning, &refusals, watch, covers),
     }
+    let mut made = false;
     if let Some((eye, before)) = seen {
         // Said also to whoever wants it quiet: it was not refused.
         let told = eye.told(&before, &eye.look(Some(&before)));
         let _ = io::stderr().write_all(told.as_bytes());
+        // Also where there was too much to look at: then nobody knows.
+        made = !told.is_empty();
     }
     if let Some(group) = &task.group {
         group.remove();
@@ -282,9 +289,12 @@ fn supervise(
             "polc: the policy's `wall_time` of {} seconds is over: the program was killed, with all that it had started",
             task.wall_time.unwrap_or_default().as_secs()
         );
-        std::process::exit(clock::OVER);
     }
-    end(status)
+    match (made && task.fail_if_made, over) {
+        (true, _) => std::process::exit(MADE),
+        (_, true) => std::process::exit(clock::OVER),
+        _ => end(status),
+    }
 }
 
 /// A child that gave up before it was ready says so itself; there is nothing to serve then.
