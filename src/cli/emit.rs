@@ -156,11 +156,13 @@ fn compile(
         items: Vec::new(),
         sources: policy.sources.clone(),
     };
-    // Back-ends share the decided sets and nothing else.
-    let results = parallel::map(backends, |b| {
-        b.compile(meaning, &args.options.target(*b, policy))
+    // Back-ends share the decided sets and nothing else. The last ones of the registry have the most to do: begun
+    // first, they leave no processor idle at the end.
+    let order: Vec<_> = backends.iter().rev().collect();
+    let results = parallel::map(&order, |b| {
+        b.compile(meaning, &args.options.target(**b, policy))
     });
-    for result in results {
+    for result in results.into_iter().rev() {
         match result {
             Ok(c) => made.push(Made {
                 artifacts: c.artifacts,

@@ -38,6 +38,15 @@ impl Name {
             Spelling::Glob(_) => None,
         }
     }
+
+    /// Whether every name matches it.
+    #[must_use]
+    pub fn is_star(&self) -> bool {
+        match &*self.0 {
+            Spelling::Literal { .. } => false,
+            Spelling::Glob(tokens) => tokens.iter().all(|t| *t == Token::Star),
+        }
+    }
 }
 
 impl Deref for Name {

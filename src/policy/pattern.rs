@@ -320,14 +320,20 @@ fn fail<T>(
     })
 }
 
+/// What a text is made of: small, as braces copy it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Item {
     Slash,
     DoubleStar,
-    Token(Token),
+    Byte(u8),
+    Any,
+    Star,
+    /// By its number in [`Parser::classes`].
+    Class(u32),
 }
 
-type Items = Vec<(usize, Item)>;
+/// Each with its offset in the text.
+type Items = Vec<(u32, Item)>;
 
 struct Parser<'a> {
     text: &'a [u8],
@@ -335,14 +341,40 @@ struct Parser<'a> {
     /// Whether `/` separates components.
     path: bool,
     cost: usize,
+    classes: Vec<ByteSet>,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
     const MAX_NESTING: usize = 32;
+
+    fn new(text: &'a str, path: bool) -> Self {
+        Self {
+            text: text.as_bytes(),
+            at: 0,
+            path,
+            cost: 0,
+            classes: Vec::new(),
+        }
+    }
+
+    /// The token of an item that is one.
+    fn token(&self, item: Item) -> Option<Token> {
+        match item {
+            Item::Slash | Item::DoubleStar => None,
+            Item::Byte(b) => Some(Token::Byte(b)),
+            Item::Any => Some(Token::Any),
+            Item::Star => Some(Token::Star),
+            Item::Class(n) => Some(Token::Class(self.classes[n as usize])),
+        }
+    }
 
     /// Every brace-free form of what stands before the next `,` or `}` of an open brace, or the end.
     fn alternatives(&mut self, depth: usize) -> Result<Vec<Items>, PatternError> {
-        let mut forms: Vec<Items> = vec![Vec::new()];
+        let mut first = Vec::new();
+        if depth == 0 {
+            first.reserve(self.text.len().min(128));
+        }
+        let mut forms: Vec<Items> = vec![first];
         while let Some(&b) = self.text.get(self.at) {
             let offset = self.at;
             let item = match b {
@@ -388,7 +420,10 @@ impl Parser<'_> {
                     let mut next = Vec::with_capacity(forms.len() * choices.len());
                     for f in &forms {
                         for c in &choices {
-                            let mut joined = f.clone();
+                            // Most of what follows is short.
+                            let rest = self.text.len().saturating_sub(self.at).min(128);
+                            let mut joined = Vec::with_capacity(f.len() + c.len() + rest);
+                            joined.extend_from_slice(f);
                             joined.extend_from_slice(c);
                             self.cost += joined.len();
                             if self.cost > 4 * PathPattern::MAX_LENGTH * 64 {
@@ -404,27 +439,27 @@ impl Parser<'_> {
                     forms = next;
                     continue;
                 }
-                b'[' => Item::Token(self.class()?),
+                b'[' => self.class()?,
                 b'*' => {
                     if self.text.get(self.at + 1) == Some(&b'*') && self.path {
                         self.at += 2;
                         Item::DoubleStar
                     } else {
                         self.at += 1;
-                        Item::Token(Token::Star)
+                        Item::Star
                     }
                 }
                 b'?' => {
                     self.at += 1;
-                    Item::Token(Token::Any)
+                    Item::Any
                 }
                 _ => match self.byte()? {
                     b'/' if self.path => Item::Slash,
-                    b => Item::Token(Token::Byte(b)),
+                    b => Item::Byte(b),
                 },
             };
             for f in &mut forms {
-                f.push((offset, item));
+                f.push((offset as u32, item));
             }
         }
         Ok(forms)
@@ -480,7 +515,7 @@ impl Parser<'_> {
         Ok(value)
     }
 
-    fn class(&mut self) -> Result<Token, PatternError> {
+    fn class(&mut self) -> Result<Item, PatternError> {
         let open = self.at;
         self.at += 1;
         let negated = match self.text.get(self.at) {
@@ -548,7 +583,8 @@ impl Parser<'_> {
         if set.is_empty() {
             return fail(open, "a class that no byte is in", None);
         }
-        Ok(Token::Class(set))
+        self.classes.push(set);
+        Ok(Item::Class(self.classes.len() as u32 - 1))
     }
 
     fn class_byte(&mut self, at: usize) -> Result<u8, PatternError> {
@@ -585,19 +621,18 @@ impl PathPattern {
                 None,
             );
         }
-        let mut parser = Parser {
-            text: text.as_bytes(),
-            at: 0,
-            path: true,
-            cost: 0,
-        };
-        let mut sequences: Vec<Sequence> = Vec::new();
-        let mut seen = rustc_hash::FxHashSet::default();
-        for items in parser.alternatives(0)? {
-            let sequence = components(&items)?;
-            if seen.insert(sequence.clone()) {
-                sequences.push(sequence);
-            }
+        let mut parser = Parser::new(text, true);
+        let forms = parser.alternatives(0)?;
+        let mut sequences: Vec<Sequence> = Vec::with_capacity(forms.len());
+        for items in &forms {
+            let sequence = components(&parser, items, sequences.last())?;
+            sequences.push(sequence);
+        }
+        if sequences.len() > 1 {
+            let mut seen = rustc_hash::FxHashSet::default();
+            let repeated: Vec<bool> = sequences.iter().map(|s| !seen.insert(s)).collect();
+            let mut repeated = repeated.into_iter();
+            sequences.retain(|_| repeated.next() != Some(true));
         }
         Ok(Self {
             text: text.to_owned(),
@@ -631,12 +666,17 @@ impl fmt::Display for PathPattern {
     }
 }
 
-fn components(items: &Items) -> Result<Sequence, PatternError> {
+/// The components of one form. `before` is the form before it, which mostly has the same first names.
+fn components(
+    parser: &Parser<'_>,
+    items: &Items,
+    before: Option<&Sequence>,
+) -> Result<Sequence, PatternError> {
     match items.first() {
         Some((_, Item::Slash)) => {}
         first => {
             return fail(
-                first.map_or(0, |f| f.0),
+                first.map_or(0, |f| f.0 as usize),
                 "a path must be absolute",
                 "begin it with `/`, `~/` or `${workspace}/`",
             );
@@ -646,9 +686,10 @@ fn components(items: &Items) -> Result<Sequence, PatternError> {
         return Ok(Sequence::default());
     }
     let mut out = Vec::new();
+    let mut literal: Vec<u8> = Vec::new();
     for part in items[1..].split(|(_, i)| *i == Item::Slash) {
         let Some(&(offset, _)) = part.first() else {
-            let at = items.last().map_or(0, |i| i.0);
+            let at = items.last().map_or(0, |i| i.0 as usize);
             return if items.last().is_some_and(|(_, i)| *i == Item::Slash) {
                 fail(
                     at,
@@ -656,7 +697,11 @@ fn components(items: &Items) -> Result<Sequence, PatternError> {
                     "`/a` is the object itself, `/a/**` it and everything beneath",
                 )
             } else {
-                fail(items[0].0, "a path must not hold `//`", "write one `/`")
+                fail(
+                    items[0].0 as usize,
+                    "a path must not hold `//`",
+                    "write one `/`",
+                )
             };
         };
         if let [(_, Item::DoubleStar)] = part {
@@ -666,30 +711,36 @@ fn components(items: &Items) -> Result<Sequence, PatternError> {
             }
             continue;
         }
-        let mut tokens = Vec::with_capacity(part.len());
-        for (at, item) in part {
-            match item {
-                Item::Token(t) => tokens.push(*t),
-                Item::DoubleStar | Item::Slash => {
-                    return fail(
-                        *at,
-                        "`**` must be a whole component",
-                        "write `/**/` between slashes, or `*` within a name",
-                    );
-                }
-            }
-        }
-        merge_stars(&mut tokens);
-        let component = Component::Name(tokens.into());
-        if let Some(name) = component.literal()
-            && (name == b"." || name == b"..")
-        {
+        if let Some((at, _)) = part.iter().find(|(_, i)| *i == Item::DoubleStar) {
             return fail(
-                offset,
+                *at as usize,
+                "`**` must be a whole component",
+                "write `/**/` between slashes, or `*` within a name",
+            );
+        }
+        let byte = |(_, item): &(u32, Item)| match item {
+            Item::Byte(b) => Some(*b),
+            _ => None,
+        };
+        literal.clear();
+        literal.extend(part.iter().map_while(byte));
+        let component = if literal.len() < part.len() {
+            let mut tokens: Vec<Token> = part.iter().filter_map(|i| parser.token(i.1)).collect();
+            merge_stars(&mut tokens);
+            Component::Name(tokens.into())
+        } else if matches!(literal.as_slice(), b"." | b"..") {
+            return fail(
+                offset as usize,
                 "a path must not hold `.` or `..` as a component",
                 "write the path that it leads to",
             );
-        }
+        } else {
+            let known = before.and_then(|s| s.components.get(out.len()));
+            match known.filter(|c| c.literal() == Some(&literal)) {
+                Some(same) => same.clone(),
+                None => Component::Name(Name::literal(&literal)),
+            }
+        };
         out.push(component);
     }
     Ok(Sequence { components: out })
@@ -708,24 +759,11 @@ impl WordPattern {
     /// # Errors
     /// What is wrong, and where.
     pub fn parse_glob(text: &str) -> Result<Self, PatternError> {
-        let mut parser = Parser {
-            text: text.as_bytes(),
-            at: 0,
-            path: false,
-            cost: 0,
-        };
+        let mut parser = Parser::new(text, false);
         let mut alternatives = Vec::new();
         for items in parser.alternatives(0)? {
-            let mut tokens: Vec<Token> = items
-                .into_iter()
-                .filter_map(|(_, i)| {
-                    if let Item::Token(t) = i {
-                        Some(t)
-                    } else {
-                        None
-                    }
-                })
-                .collect();
+            let tokens = items.into_iter().filter_map(|(_, i)| parser.token(i));
+            let mut tokens: Vec<Token> = tokens.collect();
             merge_stars(&mut tokens);
             if !alternatives.contains(&tokens) {
                 alternatives.push(tokens);

@@ -9,9 +9,8 @@ use super::decisions::Walks;
 use super::hosts::HostRegion;
 use super::meaning::Meaning;
 use super::pathset::{PathSet, canonical};
-use super::reference::decide;
 use crate::fidelity::{Entry, Fidelity, Ledger, Object, SettingEntry, Witness};
-use crate::policy::{Action, Objects, Operation, Rule, RuleId, SyscallName, syscalls};
+use crate::policy::{Action, Objects, Operation, Rule, RuleId};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -298,22 +297,9 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         if !self.is_asked() {
             return;
         }
-        let policy = self.meaning.policy();
-        let mut named: Vec<String> = syscalls::all().map(str::to_owned).collect();
-        for r in &policy.rules {
-            if let Objects::Syscalls { syscalls, except } = &r.objects {
-                named.extend(syscalls.iter().chain(except).filter_map(|s| match s {
-                    SyscallName::Name(n) => Some(n.clone()),
-                    SyscallName::Group(_) => None,
-                }));
-            }
-        }
-        named.sort_unstable();
-        named.dedup();
-        for name in named {
-            let object = Object::Syscall(name);
-            let decision = decide(policy, Operation::Syscall, &object);
-            let Object::Syscall(name) = &object else {
+        let meaning = self.meaning;
+        for (object, decision) in meaning.syscalls() {
+            let Object::Syscall(name) = object else {
                 continue;
             };
             let layer_allows = allows(name);

@@ -7,10 +7,10 @@
 use super::automaton::StateId;
 use super::decisions::Decisions;
 use crate::policy::{Component, Objects, Policy, Rule, Sequence};
-use std::collections::BTreeMap;
+use rustc_hash::FxHashMap;
 
-/// The nodes below one, by name.
-type Children = BTreeMap<Vec<u8>, usize>;
+/// The nodes below one, ascending by name.
+type Children = Vec<(Box<[u8]>, usize)>;
 
 /// Every literal path that the policy's patterns begin with.
 #[derive(Debug)]
@@ -20,17 +20,21 @@ pub struct LiteralTree {
     pub too_long: bool,
 }
 
+/// The nodes that are there already, by that above them and their name.
+type Known<'p> = FxHashMap<(usize, &'p [u8]), usize>;
+
 impl LiteralTree {
     /// The paths of all rules on paths and programs, those of more than `longest` bytes left out. With
     /// `shallow`, `/w/**/x` stands for `/w/x` too, the one case of it that has a literal path.
     #[must_use]
     pub fn of(policy: &Policy, longest: usize, shallow: bool) -> Self {
         let mut tree = Self {
-            nodes: vec![BTreeMap::new()],
+            nodes: vec![Vec::new()],
             too_long: false,
         };
+        let mut known = Known::default();
         for sequence in policy.rules.iter().flat_map(sequences_of) {
-            tree.insert(sequence.literal_names(), longest);
+            tree.insert(&mut known, sequence.literal_names(), longest);
             let literal_start = sequence
                 .components
                 .first()
@@ -46,13 +50,21 @@ impl LiteralTree {
             {
                 let names = sequence.components.iter();
                 let names = names.filter(|c| **c != Component::AnyDepth);
-                tree.insert(names.map_while(Component::literal), longest);
+                tree.insert(&mut known, names.map_while(Component::literal), longest);
             }
+        }
+        for children in &mut tree.nodes {
+            children.sort_unstable();
         }
         tree
     }
 
-    fn insert<'p>(&mut self, path: impl Iterator<Item = &'p [u8]>, longest: usize) {
+    fn insert<'p>(
+        &mut self,
+        known: &mut Known<'p>,
+        path: impl Iterator<Item = &'p [u8]>,
+        longest: usize,
+    ) {
         let mut at = 0;
         let mut length = 1;
         for name in path {
@@ -61,15 +73,12 @@ impl LiteralTree {
                 self.too_long = true;
                 return;
             }
-            at = match self.nodes[at].get(name) {
-                Some(known) => *known,
-                None => {
-                    let next = self.nodes.len();
-                    self.nodes[at].insert(name.to_vec(), next);
-                    self.nodes.push(BTreeMap::new());
-                    next
-                }
-            };
+            at = *known.entry((at, name)).or_insert_with(|| {
+                let next = self.nodes.len();
+                self.nodes[at].push((name.into(), next));
+                self.nodes.push(Vec::new());
+                next
+            });
         }
     }
 
@@ -95,7 +104,7 @@ impl LiteralTree {
     pub fn children(&self, node: usize) -> impl DoubleEndedIterator<Item = (&[u8], usize)> {
         self.nodes[node]
             .iter()
-            .map(|(name, child)| (name.as_slice(), *child))
+            .map(|(name, child)| (&**name, *child))
     }
 
     /// The state of each node's path; `None`: no path holds such a name.
@@ -115,7 +124,9 @@ impl LiteralTree {
     /// The child of this name.
     #[must_use]
     pub fn child(&self, node: usize, name: &[u8]) -> Option<usize> {
-        self.nodes[node].get(name).copied()
+        let children = &self.nodes[node];
+        let at = children.binary_search_by(|(n, _)| (**n).cmp(name)).ok()?;
+        Some(children[at].1)
     }
 }
 

@@ -3,7 +3,9 @@
 use super::automaton::{Limit, TooLarge};
 use super::decisions::Decisions;
 use super::hosts::HostSpace;
-use crate::policy::{Operation, Policy};
+use super::reference::{Decision, decide};
+use crate::fidelity::Object;
+use crate::policy::{Objects, Operation, Policy, SyscallName, syscalls};
 use std::sync::OnceLock;
 
 /// The operations whose decisions share an automaton.
@@ -18,6 +20,7 @@ pub struct Meaning<'a> {
     shared: OnceLock<Option<[Decisions; SHARED.len()]>>,
     decisions: [OnceLock<Result<Decisions, TooLarge>>; Operation::ALL.len()],
     hosts: [OnceLock<HostSpace>; 2],
+    syscalls: OnceLock<Vec<(Object, Decision)>>,
 }
 
 impl<'a> Meaning<'a> {
@@ -37,6 +40,7 @@ impl<'a> Meaning<'a> {
             shared: OnceLock::new(),
             decisions: std::array::from_fn(|_| OnceLock::new()),
             hosts: [OnceLock::new(), OnceLock::new()],
+            syscalls: OnceLock::new(),
         }
     }
 
@@ -86,5 +90,29 @@ impl<'a> Meaning<'a> {
             (0, Operation::Connect)
         };
         self.hosts[slot].get_or_init(|| HostSpace::new(self.policy, operation))
+    }
+
+    /// Each system call that there is or that the policy names, ascending, and what decides it.
+    #[must_use]
+    pub fn syscalls(&self) -> &[(Object, Decision)] {
+        self.syscalls.get_or_init(|| {
+            let mut named: Vec<&str> = syscalls::all().collect();
+            for r in &self.policy.rules {
+                if let Objects::Syscalls { syscalls, except } = &r.objects {
+                    named.extend(syscalls.iter().chain(except).filter_map(|s| match s {
+                        SyscallName::Name(n) => Some(n.as_str()),
+                        SyscallName::Group(_) => None,
+                    }));
+                }
+            }
+            named.sort_unstable();
+            named.dedup();
+            let decided = |name: &str| {
+                let object = Object::Syscall(name.to_owned());
+                let decision = decide(self.policy, Operation::Syscall, &object);
+                (object, decision)
+            };
+            named.into_iter().map(decided).collect()
+        })
     }
 }

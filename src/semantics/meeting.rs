@@ -5,7 +5,9 @@
 //! different places cost what they are worth.
 
 use crate::policy::{ByteSet, Component, Name, Sequence, Token};
-use std::collections::BTreeMap;
+use hashbrown::HashTable;
+use rustc_hash::FxHasher;
+use std::hash::Hasher;
 
 /// Whether some path matches both.
 pub fn meet(a: &Sequence, b: &Sequence) -> bool {
@@ -66,31 +68,83 @@ fn tokens_meet(a: &[Token], b: &[Token]) -> bool {
     }
 }
 
-/// Patterns by the literal path that they begin with.
-#[derive(Debug, Default)]
+/// Patterns by the literal path that they begin with, as a tree of names.
+#[derive(Debug)]
 pub struct SequenceIndex {
-    by_prefix: BTreeMap<Vec<u8>, Vec<usize>>,
+    nodes: Vec<Node>,
+    /// The nodes but the root, by that above them and their name.
+    children: HashTable<u32>,
     sequences: Vec<Sequence>,
 }
 
-fn prefix_key(sequence: &Sequence) -> Vec<u8> {
-    let mut path = sequence.literal_prefix();
-    if path != b"/" {
-        path.push(b'/');
+/// One literal path.
+#[derive(Debug, Default)]
+struct Node {
+    /// That of the path without its last name, and that name; `None`: the root.
+    above: Option<(u32, Name)>,
+    below: Vec<u32>,
+    /// The patterns that begin with just this.
+    numbers: Vec<u32>,
+}
+
+fn hash(above: u32, name: &[u8]) -> u64 {
+    let mut hasher = FxHasher::default();
+    hasher.write_u32(above);
+    hasher.write(name);
+    hasher.finish()
+}
+
+impl Default for SequenceIndex {
+    fn default() -> Self {
+        Self {
+            nodes: vec![Node::default()],
+            children: HashTable::new(),
+            sequences: Vec::new(),
+        }
     }
-    path
 }
 
 impl SequenceIndex {
     /// Adds one, and returns its number: they are numbered from 0.
     pub fn add(&mut self, sequence: &Sequence) -> usize {
         let number = self.sequences.len();
-        self.by_prefix
-            .entry(prefix_key(sequence))
-            .or_default()
-            .push(number);
+        let mut at = 0;
+        for component in &sequence.components {
+            let (Some(bytes), Component::Name(name)) = (component.literal(), component) else {
+                break;
+            };
+            at = match self.child(at, bytes) {
+                Some(known) => known,
+                None => self.new_child(at, name),
+            };
+        }
+        self.nodes[at as usize].numbers.push(number as u32);
         self.sequences.push(sequence.clone());
         number
+    }
+
+    fn child(&self, above: u32, name: &[u8]) -> Option<u32> {
+        let is = |id: &u32| {
+            let own = self.nodes[*id as usize].above.as_ref();
+            own.is_some_and(|(a, n)| *a == above && n.as_literal() == Some(name))
+        };
+        self.children.find(hash(above, name), is).copied()
+    }
+
+    fn new_child(&mut self, above: u32, name: &Name) -> u32 {
+        let id = self.nodes.len() as u32;
+        self.nodes[above as usize].below.push(id);
+        self.nodes.push(Node {
+            above: Some((above, name.clone())),
+            ..Node::default()
+        });
+        let nodes = &self.nodes;
+        let rehash = |id: &u32| match &nodes[*id as usize].above {
+            Some((above, name)) => hash(*above, name.as_literal().unwrap_or_default()),
+            None => 0,
+        };
+        self.children.insert_unique(rehash(&id), id, rehash);
+        id
     }
 
     /// By number.
@@ -102,21 +156,29 @@ impl SequenceIndex {
     /// The numbers of those that meet the sequence, ascending.
     #[must_use]
     pub fn numbers(&self, sequence: &Sequence) -> Vec<usize> {
-        let key = prefix_key(sequence);
         let mut found: Vec<usize> = Vec::new();
-        for (end, _) in key.iter().enumerate().filter(|(_, b)| **b == b'/') {
-            found.extend(self.by_prefix.get(&key[..=end]).into_iter().flatten());
+        let mut take = |node: u32| {
+            let numbers = self.nodes[node as usize].numbers.iter();
+            let numbers = numbers.map(|n| *n as usize);
+            found.extend(numbers.filter(|n| meet(&self.sequences[*n], sequence)));
+        };
+        // Those above it.
+        let mut at = Some(0);
+        for name in sequence.literal_names() {
+            let Some(node) = at else { break };
+            take(node);
+            at = self.child(node, name);
         }
-        if sequence.as_literal().is_none() {
-            let beneath = self
-                .by_prefix
-                .range(key.clone()..)
-                .take_while(|(k, _)| k.starts_with(&key));
-            found.extend(beneath.flat_map(|(_, list)| list));
+        // And, where names go on, those beneath.
+        let literal = sequence.components.iter().all(|c| c.literal().is_some());
+        let mut work: Vec<u32> = at.into_iter().collect();
+        while let Some(node) = work.pop() {
+            take(node);
+            if !literal {
+                work.extend_from_slice(&self.nodes[node as usize].below);
+            }
         }
         found.sort_unstable();
-        found.dedup();
-        found.retain(|n| meet(&self.sequences[*n], sequence));
         found
     }
 

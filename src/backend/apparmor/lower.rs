@@ -8,7 +8,7 @@ use super::carve::without;
 use super::model::{Access, FileRule, Form, Profile};
 use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Ledger};
-use crate::policy::{Component, Objects, Operation, Policy, Protocol, Rule, Sequence, Token};
+use crate::policy::{Component, Objects, Operation, Policy, Protocol, Rule, Sequence};
 use crate::semantics::{LedgerBuilder, Meaning, PathSet, SequenceIndex, TooLarge, meet};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -241,7 +241,7 @@ fn ancestors(deny: &[Sequence]) -> Vec<Sequence> {
         while let Some((_, rest)) = above.split_last() {
             above = rest;
             let holds = match above.last() {
-                Some(Component::Name(tokens)) => !tokens.iter().all(|t| *t == Token::Star),
+                Some(Component::Name(name)) => !name.is_star(),
                 _ => false,
             };
             if holds

@@ -4,7 +4,7 @@ use crate::backend::Target;
 use crate::backend::header;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Ledger, show_bytes};
-use crate::policy::{ByteSet, Component, Policy, Sequence, Token};
+use crate::policy::{ByteSet, Component, Name, Policy, Sequence, Token};
 use crate::semantics::{Clause, PathSet, TooLarge};
 use askama::Template;
 use rustc_hash::FxHashMap;
@@ -183,16 +183,19 @@ fn stem(sequence: &Sequence) -> (String, bool) {
                 out.push_str("{,**/}");
                 slash = false;
             }
-            Component::Name(tokens) => {
-                for t in tokens.iter() {
-                    match t {
-                        Token::Byte(b) => byte(&mut out, *b),
-                        Token::Any => out.push('?'),
-                        Token::Star => out.push('*'),
-                        Token::Class(set) => class(&mut out, set),
+            Component::Name(name) => match name.as_literal() {
+                Some(bytes) => bytes.iter().for_each(|b| byte(&mut out, *b)),
+                None => {
+                    for t in name.iter() {
+                        match t {
+                            Token::Byte(b) => byte(&mut out, *b),
+                            Token::Any => out.push('?'),
+                            Token::Star => out.push('*'),
+                            Token::Class(set) => class(&mut out, set),
+                        }
                     }
                 }
-            }
+            },
         }
     }
     (out, tree)
@@ -218,15 +221,15 @@ pub fn glob(sequence: &Sequence, form: Form) -> Option<String> {
     // `*` takes a byte at least between `/` and `/` or the end, but none beside a group, where `/*{,/}` is `/`
     // too, and `/{,**/}*` as well.
     let last = sequence.components.iter().rev().find_map(|c| match c {
-        Component::Name(tokens) => Some(tokens),
+        Component::Name(name) => Some(name),
         Component::AnyDepth => None,
     });
-    let all_star = last.is_some_and(|t| t.iter().all(|t| *t == Token::Star));
+    let all_star = last.is_some_and(Name::is_star);
     let grouped = tail.starts_with('{') || stem.ends_with("{,**/}*");
     if grouped && all_star && stem.ends_with('*') {
         stem.insert(stem.len() - 1, '?');
     }
-    Some(format!("\"{stem}{tail}\""))
+    Some(["\"", &stem, tail, "\""].concat())
 }
 
 /// The attachment: one pattern that matches each of these programs.
@@ -283,13 +286,9 @@ pub fn render(
         .files
         .iter()
         .filter_map(|r| {
-            glob(&r.pattern, r.form).map(|g| {
-                format!(
-                    "{}{g} {}",
-                    if r.deny { "audit deny " } else { "" },
-                    r.rights
-                )
-            })
+            let glob = glob(&r.pattern, r.form)?;
+            let deny = if r.deny { "audit deny " } else { "" };
+            Some([deny, &glob, " ", r.rights].concat())
         })
         .collect();
     Text {

@@ -5,7 +5,7 @@ use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Ledger, Object};
 use crate::policy::syscalls::{self, Arch};
 use crate::policy::{Action, Operation, Protocol};
-use crate::semantics::{LedgerBuilder, Meaning, PathSet, TooLarge, decide};
+use crate::semantics::{Decision, LedgerBuilder, Meaning, PathSet, TooLarge};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -192,12 +192,14 @@ fn profile(meaning: &Meaning<'_>, needs: Needs, arches: Vec<Arch>) -> Profile {
     let mut deny = Vec::new();
     let mut conditional: BTreeMap<&'static str, Vec<(Verdict, Vec<Condition>)>> = BTreeMap::new();
     let mut by_rule = BTreeSet::new();
+    let mut decisions = meaning.syscalls().iter();
     for name in syscalls::all() {
-        let decision = decide(
-            policy,
-            Operation::Syscall,
-            &Object::Syscall(name.to_owned()),
-        );
+        // Both are in order of their names, and the meaning has all of these.
+        let of =
+            |(object, _): &&(Object, Decision)| matches!(object, Object::Syscall(n) if n == name);
+        let Some((_, decision)) = decisions.find(of) else {
+            continue;
+        };
         let explicit = decision.rule.is_some();
         let open = match decision.action {
             // A policy that allows by default still gets no more than a container does.

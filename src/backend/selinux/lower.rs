@@ -6,7 +6,9 @@ use super::model::{Context, Module, Rights};
 use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Ledger};
 use crate::policy::{Operation, PathPattern, Policy, Protocol, Sequence};
-use crate::semantics::{Decisions, LedgerBuilder, LiteralTree, Meaning, PathSet, StateId};
+use crate::semantics::{
+    Decisions, LedgerBuilder, LiteralTree, Meaning, PathSet, StateId, TooLarge,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The policy's name as an identifier of SELinux.
@@ -28,26 +30,46 @@ fn identifier(name: &str) -> String {
     }
 }
 
-/// All decisions that rights are made of.
+/// All decisions that rights are made of, each with which of the automata is its own: most have one in common.
 struct Decided<'m> {
-    list: Vec<(Operation, &'m Decisions)>,
+    list: Vec<(Operation, &'m Decisions, usize)>,
+    automata: Vec<&'m Decisions>,
 }
 
+/// By automaton.
 type States = Vec<Option<StateId>>;
+
+impl<'m> Decided<'m> {
+    fn new(meaning: &'m Meaning<'_>) -> Result<Self, TooLarge> {
+        let mut out = Self {
+            list: Vec::new(),
+            automata: Vec::new(),
+        };
+        for operation in Rights::OPERATIONS {
+            let decisions = meaning.decisions(operation)?;
+            let same = |d: &&Decisions| d.dfa().same_shape(decisions.dfa());
+            let known = out.automata.iter().position(same);
+            out.list
+                .push((operation, decisions, known.unwrap_or(out.automata.len())));
+            if known.is_none() {
+                out.automata.push(decisions);
+            }
+        }
+        Ok(out)
+    }
+}
 
 impl Decided<'_> {
     fn start(&self) -> States {
-        self.list
-            .iter()
-            .map(|(_, d)| Some(d.dfa().start()))
-            .collect()
+        let automata = self.automata.iter();
+        automata.map(|d| Some(d.dfa().start())).collect()
     }
 
     fn enter(&self, states: &States, name: &[u8]) -> States {
-        self.list
+        self.automata
             .iter()
             .zip(states)
-            .map(|((_, d), s)| s.and_then(|s| d.enter(s, name)))
+            .map(|(d, s)| s.and_then(|s| d.enter(s, name)))
             .collect()
     }
 
@@ -71,8 +93,8 @@ impl Decided<'_> {
 
     fn rights(&self, states: &States, permits: impl Fn(&Decisions, StateId) -> bool) -> Rights {
         let mut out = Rights::default();
-        for ((operation, d), state) in self.list.iter().zip(states) {
-            if state.is_some_and(|s| permits(d, s)) {
+        for (operation, d, automaton) in &self.list {
+            if states[*automaton].is_some_and(|s| permits(d, s)) {
                 out.add(*operation);
             }
         }
@@ -169,11 +191,7 @@ pub fn lower(meaning: &Meaning<'_>) -> Result<(Module, Ledger), Diagnostics> {
     let policy = meaning.policy();
     let name = identifier(&policy.name);
     let tree = LiteralTree::of(policy, usize::MAX, true);
-    let mut list = Vec::new();
-    for operation in Rights::OPERATIONS {
-        list.push((operation, meaning.decisions(operation)?));
-    }
-    let decided = Decided { list };
+    let decided = Decided::new(meaning)?;
     let labels = label(&tree, &decided);
     // A default of allow: whatever the module does not label itself.
     let open = if policy.default_action.permits() {

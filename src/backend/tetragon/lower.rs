@@ -8,7 +8,7 @@ use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Fidelity, Ledger};
 use crate::policy::{Operation, Policy, Rule, Sequence};
 use crate::semantics::{
-    Decisions, LedgerBuilder, LiteralTree, Meaning, PathSet, StateId, sequences_of,
+    Decisions, LedgerBuilder, LiteralTree, Meaning, PathSet, StateId, TooLarge, sequences_of,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use std::borrow::Cow;
@@ -42,20 +42,20 @@ pub fn lower(
     let tree = literal_tree(policy)?;
     let mut hooks: BTreeMap<&'static str, Vec<Hook>> = BTreeMap::new();
 
+    let mut literals = Literals::new(&tree);
+    let mut nest = |operations: &[Operation], sees| -> Result<Nest, TooLarge> {
+        let all = operations.iter().map(|o| meaning.decisions(*o));
+        Ok(literals.nest(&all.collect::<Result<Vec<_>, _>>()?, sees))
+    };
     // Contents. Files and directories pass the same hook, so reading and listing have one answer: both allowed.
-    let of = |operation| meaning.decisions(operation);
-    let readable = nest(
-        &tree,
-        &[of(Operation::Read)?, of(Operation::List)?],
-        Sees::Object,
-    );
-    let editable = nest(&tree, &[of(Operation::Edit)?], Sees::Object);
-    let metadata = nest(&tree, &[of(Operation::Metadata)?], Sees::Object);
-    let executable = nest(&tree, &[of(Operation::Execute)?], Sees::Object);
+    let readable = nest(&[Operation::Read, Operation::List], Sees::Object)?;
+    let editable = nest(&[Operation::Edit], Sees::Object)?;
+    let metadata = nest(&[Operation::Metadata], Sees::Object)?;
+    let executable = nest(&[Operation::Execute], Sees::Object)?;
     // What happens in a directory is judged by the directory: it is allowed there if it is for a name
     // that the policy does not mention.
-    let creatable = nest(&tree, &[of(Operation::Create)?], Sees::Parent);
-    let deletable = nest(&tree, &[of(Operation::Delete)?], Sees::Parent);
+    let creatable = nest(&[Operation::Create], Sees::Parent)?;
+    let deletable = nest(&[Operation::Delete], Sees::Parent)?;
 
     let file = |kind| Arg { index: 0, kind };
     let mask = |index, operator, value: &str| MatchArg {
@@ -272,14 +272,16 @@ pub fn lower(
         "filters know trees and objects by literal path, and never see the root itself";
     const BOTH: &str = "filters know trees and objects by literal path, never the root itself, and have one answer for reading and listing";
     if ledger.is_asked() {
-        let [reads, edits, executes, changes, creates, deletes] = allowed([
+        let [reads, edits, changes, creates, deletes] = allowed([
             (&readable, Sees::Object),
             (&editable, Sees::Object),
-            (&executable, Sees::Object),
             (&metadata, Sees::Object),
             (&creatable, Sees::Parent),
             (&deletable, Sees::Parent),
         ])?;
+        // Commands tell programs apart by their names wherever they lie, and each of those would be in each directory
+        // that the others' automaton knows.
+        let [executes] = allowed([(&executable, Sees::Object)])?;
         ledger.paths(Operation::Read, &reads, &reason(BOTH))?;
         ledger.paths(Operation::List, &reads, &reason(BOTH))?;
         ledger.paths(Operation::Edit, &edits, &reason(PLAIN))?;
@@ -347,52 +349,96 @@ fn literal_tree(policy: &Policy) -> Result<LiteralTree, Diagnostics> {
     }
 }
 
-/// What is denied, of objects on which one of `all` does not permit. Beneath a literal path the answer is
-/// the one for names that the policy does not mention, and deny where it differs with the depth.
-fn nest(tree: &LiteralTree, all: &[&Decisions], sees: Sees) -> Nest {
-    let ask = |states: &[Option<StateId>], depth| {
-        all.iter().zip(states).all(|(d, state)| {
-            state
-                .and_then(|s| d.enter_fresh(s, depth))
-                .is_some_and(|s| d.permits_state(s))
-        })
-    };
-    let above = if sees == Sees::Parent { 1 } else { 0 };
-    let beneath = |states: &[Option<StateId>]| ask(states, above + 1) && ask(states, above + 2);
-    let start: Vec<Option<StateId>> = all.iter().map(|d| Some(d.dfa().start())).collect();
-    let mut nest = Nest {
-        denied: !beneath(&start),
-        ..Nest::default()
-    };
-    // (node, its path without a last `/`, its states, how many trees it lies in)
-    let mut work = vec![(tree.root(), Vec::new(), start, 0usize)];
-    while let Some((node, path, states, depth)) = work.pop() {
-        let around_denied = nest.denied == (depth % 2 == 0);
-        let mut inside = depth;
-        if node != tree.root() {
-            if ask(&states, above) == around_denied {
-                if around_denied {
-                    at_depth(&mut nest.allowed_objects, depth).push(path.clone());
-                } else {
-                    nest.denied_objects.push(path.clone());
-                }
-            }
-            if beneath(&states) == around_denied {
-                at_depth(&mut nest.levels, depth).push(path.clone());
-                inside += 1;
+/// The policy's literal paths, and the states that they lead to.
+struct Literals<'t, 'm> {
+    tree: &'t LiteralTree,
+    /// By node: that above it, and its name.
+    above: Vec<(usize, &'t [u8])>,
+    /// By automaton, one for all decisions that share it: the states by node.
+    states: Vec<(&'m Decisions, Vec<Option<StateId>>)>,
+}
+
+impl<'t, 'm> Literals<'t, 'm> {
+    fn new(tree: &'t LiteralTree) -> Self {
+        let mut above: Vec<(usize, &[u8])> = vec![(tree.root(), b""); tree.len()];
+        for node in 0..tree.len() {
+            for (name, child) in tree.children(node) {
+                above[child] = (node, name);
             }
         }
-        for (name, child) in tree.children(node).rev() {
-            let path = [path.as_slice(), b"/", name].concat();
-            let next = all
-                .iter()
-                .zip(&states)
-                .map(|(d, s)| s.and_then(|s| d.enter(s, name)))
-                .collect();
-            work.push((child, path, next, inside));
+        Self {
+            tree,
+            above,
+            states: Vec::new(),
         }
     }
-    nest
+
+    /// The path of a node, without a last `/`.
+    fn path(&self, node: usize) -> Vec<u8> {
+        let mut names = Vec::new();
+        let mut at = node;
+        while at != self.tree.root() {
+            let (above, name) = self.above[at];
+            names.push(name);
+            at = above;
+        }
+        let mut out = Vec::new();
+        for name in names.into_iter().rev() {
+            out.push(b'/');
+            out.extend_from_slice(name);
+        }
+        out
+    }
+
+    /// Which of the lists of states is that of these decisions.
+    fn states_of(&mut self, decisions: &'m Decisions) -> usize {
+        let same = |(d, _): &(&Decisions, _)| d.dfa().same_shape(decisions.dfa());
+        self.states.iter().position(same).unwrap_or_else(|| {
+            self.states.push((decisions, self.tree.states(decisions)));
+            self.states.len() - 1
+        })
+    }
+
+    /// What is denied, of objects on which one of `all` does not permit. Beneath a literal path the answer is
+    /// the one for names that the policy does not mention, and deny where it differs with the depth.
+    fn nest(&mut self, all: &[&'m Decisions], sees: Sees) -> Nest {
+        let all: Vec<(&Decisions, usize)> = all.iter().map(|d| (*d, self.states_of(d))).collect();
+        let tree = self.tree;
+        let ask = |node: usize, depth| {
+            all.iter().all(|(d, states)| {
+                self.states[*states].1[node]
+                    .and_then(|s| d.enter_fresh(s, depth))
+                    .is_some_and(|s| d.permits_state(s))
+            })
+        };
+        let above = if sees == Sees::Parent { 1 } else { 0 };
+        let beneath = |node| ask(node, above + 1) && ask(node, above + 2);
+        let mut nest = Nest {
+            denied: !beneath(tree.root()),
+            ..Nest::default()
+        };
+        // (node, how many trees it lies in)
+        let mut work = vec![(tree.root(), 0usize)];
+        while let Some((node, depth)) = work.pop() {
+            let around_denied = nest.denied == (depth % 2 == 0);
+            let mut inside = depth;
+            if node != tree.root() {
+                if ask(node, above) == around_denied {
+                    if around_denied {
+                        at_depth(&mut nest.allowed_objects, depth).push(self.path(node));
+                    } else {
+                        nest.denied_objects.push(self.path(node));
+                    }
+                }
+                if beneath(node) == around_denied {
+                    at_depth(&mut nest.levels, depth).push(self.path(node));
+                    inside += 1;
+                }
+            }
+            work.extend(tree.children(node).rev().map(|(_, child)| (child, inside)));
+        }
+        nest
+    }
 }
 
 fn at_depth(levels: &mut Vec<Vec<Vec<u8>>>, depth: usize) -> &mut Vec<Vec<u8>> {

@@ -189,8 +189,10 @@ impl<'a> Includer<'a> {
         let name = f
             .require("name", "the included file", report)
             .and_then(|n| value::name(n, "the name of a set", report));
-        // The tests of a set are run with the set; here their form is checked alone.
-        if let Some(n) = f.get("tests") {
+        // The tests of a set are run with the set; here their form is checked alone, and that of a built-in one is
+        // known to be right.
+        let builtin = matches!(self.open.last(), Some((_, Some(Key::Builtin(_)))));
+        if let Some(n) = f.get("tests").filter(|_| !builtin) {
             for t in list(n, "`tests`", true, report).unwrap_or_default() {
                 question::test(t, self.subject, report);
             }

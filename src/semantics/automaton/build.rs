@@ -13,7 +13,7 @@ use super::{Dfa, Limit, SlotKind, StateId, TooLarge};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use rustc_hash::FxHashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The states that are known: sets of positions, each behind the state of its domain, in one array.
 pub(super) struct States {
@@ -376,6 +376,7 @@ impl Nfa {
             row_of,
             own_starts,
             own,
+            reached: OnceLock::new(),
         };
         Ok(Dfa::new(shape, labels))
     }

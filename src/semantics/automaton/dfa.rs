@@ -28,6 +28,16 @@ pub(super) struct Shape {
     pub(super) own_starts: Vec<u32>,
     /// The names that a state treats in its own way, ascending, whatever its row says of them.
     pub(super) own: Vec<(u32, StateId)>,
+    /// Made where somebody asks for it.
+    pub(super) reached: OnceLock<Reached>,
+}
+
+/// From where each node of [`Shape::edges`] is reached, in one array.
+#[derive(Debug)]
+pub(super) struct Reached {
+    /// Where each node's part of `from` begins; one more than there are nodes.
+    starts: Vec<u32>,
+    from: Vec<u32>,
 }
 
 /// Where a list that ascends by name says that one leads.
@@ -56,6 +66,63 @@ impl Shape {
             .filter(|class| row.classes.member_outside(*class, taken).is_some())
             .map(|class| row.to[class as usize])
             .collect()
+    }
+
+    fn reached(&self) -> &Reached {
+        self.reached.get_or_init(|| {
+            let edges = self.edges();
+            let nodes = self.row_of.len() + self.rows.len();
+            let mut starts = vec![0u32; nodes + 1];
+            for (_, to) in &edges {
+                starts[*to as usize + 1] += 1;
+            }
+            for i in 0..nodes {
+                starts[i + 1] += starts[i];
+            }
+            let mut from = vec![0u32; edges.len()];
+            let mut fill = starts.clone();
+            for (source, to) in &edges {
+                let slot = &mut fill[*to as usize];
+                from[*slot as usize] = *source;
+                *slot += 1;
+            }
+            Reached { starts, from }
+        })
+    }
+
+    /// From where to where a name leads. Nodes are the states, and behind them the rows, through which states go
+    /// that leave them as they are.
+    fn edges(&self) -> Vec<(u32, u32)> {
+        let n = self.row_of.len();
+        let mut edges: Vec<(u32, u32)> = Vec::new();
+        let mut samples: Vec<Vec<u32>> = Vec::with_capacity(self.rows.len());
+        for (r, row) in self.rows.iter().enumerate() {
+            let from = (n + r) as u32;
+            edges.extend(row.named.iter().map(|(_, to)| (from, to.0)));
+            edges.extend(self.open_classes(row, &[]).iter().map(|to| (from, to.0)));
+            let classes = 0..row.classes.count();
+            let mut ids: Vec<u32> = classes
+                .filter_map(|c| self.names.id(row.classes.sample(c)))
+                .collect();
+            ids.sort_unstable();
+            samples.push(ids);
+        }
+        for s in (0..n as u32).map(StateId) {
+            let (own, r) = (self.own(s), self.row_of[s.index()] as usize);
+            edges.extend(own.iter().map(|(_, to)| (s.0, to.0)));
+            let row = &self.rows[r];
+            if self.inherits(row, &samples[r], own) {
+                edges.push((s.0, (n + r) as u32));
+                continue;
+            }
+            let rest = row
+                .named
+                .iter()
+                .filter(|(name, _)| listed(own, *name).is_none());
+            edges.extend(rest.map(|(_, to)| (s.0, to.0)));
+            edges.extend(self.open_classes(row, own).iter().map(|to| (s.0, to.0)));
+        }
+        edges
     }
 
     /// Whether a state's own names leave everything that its row says as it is.
@@ -291,23 +358,8 @@ impl Dfa {
     #[must_use]
     pub fn all_beneath(&self, good: impl Fn(u32) -> bool) -> Vec<bool> {
         let n = self.len();
-        let edges = self.edges();
-        // From where each node is reached, in one array.
-        let nodes = n + self.shape.rows.len();
-        let mut starts = vec![0u32; nodes + 1];
-        for (_, to) in &edges {
-            starts[*to as usize + 1] += 1;
-        }
-        for i in 0..nodes {
-            starts[i + 1] += starts[i];
-        }
-        let mut sources = vec![0u32; edges.len()];
-        let mut fill = starts.clone();
-        for (from, to) in &edges {
-            let slot = &mut fill[*to as usize];
-            sources[*slot as usize] = *from;
-            *slot += 1;
-        }
+        let reached = self.shape.reached();
+        let nodes = reached.starts.len() - 1;
         let mut fine = vec![true; nodes];
         let mut work: Vec<u32> = Vec::new();
         work.extend((0..n as u32).filter(|s| !good(self.labels[*s as usize])));
@@ -316,8 +368,11 @@ impl Dfa {
             if std::mem::replace(&mut seen[node as usize], true) {
                 continue;
             }
-            for from in &sources[starts[node as usize] as usize..starts[node as usize + 1] as usize]
-            {
+            let (first, end) = (
+                reached.starts[node as usize],
+                reached.starts[node as usize + 1],
+            );
+            for from in &reached.from[first as usize..end as usize] {
                 if std::mem::replace(&mut fine[*from as usize], false) {
                     work.push(*from);
                 }
@@ -330,7 +385,7 @@ impl Dfa {
     /// The labels of the states that some string leads to.
     #[must_use]
     pub fn labels_in_use(&self) -> BTreeSet<u32> {
-        let mut edges = self.edges();
+        let mut edges = self.shape.edges();
         edges.sort_unstable();
         let mut seen = vec![false; self.len() + self.shape.rows.len()];
         let mut work = vec![self.start().0];
@@ -345,42 +400,6 @@ impl Dfa {
             work.extend(onward.map(|(_, to)| *to));
         }
         out
-    }
-
-    /// From where to where a name leads. Nodes are the states, and behind them the rows, through which states go
-    /// that leave them as they are.
-    fn edges(&self) -> Vec<(u32, u32)> {
-        let shape = &*self.shape;
-        let n = self.len();
-        let mut edges: Vec<(u32, u32)> = Vec::new();
-        let mut samples: Vec<Vec<u32>> = Vec::with_capacity(shape.rows.len());
-        for (r, row) in shape.rows.iter().enumerate() {
-            let from = (n + r) as u32;
-            edges.extend(row.named.iter().map(|(_, to)| (from, to.0)));
-            edges.extend(shape.open_classes(row, &[]).iter().map(|to| (from, to.0)));
-            let classes = 0..row.classes.count();
-            let mut ids: Vec<u32> = classes
-                .filter_map(|c| shape.names.id(row.classes.sample(c)))
-                .collect();
-            ids.sort_unstable();
-            samples.push(ids);
-        }
-        for s in self.states() {
-            let (own, r) = (shape.own(s), shape.row_of[s.index()] as usize);
-            edges.extend(own.iter().map(|(_, to)| (s.0, to.0)));
-            let row = &shape.rows[r];
-            if shape.inherits(row, &samples[r], own) {
-                edges.push((s.0, (n + r) as u32));
-                continue;
-            }
-            let rest = row
-                .named
-                .iter()
-                .filter(|(name, _)| listed(own, *name).is_none());
-            edges.extend(rest.map(|(_, to)| (s.0, to.0)));
-            edges.extend(shape.open_classes(row, own).iter().map(|to| (s.0, to.0)));
-        }
-        edges
     }
 
     /// What the strings are.

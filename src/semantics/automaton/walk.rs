@@ -4,7 +4,7 @@ use super::dfa::{Row, Shape, listed};
 use super::names::{Merged, NameClasses};
 use super::{Dfa, Domain, Limit, StateId, TooLarge};
 use rustc_hash::FxHashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Numbers of pairs of states. Two automata over much the same patterns mostly have one partner for each
 /// state: that one needs no hashing.
@@ -489,6 +489,7 @@ impl Dfa {
             row_of,
             own_starts,
             own,
+            reached: OnceLock::new(),
         };
         Ok((shape, pairs))
     }
