@@ -7,9 +7,9 @@ use crate::fidelity::{Ledger, show_bytes};
 use crate::policy::{Component, Policy, Sequence, Token};
 use crate::semantics::{Clause, PathSet, TooLarge};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use rustc_hash::FxHashMap;
 use serde::Serialize;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// One object.
@@ -121,7 +121,7 @@ pub struct Nest {
 }
 
 /// How the paths of a filter relate to the object of the operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Sees {
     /// The hook sees the object's own path.
     Object,
@@ -134,60 +134,58 @@ pub enum Sees {
 /// # Errors
 /// The automaton is too large.
 pub fn allowed<const N: usize>(nests: [(&Nest, Sees); N]) -> Result<[PathSet; N], TooLarge> {
-    let name = || Component::Name([Token::Star].into());
-    let object = |path: &[u8], sees| {
-        let mut s = Sequence::literal(path);
-        if sees == Sees::Parent {
-            s.components.push(name());
-        }
-        s
-    };
-    let beneath = |path: &[u8], sees| {
-        let mut s = object(path, sees);
-        s.components.push(name());
-        s.tree()
-    };
-    // What comes first decides: the root, objects, the innermost trees, those around them. By that, and whether it
-    // allows: the patterns, each with the nests that it is of.
-    type Ranked = BTreeMap<(Reverse<usize>, bool), BTreeMap<Sequence, u16>>;
-    let mut ranked: Ranked = BTreeMap::new();
+    // What comes first decides: the root, objects, the innermost trees, those around them. By that, whether it allows,
+    // and what it matches (an object, or what lies beneath): the nests that it is of.
+    type Ranked<'p> = (Reverse<usize>, bool, Sees, bool, &'p [u8]);
+    let mut ranked: FxHashMap<Ranked<'_>, u16> = FxHashMap::default();
     for (i, (nest, sees)) in nests.into_iter().enumerate() {
-        let mut add = |rank: usize, allows, sequence| {
-            let list = ranked.entry((Reverse(rank), allows)).or_default();
-            *list.entry(sequence).or_default() |= 1 << i;
+        let mut add = |rank: usize, allows, sees, beneath, path| {
+            let of = (Reverse(rank), allows, sees, beneath, path);
+            *ranked.entry(of).or_default() |= 1 << i;
         };
-        add(usize::MAX, true, Sequence::default());
+        add(usize::MAX, true, Sees::Object, false, b"/".as_slice());
         if sees == Sees::Parent {
-            add(usize::MAX, true, object(b"/", sees));
+            add(usize::MAX, true, sees, false, b"/");
         }
         for path in &nest.denied_objects {
-            add(usize::MAX - 1, false, object(path, sees));
+            add(usize::MAX - 1, false, sees, false, path);
         }
         for path in nest.allowed_objects.iter().flatten() {
-            add(usize::MAX - 2, true, object(path, sees));
+            add(usize::MAX - 2, true, sees, false, path);
         }
         for (depth, trees) in nest.levels.iter().enumerate() {
             let allows = nest.denied == (depth % 2 == 0);
             for path in trees {
-                add(depth + 1, allows, beneath(path, sees));
+                add(depth + 1, allows, sees, true, path);
             }
         }
         if !nest.denied {
-            add(0, true, Sequence::default().tree());
+            // Everything.
+            add(0, true, Sees::Object, true, b"/");
         }
     }
-    let mut clauses: Vec<(u16, bool, Vec<Sequence>)> = Vec::new();
-    for ((_, allows), patterns) in ranked {
-        let mut by_nests: BTreeMap<u16, Vec<Sequence>> = BTreeMap::new();
-        for (sequence, nests) in patterns {
-            by_nests.entry(nests).or_default().push(sequence);
-        }
-        clauses.extend(
-            by_nests
-                .into_iter()
-                .map(|(nests, list)| (nests, allows, list)),
-        );
-    }
+    let mut ranked: Vec<_> = ranked.into_iter().collect();
+    ranked.sort_unstable_by_key(|((rank, allows, sees, beneath, path), nests)| {
+        (*rank, *allows, *nests, *path, *sees, *beneath)
+    });
+    let clauses: Vec<(u16, bool, Vec<Sequence>)> = ranked
+        .chunk_by(|((a, x, ..), i), ((b, y, ..), j)| (a, x, i) == (b, y, j))
+        .map(|alike| {
+            let ((_, allows, ..), nests) = alike[0];
+            let sequence = |((Reverse(rank), _, sees, beneath, path), _): &(Ranked<'_>, u16)| {
+                if *rank == 0 {
+                    return Sequence::default().tree();
+                }
+                let mut s = Sequence::literal(path);
+                let names = usize::from(*sees == Sees::Parent) + usize::from(*beneath);
+                let name = || Component::Name([Token::Star].into());
+                s.components
+                    .extend(std::iter::repeat_with(name).take(names));
+                if *beneath { s.tree() } else { s }
+            };
+            (nests, allows, alike.iter().map(sequence).collect())
+        })
+        .collect();
     let clauses = clauses.iter().map(|(sets, allows, include)| Clause {
         include,
         except: &[],

@@ -13,6 +13,7 @@ use super::{Dfa, Limit, SlotKind, StateId, TooLarge};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use rustc_hash::FxHashMap;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 /// The states that are known: sets of positions, each behind the state of its domain, in one array.
@@ -99,8 +100,21 @@ struct Made {
     /// Where any name leads.
     any: Vec<u32>,
     globs: usize,
-    /// Ascending by name.
-    named: Vec<(u32, Vec<Span>)>,
+    /// Ascending by name; several may be of one.
+    named: Vec<(u32, Span)>,
+}
+
+/// What absorption asks of a position.
+#[derive(Clone, Copy)]
+struct Standing {
+    clause: u32,
+    /// What the clause decides.
+    mask: u16,
+    kind: SlotKind,
+    /// Whether everything that can follow matches.
+    all: bool,
+    /// Whether something else decides, too, if the clause matches.
+    conditional: bool,
 }
 
 struct Construction<'n> {
@@ -108,6 +122,8 @@ struct Construction<'n> {
     outcome: Option<&'n [u32]>,
     representatives: Vec<u32>,
     all: Vec<bool>,
+    /// By position.
+    standing: Vec<Standing>,
     /// By outcome: one position that stands for all that match everything.
     everything: Vec<u32>,
     limit: Limit,
@@ -132,8 +148,12 @@ impl Construction<'_> {
     /// The state of the positions in `set`, each the one that stands for it, in order.
     fn finish(&mut self, kind: u8) -> Result<StateId, TooLarge> {
         self.set.dedup();
-        let (set, all) = (&mut self.set, &self.all);
-        self.nfa.absorb(set, all, self.outcome, &self.everything);
+        absorb(
+            &mut self.set,
+            &self.standing,
+            self.outcome,
+            &self.everything,
+        );
         self.states.intern(kind, &self.set).map(StateId)
     }
 
@@ -166,8 +186,8 @@ impl Construction<'_> {
         &mut self,
         row: usize,
         class: Option<u32>,
-        named: Option<usize>,
-        own: &[Span],
+        named: Range<usize>,
+        own: &[(u32, Span)],
     ) -> Result<StateId, TooLarge> {
         let made = &self.made[row];
         let added = &mut self.added;
@@ -175,8 +195,7 @@ impl Construction<'_> {
         if let Some(class) = class {
             added.extend_from_slice(&self.globs[made.globs].to[class as usize]);
         }
-        let listed = named.map_or(&[][..], |n| made.named[n].1.as_slice());
-        for span in listed.iter().chain(own) {
+        for (_, span) in made.named[named].iter().chain(own) {
             added.extend_from_slice(span.of(&self.onward.positions));
         }
         for p in &mut *added {
@@ -217,22 +236,22 @@ impl Construction<'_> {
         any.dedup();
         let globs = self.globs(starts)?;
         let id = self.made.len();
-        let named = grouped(named);
+        named.sort_unstable_by_key(|(name, _)| *name);
+        let names: Vec<(u32, Range<usize>)> = runs(&named).collect();
         // Each name of a row takes as much room as a position or two.
-        self.listed += named.len();
+        self.listed += names.len();
         if self.listed > self.limit.positions {
             return Err(self.limit.exceeded());
         }
         self.made.push(Made { any, globs, named });
         let classes = Arc::clone(&self.globs[globs].classes);
         let to = (0..classes.count())
-            .map(|c| self.target(id, Some(c), None, &[]))
+            .map(|c| self.target(id, Some(c), 0..0, &[]))
             .collect::<Result<_, _>>()?;
-        let mut listed = Vec::with_capacity(self.made[id].named.len());
-        for n in 0..self.made[id].named.len() {
-            let name = self.made[id].named[n].0;
+        let mut listed = Vec::with_capacity(names.len());
+        for (name, named) in names {
             let class = classes.class_of_valid(self.onward.names.name(name));
-            listed.push((name, self.target(id, class, Some(n), &[])?));
+            listed.push((name, self.target(id, class, named, &[])?));
         }
         self.rows.push(Row {
             classes,
@@ -244,17 +263,21 @@ impl Construction<'_> {
     }
 }
 
-/// By name, ascending.
-fn grouped(mut list: Vec<(u32, Span)>) -> Vec<(u32, Vec<Span>)> {
-    list.sort_by_key(|(name, _)| *name);
-    let mut out: Vec<(u32, Vec<Span>)> = Vec::new();
-    for (name, to) in list {
-        match out.last_mut() {
-            Some(last) if last.0 == name => last.1.push(to),
-            _ => out.push((name, vec![to])),
-        }
-    }
-    out
+/// The names of a list that ascends by them, each with its part of the list.
+fn runs(list: &[(u32, Span)]) -> impl Iterator<Item = (u32, Range<usize>)> {
+    let mut at = 0;
+    list.chunk_by(|a, b| a.0 == b.0).map(move |run| {
+        let from = at;
+        at += run.len();
+        (run[0].0, from..at)
+    })
+}
+
+/// The part of such a list that is about one name.
+fn run_of(list: &[(u32, Span)], name: u32) -> Range<usize> {
+    let from = list.partition_point(|(n, _)| *n < name);
+    let run = list[from..].iter().take_while(|(n, _)| *n == name);
+    from..from + run.count()
 }
 
 /// Two states that have the same positions are one, but for the root: it is never come back to, so that who walks
@@ -282,6 +305,7 @@ impl Nfa {
             outcome,
             representatives: self.representatives(),
             everything: outcome.map_or_else(Vec::new, |o| self.everything(o, &all)),
+            standing: self.standing(&all),
             all,
             limit,
             states: States::new(limit),
@@ -312,11 +336,12 @@ impl Nfa {
         let mut own_starts: Vec<u32> = vec![0];
         let mut base: Vec<u32> = Vec::new();
         let mut slots: Vec<u32> = Vec::new();
+        let mut named: Vec<(u32, Span)> = Vec::new();
         let mut next = 0;
         while next < made.states.len() {
             base.clear();
             slots.clear();
-            let mut named: Vec<(u32, Span)> = Vec::new();
+            named.clear();
             let key = made.states.of(next as u32);
             next += 1;
             for &p in &key[1..] {
@@ -346,12 +371,11 @@ impl Nfa {
             let row = made.row(&base)?;
             row_of.push(row);
             let classes = Arc::clone(&made.rows[row as usize].classes);
-            for (name, spans) in grouped(named) {
+            named.sort_unstable_by_key(|(name, _)| *name);
+            for (name, run) in runs(&named) {
                 let class = classes.class_of_valid(made.onward.names.name(name));
-                let listed = made.made[row as usize]
-                    .named
-                    .binary_search_by_key(&name, |n| n.0);
-                let to = made.target(row as usize, class, listed.ok(), &spans)?;
+                let listed = run_of(&made.made[row as usize].named, name);
+                let to = made.target(row as usize, class, listed, &named[run])?;
                 own.push((name, to));
             }
             own_starts.push(own.len() as u32);
@@ -400,72 +424,80 @@ impl Nfa {
         out.into_iter().map(|p| p.unwrap_or(NONE)).collect()
     }
 
-    /// Drops positions that can decide nothing any more: those of a clause whose operations clauses
-    /// above it already decide for everything that follows. `outcome(clause)` tells whether two clauses
-    /// come to the same, for automata that only ask for the outcome.
-    fn absorb(
-        &self,
-        set: &mut Vec<u32>,
-        all: &[bool],
-        outcome: Option<&[u32]>,
-        everything: &[u32],
-    ) {
-        if !set.iter().any(|p| all[*p as usize]) {
-            return;
-        }
-        let slot_of = |p: u32| self.slots[self.owner[p as usize] as usize];
-        let mut covered = 0u16;
-        let mut absorber = None;
-        let mut kept = 0;
-        let mut at = 0;
-        // Positions are numbered by clause, so a sorted set has those of one clause together.
-        while at < set.len() {
-            let clause = slot_of(set[at]).clause;
-            let run = set[at..]
-                .iter()
-                .take_while(|p| slot_of(**p).clause == clause)
-                .count();
-            let (from, to) = (at, at + run);
-            at = to;
-            let mask = self.masks[clause as usize];
-            // A clause whose except matches everything from here on can never match again.
-            let voided = |p: &u32| all[*p as usize] && slot_of(*p).kind == SlotKind::Except;
-            if mask & !covered == 0 || set[from..to].iter().any(voided) {
-                continue;
+    fn standing(&self, all: &[bool]) -> Vec<Standing> {
+        let of = |(owner, all): (&u32, &bool)| {
+            let slot = self.slots[*owner as usize];
+            Standing {
+                clause: slot.clause,
+                mask: self.masks[slot.clause as usize],
+                kind: slot.kind,
+                all: *all,
+                conditional: self.conditional[slot.clause as usize],
             }
-            let sure = !self.conditional[clause as usize]
-                || set[from..to]
-                    .iter()
-                    .all(|p| slot_of(*p).kind == SlotKind::Include);
-            let whole = set[from..to]
-                .iter()
-                .find(|p| all[**p as usize] && slot_of(**p).kind == SlotKind::Include);
-            if let (true, Some(p)) = (sure, whole) {
-                // One position is enough to say that everything matches.
-                set[kept] = *p;
-                kept += 1;
-                covered |= mask;
-                absorber = Some(clause);
-            } else {
-                set.copy_within(from..to, kept);
-                kept += run;
+        };
+        self.owner.iter().zip(all).map(of).collect()
+    }
+}
+
+/// Drops positions that can decide nothing any more: those of a clause whose operations clauses
+/// above it already decide for everything that follows. `outcome(clause)` tells whether two clauses
+/// come to the same, for automata that only ask for the outcome.
+fn absorb(set: &mut Vec<u32>, standing: &[Standing], outcome: Option<&[u32]>, everything: &[u32]) {
+    let of = |p: u32| standing[p as usize];
+    if !set.iter().any(|p| of(*p).all) {
+        return;
+    }
+    let mut covered = 0u16;
+    let mut absorber = None;
+    let mut kept = 0;
+    let mut at = 0;
+    // Positions are numbered by clause, so a sorted set has those of one clause together.
+    while at < set.len() {
+        let (from, first) = (at, of(set[at]));
+        let (mut voided, mut included, mut whole) = (false, true, None);
+        while let Some(p) = set.get(at) {
+            let own = of(*p);
+            if own.clause != first.clause {
+                break;
+            }
+            at += 1;
+            included &= own.kind == SlotKind::Include;
+            if own.all {
+                // A clause whose except matches everything from here on can never match again.
+                voided |= own.kind == SlotKind::Except;
+                if own.kind == SlotKind::Include && whole.is_none() {
+                    whole = Some(*p);
+                }
             }
         }
-        set.truncate(kept);
-        if let (Some(outcome), Some(a)) = (outcome, absorber) {
-            let value = outcome[a as usize];
-            let same = |p: &u32| outcome[slot_of(*p).clause as usize] == value;
-            if set.iter().all(same) {
-                set.drain(..kept - 1);
-            }
-            // Whichever clause it is, the outcome is the same.
-            if let (Some(last), Some(one)) = (set.last_mut(), everything.get(value as usize))
-                && slot_of(*last).clause == a
-                && *one >= *last
-                && *one != NONE
-            {
-                *last = *one;
-            }
+        if first.mask & !covered == 0 || voided {
+            continue;
+        }
+        if let (true, Some(p)) = (!first.conditional || included, whole) {
+            // One position is enough to say that everything matches.
+            set[kept] = p;
+            kept += 1;
+            covered |= first.mask;
+            absorber = Some(first.clause);
+        } else {
+            set.copy_within(from..at, kept);
+            kept += at - from;
+        }
+    }
+    set.truncate(kept);
+    if let (Some(outcome), Some(a)) = (outcome, absorber) {
+        let value = outcome[a as usize];
+        let same = |p: &u32| outcome[of(*p).clause as usize] == value;
+        if set.iter().all(same) {
+            set.drain(..kept - 1);
+        }
+        // Whichever clause it is, the outcome is the same.
+        if let (Some(last), Some(one)) = (set.last_mut(), everything.get(value as usize))
+            && of(*last).clause == a
+            && *one >= *last
+            && *one != NONE
+        {
+            *last = *one;
         }
     }
 }

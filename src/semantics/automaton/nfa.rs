@@ -183,6 +183,14 @@ impl Nfa {
     }
 
     fn name(&mut self, slot: u32, depth: &mut usize, name: &[u8]) {
+        // Most patterns begin as the one before them.
+        if let Some(shared) = self.last.get(*depth)
+            && let Position::Name(known) = self.positions[*shared as usize]
+            && self.names.name(known) == name
+        {
+            *depth += 1;
+            return;
+        }
         let name = self.names.intern(name);
         self.push(slot, depth, Position::Name(name));
     }
