@@ -233,3 +233,43 @@ fn demands_are_kept_before_anything_starts() {
         assert!(o.stdout.is_empty());
     }
 }
+
+#[test]
+fn descriptors_that_were_closed_are_no_file_of_polc_s() {
+    if !landlock() {
+        return;
+    }
+    let place = Place::new();
+    let workspace = format!("workspace={}", place.folder.path().display());
+    for (closed, inside) in [
+        ("0<&-", "cat && echo fine > a/file"),
+        ("1>&-", "echo out && echo fine > a/file"),
+        ("2>&-", "echo err >&2 && echo fine > a/file"),
+        (
+            "0<&- 1>&- 2>&-",
+            "cat && echo out && echo err >&2 && echo fine > a/file",
+        ),
+    ] {
+        std::fs::write(place.folder.path().join("a/file"), "").unwrap();
+        let script =
+            format!("exec \"$0\" enforce landlock -q --set \"$1\" -- sh -ec '{inside}' {closed}");
+        let done = Command::new("sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_polc"), &workspace])
+            .current_dir(place.folder.path())
+            .status()
+            .unwrap();
+        assert!(done.success(), "{closed}: {done}");
+        let written = std::fs::read_to_string(place.folder.path().join("a/file")).unwrap();
+        assert_eq!(written, "fine\n", "{closed}");
+    }
+    // What polc itself has to say does not go into a file that it opened.
+    let script = "exec \"$0\" check polc.yaml 0<&- 1>&- 2>&-";
+    let done = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_polc")])
+        .current_dir(place.folder.path())
+        .status()
+        .unwrap();
+    assert!(done.code().is_some_and(|c| c < 100), "{done}");
+    let policy = std::fs::read_to_string(place.folder.path().join("polc.yaml")).unwrap();
+    assert_eq!(policy, POLICY);
+}
