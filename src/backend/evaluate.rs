@@ -7,7 +7,7 @@
 
 use crate::fidelity::Object;
 use crate::policy::{Cidr, Operation, Policy};
-use crate::semantics::{PathSet, TooLarge};
+use crate::semantics::{Classified, Dfa, PathSet, Pattern, TooLarge, classified as family_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
@@ -122,6 +122,63 @@ pub struct Clause {
     pub text: String,
 }
 
+/// What decides each path, by clause: an automaton whose labels are numbers of clauses.
+#[derive(Debug, Clone)]
+pub struct Deciders {
+    dfa: Dfa,
+    /// `None`: no clause of the artefact, such as where none matches.
+    clauses: Vec<Option<Clause>>,
+}
+
+/// What a clause matches, but for what else it does not, and what it is called.
+pub(crate) type Deciding<P> = (Vec<P>, Vec<P>, Option<Clause>);
+
+impl Deciders {
+    /// Of clauses of which the first that matches decides. `None`: the automaton is too large.
+    pub(crate) fn of<P: Pattern>(list: &[Deciding<P>]) -> Option<Self> {
+        let mut clauses: Vec<Option<Clause>> = vec![None];
+        let mut known: BTreeMap<(usize, usize, &str), u32> = BTreeMap::new();
+        let mut number = |clause: &'_ Option<Clause>, key| match clause {
+            None => 0,
+            Some(clause) => *known.entry(key).or_insert_with(|| {
+                clauses.push(Some(clause.clone()));
+                clauses.len() as u32 - 1
+            }),
+        };
+        let classified: Vec<Classified<'_, P>> = list
+            .iter()
+            .map(|(include, except, clause)| {
+                let key = clause
+                    .as_ref()
+                    .map(|c| (c.artifact, c.line, c.text.as_str()));
+                Classified {
+                    include,
+                    except,
+                    views: 1,
+                    class: number(clause, key.unwrap_or_default()),
+                }
+            })
+            .collect();
+        let [dfa] = family_of(&classified, 0);
+        Some(Self {
+            dfa: dfa.ok()?,
+            clauses,
+        })
+    }
+
+    /// The automaton; [`Deciders::clause`] tells what a label stands for.
+    #[must_use]
+    pub fn dfa(&self) -> &Dfa {
+        &self.dfa
+    }
+
+    /// The clause of a label; `None`: it is no clause of the artefact.
+    #[must_use]
+    pub fn clause(&self, label: u32) -> Option<&Clause> {
+        self.clauses.get(label as usize)?.as_ref()
+    }
+}
+
 /// Whom an artefact confines, as far as it says so itself.
 #[derive(Debug, Clone)]
 pub struct Confines {
@@ -185,6 +242,14 @@ pub trait Evaluate: Send + Sync {
     /// The automaton is too large: then nothing is known.
     fn confines(&self) -> Result<Confines, TooLarge> {
         Ok(Confines::unsaid())
+    }
+
+    /// Which clauses decide all paths of one of the answers of [`Evaluate::paths`]: so that none of those is missed by
+    /// which an artefact differs from its policy. `None`: the reader has not got them by clause, or they are too many;
+    /// then [`Evaluate::clause`] tells for one object at a time.
+    fn deciders(&self, operation: Operation, answer: &Allowed) -> Option<Deciders> {
+        let _ = (operation, answer);
+        None
     }
 
     /// The clause that decides one object; `None` where it is no single one.

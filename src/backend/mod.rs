@@ -15,7 +15,8 @@ mod selinux;
 mod tetragon;
 
 pub(crate) use evaluate::Answers;
-pub use evaluate::{Allowed, Clause, Confines, Evaluate, Form, HostCuts, OnPaths};
+pub(crate) use evaluate::Deciding;
+pub use evaluate::{Allowed, Clause, Confines, Deciders, Evaluate, Form, HostCuts, OnPaths};
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::Ledger;

@@ -1,6 +1,6 @@
 //! What an artefact says beyond what its target is known to lose.
 
-use crate::backend::{Allowed, Clause, Evaluate, Form, HostCuts, OnPaths};
+use crate::backend::{Allowed, Clause, Deciders, Evaluate, Form, HostCuts, OnPaths};
 use crate::fidelity::Object;
 use crate::policy::Operation;
 use crate::semantics::{Decision, Meaning, PathSet, TooLarge, decide};
@@ -130,6 +130,10 @@ impl Evaluate for Beyond<'_> {
         } else {
             found
         })
+    }
+
+    fn deciders(&self, operation: Operation, answer: &Allowed) -> Option<Deciders> {
+        self.found.deciders(operation, answer)
     }
 
     fn clause(&self, operation: Operation, object: &Object) -> Option<Clause> {

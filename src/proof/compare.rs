@@ -1,14 +1,18 @@
 //! The comparison.
 
 use super::beyond::Beyond;
-use crate::backend::{Allowed, Clause, Evaluate, Form, OnPaths};
+use crate::backend::{Allowed, Clause, Deciders, Evaluate, Form, OnPaths};
 use crate::fidelity::{Fidelity, Object, Witness};
 use crate::parallel;
 use crate::policy::{Action, Objects, Operation, Policy, RuleId, SyscallName, syscalls};
-use crate::semantics::{Decision, Meaning, PathSet, TooLarge, Verdict, Walks, decide};
+use crate::semantics::{
+    Decision, Decisions, Dfa, Meaning, PathSet, TooLarge, Verdict, Walks, decide,
+};
+use rustc_hash::FxHashSet;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many candidates are tried for witnesses that different clauses of the artefact decide.
+/// How many candidates are tried for witnesses that different clauses of the artefact decide, where its reader does not
+/// tell for all paths which clause does.
 const CANDIDATES: usize = 12;
 
 /// One way in which an artefact and its policy differ.
@@ -277,7 +281,7 @@ fn paths(
         if form.form == Form::Moved {
             walk.moved(meaning, &form.paths, &forms)?;
         } else {
-            walk.objects(meaning, &form.paths)?;
+            walk.objects(meaning, form)?;
         }
     }
     Ok(())
@@ -302,11 +306,25 @@ struct Seen {
     arguments: bool,
 }
 
+/// An artefact's answer with what decides it: of a label the lowest bit is whether the path is allowed, the others are
+/// the number of the clause.
+struct ByClause {
+    dfa: Dfa,
+    deciders: Deciders,
+}
+
 impl Walk<'_> {
-    fn difference(&mut self, rule: Option<RuleId>, witness: Witness) {
+    /// Records a difference; `clause` is what decides in the artefact, where that is known by now.
+    fn difference(
+        &mut self,
+        rule: Option<RuleId>,
+        witness: Witness,
+        clause: Option<Option<Clause>>,
+    ) {
         let told = self.enforced && self.asked.clauses;
-        let clause = match (&witness.object, told) {
-            (Object::Path(_) | Object::Command(_), true) => {
+        let clause = match (&witness.object, clause) {
+            (_, Some(clause)) => clause,
+            (Object::Path(_) | Object::Command(_), None) if told => {
                 self.artefact.clause(self.operation, &witness.object)
             }
             _ => None,
@@ -321,16 +339,44 @@ impl Walk<'_> {
         });
     }
 
+    /// The answer by clauses, where it differs and the reader has them; `None`: candidates have to do.
+    fn by_clause(
+        &self,
+        decisions: &Decisions,
+        answer: &Allowed,
+    ) -> Result<Option<ByClause>, TooLarge> {
+        if !self.enforced || !self.asked.clauses {
+            return Ok(None);
+        }
+        let mut differs = false;
+        let allowed = &answer.paths;
+        decisions.walk_among(self.walks, allowed, |label, _, layer_allows, _| {
+            differs |= decisions.permits(label) != layer_allows;
+        })?;
+        if !differs {
+            return Ok(None);
+        }
+        let Some(deciders) = self.artefact.deciders(self.operation, answer) else {
+            return Ok(None);
+        };
+        let joint = deciders
+            .dfa()
+            .zip(allowed.dfa(), |clause, member| (clause << 1) | member);
+        Ok(joint.ok().map(|dfa| ByClause { dfa, deciders }))
+    }
+
     /// Each object on its own.
-    fn objects(&mut self, meaning: &Meaning<'_>, allowed: &PathSet) -> Result<(), TooLarge> {
+    fn objects(&mut self, meaning: &Meaning<'_>, answer: &Allowed) -> Result<(), TooLarge> {
         let decisions = meaning.decisions(self.operation)?;
+        let by_clause = self.by_clause(decisions, answer)?;
         let verdicts = decisions.verdicts();
         let mut seen = vec![Seen::default(); verdicts.len()];
         let mut decided: Vec<usize> = Vec::new();
-        let mut found: Vec<(Option<RuleId>, Witness)> = Vec::new();
+        let mut found: Vec<(Option<RuleId>, Witness, Option<Option<Clause>>)> = Vec::new();
+        let mut distinct: FxHashSet<(u32, u32)> = FxHashSet::default();
         let root = decisions.dfa().start();
         let candidates = if self.asked.clauses { CANDIDATES } else { 1 };
-        decisions.walk_among(self.walks, allowed, |label, state, layer_allows, spell| {
+        let visit = |label: u32, state, told: u32, spell: &dyn Fn() -> Vec<u8>| {
             let verdict = &verdicts[label as usize];
             let seen = &mut seen[label as usize];
             if !std::mem::replace(&mut seen.decides, true) {
@@ -340,6 +386,7 @@ impl Walk<'_> {
             if self.form == Form::File && state == root {
                 return;
             }
+            let layer_allows = told & 1 == 1;
             let permits = verdict.decision.action.permits();
             if permits != layer_allows {
                 let count = if permits {
@@ -347,25 +394,33 @@ impl Walk<'_> {
                 } else {
                     &mut seen.looser
                 };
-                // More than one, as each may have another clause of the artefact to it.
-                if *count < candidates {
+                let clause = by_clause.as_ref().map(|by| by.deciders.clause(told >> 1));
+                let new = match clause {
+                    Some(_) => distinct.insert((label, told)),
+                    // More than one, as each may have another clause of the artefact to it.
+                    None => *count < candidates,
+                };
+                if new {
                     *count += 1;
-                    found.push((
-                        verdict.decision.rule,
-                        Witness {
-                            object: Object::Path(spell()),
-                            policy: verdict.decision.action,
-                            layer_allows,
-                        },
-                    ));
+                    let witness = Witness {
+                        object: Object::Path(spell()),
+                        policy: verdict.decision.action,
+                        layer_allows,
+                    };
+                    found.push((verdict.decision.rule, witness, clause.map(|c| c.cloned())));
                 }
             } else if self.asked.arguments
                 && layer_allows
                 && !std::mem::replace(&mut seen.arguments, true)
             {
-                found.extend(arguments(verdict, &spell()));
+                let lists = arguments(verdict, &spell()).into_iter();
+                found.extend(lists.map(|(rule, witness)| (rule, witness, None)));
             }
-        })?;
+        };
+        match &by_clause {
+            Some(by) => decisions.walk_labels(&Walks::default(), &by.dfa, visit)?,
+            None => decisions.walk_labels(self.walks, answer.paths.dfa(), visit)?,
+        }
         for label in decided {
             let verdict = &verdicts[label];
             let parts = verdict.command.iter().flat_map(|c| &c.parts);
@@ -376,8 +431,8 @@ impl Walk<'_> {
                 self.out.decides(rule, self.operation, self.enforced);
             }
         }
-        for (rule, witness) in found {
-            self.difference(rule, witness);
+        for (rule, witness, clause) in found {
+            self.difference(rule, witness, clause);
         }
         Ok(())
     }
@@ -423,7 +478,7 @@ impl Walk<'_> {
             }
         })?;
         for (rule, witness) in found {
-            self.difference(rule, witness);
+            self.difference(rule, witness, None);
         }
         Ok(())
     }

@@ -39,8 +39,8 @@ impl Walks {
     ///
     /// # Errors
     /// The automata are too large together.
-    pub(super) fn of(&self, decisions: &Decisions, set: &PathSet) -> Result<Arc<Walk>, TooLarge> {
-        let (left, right) = (decisions.dfa(), set.dfa());
+    pub(super) fn of(&self, decisions: &Decisions, right: &Dfa) -> Result<Arc<Walk>, TooLarge> {
+        let left = decisions.dfa();
         if PathSet::all().dfa().same_shape(right) {
             return decisions.alone();
         }
@@ -395,10 +395,25 @@ impl Decisions {
         set: &PathSet,
         mut visit: impl FnMut(u32, StateId, bool, &dyn Fn() -> Vec<u8>),
     ) -> Result<(), TooLarge> {
-        let walk = walks.of(self, set)?;
+        self.walk_labels(walks, set.dfa(), |label, state, member, spell| {
+            visit(label, state, member == 1, spell);
+        })
+    }
+
+    /// The same with any automaton: its label in place of whether the path is in a set.
+    ///
+    /// # Errors
+    /// The automata are too large together.
+    pub fn walk_labels(
+        &self,
+        walks: &Walks,
+        other: &Dfa,
+        mut visit: impl FnMut(u32, StateId, u32, &dyn Fn() -> Vec<u8>),
+    ) -> Result<(), TooLarge> {
+        let walk = walks.of(self, other)?;
         for (node, a, b) in walk.visited() {
             let spell = || canonical(walk.spell(node));
-            visit(self.dfa.label(a), a, set.dfa().label(b) == 1, &spell);
+            visit(self.dfa.label(a), a, other.label(b), &spell);
         }
         Ok(())
     }

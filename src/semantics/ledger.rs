@@ -108,7 +108,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
             return Ok(());
         }
         let decisions = self.meaning.decisions(operation)?;
-        let walk = self.walks.of(decisions, allowed)?;
+        let walk = self.walks.of(decisions, allowed.dfa())?;
         let verdicts = decisions.verdicts();
         #[derive(Clone, Default)]
         struct Seen {
@@ -355,7 +355,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         if each.is_empty() {
             // What is beneath depends on the decisions alone: the walk of the ledger's other entries will do.
             let free = decisions.dfa().all_beneath(|l| decisions.permits(l));
-            let walk = self.walks.of(decisions, directories)?;
+            let walk = self.walks.of(decisions, directories.dfa())?;
             for (node, a, b) in walk.visited() {
                 let verdict = decisions.dfa().label(a);
                 let moved = directories.dfa().label(b) == 1 && decisions.permits(verdict);

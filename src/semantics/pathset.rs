@@ -409,6 +409,21 @@ mod tests {
     }
 
     #[test]
+    fn beneath_where_nothing_is_decided_any_more_there_is_one_state() {
+        let trees = set("/{a,b,c/d}/**").union(&set("/e")).unwrap();
+        let one = set("/{a,b,c/d}/**");
+        let at = |p: &str| one.dfa().run(p.as_bytes()).unwrap();
+        assert_eq!(at("/a"), at("/c/d/x"));
+        assert_eq!(at("/f"), at("/c/x/y"));
+        assert_ne!(at("/c"), at("/f"));
+        assert!(trees.contains(b"/b/x") && trees.contains(b"/e") && !trees.contains(b"/e/x"));
+        // Nothing leads back to the root, whatever is beneath it.
+        let all = set("/**");
+        assert_ne!(all.dfa().run(b"/x"), Some(all.dfa().start()));
+        assert!(!all.with_root(false).contains(b"/") && all.with_root(false).contains(b"/x"));
+    }
+
+    #[test]
     fn what_was_joined_before_is_joined_with_other_labels() {
         let family = |texts: [&str; 2]| -> [PathSet; 2] {
             let parsed = texts.map(|t| PathPattern::parse(t).unwrap());

@@ -2,6 +2,7 @@
 
 mod compiled;
 mod corpus;
+mod distinct;
 mod ledgers;
 mod mutants;
 mod random;

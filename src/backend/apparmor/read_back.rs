@@ -29,7 +29,8 @@ mod tests;
 mod words;
 
 use crate::backend::{
-    Allowed, Answers, Artifact, Clause, Confines, Evaluate, Form, HostCuts, OnPaths,
+    Allowed, Answers, Artifact, Clause, Confines, Deciders, Deciding, Evaluate, Form, HostCuts,
+    OnPaths,
 };
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
@@ -404,6 +405,44 @@ impl Evaluate for Reading {
             programs: Some(PathSet::first_match_except([clause], false)?),
             ..Confines::unsaid()
         })
+    }
+
+    fn deciders(&self, operation: Operation, answer: &Allowed) -> Option<Deciders> {
+        let links = operation == Operation::Create && answer.form == Form::File;
+        if links
+            && self
+                .profile
+                .files
+                .iter()
+                .any(|r| r.rights.has(Rights::LINK) && !r.deny)
+        {
+            // Two rights are enough, each by its own rules.
+            return None;
+        }
+        let (whose, right) = [Whose::Others, Whose::Own].into_iter().find_map(|whose| {
+            let named = |way| self.named(answer.form, way, whose);
+            let is = |names: Vec<String>| names.iter().any(|n| answer.ways.contains(n));
+            let own = ways(operation).iter().filter(|w| w.0 == answer.form);
+            let right = own.map(|w| w.1).find(|right| match *right {
+                Rights::APPEND => is(named("append")),
+                _ => is(named("")),
+            });
+            // What takes two rights is by no one rule.
+            right.map(|r| (whose, r))
+        })?;
+        let rules = |deny| self.concerned(whose, right).filter(move |r| r.deny == deny);
+        // Deny wins.
+        let list: Vec<Deciding<Vec<Step>>> = rules(true)
+            .chain(rules(false))
+            .map(|rule| {
+                let names = match answer.form {
+                    Form::Directory => rule.glob.directories(),
+                    _ => rule.glob.files(),
+                };
+                (names, Vec::new(), Some(self.written(rule.span)))
+            })
+            .collect();
+        Deciders::of(&list)
     }
 
     fn clause(&self, operation: Operation, object: &Object) -> Option<Clause> {

@@ -19,7 +19,8 @@
 //!   ports are.
 
 use crate::backend::{
-    Allowed, Answers, Artifact, Clause, Evaluate, Form, HostCuts, OnPaths, Target,
+    Allowed, Answers, Artifact, Clause, Deciders, Deciding, Evaluate, Form, HostCuts, OnPaths,
+    Target,
 };
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
@@ -136,6 +137,16 @@ struct Grant {
     directory: bool,
     line: usize,
     text: String,
+}
+
+impl Grant {
+    fn clause(&self) -> Clause {
+        Clause {
+            artifact: 0,
+            line: self.line,
+            text: self.text.clone(),
+        }
+    }
 }
 
 /// A ruleset that was read back.
@@ -313,24 +324,26 @@ impl Ruleset {
         self.handled.contains(&right)
     }
 
+    /// The rules that grant a right, each with the paths on which it does.
+    fn granting(&self, right: Right, asks: Asks) -> impl Iterator<Item = (&Grant, Sequence)> {
+        let all = self.grants.iter();
+        let all = all.filter(move |g| g.rights.contains(&right));
+        let all = all.filter(move |g| g.directory || asks == Asks::Object);
+        all.map(move |g| {
+            let mut s = Sequence::literal(&g.path);
+            if asks == Asks::Above {
+                s.components.push(Component::Name([Token::Star].into()));
+            }
+            (g, if g.directory { s.tree() } else { s })
+        })
+    }
+
     /// The paths on which a right is held.
     fn held(&self, right: Right, asks: Asks) -> Result<PathSet, TooLarge> {
         if !self.restricts(right) {
             return Ok(PathSet::all());
         }
-        let sequences: Vec<Sequence> = self
-            .grants
-            .iter()
-            .filter(|g| g.rights.contains(&right))
-            .filter(|g| g.directory || asks == Asks::Object)
-            .map(|g| {
-                let mut s = Sequence::literal(&g.path);
-                if asks == Asks::Above {
-                    s.components.push(Component::Name([Token::Star].into()));
-                }
-                if g.directory { s.tree() } else { s }
-            })
-            .collect();
+        let sequences: Vec<Sequence> = self.granting(right, asks).map(|g| g.1).collect();
         PathSet::of(&sequences)
     }
 
@@ -501,6 +514,23 @@ impl Evaluate for Ruleset {
         out
     }
 
+    fn deciders(&self, operation: Operation, answer: &Allowed) -> Option<Deciders> {
+        let (rights, asks) = rights_of(operation);
+        let named = |r: &&Right| rights.len() == 1 || answer.ways.contains(&word(*r));
+        let right = *rights.iter().find(named)?;
+        if !self.restricts(right) {
+            return None;
+        }
+        let mut granting: Vec<(&Grant, Sequence)> = self.granting(right, asks).collect();
+        // Any rule is enough: told is the one closest to the path.
+        granting.sort_by_key(|(grant, _)| std::cmp::Reverse(grant.path.len()));
+        let list: Vec<Deciding<Sequence>> = granting
+            .into_iter()
+            .map(|(grant, paths)| (vec![paths], Vec::new(), Some(grant.clause())))
+            .collect();
+        Deciders::of(&list)
+    }
+
     fn clause(&self, operation: Operation, object: &Object) -> Option<Clause> {
         let path = match object {
             Object::Path(path) => path,
@@ -515,11 +545,7 @@ impl Evaluate for Ruleset {
             path
         };
         let grant = rights.iter().find_map(|r| self.grant(*r, asked))?;
-        Some(Clause {
-            artifact: 0,
-            line: grant.line,
-            text: grant.text.clone(),
-        })
+        Some(grant.clause())
     }
 }
 

@@ -34,11 +34,14 @@ mod ways;
 
 use self::contexts::{Applies, Context};
 use self::module::{Allow, Module};
-use crate::backend::{Answers, Artifact, Clause, Confines, Evaluate, Form, HostCuts, OnPaths};
+use crate::backend::{
+    Allowed, Answers, Artifact, Clause, Confines, Deciders, Deciding, Evaluate, Form, HostCuts,
+    OnPaths,
+};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{HostSpec, Operation, Protocol};
-use crate::semantics::{PathSet, StepsIndex, TooLarge, steps_match};
+use crate::semantics::{PathSet, Step, StepsIndex, TooLarge, steps_match};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
@@ -56,7 +59,7 @@ pub(super) struct Loaded {
     module_at: usize,
     answers: Answers,
     sets: ways::Made<ways::SetKey>,
-    meets: ways::Made<(ways::SetKey, ways::SetKey)>,
+    typed: [OnceLock<ways::Typed>; ways::ALIKE.len()],
     held: OnceLock<Held>,
 }
 
@@ -159,7 +162,7 @@ pub(super) fn read(artifacts: &[Artifact]) -> Result<Loaded, Diagnostics> {
         module_at,
         answers: Answers::default(),
         sets: ways::Made::default(),
-        meets: ways::Made::default(),
+        typed: Default::default(),
         held: OnceLock::new(),
     })
 }
@@ -446,6 +449,16 @@ impl Evaluate for Loaded {
         })
     }
 
+    fn deciders(&self, operation: Operation, answer: &Allowed) -> Option<Deciders> {
+        let named = |w: &&ways::Way| answer.ways.contains(&w.name());
+        let way = ways::ways(operation).iter().find(named)?;
+        let list = self.entries(way).into_iter();
+        let list: Vec<Deciding<Vec<Step>>> = list
+            .map(|(paths, context)| (paths, Vec::new(), Some(self.decides(way, context))))
+            .collect();
+        Deciders::of(&list)
+    }
+
     fn clause(&self, operation: Operation, object: &Object) -> Option<Clause> {
         let path = match object {
             Object::Path(path) => path,
@@ -453,12 +466,27 @@ impl Evaluate for Loaded {
             _ => return None,
         };
         let way = ways::ways(operation).first()?;
-        // What is made goes by the directory that it is made in.
-        let (class, permissions, form, path) = match way.place {
-            ways::Place::Made => ("dir", ways::ADD, Form::Directory, above(path)),
-            _ => (way.class, way.permissions, way.form, path.as_slice()),
+        let path = match way.is_by_directory() {
+            true => above(path),
+            false => path.as_slice(),
+        };
+        let form = match way.is_by_directory() {
+            true => Form::Directory,
+            false => way.form,
         };
         let context = self.context(form, path)?;
+        Some(self.decides(way, context))
+    }
+}
+
+impl Loaded {
+    /// The clause by which files of an entry are open to a way, or not.
+    fn decides(&self, way: &ways::Way, context: &Context) -> Clause {
+        // What is made goes by the directory that it is made in.
+        let (class, permissions) = match way.is_by_directory() {
+            true => ("dir", ways::ADD),
+            false => (way.class, way.permissions),
+        };
         let label = context.label.as_deref().unwrap_or(base::OTHER);
         // The rule that gives what it takes, else the label.
         if self.may(label, class, permissions)
@@ -468,7 +496,7 @@ impl Evaluate for Loaded {
             })
         {
             let list: Vec<&str> = rule.permissions.iter().map(String::as_str).collect();
-            return Some(Clause {
+            return Clause {
                 artifact: self.module_at,
                 line: rule.line,
                 text: format!(
@@ -478,13 +506,13 @@ impl Evaluate for Loaded {
                     rule.class,
                     list.join(" ")
                 ),
-            });
+            };
         }
-        Some(Clause {
+        Clause {
             artifact: self.contexts_at,
             line: context.line,
             text: show_bytes(context.text.as_bytes()),
-        })
+        }
     }
 }
 

@@ -29,14 +29,17 @@ mod sets;
 mod tests;
 
 use self::document::{Choice, Hook, Kind, Operator};
-use self::sets::{Sees, Way, deciding, live, numbers_match, open, tangled};
+use self::sets::{
+    Sees, Way, deciding, live, numbers_match, open, open_together, refusing, tangled,
+};
 use crate::backend::{
-    Allowed, Answers, Artifact, Clause, Confines, Evaluate, Form, HostCuts, OnPaths,
+    Allowed, Answers, Artifact, Clause, Confines, Deciders, Deciding, Evaluate, Form, HostCuts,
+    OnPaths,
 };
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{Address, Cidr, HostSpec, Operation, Protocol, Sequence};
-use crate::semantics::{PathSet, TooLarge};
+use crate::semantics::{PathSet, Step, TooLarge};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::OnceLock;
@@ -49,11 +52,16 @@ pub(super) struct Policies {
     namespace: Option<String>,
     labels: BTreeMap<String, String>,
     answers: Answers,
+    /// The sets of ways that are hooked differently, where they could be made in one.
+    together: OnceLock<Option<Vec<Together>>>,
     /// For connect and bind.
     samples: [OnceLock<Vec<IpAddr>>; 2],
     /// Of the families and kinds that packets can go out by.
     closed: OnceLock<Closed>,
 }
+
+/// What ways see that are hooked alike, the choices of their hooks in words, and the paths at which they are open.
+type Together = (Sees, Vec<String>, PathSet);
 
 /// Reads them.
 ///
@@ -98,6 +106,7 @@ pub(super) fn read(artifact: &Artifact) -> Result<Policies, Diagnostics> {
         namespace: document.namespace,
         labels: document.labels,
         answers: Answers::default(),
+        together: OnceLock::new(),
         samples: Default::default(),
         closed: OnceLock::new(),
     })
@@ -215,20 +224,20 @@ impl Policies {
         let mut known: Vec<(Vec<String>, usize)> = Vec::new();
         let mut moved = None;
         for way in ways {
-            let name = format!("{} {} {:?}", way.call, way.index, way.with);
+            let name = name_of(way);
             // Functions that are hooked alike give one answer.
             let key = self.spelled(way);
             let same = known.iter().find(|k| k.0 == key && *way != MAP_FOR_WRITING);
             let at = match same {
                 Some((_, at)) => *at,
                 None => {
-                    let mut set = open(&self.hooks, way)?;
+                    let mut set = self.open(way)?;
                     if *way == MAP_FOR_WRITING {
-                        set = set.union(&open(&self.hooks, &ways[0])?)?;
+                        set = set.union(&self.open(&ways[0])?)?;
                     }
                     let mut at = None;
                     for (i, (_, other)) in sets.iter().enumerate() {
-                        if at.is_none() && other.difference_witness(&set)?.is_none() {
+                        if at.is_none() && other.equals(&set)? {
                             at = Some(i);
                         }
                     }
@@ -263,6 +272,32 @@ impl Policies {
             .collect();
         out.extend(moved.map(|paths| Allowed::new(Form::Moved, paths)));
         Ok(OnPaths::Allows(out))
+    }
+
+    /// The paths at which a way is open: most ways share an automaton.
+    fn open(&self, way: &Way) -> Result<PathSet, TooLarge> {
+        let together = self.together.get_or_init(|| {
+            // Programs are told apart by more than other paths are.
+            let all = Operation::ON_PATHS_BUT_EXECUTE.into_iter().flat_map(ways);
+            let mut distinct: Vec<(Sees, Vec<String>, Way)> = Vec::new();
+            for way in all.filter(|w| self.denies_by(w.call)) {
+                let spelled = self.spelled(way);
+                if !distinct.iter().any(|d| (d.0, &d.1) == (way.sees, &spelled)) {
+                    distinct.push((way.sees, spelled, *way));
+                }
+            }
+            let ways: Vec<Way> = distinct.iter().map(|d| d.2).collect();
+            let sets = open_together(&self.hooks, &ways)?;
+            let keyed = distinct.into_iter().zip(sets);
+            Some(keyed.map(|((sees, of, _), set)| (sees, of, set)).collect())
+        });
+        if let Some(together) = together {
+            let key = (way.sees, &self.spelled(way));
+            if let Some((.., set)) = together.iter().find(|t| (t.0, &t.1) == key) {
+                return Ok(set.clone());
+            }
+        }
+        open(&self.hooks, way)
     }
 
     /// The choices of a way, in words.
@@ -472,6 +507,21 @@ impl Evaluate for Policies {
         })
     }
 
+    fn deciders(&self, operation: Operation, answer: &Allowed) -> Option<Deciders> {
+        let named = |w: &&Way| answer.ways.contains(&name_of(w)) && **w != MAP_FOR_WRITING;
+        // A directory is moved away by the one way that there is.
+        let moves = |w: &&Way| answer.form == Form::Moved && **w == RENAME_AWAY;
+        let mut all = ways(operation).iter();
+        let way = all.find(|w| named(w) || moves(w))?;
+        let list: Vec<Deciding<Vec<Step>>> = refusing(&self.hooks, way)?
+            .into_iter()
+            .map(|(include, except, choice)| {
+                (include, except, choice.map(|c| written(way.call, c)))
+            })
+            .collect();
+        Deciders::of(&list)
+    }
+
     fn clause(&self, operation: Operation, object: &Object) -> Option<Clause> {
         let (call, choice) = match object {
             Object::Host(host) => {
@@ -482,26 +532,36 @@ impl Evaluate for Policies {
             Object::Command(words) => self.path_clause(operation, words.first()?)?,
             _ => return None,
         };
-        let filters: Vec<String> = choice
-            .filters
-            .iter()
-            .map(|(f, _)| {
-                let shown: Vec<String> = f
-                    .values
-                    .iter()
-                    .take(3)
-                    .map(|v| show_bytes(v.as_bytes()))
-                    .collect();
-                let more = if f.values.len() > 3 { ", …" } else { "" };
-                format!("{:?} [{}{more}]", f.operator, shown.join(", "))
-            })
-            .collect();
-        Some(Clause {
-            artifact: 0,
-            line: choice.line,
-            text: format!("{call}: {}", filters.join(", ")),
-        })
+        Some(written(call, choice))
     }
+}
+
+/// A choice of a hook, in words.
+fn written(call: &str, choice: &Choice) -> Clause {
+    let filters: Vec<String> = choice
+        .filters
+        .iter()
+        .map(|(f, _)| {
+            let shown: Vec<String> = f
+                .values
+                .iter()
+                .take(3)
+                .map(|v| show_bytes(v.as_bytes()))
+                .collect();
+            let more = if f.values.len() > 3 { ", …" } else { "" };
+            format!("{:?} [{}{more}]", f.operator, shown.join(", "))
+        })
+        .collect();
+    Clause {
+        artifact: 0,
+        line: choice.line,
+        text: format!("{call}: {}", filters.join(", ")),
+    }
+}
+
+/// What a way is called.
+fn name_of(way: &Way) -> String {
+    format!("{} {} {:?}", way.call, way.index, way.with)
 }
 
 impl Policies {

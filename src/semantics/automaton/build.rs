@@ -9,7 +9,7 @@ use super::dfa::{Row, Shape};
 use super::names::NameClasses;
 use super::nfa::{Nfa, Position};
 use super::onward::{OnwardTable, Span};
-use super::{Dfa, Limit, SlotKind, StateId, TooLarge};
+use super::{Dfa, Domain, Limit, SlotKind, StateId, TooLarge};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use rustc_hash::FxHashMap;
@@ -402,7 +402,12 @@ impl Nfa {
             own,
             reached: OnceLock::new(),
         };
-        Ok(Dfa::new(shape, labels))
+        let made = Dfa::new(shape, labels);
+        Ok(match self.domain {
+            Domain::Path => made.settled(),
+            // Lists of words are short, and few are walked.
+            Domain::Words => made,
+        })
     }
 
     /// By outcome, the last position that matches everything in a clause whose match nothing else decides: the last,

@@ -2,6 +2,7 @@
 
 use super::names::{NameClasses, NameTable};
 use super::{Domain, Limit, StateId, TooLarge};
+use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -380,6 +381,53 @@ impl Dfa {
         }
         fine.truncate(n);
         fine
+    }
+
+    /// The same with one state for all those beneath which there is no label but their own: a union of many trees has
+    /// one for each, and in step with another automaton each of them meets each of the other's. Some may be out of
+    /// reach then.
+    pub(super) fn settled(mut self) -> Self {
+        let (edges, states) = (self.edges(), self.len());
+        // A row has the label of the first state that it leads to.
+        let mut label: Vec<Option<u32>> = self.labels.iter().map(|l| Some(*l)).collect();
+        label.resize(states + self.shape.rows.len(), None);
+        for (from, to) in &edges {
+            label[*from as usize] = label[*from as usize].or(label[*to as usize]);
+        }
+        let mut into: Vec<Vec<u32>> = vec![Vec::new(); label.len()];
+        let mut mixed = vec![false; label.len()];
+        for (from, to) in &edges {
+            into[*to as usize].push(*from);
+            mixed[*from as usize] |= label[*from as usize] != label[*to as usize];
+        }
+        let mut work: Vec<u32> = (0..mixed.len() as u32)
+            .filter(|node| mixed[*node as usize])
+            .collect();
+        while let Some(node) = work.pop() {
+            for from in &into[node as usize] {
+                if !std::mem::replace(&mut mixed[*from as usize], true) {
+                    work.push(*from);
+                }
+            }
+        }
+        let mut settled: FxHashMap<u32, StateId> = FxHashMap::default();
+        let stands_for: Vec<StateId> = self
+            .states()
+            .map(|s| match mixed[s.index()] || s == self.start() {
+                // No name leads back to the start.
+                true => s,
+                false => *settled.entry(self.label(s)).or_insert(s),
+            })
+            .collect();
+        if let Some(shape) = Arc::get_mut(&mut self.shape) {
+            let put = |to: &mut StateId| *to = stands_for[to.index()];
+            for row in &mut shape.rows {
+                row.to.iter_mut().for_each(put);
+                row.named.iter_mut().for_each(|(_, to)| put(to));
+            }
+            shape.own.iter_mut().for_each(|(_, to)| put(to));
+        }
+        self
     }
 
     /// The labels of the states that some string leads to.

@@ -4,7 +4,7 @@ use super::contexts::{Applies, Context, name_byte};
 use super::{Loaded, base};
 use crate::backend::{Allowed, Form, OnPaths};
 use crate::policy::Operation;
-use crate::semantics::{PathSet, Step, TooLarge};
+use crate::semantics::{Classified, Dfa, PathSet, Step, TooLarge, classified};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -29,6 +29,22 @@ pub(super) struct Way {
     pub permissions: &'static [&'static str],
     pub form: Form,
     pub place: Place,
+}
+
+impl Way {
+    /// What it is called.
+    pub(super) fn name(&self) -> String {
+        let permissions = self.permissions.join(" ");
+        format!(
+            "{} {permissions} {:?} {:?}",
+            self.class, self.form, self.place
+        )
+    }
+
+    /// Whether it goes by the directory's type alone.
+    pub(super) fn is_by_directory(&self) -> bool {
+        matches!(self.place, Place::Made | Place::MovedTo)
+    }
 }
 
 /// What adding a name takes on a directory, and what removing one does.
@@ -116,6 +132,20 @@ impl Applies {
     }
 }
 
+/// What lies in the directories of a pattern.
+fn inside(steps: &[Step]) -> Vec<Step> {
+    let mut out = steps.to_vec();
+    // `/a/*/**` and not `/a/**/*`: of the first all that lies deeper is one state.
+    let tree = out.pop_if(|s| *s == Step::AnyDepth);
+    out.extend([
+        Step::Byte(b'/'),
+        Step::Set(name_byte()),
+        Step::Star(name_byte()),
+    ]);
+    out.extend(tree);
+    out
+}
+
 /// By type.
 type Open<'l> = BTreeMap<&'l str, bool>;
 
@@ -153,6 +183,51 @@ impl<K: Ord> Made<K> {
     }
 }
 
+/// Operations that are open on much the same types share an automaton of types: of the base policy's files none is
+/// changed, and many are read. Programs are told apart by their names, wherever they lie: alone.
+pub(super) const ALIKE: [&[Operation]; 2] = [
+    &[Operation::Read, Operation::List],
+    &[
+        Operation::Edit,
+        Operation::Create,
+        Operation::Delete,
+        Operation::Metadata,
+    ],
+];
+
+/// The types of all paths by one automaton. Types that no way tells apart are one class.
+pub(super) struct Typed {
+    /// By type.
+    classes: BTreeMap<String, usize>,
+    /// As what a path is looked at: a file, a directory, what lies in the directory.
+    views: [Result<Dfa, TooLarge>; 3],
+}
+
+/// Whether some path may have both entries: what they begin with, up to the first wildcard, is the same.
+fn may_meet(one: &Context, other: &Context) -> bool {
+    let literal = |steps: &[Step], at: usize| match steps.get(at) {
+        Some(Step::Byte(b)) => Some(*b),
+        _ => None,
+    };
+    let begin = |x: &Vec<Step>, y: &Vec<Step>| {
+        let mut at = 0;
+        loop {
+            match (literal(x, at), literal(y, at)) {
+                (Some(a), Some(b)) if a == b => at += 1,
+                (Some(_), Some(_)) => return false,
+                _ => return true,
+            }
+        }
+    };
+    let mut pairs = one.patterns.iter();
+    pairs.any(|x| other.patterns.iter().any(|y| begin(x, y)))
+}
+
+/// The views, a bit each.
+const FILE: u16 = 1;
+const DIRECTORY: u16 = 2;
+const ABOVE: u16 = 4;
+
 /// Where a way is open: by the object's type, and by its directory's.
 struct Where<'l> {
     form: Form,
@@ -170,18 +245,146 @@ impl Loaded {
 
     /// The paths of a form whose type, or whose directory's type, is open: once, as most operations are open on the
     /// same types.
-    fn by_type(&self, form: Form, open: &Open<'_>, above: bool) -> Result<PathSet, TooLarge> {
-        let make = || self.made_by_type(form, open, above);
+    fn by_type(
+        &self,
+        operation: Operation,
+        form: Form,
+        open: &Open<'_>,
+        above: bool,
+    ) -> Result<PathSet, TooLarge> {
+        let make = || match self.of_classes(operation, form, open, above) {
+            Some(set) => Ok(set),
+            None => self.made_by_type(form, open, above),
+        };
         self.sets.of(key(form, open, above), make)
     }
 
     /// The paths of a form whose type is open, and whose directory's is.
-    fn by_both(&self, form: Form, own: &Open<'_>, above: &Open<'_>) -> Result<PathSet, TooLarge> {
-        let keys = (key(form, own, false), key(form, above, true));
-        self.meets.of(keys, || {
-            let above = self.by_type(form, above, true)?;
-            self.by_type(form, own, false)?.intersection(&above)
-        })
+    fn by_both(
+        &self,
+        operation: Operation,
+        form: Form,
+        own: &Open<'_>,
+        above: &Open<'_>,
+    ) -> Result<PathSet, TooLarge> {
+        let above = self.by_type(operation, form, above, true)?;
+        self.by_type(operation, form, own, false)?
+            .intersection(&above)
+    }
+
+    /// From the automaton of all types; `None`: it is too large, or these ones are told apart by more than it is.
+    fn of_classes(
+        &self,
+        operation: Operation,
+        form: Form,
+        open: &Open<'_>,
+        above: bool,
+    ) -> Option<PathSet> {
+        let group = ALIKE.iter().position(|g| g.contains(&operation))?;
+        let typed = self.typed[group].get_or_init(|| self.typed(ALIKE[group]));
+        let view = match (above, form) {
+            (true, _) => ABOVE,
+            (false, Form::Directory | Form::Moved) => DIRECTORY,
+            (false, _) => FILE,
+        };
+        let dfa = typed.views[view.trailing_zeros() as usize].as_ref().ok()?;
+        let mut holds: Vec<Option<bool>> = vec![None; typed.classes.len()];
+        for (label, class) in &typed.classes {
+            let own = open.get(label.as_str()).copied()?;
+            if *holds[*class].get_or_insert(own) != own {
+                return None;
+            }
+        }
+        Some(PathSet::from_dfa(dfa, |class| {
+            holds[class as usize] == Some(true)
+        }))
+    }
+
+    /// The types by what is open on them to the ways of some operations.
+    fn typed(&self, operations: &[Operation]) -> Typed {
+        let labels = self.labels();
+        let movable = |class: &str| labels.iter().any(|l| self.may(l, class, &["rename"]));
+        let mut open: BTreeMap<&str, Vec<bool>> = labels.iter().map(|l| (*l, vec![])).collect();
+        let mut inner = false;
+        for way in operations.iter().flat_map(|o| ways(*o)) {
+            let Where { own, above, .. } = self.open(way, &labels, movable);
+            inner |= above.is_some();
+            for (label, may) in own.into_iter().chain(above).flatten() {
+                open.entry(label).or_default().push(may);
+            }
+        }
+        let mut numbers: BTreeMap<Vec<bool>, usize> = BTreeMap::new();
+        let classes: BTreeMap<String, usize> = open
+            .into_iter()
+            .map(|(label, ways)| {
+                let fresh = numbers.len();
+                (label.to_owned(), *numbers.entry(ways).or_insert(fresh))
+            })
+            .collect();
+        let class = |label: &Option<String>| {
+            let label = label.as_deref().unwrap_or(base::OTHER);
+            classes.get(label).copied().unwrap_or_default() as u32
+        };
+        let other = class(&None);
+        // An entry that is for files of the class which files without one have tells nothing, unless it is within a
+        // less specific one that does.
+        let mut telling: Vec<&Context> = Vec::new();
+        for context in self.contexts.iter().rev() {
+            let tells = class(&context.label) != other;
+            if tells || telling.iter().any(|c| may_meet(c, context)) {
+                telling.push(context);
+            }
+        }
+        // The root is in no directory; it is there, so nothing but its own type counts.
+        let root = self.context(Form::Directory, b"/");
+        let root = class(&root.and_then(|c| c.label.clone()));
+        let mut patterns = Vec::new();
+        if inner {
+            patterns.push((ABOVE, vec![Vec::new()], root));
+        }
+        for context in telling.into_iter().rev() {
+            let class = class(&context.label);
+            let directory = context.applies.to(Form::Directory);
+            let file = context.applies.to(Form::File);
+            let views = (u16::from(file) * FILE) | (u16::from(directory) * DIRECTORY);
+            patterns.push((views, context.patterns.clone(), class));
+            if directory && inner {
+                let patterns_inside = context.patterns.iter().map(|p| inside(p)).collect();
+                patterns.push((ABOVE, patterns_inside, class));
+            }
+        }
+        let clauses: Vec<Classified<'_, Vec<Step>>> = patterns
+            .iter()
+            .map(|(views, include, class)| Classified {
+                include,
+                except: &[],
+                views: *views,
+                class: *class,
+            })
+            .collect();
+        let views = classified(&clauses, other);
+        Typed { classes, views }
+    }
+
+    /// The entries that a way goes by, the one first that wins, each with the paths of its objects.
+    pub(super) fn entries(&self, way: &Way) -> Vec<(Vec<Vec<Step>>, &Context)> {
+        let form = match way.is_by_directory() {
+            true => Form::Directory,
+            false => way.form,
+        };
+        let own = self.contexts.iter().filter(|c| c.applies.to(form));
+        let mut out: Vec<(Vec<Vec<Step>>, &Context)> = own
+            .map(|c| match way.is_by_directory() {
+                true => (c.patterns.iter().map(|p| inside(p)).collect(), c),
+                false => (c.patterns.clone(), c),
+            })
+            .collect();
+        if way.is_by_directory()
+            && let Some(root) = self.context(Form::Directory, b"/")
+        {
+            out.insert(0, (vec![Vec::new()], root));
+        }
+        out
     }
 
     fn made_by_type(&self, form: Form, open: &Open<'_>, above: bool) -> Result<PathSet, TooLarge> {
@@ -212,17 +415,9 @@ impl Loaded {
         // The root is in no directory; it is there, so nothing but its own type counts.
         let root = self.context(Form::Directory, b"/");
         let root = (vec![Vec::new()], may(&root.and_then(|c| c.label.clone())));
-        let inside = |steps: &Vec<Step>| {
-            let name = [
-                Step::Byte(b'/'),
-                Step::Set(name_byte()),
-                Step::Star(name_byte()),
-            ];
-            steps.iter().copied().chain(name).collect()
-        };
         let clauses: Vec<(Vec<Vec<Step>>, bool)> = std::iter::once(root)
             .chain(contexts.iter().map(|c| {
-                let patterns = c.patterns.iter().map(inside).collect();
+                let patterns = c.patterns.iter().map(|p| inside(p)).collect();
                 (patterns, may(&c.label))
             }))
             .collect();
@@ -267,10 +462,9 @@ impl Loaded {
                 (None, Some(made))
             }
         };
-        let name = (way.class, way.permissions.join(" "), way.form, way.place);
         Where {
             form: way.form,
-            ways: vec![format!("{} {} {:?} {:?}", name.0, name.1, name.2, name.3)],
+            ways: vec![way.name()],
             own,
             above,
         }
@@ -304,9 +498,9 @@ impl Loaded {
         } in known
         {
             let paths = match (own, above) {
-                (Some(own), Some(above)) => self.by_both(form, &own, &above)?,
-                (Some(own), None) => self.by_type(form, &own, false)?,
-                (None, Some(above)) => self.by_type(form, &above, true)?,
+                (Some(own), Some(above)) => self.by_both(operation, form, &own, &above)?,
+                (Some(own), None) => self.by_type(operation, form, &own, false)?,
+                (None, Some(above)) => self.by_type(operation, form, &above, true)?,
                 (None, None) => PathSet::all(),
             };
             out.push(Allowed { form, ways, paths });

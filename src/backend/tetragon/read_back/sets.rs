@@ -2,7 +2,7 @@
 
 use super::document::{Choice, Filter, Hook, Kind, Operator, number};
 use crate::policy::ByteSet;
-use crate::semantics::{PathSet, Step, TooLarge};
+use crate::semantics::{Clause, PathSet, Step, TooLarge};
 
 /// Which path a hook sees of the object of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(super) struct Way {
 }
 
 /// Patterns of paths.
-type Patterns = Vec<Vec<Step>>;
+pub(super) type Patterns = Vec<Vec<Step>>;
 
 /// Whether the filters on numbers let a choice match at all.
 pub(super) fn numbers_match(choice: &Choice, with: &[(u32, u64)]) -> bool {
@@ -163,12 +163,14 @@ fn unseen(way: &Way) -> Patterns {
     out
 }
 
-/// The paths at which a way is open.
-pub(super) fn open(hooks: &[Hook], way: &Way) -> Result<PathSet, TooLarge> {
-    let asked = || hooks.iter().filter(|h| h.call == way.call);
+/// One clause: what it matches, but for this, and whether it lets that through.
+type Plain = (Patterns, Patterns, bool);
+
+/// What hooks refuse of a way as one list of clauses, and those that cannot be said so.
+fn split<'h>(hooks: &'h [Hook], way: &Way) -> (Vec<Plain>, Vec<&'h Hook>) {
     let mut plain = vec![(unseen(way), Vec::new(), true)];
     let mut odd: Vec<&Hook> = Vec::new();
-    for hook in asked() {
+    for hook in hooks.iter().filter(|h| h.call == way.call) {
         let live: Vec<&Choice> = hook.choices.iter().filter(|c| live(c, way)).collect();
         let clauses: Option<Vec<_>> = live.iter().map(|c| clause(c, way)).collect();
         // Hooks of one function are asked one after the other, and each may refuse: their choices make one
@@ -180,6 +182,70 @@ pub(super) fn open(hooks: &[Hook], way: &Way) -> Result<PathSet, TooLarge> {
             _ => odd.push(hook),
         }
     }
+    (plain, odd)
+}
+
+/// Most ways whose sets share an automaton.
+const TOGETHER: usize = 16;
+
+/// The paths at which each of some ways is open, in one automaton. `None`: it would be too large, or there is more to
+/// one of them than a list of what is refused.
+pub(super) fn open_together(hooks: &[Hook], ways: &[Way]) -> Option<Vec<PathSet>> {
+    // What all refuse is the same whatever the order is; what they do not see comes first.
+    let mut clauses: Vec<(Plain, u16)> = Vec::new();
+    let mut refused: Vec<(Plain, u16)> = Vec::new();
+    if ways.len() > TOGETHER {
+        return None;
+    }
+    for (at, way) in ways.iter().enumerate() {
+        let (plain, odd) = split(hooks, way);
+        if !odd.is_empty() {
+            return None;
+        }
+        for clause in plain {
+            let list = if clause.2 { &mut clauses } else { &mut refused };
+            match list.iter_mut().find(|(known, _)| *known == clause) {
+                Some((_, sets)) => *sets |= 1 << at,
+                None => list.push((clause, 1 << at)),
+            }
+        }
+    }
+    clauses.append(&mut refused);
+    let clauses = clauses
+        .iter()
+        .map(|((include, except, allows), sets)| Clause {
+            include,
+            except,
+            sets: *sets,
+            allows: *allows,
+        });
+    let made: [PathSet; TOGETHER] = PathSet::family(clauses, true).ok()?;
+    Some(made.into_iter().take(ways.len()).collect())
+}
+
+/// The choices that decide a way, in the order in which they do; `None`: there is more to it than a list of what is
+/// refused.
+pub(super) fn refusing<'h>(
+    hooks: &'h [Hook],
+    way: &Way,
+) -> Option<Vec<(Patterns, Patterns, Option<&'h Choice>)>> {
+    let (_, odd) = split(hooks, way);
+    let mut out = vec![(unseen(way), Vec::new(), None)];
+    for choice in hooks
+        .iter()
+        .filter(|h| h.call == way.call)
+        .flat_map(|h| &h.choices)
+        .filter(|c| live(c, way))
+    {
+        let (include, except) = clause(choice, way)?;
+        out.push((include, except, Some(choice)));
+    }
+    odd.is_empty().then_some(out)
+}
+
+/// The paths at which a way is open.
+pub(super) fn open(hooks: &[Hook], way: &Way) -> Result<PathSet, TooLarge> {
+    let (plain, odd) = split(hooks, way);
     let of = |clauses: &[(Patterns, Patterns, bool)], default: bool| {
         let clauses = clauses
             .iter()
