@@ -2,10 +2,10 @@
 //!
 //! To start a program in a sandbox takes some hundred kilobytes, none of which anybody gives back: the process becomes
 //! the program. mimalloc's first allocation reserves a gigabyte and asks for huge pages, so that the kernel clears two
-//! megabytes: that alone was a sixth of the start. The room is part of the program's zeroed data, of which the kernel makes those pages that
-//! are touched. Blocks are cut from it one after the other; the last one can be given back, or grow where it is, any other is lost.
-//! When the room is used up, mimalloc is asked: a fifth of compiling a large policy was glibc's allocator, as `callgrind` counts it, with
-//! a system call for each page that a thread's heap grew.
+//! megabytes: that alone was a sixth of the start. The room is part of the program's zeroed data, of which the kernel
+//! makes those pages that are touched. Blocks are cut from it one after the other; the last one can be given back, or
+//! grow where it is, any other is lost. When the room is used up, mimalloc is asked: a fifth of compiling a large
+//! policy was glibc's allocator, as `callgrind` counts it, with a system call for each page that a thread's heap grew.
 //!
 //! `unsafe` stands here because the interface of an allocator is made of it.
 
@@ -68,7 +68,8 @@ impl<const N: usize> Early<N> {
     }
 }
 
-// SAFETY: a block of the room is aligned, as large as was asked for, and nobody else's until it is given back; what is not of the room
+// SAFETY: a block of the room is aligned, as large as was asked for, and nobody else's until it is given back; what
+// is not of the room
 // is mimalloc's from its beginning to its end.
 unsafe impl<const N: usize> GlobalAlloc for Early<N> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -109,7 +110,8 @@ unsafe impl<const N: usize> GlobalAlloc for Early<N> {
         if fits && self.move_next(at + layout.size(), at + size) {
             return block;
         }
-        // SAFETY: the caller promises a size that makes a layout; the blocks are not the same one, and each is at least as large as
+        // SAFETY: the caller promises a size that makes a layout; the blocks are not the same one, and each is at
+        // least as large as
         // what is copied.
         unsafe {
             let new = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));

@@ -1,8 +1,9 @@
 //! The beginning of the process.
 //!
-//! It does what the standard library does before `main`, but for two things: it does not name the thread, and it does not look for the
-//! end of the stack in `/proc/self/maps`, which takes longer than to read a small policy. Without that a stack that overflows ends
-//! the process as it does with it, by a signal, and only the sentence that says so is missing.
+//! It does what the standard library does before `main`, but for two things: it does not name the thread, and it does
+//! not look for the end of the stack in `/proc/self/maps`, which takes longer than to read a small policy. Without that
+//! a stack that overflows ends the process as it does with it, by a signal, and only the sentence that says so is
+//! missing.
 
 use std::ffi::{c_char, c_int};
 

@@ -1,7 +1,7 @@
 //! The `polc` program. All of it is in [`cli`] and the library.
 //!
-//! Where the C library is glibc it begins by itself ([`begin`]), as the standard library's own beginning takes a tenth of what the start of
-//! a sandbox may cost.
+//! Where the C library is glibc it begins by itself ([`begin`]), as the standard library's own beginning takes a tenth
+//! of what the start of a sandbox may cost.
 
 #![cfg_attr(all(target_os = "linux", target_env = "gnu", not(test)), no_main)]
 

@@ -26,8 +26,8 @@ pub struct Args {
     /// `exact` is equal to it. Else exit 3
     #[arg(long, value_enum, value_name = "HOW")]
     pub require: Option<super::require::Require>,
-    /// Exit 3 if at the end there is something that was made against the policy, which on Linux cannot be kept from appearing:
-    /// a hook in a new repository, a `.env`
+    /// Exit 3 if at the end there is something that was made against the policy, which on Linux cannot be kept from
+    /// appearing: a hook in a new repository, a `.env`
     #[arg(long)]
     pub fail_if_made: bool,
     /// The program and its arguments. Without it: `$SHELL`

@@ -1,9 +1,10 @@
 //! The command lines that start a program, as they are usually written, read without the definition of all others.
 //!
-//! Whoever starts every tool of an agent in a sandbox pays for the start each time, and to make and to walk the definition of polc's
-//! commands takes longer than to compile a small policy. So what is read here is `polc run` and `polc enforce landlock` with the plainest
-//! options, each once and with its value in a word of its own, up to `--` and the program. It has the meaning that it has in the whole,
-//! which a test holds; for everything else (another option, a mistake, `--help`) the whole is made, and says what there is to say.
+//! Whoever starts every tool of an agent in a sandbox pays for the start each time, and to make and to walk the
+//! definition of polc's commands takes longer than to compile a small policy. So what is read here is `polc run` and
+//! `polc enforce landlock` with the plainest options, each once and with its value in a word of its own, up to `--` and
+//! the program. It has the meaning that it has in the whole, which a test holds; for everything else (another option, a
+//! mistake, `--help`) the whole is made, and says what there is to say.
 
 use super::{Cli, Color, Command, Format, Global, enforce, run};
 use std::ffi::{OsStr, OsString};

@@ -20,13 +20,14 @@
 //! is covered or pinned, `EBUSY`; a rename or link that crosses a cover, `EXDEV`; mapping what is no program, `EPERM`. Outside
 //! of all covers everything is read-only too, so there it is `EROFS` as well.
 //!
-//! A file that is frozen is not replaced either, and that is what most programs do to write one. `git init` in a repository that is
-//! there is the case that is met: for each setting that it makes git writes `config.lock` and renames it over `config`, whether
-//! anything in it differs or not, and it changes the mode of `config` to see whether the file system keeps modes. With
-//! `builtin:git-hooks` the first rename answers `EBUSY`, git takes its lock away, ends with 128 and has changed nothing. No option of git
-//! leaves the writing out, and no cover could let it through: a rename that puts the same bytes there is, to the kernel, the rename that puts
-//! others there, and the policy denies to delete `config` for the sake of the latter. Whoever wants it allows `delete` of
-//! `.git/config`, and with it every program that `core.fsmonitor` may name.
+//! A file that is frozen is not replaced either, and that is what most programs do to write one. `git init` in a
+//! repository that is there is the case that is met: for each setting that it makes git writes `config.lock` and
+//! renames it over `config`, whether anything in it differs or not, and it changes the mode of `config` to see whether
+//! the file system keeps modes. With `builtin:git-hooks` the first rename answers `EBUSY`, git takes its lock away,
+//! ends with 128 and has changed nothing. No option of git leaves the writing out, and no cover could let it through: a
+//! rename that puts the same bytes there is, to the kernel, the rename that puts others there, and the policy denies to
+//! delete `config` for the sake of the latter. Whoever wants it allows `delete` of `.git/config`, and with it every
+//! program that `core.fsmonitor` may name.
 //!
 //! What this cannot cover, and what becomes of it:
 //!
