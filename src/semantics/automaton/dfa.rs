@@ -387,7 +387,7 @@ impl Dfa {
     /// one for each, and in step with another automaton each of them meets each of the other's. Some may be out of
     /// reach then.
     pub(super) fn settled(mut self) -> Self {
-        let (edges, states) = (self.edges(), self.len());
+        let (edges, states) = (self.shape.edges(), self.len());
         // A row has the label of the first state that it leads to.
         let mut label: Vec<Option<u32>> = self.labels.iter().map(|l| Some(*l)).collect();
         label.resize(states + self.shape.rows.len(), None);
