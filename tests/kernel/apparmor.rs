@@ -34,7 +34,7 @@ fn check(kernel: Kernel) {
         return;
     };
     let (mut image, mut plan) = (Image::new(&probe), Plan::default());
-    let all = lab::ready("apparmor", &Target::default());
+    let all = lab::ready_and_random("apparmor", &Target::default());
     let file = |name: &str| format!("lab/{name}.profile");
     let confinement = |r: &lab::Ready| format!("apparmor {} /{}", r.policy.name, file(&r.name));
     for ready in &all {

@@ -1,13 +1,44 @@
 //! What the layers have in common: a plan for all policies, and its judgement.
 
+use crate::generated;
 use crate::policies::policies;
 use crate::rows::{self, Cell, Counts, Sheet};
 use crate::table;
 use polc::backend::{Compiled, Target};
+use polc::frontend::{LoadOptions, load};
 use polc::policy::Policy;
 use polc::semantics::Meaning;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngSeed, TestRunner};
 use std::fmt::Write as _;
 use std::path::Path;
+
+/// How many random policies are tried beside those of the repository, and from which seed they are made:
+/// `POLC_LAB_RANDOM=N` or `N,SEED`.
+fn asked() -> (usize, u64) {
+    let asked = std::env::var("POLC_LAB_RANDOM").unwrap_or_default();
+    let (count, seed) = asked.split_once(',').unwrap_or((&asked, ""));
+    (count.parse().unwrap_or(4), seed.parse().unwrap_or(1))
+}
+
+/// Random policies, by name and text.
+fn random() -> Vec<(String, Policy, String)> {
+    let (count, seed) = asked();
+    let mut runner = TestRunner::new(Config {
+        rng_seed: RngSeed::Fixed(seed),
+        ..Config::default()
+    });
+    let mut out = Vec::new();
+    while out.len() < count {
+        let text = generated::policy().new_tree(&mut runner).unwrap().current();
+        let name = format!("random-{}", out.len());
+        let text = text.replace("name: random", &format!("name: {name}"));
+        if let Ok(loaded) = load(&name, &text, &LoadOptions::default()) {
+            out.push((name, loaded.policy, text));
+        }
+    }
+    out
+}
 
 /// A policy that a layer compiles.
 pub struct Ready {
@@ -17,24 +48,45 @@ pub struct Ready {
     pub policy: Policy,
     /// What the back-end made.
     pub compiled: Compiled,
+    /// Of a random policy, its text.
+    pub random: Option<String>,
 }
 
-/// Those that the back-end compiles; `tests/native` says which it may refuse.
+/// Those of the repository that the back-end compiles; `tests/native` says which it may refuse.
 pub fn ready(backend: &str, target: &Target) -> Vec<Ready> {
-    let backend = polc::backend::find(backend).unwrap();
     let mut all = Vec::new();
     for (file, policy) in policies() {
         let name = Path::new(&file).file_stem().unwrap().to_string_lossy();
-        if let Ok(compiled) = backend.compile(&Meaning::new(&policy), target) {
-            all.push(Ready {
-                name: name.into_owned(),
-                policy,
-                compiled,
-            });
-        }
+        all.extend(made(backend, target, name.into_owned(), policy, None));
     }
     assert!(all.len() >= 13, "hardly anything compiles");
     all
+}
+
+/// The same, and random ones.
+pub fn ready_and_random(backend: &str, target: &Target) -> Vec<Ready> {
+    let mut all = ready(backend, target);
+    for (name, policy, text) in random() {
+        all.extend(made(backend, target, name, policy, Some(text)));
+    }
+    all
+}
+
+fn made(
+    backend: &str,
+    target: &Target,
+    name: String,
+    policy: Policy,
+    random: Option<String>,
+) -> Option<Ready> {
+    let backend = polc::backend::find(backend).unwrap();
+    let compiled = backend.compile(&Meaning::new(&policy), target).ok()?;
+    Some(Ready {
+        name,
+        policy,
+        compiled,
+        random,
+    })
 }
 
 /// The rows of a policy; `skips` says of what the artefact cannot be asked: the way, and the path.
@@ -49,6 +101,8 @@ pub struct Plan {
     text: String,
     sheets: Vec<Sheet>,
     planted: Vec<usize>,
+    /// Those of random policies: they are not in the table.
+    random: Vec<(usize, String)>,
 }
 
 impl Plan {
@@ -60,11 +114,14 @@ impl Plan {
     /// Adds a policy's rows, to be tried under this confinement (the words of the probe).
     /// `skips` says of what the artefact cannot be asked: the way, and the path.
     pub fn add(&mut self, ready: &Ready, confinement: &str, skips: impl Fn(&str, &[u8]) -> bool) {
-        self.add_sheet(sheet(ready, skips), confinement, "");
+        self.add_sheet(ready, sheet(ready, skips), confinement, "");
     }
 
     /// Adds rows, with lines of the plan that come before them.
-    pub fn add_sheet(&mut self, sheet: Sheet, confinement: &str, before: &str) {
+    pub fn add_sheet(&mut self, ready: &Ready, sheet: Sheet, confinement: &str, before: &str) {
+        if let Some(text) = &ready.random {
+            self.random.push((self.sheets.len(), text.clone()));
+        }
         writeln!(self.text, "policy {} {confinement}", self.sheets.len()).unwrap();
         self.text.push_str(before);
         sheet.plan(&mut self.text);
@@ -83,7 +140,7 @@ impl Plan {
         let mut sheet = sheet(ready, |_, _| false);
         sheet.rows.retain(|r| rows::is_on_host(r.way));
         sheet.shown.clear();
-        self.add_sheet(sheet, confinement, "");
+        self.add_sheet(ready, sheet, confinement, "");
     }
 
     /// The plan as the probe reads it.
@@ -107,6 +164,11 @@ impl Plan {
                     "{column}: under another policy's artefact {} agrees too",
                     sheet.policy
                 );
+            } else if let Some((_, text)) = self.random.iter().find(|r| r.0 == index) {
+                if !found.is_empty() {
+                    faults.extend(found);
+                    faults.push(text.clone());
+                }
             } else {
                 counts.push((&sheet.policy, count));
                 faults.extend(found);

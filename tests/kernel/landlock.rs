@@ -105,7 +105,7 @@ fn skips(ready: &Ready, way: &str, path: &[u8]) -> bool {
 fn fill(plan: &mut Plan, abi: u32, mut put: impl FnMut(&str, &[u8]) -> String) {
     let mut target = Target::default();
     target.options.insert("abi", abi.to_string());
-    let all = lab::ready("landlock", &target);
+    let all = lab::ready_and_random("landlock", &target);
     let mut confine = |r: &Ready| {
         let text = digest(&r.compiled.artifacts[0].bytes, abi);
         format!("landlock {}", put(&r.name, text.as_bytes()))

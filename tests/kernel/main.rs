@@ -14,6 +14,8 @@
 #![cfg(target_os = "linux")]
 
 mod apparmor;
+#[path = "../proof/generated.rs"]
+mod generated;
 mod group;
 mod kernels;
 mod lab;

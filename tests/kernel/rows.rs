@@ -8,12 +8,15 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The ways of trying each operation. `rename` needs the right to create beside it: it shows only that a
-/// denied object cannot be moved away.
+/// denied object cannot be moved away. `creat` opens the file for writing, which is to edit it too.
 const WAYS: [(Operation, &[&str]); 8] = [
     (Operation::Read, &["read"]),
     (Operation::List, &["list"]),
     (Operation::Edit, &["append", "truncate"]),
-    (Operation::Create, &["creat", "mkdir", "symlink", "mkfifo"]),
+    (
+        Operation::Create,
+        &["creat", "mknod", "mkdir", "symlink", "mkfifo"],
+    ),
     (
         Operation::Delete,
         &["unlink", "rmdir", "rename", "rename-dir"],
@@ -112,6 +115,10 @@ fn near(path: &[u8]) -> Vec<Vec<u8>> {
     all
 }
 
+fn is_stricter(fidelity: Fidelity) -> bool {
+    matches!(fidelity, Fidelity::Stricter | Fidelity::Mixed)
+}
+
 fn entry(ledger: &Ledger, rule: Option<RuleId>, operation: Operation) -> Option<&Entry> {
     ledger
         .entries
@@ -175,7 +182,20 @@ impl Sheet {
                 let Some(entry) = entry(ledger, decision.rule, operation) else {
                     panic!("{name}: no entry for {operation} {}", show_bytes(&path));
                 };
+                // What opens the file that it makes needs both.
+                let edit = decide(policy, Operation::Edit, &Object::Path(path.clone()));
+                let edit = (edit.action, self::entry(ledger, edit.rule, Operation::Edit));
                 for way in ways.iter().filter(|w| !skips(w, &path)) {
+                    let mut claim = (entry.fidelity, entry.reason.to_string());
+                    if *way == "creat" && decision.action.permits() {
+                        match edit {
+                            (action, _) if !action.permits() => continue,
+                            (_, Some(e)) if is_stricter(e.fidelity) => {
+                                claim = (e.fidelity, e.reason.to_string());
+                            }
+                            _ => {}
+                        }
+                    }
                     known
                         .entry((operation, path.clone()))
                         .or_default()
@@ -186,7 +206,7 @@ impl Sheet {
                         path: path.clone(),
                         decision,
                         whole: operation != Operation::Delete || deletable(&path),
-                        claim: (entry.fidelity, entry.reason.to_string()),
+                        claim,
                     });
                 }
             }
@@ -377,7 +397,7 @@ pub fn judge(sheet: &Sheet, cells: &[Cell], place: &str) -> (Counts, Vec<String>
         }
         let permits = row.decision.action.permits();
         let (fidelity, reason) = &row.claim;
-        let stricter = matches!(fidelity, Fidelity::Stricter | Fidelity::Mixed);
+        let stricter = is_stricter(*fidelity);
         let moves = row.way.starts_with("rename");
         let fine = match (permits, cell.allowed()) {
             (true, true) | (false, false) => true,

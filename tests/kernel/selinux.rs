@@ -100,7 +100,7 @@ fn check(kernel: Kernel) {
         return;
     };
     let (mut image, mut plan) = (Image::new(&probe), Plan::default());
-    let all = lab::ready("selinux", &Target::default());
+    let all = lab::ready_and_random("selinux", &Target::default());
     let build = |r: &Ready| build(&tools, r).unwrap_or_else(|e| panic!("{}: {e}", r.name));
     let modules: Vec<Module> = all.iter().map(build).collect();
     let directories = tools.never_files().unwrap();
@@ -128,7 +128,7 @@ fn check(kernel: Kernel) {
             let kind = if file { "file" } else { "dir" };
             !known.contains_key(&(kind, path.to_vec())) || (file && directories.contains(path))
         });
-        plan.add_sheet(sheet, &how(module), &lines);
+        plan.add_sheet(ready, sheet, &how(module), &lines);
     }
     let find = |name: &str| all.iter().position(|r| r.name == name).unwrap();
     plan.plant(&all[find("write-parts")], &how(&modules[find("nesting")]));

@@ -3,6 +3,7 @@
 mod compiled;
 mod corpus;
 mod distinct;
+mod generated;
 mod ledgers;
 mod mutants;
 mod random;

@@ -32,6 +32,7 @@ pub fn attempt(kind: &str, path: &Path) -> i32 {
         }
         "truncate" => number(sys::cut(path)),
         "creat" => number(OpenOptions::new().write(true).create_new(true).open(path)),
+        "mknod" => number(sys::regular(path)),
         "mkdir" => number(fs::create_dir(path)),
         "symlink" => number(symlink("to", path)),
         "mkfifo" => number(sys::fifo(path)),

@@ -13,6 +13,7 @@ unsafe extern "C" {
     fn _exit(status: c_int) -> !;
     fn execv(path: *const c_char, argv: *const *const c_char) -> c_int;
     fn mkfifo(path: *const c_char, mode: u32) -> c_int;
+    fn mknod(path: *const c_char, mode: u32, device: u64) -> c_int;
     fn utimensat(
         directory: c_int,
         path: *const c_char,
@@ -117,6 +118,13 @@ pub fn exec(program: &Path, arguments: &[&str]) -> i32 {
 pub fn fifo(path: &Path) -> io::Result<()> {
     // SAFETY: the string ends in NUL.
     check(unsafe { mkfifo(name(path).as_ptr(), 0o644) }.into()).map(drop)
+}
+
+/// mknod(2) of a file, which is not opened.
+pub fn regular(path: &Path) -> io::Result<()> {
+    const S_IFREG: u32 = 0o100_000;
+    // SAFETY: the string ends in NUL.
+    check(unsafe { mknod(name(path).as_ptr(), S_IFREG | 0o644, 0) }.into()).map(drop)
 }
 
 /// utimensat(2): the times are now.
