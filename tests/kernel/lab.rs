@@ -21,9 +21,10 @@ fn asked() -> (usize, u64) {
     (count.parse().unwrap_or(4), seed.parse().unwrap_or(1))
 }
 
-/// Random policies, by name and text.
-fn random() -> Vec<(String, Policy, String)> {
+/// Random policies, as many as are asked for and `least` of them, by name, and with their text.
+pub fn random(least: usize) -> Vec<(String, Policy, String)> {
     let (count, seed) = asked();
+    let count = count.max(least);
     let mut runner = TestRunner::new(Config {
         rng_seed: RngSeed::Fixed(seed),
         ..Config::default()
@@ -66,7 +67,7 @@ pub fn ready(backend: &str, target: &Target) -> Vec<Ready> {
 /// The same, and random ones.
 pub fn ready_and_random(backend: &str, target: &Target) -> Vec<Ready> {
     let mut all = ready(backend, target);
-    for (name, policy, text) in random() {
+    for (name, policy, text) in random(0) {
         all.extend(made(backend, target, name, policy, Some(text)));
     }
     all

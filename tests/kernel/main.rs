@@ -27,6 +27,7 @@ mod machine;
 #[path = "../proof/corpus.rs"]
 mod policies;
 mod rows;
+mod run;
 mod seccomp;
 mod selinux;
 mod table;

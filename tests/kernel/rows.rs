@@ -337,11 +337,18 @@ pub struct Cell {
 const NOT_CONFINED: i32 = 253;
 
 impl Cell {
-    fn usable(self) -> bool {
+    /// Whether the attempt was made in the confinement.
+    pub fn started(self) -> bool {
+        self.confined != NOT_CONFINED
+    }
+
+    /// Whether it tells anything.
+    pub fn usable(self) -> bool {
         self.confined == 0 || self.unconfined == Some(0)
     }
 
-    fn allowed(self) -> bool {
+    /// Whether it worked.
+    pub fn allowed(self) -> bool {
         self.confined == 0
     }
 }
@@ -405,7 +412,7 @@ pub fn judge(sheet: &Sheet, cells: &[Cell], place: &str) -> (Counts, Vec<String>
             // What must hold of everything beneath, and what needs a right beside.
             (true, false) if ON_DIRECTORIES.contains(&row.way) && !row.whole || moves => true,
             (true, false) => stricter,
-        } && cell.confined != NOT_CONFINED;
+        } && cell.started();
         if fine {
             counts.agree += 1;
             continue;

@@ -78,6 +78,19 @@ impl Shortfall {
         out
     }
 
+    /// Of what something gets through, in one line for whoever starts a program; `None`: nothing does.
+    #[must_use]
+    pub fn summary(&self) -> Option<String> {
+        let what: BTreeSet<&str> = self.leaks.values().flatten().map(String::as_str).collect();
+        let what: Vec<&str> = what.into_iter().collect();
+        (!what.is_empty()).then(|| {
+            format!(
+                "note: not kept in every case: {}; `--require safe` tells why",
+                what.join(", ")
+            )
+        })
+    }
+
     fn add(&mut self, what: impl Into<String>, reason: &str) {
         let known = self.leaks.entry(reason.to_owned()).or_default();
         known.insert(what.into());

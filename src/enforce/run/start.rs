@@ -226,6 +226,10 @@ impl Prepared<'_> {
         };
         let rules = crate::backend::landlock::rules(self.meaning, self.abi, Some(&host))?;
         let mut ruleset = rules.ruleset.clone();
+        // The ledger takes longer than the ruleset: it is made where something is said of it.
+        let ledger = (self.choice.demand.is_some() || !self.choice.quiet)
+            .then(|| rules.ledger(self.meaning))
+            .transpose()?;
         let mut read_only = false;
         if let Some(plan) = plan {
             plan.widen(&mut ruleset);
@@ -238,8 +242,7 @@ impl Prepared<'_> {
                     && e.fidelity != Fidelity::Unenforced
                     && OPERATIONS.contains(&kind)
             };
-            // The ledger takes longer than the ruleset: it is made where something is said of it.
-            if !self.choice.quiet && rules.ledger(self.meaning)?.entries.iter().any(loose) {
+            if ledger.iter().flat_map(|l| &l.entries).any(loose) {
                 say(
                     "note: without mounts some directories are granted whole that hold paths denied by wildcards: what is denied there can be changed, moved away and replaced; `polc enforce landlock --dry-run` shows them",
                 );
@@ -274,8 +277,7 @@ impl Prepared<'_> {
         } else if closed {
             self.own_ports(&mut ruleset);
         }
-        if let Some(demand) = self.choice.demand {
-            let ledger = rules.ledger(self.meaning)?;
+        if let Some(ledger) = &ledger {
             let force = demand::InForce {
                 plan,
                 read_only,
@@ -284,10 +286,12 @@ impl Prepared<'_> {
                 apart,
                 unlimited: &unlimited,
             };
-            let short = demand::shortfall(self.meaning, &ledger, &force)?;
-            if !demand.is_met(short.is_exact(), short.is_safe()) {
+            let short = demand::shortfall(self.meaning, ledger, &force)?;
+            let demand = self.choice.demand;
+            if demand.is_some_and(|d| !d.is_met(short.is_exact(), short.is_safe())) {
                 return Err(Error::Demand(short.text()));
             }
+            short.summary().iter().for_each(|line| say(line));
         }
         let listener = match self.network {
             Network::Proxy => Some(proxy_listener(&mut ruleset)?),

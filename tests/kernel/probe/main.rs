@@ -30,6 +30,11 @@ fn main() {
             let found = std::fs::read_to_string("/proc/self/attr/current").unwrap_or_default();
             sys::exit(i32::from(found.trim_end_matches(['\0', '\n']) != context))
         }
+        // Started by `polc run`.
+        [_, "attempt", kind, path] => {
+            let path = PathBuf::from(OsString::from_vec(unhex(path)));
+            sys::exit(confine::ATTEMPT + attempt::attempt(kind, &path))
+        }
         [_, "abi"] => println!("{}", sys::landlock_version()),
         [_, "root", root] => match sys::change_root(root) {
             Ok(()) => run("/lab/plan"),
