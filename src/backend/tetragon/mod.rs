@@ -87,7 +87,7 @@ impl Backend for Tetragon {
             kill: target.value(&ON_VIOLATION) == Some("kill"),
         };
         let (objects, ledger) = lower::lower(meaning, &options)?;
-        let text = model::render(meaning.policy(), &objects, &ledger, target)?;
+        let text = model::render(meaning.policy(), objects, &ledger, target)?;
         let artifact = Artifact {
             file_name: format!("{}.tetragon.yaml", meaning.policy().name),
             bytes: text.into_bytes(),

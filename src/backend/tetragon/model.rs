@@ -261,7 +261,7 @@ impl Nest {
 /// The objects as one YAML stream behind a header of comments.
 pub fn render(
     policy: &Policy,
-    objects: &[TracingPolicy],
+    objects: Vec<TracingPolicy>,
     ledger: &Ledger,
     target: &Target,
 ) -> Result<String, Diagnostics> {
@@ -273,21 +273,118 @@ pub fn render(
     for line in header::differing(policy, ledger) {
         let _ = writeln!(out, "# {line}");
     }
-    let mut options = serde_saphyr::SerializerOptions::default();
-    // A folded or literal block would depend on the text; one quoted line does not.
-    options.prefer_block_scalars = false;
     for object in objects {
         out.push_str("---\n");
-        let text = serde_saphyr::to_string_with_options(object, options.clone()).map_err(|e| {
+        write_object(&mut out, object).map_err(|e| {
             Diagnostic::error(
                 "E112",
                 format!("the TracingPolicy cannot be written as YAML: {e}"),
             )
         })?;
-        out.push_str(text.trim_start_matches("---\n"));
-        if !out.ends_with('\n') {
-            out.push('\n');
-        }
     }
     Ok(out)
+}
+
+fn yaml(object: &TracingPolicy) -> Result<String, serde_saphyr::ser::Error> {
+    let mut options = serde_saphyr::SerializerOptions::default();
+    // A folded or literal block would depend on the text; one quoted line does not.
+    options.prefer_block_scalars = false;
+    serde_saphyr::to_string_with_options(object, options)
+}
+
+/// Stands for a list of paths until it is written. No value of a filter begins so: they are paths, numbers and networks.
+const LIST: &str = "list ";
+
+/// One object. Its paths are thousands of lines, most of them plain text in YAML whoever reads it: lists of such ones are
+/// written here, and the serialiser sees one item in the place of each.
+fn write_object(
+    out: &mut String,
+    mut object: TracingPolicy,
+) -> Result<(), serde_saphyr::ser::Error> {
+    let kprobes = object.spec.kprobes.iter_mut();
+    let selectors = kprobes.flat_map(|k| &mut k.selectors);
+    let mut lists: Vec<Vec<String>> = Vec::new();
+    for arg in selectors.flat_map(|s| &mut s.match_args) {
+        if !arg.values.is_empty() && arg.values.iter().all(|v| plain(v)) {
+            let stand_in = vec![format!("{LIST}{}", lists.len())];
+            lists.push(std::mem::replace(&mut arg.values, stand_in));
+        }
+    }
+    let text = yaml(&object)?;
+    for line in text.trim_start_matches("---\n").lines() {
+        let item = line.trim_start_matches(' ');
+        let number = item.strip_prefix("- ").and_then(|i| i.strip_prefix(LIST));
+        let list = number.and_then(|n| {
+            let indent = &line[..line.len() - item.len()];
+            Some((indent, lists.get(n.parse::<usize>().ok()?)?))
+        });
+        match list {
+            Some((indent, values)) => {
+                for value in values {
+                    out.extend([indent, "- ", value, "\n"]);
+                }
+            }
+            None => out.extend([line, "\n"]),
+        }
+    }
+    Ok(())
+}
+
+/// Whether a value is a path that needs no quotes in YAML: no schema reads it as anything else than text.
+fn plain(value: &str) -> bool {
+    let rest = value.strip_prefix('/');
+    rest.is_some_and(|r| {
+        r.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'.' | b'_' | b'-'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is written here is what the serialiser would have written.
+    #[test]
+    fn lists_are_as_the_serialiser_writes_them() {
+        let lists: [&[&str]; 7] = [
+            &["/"],
+            &["/a/b.c_d-e/", "/home/agent/.cache/-/..", "/1.5e3", "/null"],
+            &["/a b", "/plain"],
+            &["/a: b", "/a #b", "/\n\t\"", "/é", "list 0", "/list 0"],
+            &["4", "::/0", "10.0.0.0/8", "8000:8080"],
+            &[&"/long".repeat(50), "/x,y", "/{a}", "/[a]", "/*a", "/&a"],
+            &["/a\n      - list 1"],
+        ];
+        let arg = |values: &&[&str]| MatchArg {
+            index: 0,
+            operator: Operator::Prefix,
+            values: values.iter().map(|v| (*v).to_owned()).collect(),
+        };
+        let selector = Selector {
+            match_binaries: Vec::new(),
+            match_args: lists.iter().map(arg).collect(),
+            match_actions: Vec::new(),
+        };
+        let object = TracingPolicy {
+            api_version: "cilium.io/v1alpha1",
+            kind: "TracingPolicy",
+            metadata: ObjectMeta::default(),
+            spec: Spec {
+                pod_selector: None,
+                options: Vec::new(),
+                kprobes: vec![Kprobe {
+                    call: "security_path_mknod",
+                    syscall: false,
+                    ignore: None,
+                    message: "polc: list 0".to_owned(),
+                    args: Vec::new(),
+                    selectors: vec![selector.clone(), selector],
+                }],
+            },
+        };
+        let whole = yaml(&object).unwrap();
+        let mut written = String::new();
+        write_object(&mut written, object).unwrap();
+        assert_eq!(written, whole.trim_start_matches("---\n"));
+    }
 }

@@ -258,7 +258,7 @@ fn hostile_names_survive_yaml() {
     let (objects, ledger) = compiled(&policy);
     let text = render(
         &policy,
-        &objects,
+        objects.clone(),
         &ledger,
         &Target {
             banner: Some("x\ny".into()),
