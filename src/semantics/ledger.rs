@@ -11,27 +11,32 @@ use super::meaning::Meaning;
 use super::pathset::{PathSet, canonical};
 use crate::fidelity::{Entry, Fidelity, Ledger, Object, SettingEntry, Witness};
 use crate::policy::{Action, Objects, Operation, Rule, RuleId};
+use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Words the reason for an entry that is not exact: for the rule (`None`: the default), and how it differs.
 pub type Reason<'r> = &'r dyn Fn(Option<&Rule>, Fidelity) -> Cow<'static, str>;
 
+/// What is known of a rule and an operation. Large policies have very many, most of them without anything to tell.
 #[derive(Default)]
 struct Account {
     decides: bool,
-    stricter: Option<Witness>,
-    looser: Option<Witness>,
+    stricter: Option<Box<Witness>>,
+    looser: Option<Box<Witness>>,
     /// Whether the layer decides some of the objects at all.
     enforced: bool,
-    reasons: Vec<Cow<'static, str>>,
+    /// By their numbers in [`LedgerBuilder::reasons`].
+    reasons: Vec<u32>,
 }
 
 /// Gathers what a layer allows and makes the [`Ledger`].
 pub struct LedgerBuilder<'m, 'a> {
     meaning: &'m Meaning<'a>,
     backend: &'static str,
-    accounts: BTreeMap<(u32, Operation), Account>,
+    accounts: FxHashMap<(u32, Operation), Account>,
+    /// Each with its number.
+    reasons: FxHashMap<Cow<'static, str>, u32>,
     settings: Vec<SettingEntry>,
     walks: Walks,
 }
@@ -49,7 +54,8 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         Self {
             meaning,
             backend,
-            accounts: BTreeMap::new(),
+            accounts: FxHashMap::default(),
+            reasons: FxHashMap::default(),
             settings: Vec::new(),
             walks: Walks::default(),
         }
@@ -60,10 +66,6 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
     #[must_use]
     pub fn is_asked(&self) -> bool {
         self.meaning.has_ledgers()
-    }
-
-    fn account(&mut self, rule: Option<RuleId>, operation: Operation) -> &mut Account {
-        self.accounts.entry((key(rule), operation)).or_default()
     }
 
     fn rule(&self, rule: Option<RuleId>) -> Option<&'a Rule> {
@@ -182,7 +184,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         reason: Reason<'_>,
     ) {
         let the_rule = self.rule(rule);
-        let account = self.account(rule, operation);
+        let account = self.accounts.entry((key(rule), operation)).or_default();
         account.decides = true;
         account.enforced |= !unenforced;
         let Some(witness) = witness else { return };
@@ -200,7 +202,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
                 return;
             }
         } else {
-            *first = Some(witness);
+            *first = Some(Box::new(witness));
         }
         let text = if arguments {
             Cow::Borrowed("this layer sees the program, not its arguments")
@@ -214,8 +216,13 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
                 },
             )
         };
-        if !text.is_empty() && !account.reasons.contains(&text) {
-            account.reasons.push(text);
+        if text.is_empty() {
+            return;
+        }
+        let fresh = self.reasons.len() as u32;
+        let number = *self.reasons.entry(text).or_insert(fresh);
+        if !account.reasons.contains(&number) {
+            account.reasons.push(number);
         }
     }
 
@@ -448,11 +455,28 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         }
         self.tools();
         let policy = self.meaning.policy();
-        let mut entries = Vec::new();
+        // Large policies have much of both: what was walked is of no use any more.
+        let Self {
+            mut accounts,
+            reasons,
+            walks,
+            ..
+        } = self;
+        drop(walks);
+        let mut texts = vec![Cow::Borrowed(""); reasons.len()];
+        for (text, number) in reasons {
+            texts[number as usize] = text;
+        }
+        let rules: usize = policy
+            .rules
+            .iter()
+            .map(|r| r.operations.iter().count())
+            .sum();
+        let mut entries = Vec::with_capacity(rules + Operation::ALL.len());
         for rule in &policy.rules {
             for operation in rule.operations.iter() {
-                let account = self.accounts.remove(&(rule.id.0, operation));
-                entries.push(entry(Some(rule.id), operation, account));
+                let account = accounts.remove(&(rule.id.0, operation));
+                entries.push(entry(Some(rule.id), operation, account, &texts));
             }
         }
         let has_tools = policy
@@ -463,8 +487,8 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
             if operation == Operation::Tool && !has_tools {
                 continue;
             }
-            let account = self.accounts.remove(&(DEFAULT, operation));
-            entries.push(entry(None, operation, account));
+            let account = accounts.remove(&(DEFAULT, operation));
+            entries.push(entry(None, operation, account, &texts));
         }
         Ledger {
             backend: self.backend,
@@ -476,7 +500,12 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
 
 const GATE: &str = "only the tool-call gate sees the calls of an agent's tools";
 
-fn entry(rule: Option<RuleId>, operation: Operation, account: Option<Account>) -> Entry {
+fn entry(
+    rule: Option<RuleId>,
+    operation: Operation,
+    account: Option<Account>,
+    texts: &[Cow<'static, str>],
+) -> Entry {
     let account = account.unwrap_or_default();
     let fidelity = match (&account.stricter, &account.looser) {
         (None, None) => Fidelity::Exact,
@@ -486,10 +515,14 @@ fn entry(rule: Option<RuleId>, operation: Operation, account: Option<Account>) -
         (Some(_), Some(_)) => Fidelity::Mixed,
     };
     let reason = if account.decides {
-        match account.reasons.len() {
-            0 => Cow::Borrowed(""),
-            1 => account.reasons.into_iter().next().unwrap_or_default(),
-            _ => Cow::Owned(account.reasons.join("; ")),
+        let text = |n: &u32| &texts[*n as usize];
+        match account.reasons.as_slice() {
+            [] => Cow::Borrowed(""),
+            [one] => text(one).clone(),
+            many => {
+                let texts: Vec<&str> = many.iter().map(|n| text(n).as_ref()).collect();
+                Cow::Owned(texts.join("; "))
+            }
         }
     } else {
         Cow::Borrowed("decides nothing: the rules above it match all its objects first")
@@ -499,6 +532,11 @@ fn entry(rule: Option<RuleId>, operation: Operation, account: Option<Account>) -
         operation,
         fidelity,
         reason,
-        witnesses: account.looser.into_iter().chain(account.stricter).collect(),
+        witnesses: account
+            .looser
+            .into_iter()
+            .chain(account.stricter)
+            .map(|witness| *witness)
+            .collect(),
     }
 }

@@ -57,13 +57,14 @@ enum Onward {
     Class(u32, Pair),
 }
 
-/// Two rows in step.
-struct RowPair {
+/// Two rows in step. The names that either lists are not kept: where one lists very many, they are many in each pair
+/// that it is in, and they are gone over once.
+struct RowPair<'d> {
+    left: &'d Row,
+    right: &'d Row,
     classes: Arc<NameClasses>,
     /// Each class of `classes`: of the left row, of the right row.
     parts: Arc<[(u32, u32)]>,
-    /// Listed in either, ascending.
-    named: Vec<(u32, Pair)>,
 }
 
 /// Both classes in one, with the parts of each.
@@ -75,7 +76,7 @@ struct Both<'d> {
     right: &'d Shape,
     names: Merged<'d>,
     rows: FxHashMap<(u32, u32), u32>,
-    pairs: Vec<RowPair>,
+    pairs: Vec<RowPair<'d>>,
     /// By the addresses of what they are made of.
     joined: FxHashMap<(usize, usize), Joined>,
 }
@@ -153,29 +154,40 @@ impl<'d> Both<'d> {
         if id < fresh {
             return id;
         }
-        let (a, b) = (
+        let (left, right) = (
             &self.left.rows[left as usize],
             &self.right.rows[right as usize],
         );
-        let (classes, parts) = self.joined(&a.classes, &b.classes);
-        let mut named = Vec::new();
+        let (classes, parts) = self.joined(&left.classes, &right.classes);
+        self.pairs.push(RowPair {
+            left,
+            right,
+            classes,
+            parts,
+        });
+        id
+    }
+
+    /// The names that either row of a pair lists, ascending, each with where it leads.
+    fn named(&self, row: &RowPair<'_>, out: &mut Vec<(u32, Pair)>) {
+        out.clear();
         let by_class = |row: &Row, name: u32| {
             let class = row.classes.class_of_valid(self.names.name(name))?;
             Some(row.to[class as usize])
         };
         self.lists(
-            &a.named,
-            &b.named,
-            |n| by_class(a, n),
-            |n| by_class(b, n),
-            |name, pair| named.push((name, pair)),
+            &row.left.named,
+            &row.right.named,
+            |n| by_class(row.left, n),
+            |n| by_class(row.right, n),
+            |name, pair| out.push((name, pair)),
         );
-        self.pairs.push(RowPair {
-            classes,
-            parts,
-            named,
-        });
-        id
+    }
+
+    /// Whether either row of a pair lists a name.
+    fn lists_name(&self, row: &RowPair<'_>, name: u32) -> bool {
+        let (left, right) = self.names.sides(name);
+        listed(&row.left.named, left).is_some() || listed(&row.right.named, right).is_some()
     }
 
     fn row_of(&mut self, pair: Pair) -> u32 {
@@ -315,6 +327,7 @@ impl Dfa {
         });
         let mut found: Vec<(Spelled, usize, Pair)> = Vec::new();
         let mut own: Vec<(u32, Pair)> = Vec::new();
+        let mut named: Vec<(u32, Pair)> = Vec::new();
         let mut length = 0;
         while length < queue.len() {
             let mut at = 0;
@@ -346,7 +359,7 @@ impl Dfa {
                     Onward::Class(class, to) => {
                         let taken = |name: &[u8]| {
                             let name = both.names.id(name);
-                            name.is_some_and(|n| listed_in(&own, n) || listed_in(&made.named, n))
+                            name.is_some_and(|n| listed_in(&own, n) || both.lists_name(made, n))
                         };
                         if !taken(made.classes.sample(class)) {
                             let name = Spelled::Sample(row, class);
@@ -367,7 +380,8 @@ impl Dfa {
                     for class in 0..made.classes.count() {
                         take(Onward::Class(class, both.class_target(pair, row, class)));
                     }
-                    for (name, to) in &made.named {
+                    both.named(made, &mut named);
+                    for (name, to) in &named {
                         take(Onward::Named(*name, *to));
                     }
                     pending.push(left_over);
@@ -459,8 +473,9 @@ impl Dfa {
                 let to = (0..made.classes.count())
                     .map(|class| number(both.class_target(pair, row, class), &mut pairs))
                     .collect();
-                let named = made.named.iter();
-                let named = named
+                both.named(made, &mut listed);
+                let named = listed
+                    .iter()
                     .map(|(name, to)| (*name, number(*to, &mut pairs)))
                     .collect();
                 rows.push(Row {
@@ -526,7 +541,8 @@ impl Explored {
 
 /// A string of names, the last one first.
 fn spell(domain: Domain, names: &[&[u8]]) -> Vec<u8> {
-    let mut out = Vec::new();
+    let length = names.iter().map(|n| n.len() + 1).sum();
+    let mut out = Vec::with_capacity(length);
     for name in names.iter().rev() {
         match domain {
             Domain::Path => {
