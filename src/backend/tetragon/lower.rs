@@ -77,7 +77,10 @@ pub fn lower(
         let filters = nest
             .filters(index)
             .into_iter()
-            .map(|f| [f, extra.to_vec()].concat())
+            .map(|mut f| {
+                f.extend_from_slice(extra);
+                f
+            })
             .collect();
         hooks.entry(concern).or_default().push(Hook {
             call,
@@ -303,7 +306,7 @@ pub fn lower(
     ledger.syscalls_unenforced("system calls by name are seccomp's");
     settings(policy, &mut ledger, &binding);
 
-    let objects = objects(policy, &binding, options, &hooks)?;
+    let objects = objects(policy, &binding, options, hooks)?;
     Ok((objects, ledger.finish()))
 }
 
@@ -563,7 +566,7 @@ fn objects(
     policy: &Policy,
     binding: &Binding,
     options: &Options,
-    hooks: &BTreeMap<&'static str, Vec<Hook>>,
+    hooks: BTreeMap<&'static str, Vec<Hook>>,
 ) -> Result<Vec<TracingPolicy>, Diagnostics> {
     let mut actions = vec![MatchAction {
         action: "Override",
@@ -586,7 +589,7 @@ fn objects(
     };
     let mut out = Vec::new();
     let mut following = 0;
-    for (concern, hooks) in hooks {
+    for (concern, mut hooks) in hooks {
         let parts = hooks
             .iter()
             .map(|h| h.filters.len().div_ceil(MAX_SELECTORS))
@@ -594,14 +597,13 @@ fn objects(
             .unwrap_or(0);
         for part in 0..parts {
             let kprobes: Vec<Kprobe> = hooks
-                .iter()
-                .filter_map(|h| {
-                    h.filters
-                        .chunks(MAX_SELECTORS)
-                        .nth(part)
-                        .map(|filters| (h, filters))
+                .iter_mut()
+                .map(|h| {
+                    let rest = h.filters.split_off(h.filters.len().min(MAX_SELECTORS));
+                    (std::mem::replace(&mut h.filters, rest), h)
                 })
-                .map(|(h, filters)| Kprobe {
+                .filter(|(filters, _)| !filters.is_empty())
+                .map(|(filters, h)| Kprobe {
                     call: h.call,
                     syscall: false,
                     ignore: h.optional.then_some(Ignore {
@@ -614,10 +616,10 @@ fn objects(
                     ),
                     args: h.args.clone(),
                     selectors: filters
-                        .iter()
-                        .map(|f| Selector {
+                        .into_iter()
+                        .map(|match_args| Selector {
                             match_binaries: binaries.clone(),
-                            match_args: f.clone(),
+                            match_args,
                             match_actions: actions.clone(),
                         })
                         .collect(),

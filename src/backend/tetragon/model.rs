@@ -292,7 +292,7 @@ fn yaml(object: &TracingPolicy) -> Result<String, serde_saphyr::ser::Error> {
     serde_saphyr::to_string_with_options(object, options)
 }
 
-/// Stands for a list of paths until it is written. No value of a filter begins so: they are paths, numbers and networks.
+/// Stands for a list of paths until it is written. Values of filters are paths, numbers and networks.
 const LIST: &str = "list ";
 
 /// One object. Its paths are thousands of lines, most of them plain text in YAML whoever reads it: lists of such ones are
@@ -301,10 +301,16 @@ fn write_object(
     out: &mut String,
     mut object: TracingPolicy,
 ) -> Result<(), serde_saphyr::ser::Error> {
-    let kprobes = object.spec.kprobes.iter_mut();
-    let selectors = kprobes.flat_map(|k| &mut k.selectors);
+    let selectors = object
+        .spec
+        .kprobes
+        .iter_mut()
+        .flat_map(|k| &mut k.selectors);
+    let mut args: Vec<&mut MatchArg> = selectors.flat_map(|s| &mut s.match_args).collect();
+    let mut values = args.iter().flat_map(|a| &a.values);
+    let mistaken = values.any(|v| v.starts_with(LIST));
     let mut lists: Vec<Vec<String>> = Vec::new();
-    for arg in selectors.flat_map(|s| &mut s.match_args) {
+    for arg in args.iter_mut().filter(|_| !mistaken) {
         if !arg.values.is_empty() && arg.values.iter().all(|v| plain(v)) {
             let stand_in = vec![format!("{LIST}{}", lists.len())];
             lists.push(std::mem::replace(&mut arg.values, stand_in));
@@ -346,15 +352,24 @@ mod tests {
     /// What is written here is what the serialiser would have written.
     #[test]
     fn lists_are_as_the_serialiser_writes_them() {
-        let lists: [&[&str]; 7] = [
+        let mut lists: Vec<&[&str]> = vec![
             &["/"],
             &["/a/b.c_d-e/", "/home/agent/.cache/-/..", "/1.5e3", "/null"],
             &["/a b", "/plain"],
-            &["/a: b", "/a #b", "/\n\t\"", "/é", "list 0", "/list 0"],
+            &["/a: b", "/a #b", "/\n\t\"", "/é", "/list 0", "- list 0"],
             &["4", "::/0", "10.0.0.0/8", "8000:8080"],
-            &[&"/long".repeat(50), "/x,y", "/{a}", "/[a]", "/*a", "/&a"],
             &["/a\n      - list 1"],
+            &["/x,y", "/{a}", "/[a]", "/*a", "/&a"],
         ];
+        let long = "/long".repeat(50);
+        let long = [long.as_str()];
+        lists.push(&long);
+        written_as_by_the_serialiser(&lists);
+        lists.push(&["list 0"]);
+        written_as_by_the_serialiser(&lists);
+    }
+
+    fn written_as_by_the_serialiser(lists: &[&[&str]]) {
         let arg = |values: &&[&str]| MatchArg {
             index: 0,
             operator: Operator::Prefix,

@@ -64,7 +64,10 @@ impl Shape {
             id.is_some_and(|n| listed(&row.named, n).is_some() || listed(own, n).is_some())
         };
         (0..row.classes.count())
-            .filter(|class| row.classes.member_outside(*class, taken).is_some())
+            .filter(|class| {
+                let sample = row.classes.sample(*class);
+                !taken(sample) || row.classes.member_outside(*class, taken).is_some()
+            })
             .map(|class| row.to[class as usize])
             .collect()
     }
