@@ -11,6 +11,7 @@ mod rule;
 mod settings;
 mod source;
 mod subject;
+mod syntax;
 pub mod syscalls;
 
 pub use host::{Address, Cidr, Host, HostPattern, HostSpec, Ports, Protocol};

@@ -35,6 +35,7 @@
 
 mod lower;
 mod model;
+mod nest;
 mod network;
 mod read_back;
 #[cfg(test)]

@@ -50,7 +50,7 @@ pub(super) type Pair = (StateId, StateId);
 
 /// Where a name leads to by a pair of rows.
 #[derive(Clone, Copy)]
-enum Onward {
+enum Transition {
     /// A name that is listed.
     Named(u32, Pair),
     /// A class of names.
@@ -315,7 +315,7 @@ impl Dfa {
         let mut queue: Vec<Vec<u32>> = vec![vec![0]];
         // By pair of rows: the steps that no pair of states has made. The first one to make a step has the
         // shortest string, so no other one has to.
-        let mut pending: Vec<Vec<Onward>> = Vec::new();
+        let mut pending: Vec<Vec<Transition>> = Vec::new();
         let start = (self.start(), other.start());
         seen.id(start, 0);
         explored.nodes.push(Node {
@@ -348,15 +348,15 @@ impl Dfa {
                 let row = both.row_of(pair);
                 let made = &both.pairs[row as usize];
                 let mut left_over = Vec::new();
-                let mut take = |step: Onward| match step {
-                    Onward::Named(name, to) => {
+                let mut take = |step: Transition| match step {
+                    Transition::Named(name, to) => {
                         if listed_in(&own, name) {
                             left_over.push(step);
                         } else {
                             found.push((Spelled::Listed(name), both.names.name(name).len(), to));
                         }
                     }
-                    Onward::Class(class, to) => {
+                    Transition::Class(class, to) => {
                         let taken = |name: &[u8]| {
                             let name = both.names.id(name);
                             name.is_some_and(|n| listed_in(&own, n) || both.lists_name(made, n))
@@ -378,11 +378,14 @@ impl Dfa {
                 };
                 if row as usize == pending.len() {
                     for class in 0..made.classes.count() {
-                        take(Onward::Class(class, both.class_target(pair, row, class)));
+                        take(Transition::Class(
+                            class,
+                            both.class_target(pair, row, class),
+                        ));
                     }
                     both.named(made, &mut named);
                     for (name, to) in &named {
-                        take(Onward::Named(*name, *to));
+                        take(Transition::Named(*name, *to));
                     }
                     pending.push(left_over);
                 } else if !pending[row as usize].is_empty() {
