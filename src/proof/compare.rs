@@ -6,7 +6,7 @@ use crate::fidelity::{Fidelity, Object, Witness};
 use crate::parallel;
 use crate::policy::{Action, Objects, Operation, Policy, RuleId, SyscallName, syscalls};
 use crate::semantics::{
-    Decision, Decisions, Dfa, Meaning, PathSet, TooLarge, Verdict, Walks, decide,
+    Decision, Decisions, Dfa, Limit, Meaning, PathSet, TooLarge, Verdict, Walks, decide,
 };
 use rustc_hash::FxHashSet;
 use std::collections::{BTreeMap, BTreeSet};
@@ -446,36 +446,42 @@ impl Walk<'_> {
         forms: &[Allowed],
     ) -> Result<(), TooLarge> {
         let decisions = meaning.decisions(self.operation)?;
-        let denied = PathSet::from_dfa(decisions.dfa(), |l| !decisions.permits(l));
-        let mut beneath = PathSet::empty();
-        for form in forms
-            .iter()
-            .filter(|f| matches!(f.form, Form::File | Form::Either))
-        {
-            beneath = beneath.union(&denied.difference(&form.paths)?)?;
+        // What is let be removed by itself, in all ways.
+        let mut each: Option<PathSet> = None;
+        for form in forms {
+            if matches!(form.form, Form::File | Form::Either) {
+                each = Some(match each {
+                    Some(each) => each.intersection(&form.paths)?,
+                    None => form.paths.clone(),
+                });
+            }
         }
-        if beneath.is_empty() {
-            return Ok(());
-        }
-        let clean = beneath.dfa().all_beneath(|label| label == 0);
-        let escaping = |state: crate::semantics::StateId| !clean[state.index()];
-        // Three automata in step: what the policy decides of the directory, whether it may be
-        // moved, and what is beneath.
-        let movable = moved.with_states(beneath.dfa(), escaping)?;
+        let Some(each) = each else { return Ok(()) };
+        // All in one automaton: the label of a state is its verdict, and whether it is in either set.
+        let sets = moved.dfa().zip(each.dfa(), |a, b| (a << 1) | b)?;
+        let all = decisions
+            .dfa()
+            .zip(&sets, |verdict, sets| (verdict << 2) | sets)?;
+        let permits = |label: u32| decisions.permits(label >> 2);
+        let clean = all.all_beneath(|label| permits(label) || label & 1 == 1);
         let mut seen: BTreeSet<u32> = BTreeSet::new();
         let mut found = Vec::new();
-        decisions.walk_with(&movable, |label, _, escapes, spell| {
-            let decision = decisions.verdicts()[label as usize].decision;
-            if escapes && decision.action.permits() && seen.insert(label) {
+        all.walk_pairs(PathSet::all().dfa(), Limit::default(), |state, _, spell| {
+            let label = all.label(state);
+            let escapes = label & 2 != 0 && !clean[state.index()];
+            if escapes && permits(label) && seen.insert(label >> 2) {
+                let path = spell();
                 found.push((
-                    decision.rule,
+                    decisions.verdicts()[(label >> 2) as usize].decision.rule,
                     Witness {
-                        object: Object::Path(spell()),
+                        // The empty string is the root.
+                        object: Object::Path(if path.is_empty() { b"/".to_vec() } else { path }),
                         policy: Action::Deny,
                         layer_allows: true,
                     },
                 ));
             }
+            true
         })?;
         for (rule, witness) in found {
             self.difference(rule, witness, None);

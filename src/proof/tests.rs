@@ -1,39 +1,41 @@
 //! The comparison finds what differs, in both directions, and nothing else.
 
 use super::{compare, compare_beyond, disagreements};
-use crate::backend::{Clause, Evaluate, Form, HostCuts, OnPaths};
+use crate::backend::{Allowed, Clause, Evaluate, Form, HostCuts, OnPaths};
 use crate::fidelity::{Entry, Fidelity, Ledger, Object};
 use crate::frontend::{LoadOptions, load};
 use crate::policy::PathPattern;
 use crate::policy::{Address, Host, HostPattern, Operation, Policy, RuleId};
 use crate::semantics::{Meaning, PathSet, TooLarge};
 
-/// An artefact that says of every operation on paths the same, and allows a list of hosts.
+/// An artefact that says of every operation on paths the same, in one way or several, and allows a list of hosts.
 struct Fake {
-    silent: bool,
-    file: PathSet,
+    /// A name (or several, with blanks), and what is let happen so; `None`: it is silent.
+    ways: Option<Vec<(&'static str, Form, PathSet)>>,
     moved: Option<PathSet>,
-    hosts: Vec<HostPattern>,
+    hosts: Option<Vec<HostPattern>>,
 }
 
 impl Evaluate for Fake {
     fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
-        if self.silent {
+        let Some(ways) = &self.ways else {
             return Ok(OnPaths::Silent);
-        }
-        let mut forms = match OnPaths::either(self.file.clone()) {
-            OnPaths::Allows(forms) => forms,
-            OnPaths::Silent => vec![],
         };
+        let of = |(way, form, paths): &(&str, Form, PathSet)| Allowed {
+            form: *form,
+            ways: way.split(' ').map(str::to_owned).collect(),
+            paths: paths.clone(),
+        };
+        let mut forms: Vec<Allowed> = ways.iter().map(of).collect();
         if let (Operation::Delete, Some(paths)) = (operation, &self.moved) {
-            forms.push(crate::backend::Allowed::new(Form::Moved, paths.clone()));
+            forms.push(Allowed::new(Form::Moved, paths.clone()));
         }
         Ok(OnPaths::Allows(forms))
     }
 
     fn host_cuts(&self, _: Operation) -> Option<HostCuts> {
         let mut cuts = HostCuts::default();
-        for h in &self.hosts {
+        for h in self.hosts.as_ref()? {
             cuts.ports.push(h.ports.first);
             cuts.ports.extend(h.ports.last.checked_add(1));
             cuts.blocks.extend(h.host.blocks());
@@ -48,11 +50,12 @@ impl Evaluate for Fake {
         match object {
             Object::Host(h) => Some(
                 self.hosts
+                    .as_ref()?
                     .iter()
                     .any(|p| p.matches(h.protocol.unwrap(), &h.address, h.port)),
             ),
             Object::Syscall(_) => None,
-            Object::Path(p) => Some(self.file.contains(p)),
+            Object::Path(p) => Some(self.ways.as_ref()?.iter().any(|w| w.2.contains(p))),
             _ => panic!("{operation:?} {object}"),
         }
     }
@@ -78,10 +81,17 @@ fn set(allow: &str, less: &str) -> PathSet {
 
 fn fake(file: PathSet) -> Fake {
     Fake {
-        silent: false,
-        file,
+        hosts: Some(vec![]),
+        ..several(vec![("Either", Form::Either, file)])
+    }
+}
+
+/// Several ways to do every operation, each with its answer.
+fn several(ways: Vec<(&'static str, Form, PathSet)>) -> Fake {
+    Fake {
+        ways: Some(ways),
         moved: None,
-        hosts: vec![],
+        hosts: None,
     }
 }
 
@@ -131,7 +141,7 @@ fn a_silent_layer_is_unenforced_not_equal() {
     let policy = policy(TREE);
     let meaning = Meaning::new(&policy);
     let silent = Fake {
-        silent: true,
+        ways: None,
         ..fake(PathSet::all())
     };
     let comparison = compare(&meaning, &silent);
@@ -170,10 +180,12 @@ fn addresses_are_compared_where_either_side_changes() {
     let connect = &[Operation::Connect][..];
     let of = |hosts: &[&str]| {
         let f = Fake {
-            hosts: hosts
-                .iter()
-                .map(|h| HostPattern::parse(h).unwrap())
-                .collect(),
+            hosts: Some(
+                hosts
+                    .iter()
+                    .map(|h| HostPattern::parse(h).unwrap())
+                    .collect(),
+            ),
             ..fake(PathSet::empty())
         };
         let mut all = found(&policy, &f, connect);
@@ -235,38 +247,12 @@ fn a_ledger_that_claims_too_much_or_too_little_is_found() {
     assert!(too_bad[0].shown.is_none());
 }
 
-/// An artefact with several ways to do every operation, each with its answer.
-struct Ways(Vec<(&'static str, Form, PathSet)>);
-
-impl Evaluate for Ways {
-    fn paths(&self, _: Operation) -> Result<OnPaths, TooLarge> {
-        let of = |(way, form, paths): &(&str, Form, PathSet)| crate::backend::Allowed {
-            form: *form,
-            ways: way.split(' ').map(str::to_owned).collect(),
-            paths: paths.clone(),
-        };
-        Ok(OnPaths::Allows(self.0.iter().map(of).collect()))
-    }
-
-    fn host_cuts(&self, _: Operation) -> Option<HostCuts> {
-        None
-    }
-
-    fn allows(&self, _: Operation, _: &Object) -> Option<bool> {
-        None
-    }
-
-    fn clause(&self, _: Operation, _: &Object) -> Option<Clause> {
-        None
-    }
-}
-
 #[test]
 fn a_change_in_one_way_alone_is_beyond_the_ledger() {
     let policy = policy(TREE);
     let meaning = Meaning::new(&policy);
     let kept = || set("/w/**", "/w/**/k");
-    let told = |found: &Ways, fresh: &Ways| -> Vec<String> {
+    let told = |found: &Fake, fresh: &Fake| -> Vec<String> {
         compare_beyond(&meaning, found, fresh)
             .differences()
             .filter(|d| d.operation == Operation::Edit)
@@ -279,10 +265,10 @@ fn a_change_in_one_way_alone_is_beyond_the_ledger() {
             })
             .collect()
     };
-    let fresh = Ways(vec![("write append", Form::File, kept())]);
+    let fresh = several(vec![("write append", Form::File, kept())]);
     assert_eq!(told(&fresh, &fresh), Vec::<String>::new());
     // One way is tighter, and the other lets the same through as before.
-    let found = Ways(vec![
+    let found = several(vec![
         ("write", Form::File, kept()),
         (
             "append",
@@ -293,31 +279,32 @@ fn a_change_in_one_way_alone_is_beyond_the_ledger() {
     assert_eq!(told(&found, &fresh), ["stricter /w/x"]);
     // One way is looser, though another lets everything through in both.
     let all = || ("times", Form::Either, PathSet::all());
-    let fresh = Ways(vec![("mode", Form::File, kept()), all()]);
-    let found = Ways(vec![("mode", Form::File, set("/w/**", "/w/k")), all()]);
+    let fresh = several(vec![("mode", Form::File, kept()), all()]);
+    let found = several(vec![("mode", Form::File, set("/w/**", "/w/k")), all()]);
     assert_eq!(told(&found, &fresh), ["looser /w/a/k"]);
     // The ways have changed places.
-    let swapped = |a: PathSet, b: PathSet| Ways(vec![("a", Form::File, a), ("b", Form::File, b)]);
+    let swapped =
+        |a: PathSet, b: PathSet| several(vec![("a", Form::File, a), ("b", Form::File, b)]);
     let less = || set("/w/a/**", "/y");
     let (one, other) = (swapped(kept(), less()), swapped(less(), kept()));
     assert_eq!(told(&one, &other), ["looser /w/a/k", "stricter /w"]);
     // One of them has the same answer for files and for directories, and the other has not.
-    let split = Ways(vec![
+    let split = several(vec![
         ("f", Form::File, kept()),
         ("d", Form::Directory, less()),
     ]);
-    let joint = Ways(vec![("f d", Form::Either, kept())]);
+    let joint = several(vec![("f d", Form::Either, kept())]);
     assert_eq!(told(&split, &joint), ["looser /w/a/k", "stricter /w"]);
     // What the ledger accounts for is not told, nor is what comes nearer to the policy.
     assert_eq!(told(&split, &split), Vec::<String>::new());
-    let nearer = Ways(vec![
+    let nearer = several(vec![
         ("f", Form::File, kept()),
         ("d", Form::Directory, kept()),
     ]);
     assert_eq!(told(&nearer, &split), Vec::<String>::new());
     // A way that is not asked any more.
     assert_eq!(
-        told(&Ways(vec![("f", Form::File, kept())]), &joint),
+        told(&several(vec![("f", Form::File, kept())]), &joint),
         ["looser /w/k", "looser /"]
     );
 }
