@@ -34,31 +34,31 @@ enum Layer {
     Tetragon(FileArgs),
 }
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, clap::Args)]
 pub struct LandlockArgs {
     /// Show each path with its rights, what is missing on this host and what its kernel lacks; apply nothing
     #[arg(long, conflicts_with_all = ["command", "require", "quiet", "allow_unenforced", "explain", "no_log"])]
-    pub dry_run: bool,
+    dry_run: bool,
     /// Start the program only if Landlock keeps the policy: `safe` lets nothing through that it denies, `exact` is
     /// equal to it. Else exit 3
     #[arg(long, value_enum, value_name = "HOW")]
-    pub require: Option<Require>,
+    require: Option<Require>,
     /// Leave out what is not enforced
     #[arg(short, long)]
-    pub quiet: bool,
+    quiet: bool,
     /// Say at the end what was refused, by which rule, and what would allow it: for whoever may read the kernel's
     /// audit records
     #[arg(long)]
-    pub explain: bool,
+    explain: bool,
     /// Have the kernel write no audit records of what it refuses (ABI 7): nothing is left for `polc why`
     #[arg(long, conflicts_with = "explain")]
-    pub no_log: bool,
+    no_log: bool,
     /// Start the program without confinement where the kernel has no Landlock
     #[arg(long)]
-    pub allow_unenforced: bool,
+    allow_unenforced: bool,
     /// The program and its arguments. Without it: `$SHELL`
     #[arg(last = true, value_name = "CMD")]
-    pub command: Vec<OsString>,
+    command: Vec<OsString>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -19,7 +19,7 @@ mod ledger;
 mod output;
 mod require;
 mod run;
-mod run_words;
+mod run_alone;
 mod schema;
 #[cfg(unix)]
 mod start;
@@ -29,6 +29,7 @@ mod verify;
 mod why;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use std::process::ExitCode;
 
 /// How a command ended, short of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,17 +48,16 @@ pub enum Outcome {
     Program(u8),
 }
 
-impl Outcome {
-    /// The exit status.
-    pub fn status(self) -> u8 {
-        match self {
-            Self::Fine => 0,
-            Self::Failure => 1,
-            Self::Wrong => 2,
-            Self::BelowDemand => 3,
-            Self::Refused => 4,
-            Self::Program(status) => status,
-        }
+impl From<Outcome> for ExitCode {
+    fn from(o: Outcome) -> Self {
+        Self::from(match o {
+            Outcome::Fine => 0u8,
+            Outcome::Failure => 1,
+            Outcome::Wrong => 2,
+            Outcome::BelowDemand => 3,
+            Outcome::Refused => 4,
+            Outcome::Program(status) => status,
+        })
     }
 }
 
@@ -157,7 +157,7 @@ enum Command {
 /// # Errors
 /// What kept the command from its work; the caller prints it and exits 1.
 pub fn run() -> anyhow::Result<Outcome> {
-    let Cli { global, command } = match run_words::parse().map_or_else(Cli::try_parse, Ok) {
+    let Cli { global, command } = match run_alone::parse().map_or_else(Cli::try_parse, Ok) {
         Ok(cli) => cli,
         Err(e) => {
             // Help and version are answers; the rest is a wrong command line.

@@ -4,35 +4,35 @@ use super::{Done, Global};
 use std::ffi::OsString;
 
 /// Start a program in everything that this host can enforce of the policy
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, clap::Args)]
 pub struct Args {
     /// Do not say which layers are in force, and what they lose
     #[arg(short, long)]
-    pub quiet: bool,
+    quiet: bool,
     /// Use no namespaces: no path is covered by a mount, and the network is closed by filters alone
     #[arg(long)]
-    pub no_namespaces: bool,
+    no_namespaces: bool,
     /// No network at all, whatever hosts the policy names
     #[arg(long)]
-    pub no_network: bool,
+    no_network: bool,
     /// Say at the end what was refused, by which rule, and what would allow it: the proxy's refusals, and, for
     /// whoever may read the kernel's audit records, Landlock's and seccomp's
     #[arg(long)]
-    pub explain: bool,
+    explain: bool,
     /// Have the kernel write no audit records of what it refuses: nothing is left for `polc why`
     #[arg(long, conflicts_with = "explain")]
-    pub no_log: bool,
+    no_log: bool,
     /// Start the program only if the layers together keep the policy: `safe` lets nothing through that it denies,
     /// `exact` is equal to it. Else exit 3
     #[arg(long, value_enum, value_name = "HOW")]
-    pub require: Option<super::require::Require>,
+    require: Option<super::require::Require>,
     /// Exit 3 if at the end there is something that was made against the policy, which on Linux cannot be kept from
     /// appearing: a hook in a new repository, a `.env`
     #[arg(long)]
-    pub fail_if_made: bool,
+    fail_if_made: bool,
     /// The program and its arguments. Without it: `$SHELL`
     #[arg(last = true, value_name = "CMD")]
-    pub command: Vec<OsString>,
+    command: Vec<OsString>,
 }
 
 #[cfg(target_os = "linux")]

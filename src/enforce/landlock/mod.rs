@@ -3,14 +3,14 @@
 //! # What a start costs
 //!
 //! It is paid for each tool that an agent starts, so it is kept short: no ledger is made that nobody reads, directories are
-//! listed only where a right depends on it, the plain command lines are read without clap, and nothing is given back before
-//! the process becomes the program. `scripts/startup` measures it beside a wrapper in C that has the same six rules in it.
-//! Of processor time, `/bin/true` takes 1.1 ms under the wrapper and 1.9 under the release program (the least tenth of 200
-//! starts, Linux 6.18, two processors), 1.7 times as much. What is left:
+//! listed only where a right depends on it, and the command line is read by the definition of the two commands that start a
+//! program. `scripts/startup` measures it beside a wrapper in C that has the same six rules in it. `/bin/true` takes twice
+//! the processor time of the wrapper, and 1.3 times the time by the clock (medians of 200 starts, Linux 6.18, two processors).
+//! What is left:
 //!
 //! - 0.3 ms until `main`: the dynamic linker's work on ten megabytes with almost 9,000 relocations, and mimalloc's
 //!   constructor, which looks through the environment for each of its options. A static program would have neither linker
-//!   nor relocations to wait for and come below 1.5; but glibc, linked statically, loads what `nsswitch.conf` names at run
+//!   nor relocations to wait for; but glibc, linked statically, loads what `nsswitch.conf` names at run
 //!   time all the same, and only of its own version, and the proxy of `polc run` asks it for names.
 //! - 0.2 ms for code: it lies in some 50 of the program's 130 pieces of 64 KiB, and the kernel maps it by such pieces. To
 //!   map all of it at once takes 0.7 ms; a list of functions for the linker to put side by side would hold names that
