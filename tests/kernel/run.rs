@@ -15,12 +15,6 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-/// What polc needs to start, beside itself.
-const LIBRARIES: [&str; 2] = [
-    "/lib/x86_64-linux-gnu/libc.so.6",
-    "/lib64/ld-linux-x86-64.so.2",
-];
-
 const START: &str =
     "rules:\n  - {name: probe, action: allow, operations: [read, execute], paths: ['/lab/**']}\n";
 
@@ -45,7 +39,11 @@ fn run_here() {
     put(env!("CARGO_BIN_EXE_polc").as_ref(), "lab/polc");
     put(&probe, "lab/probe");
     put(&busybox, "lab/busybox");
-    LIBRARIES.iter().for_each(|l| put(l.as_ref(), l));
+    // What it is linked with.
+    let ldd = tool::run("ldd".as_ref(), [env!("CARGO_BIN_EXE_polc")]);
+    let libraries = String::from_utf8_lossy(&ldd.stdout).into_owned();
+    let files = libraries.split_whitespace().filter(|w| w.starts_with('/'));
+    files.for_each(|l| put(l.as_ref(), l));
     for name in ["proc", "dev"] {
         std::fs::create_dir(root.path().join(name)).unwrap();
     }

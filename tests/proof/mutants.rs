@@ -45,7 +45,12 @@ fn flipped(id: &str, line: &str) -> Option<String> {
             ("SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"),
             ("SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW"),
         ],
-        "apparmor" => &[("deny ", ""), ("\" r,", "\" w,"), ("\" w,", "\" r,")],
+        "apparmor" => &[
+            ("deny ", ""),
+            ("\" r,", "\" w,"),
+            ("\" w,", "\" r,"),
+            ("\" wk,", "\" r,"),
+        ],
         "sbpl" => &[
             ("(allow ", "(deny "),
             ("(deny ", "(allow "),

@@ -300,6 +300,7 @@ pub fn lower(meaning: &Meaning<'_>, abi: &str) -> Result<(Profile, Ledger), Diag
         )?;
     }
 
+    // Locks are free: whoever may open a file for either may lock it (`k`).
     let mut files = Vec::new();
     let mut rules = |access: &Access, form: Form, rights: &'static str, denied: &'static str| {
         let one = |deny, rights| {
@@ -320,9 +321,9 @@ pub fn lower(meaning: &Meaning<'_>, abi: &str) -> Result<(Profile, Ledger), Diag
         rules(&list, Form::Directory, "r", "r");
     }
     if write_file == write_directory {
-        rules(&write_file, Form::Both, "w", "w");
+        rules(&write_file, Form::Both, "wk", "w");
     } else {
-        rules(&write_file, Form::File, "w", "w");
+        rules(&write_file, Form::File, "wk", "w");
         rules(&write_directory, Form::Directory, "w", "w");
     }
     rules(&execute, Form::File, "ix", "x");

@@ -255,7 +255,10 @@ fn mistake(line: &str, kind: usize) -> Option<String> {
         2 => line.replacen('"', "deny \"", 1).replace(" ix,", " x,"),
         3 => line.replace("{,/,/**}", "").replace("{,/**[^/]}", ""),
         4 => line.replace("{,/,/**}", "/**").replace("{,/**[^/]}", "/*"),
-        5 => line.replace(" rmk,", " r,").replace(" w,", " a,"),
+        5 => line
+            .replace(" rmk,", " r,")
+            .replace(" wk,", " a,")
+            .replace(" w,", " a,"),
         6 => line.replacen('/', "/*", 1),
         7 => line.replace("\\040", "\\041").replace("\\*", "*"),
         8 => line.replacen("  \"", "  owner \"", 1),
