@@ -12,6 +12,7 @@ use polc::fidelity::show_bytes;
 use polc::frontend::{LoadOptions, load};
 use polc::semantics::Meaning;
 use std::fmt::Write as _;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -19,7 +20,7 @@ const START: &str =
     "rules:\n  - {name: probe, action: allow, operations: [read, execute], paths: ['/lab/**']}\n";
 
 /// Moves into the root, so that namespaces can be made there, and leaves the machine's own files behind.
-const ENTER: &str = "mount --bind \"$1\" \"$1\" && cd \"$1\" && mount -t proc proc proc && mount --rbind /dev dev && \
+const ENTER: &str = "mount --bind \"$1\" \"$1\" && cd \"$1\" && mount --rbind /proc proc && mount --rbind /dev dev && \
     mkdir .old && pivot_root . .old && /lab/busybox umount -l /.old && /lab/busybox rmdir /.old && exec /lab/probe root /";
 
 #[test]
@@ -82,6 +83,10 @@ fn run_here() {
     std::fs::write(root.path().join("lab/plan"), plan).unwrap();
 
     let mut unshare = Command::new("unshare");
+    // Who is no administrator is one in a user namespace.
+    if !root.path().metadata().is_ok_and(|m| m.uid() == 0) {
+        unshare.arg("-r");
+    }
     unshare
         .args(["-m", "sh", "-c", ENTER, "sh"])
         .arg(root.path());

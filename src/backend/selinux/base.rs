@@ -96,12 +96,18 @@ pub const TYPES: [BaseType; 7] = [
 ];
 
 /// Objects below those trees with a label that no rule is about.
-pub const SPECIAL: [&str; 3] = ["/usr/src/**", "/etc/selinux/**", "/etc/ppp/**"];
+pub const SPECIAL: [&str; 4] = [
+    "/usr/src/**",
+    "/etc/selinux/**",
+    "/etc/ppp",
+    "/etc/ppp/peers/**",
+];
 
 /// The same, as files alone: a directory of that name has its tree's label. Of the programs that have a type of
 /// their own (the base policy knows some thousand) those that policies name.
-pub const SPECIAL_FILES: [&str; 7] = [
+pub const SPECIAL_FILES: [&str; 8] = [
     "/etc/resolv.conf*/**",
+    "/etc/ppp/**",
     "/run/resolvconf/**",
     "/etc/hosts",
     "/usr/games/*/**",
