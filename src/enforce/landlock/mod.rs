@@ -4,8 +4,8 @@
 //!
 //! It is paid for each tool that an agent starts, so it is kept short: no ledger is made that nobody reads, directories are
 //! listed only where a right depends on it, and the command line is read by the definition of the two commands that start a
-//! program. `scripts/startup` measures it beside a wrapper in C that has the same six rules in it. `/bin/true` takes twice
-//! the processor time of the wrapper, and 1.3 times the time by the clock (medians of 200 starts, Linux 6.18, two processors).
+//! program. `scripts/startup` measures it beside a wrapper in C that has the same six rules in it. `/bin/true` takes 2.5
+//! times as long as under the wrapper, and as long as under bwrap (medians of 60 starts, Linux 6.18, two idle processors).
 //! What is left:
 //!
 //! - 0.3 ms until `main`: the dynamic linker's work on ten megabytes with almost 9,000 relocations, and mimalloc's
