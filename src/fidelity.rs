@@ -196,8 +196,12 @@ impl Ledger {
     /// Whether anything is looser, mixed or unenforced (settings count too).
     #[must_use]
     pub fn leaks(&self) -> bool {
-        self.entries.iter().any(|e| e.fidelity.leaks())
-            || self.settings.iter().any(|e| e.fidelity.leaks())
+        self.entries.iter().any(|e| e.fidelity.leaks()) || self.lost().next().is_some()
+    }
+
+    /// The parts beside the rules of which something gets through.
+    pub fn lost(&self) -> impl Iterator<Item = &SettingEntry> {
+        self.settings.iter().filter(|s| s.fidelity.leaks())
     }
 
     /// How many entries have this fidelity.

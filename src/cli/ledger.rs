@@ -147,12 +147,7 @@ fn human(policy: &Policy, ledger: &Ledger, limit: usize, exact_too: bool) -> Str
             s.reason
         );
     }
-    let lost: Vec<&str> = ledger
-        .settings
-        .iter()
-        .filter(|s| s.fidelity.leaks())
-        .map(|s| s.setting.as_ref())
-        .collect();
+    let lost: Vec<&str> = ledger.lost().map(|s| s.setting.as_ref()).collect();
     if !exact_too && !lost.is_empty() {
         let _ = writeln!(out, "  unenforced: {}", lost.join(", "));
     }

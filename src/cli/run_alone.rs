@@ -1,9 +1,9 @@
 //! The command line of the two commands that start a program, alone.
 //!
-//! Whoever starts every tool of an agent in a sandbox pays for the start each time, and to make the definition of all of polc's
-//! commands takes as long as to compile a small policy. So the definition of these two is made and tried first. It is the same
-//! one, without the other commands: what it takes has the same meaning in the whole, and for what it does not take (another command, a mistake,
-//! `--help`) the whole is made, and says what there is to say.
+//! Whoever starts every tool of an agent in a sandbox pays for the start each time, and to make the definition of all of
+//! polc's commands takes as long as to compile a small policy. So the definition of these two is made and tried first.
+//! It is the same one, without the other commands: what it takes has the same meaning in the whole, and for what it does
+//! not take (another command, a mistake, `--help`) the whole is made, and says what there is to say.
 
 use super::{Cli, Command, Global, enforce, run};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};

@@ -30,12 +30,7 @@ pub fn unenforced(layer: &str, ledger: &Ledger) -> String {
         let words: Vec<&str> = operations.into_iter().collect();
         let _ = writeln!(out, "  not enforced: {}: {reason}", words.join(", "));
     }
-    let lost: Vec<&str> = ledger
-        .settings
-        .iter()
-        .filter(|s| s.fidelity.leaks())
-        .map(|s| s.setting.as_ref())
-        .collect();
+    let lost: Vec<&str> = ledger.lost().map(|s| s.setting.as_ref()).collect();
     if !lost.is_empty() {
         let _ = writeln!(out, "  not enforced: {}", lost.join(", "));
     }

@@ -12,7 +12,7 @@
 //! Limits are not kept, nor what the ledger of `sbpl` calls looser. This builds and is tested on every Unix, with another
 //! program in the place of `sandbox-exec`; it has not been run on a Mac.
 
-use super::egress::{Egress, Refusal};
+use super::egress::{Egress, Refusal, told};
 use super::environment::reduced;
 use crate::backend::{Target, find};
 use crate::diagnostics::{Diagnostic, Diagnostics};
@@ -21,7 +21,6 @@ use crate::policy::{
     Action, HostPattern, Objects, Operation, OperationSet, Policy, Protocol, Rule, RuleId,
 };
 use crate::semantics::Meaning;
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -214,13 +213,8 @@ impl Prepared {
         let status = child.wait()?;
         PROGRAM_ID.store(0, Ordering::SeqCst);
         egress.shutdown();
-        let lines = refusals.try_iter();
-        let lines: BTreeSet<String> = lines
-            .map(|r| format!("{}: {}", r.target, r.reason))
-            .collect();
-        for line in lines.iter().take(10) {
-            say(&format!("polc: the proxy refused {line}"));
-        }
+        let refusals: Vec<Refusal> = refusals.try_iter().collect();
+        told(&refusals).iter().for_each(|line| say(line));
         if let Some(signal) = status.signal() {
             // SAFETY: sets a disposition that is no function, and sends a signal to this process.
             unsafe {

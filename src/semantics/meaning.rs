@@ -8,16 +8,13 @@ use crate::fidelity::Object;
 use crate::policy::{Objects, Operation, Policy, SyscallName, syscalls};
 use std::sync::OnceLock;
 
-/// The operations whose decisions share an automaton.
-const SHARED: [Operation; 7] = Operation::ON_PATHS_BUT_EXECUTE;
-
 /// A policy with its decided sets, each computed once, for all back-ends.
 pub struct Meaning<'a> {
     policy: &'a Policy,
     limit: Limit,
     ledgers: bool,
     /// `None`: together they are too large.
-    shared: OnceLock<Option<[Decisions; SHARED.len()]>>,
+    shared: OnceLock<Option<[Decisions; Operation::ON_PATHS_BUT_EXECUTE.len()]>>,
     decisions: [OnceLock<Result<Decisions, TooLarge>>; Operation::ALL.len()],
     hosts: [OnceLock<HostSpace>; 2],
     syscalls: OnceLock<Vec<(Object, Decision)>>,
@@ -51,6 +48,15 @@ impl<'a> Meaning<'a> {
         self
     }
 
+    /// Of another policy, with the same cap, and a ledger or none.
+    #[must_use]
+    pub fn of_another<'b>(&self, policy: &'b Policy) -> Meaning<'b> {
+        Meaning {
+            ledgers: self.ledgers,
+            ..Meaning::with_limit(policy, self.limit)
+        }
+    }
+
     /// Whether back-ends make a ledger of it.
     #[must_use]
     pub fn has_ledgers(&self) -> bool {
@@ -68,10 +74,13 @@ impl<'a> Meaning<'a> {
     /// # Errors
     /// The automaton is too large.
     pub fn decisions(&self, operation: Operation) -> Result<&Decisions, TooLarge> {
-        if let Some(at) = SHARED.iter().position(|o| *o == operation) {
-            let shared = self
-                .shared
-                .get_or_init(|| Decisions::together(self.policy, SHARED, self.limit).ok());
+        if let Some(at) = Operation::ON_PATHS_BUT_EXECUTE
+            .iter()
+            .position(|o| *o == operation)
+        {
+            let shared = self.shared.get_or_init(|| {
+                Decisions::together(self.policy, Operation::ON_PATHS_BUT_EXECUTE, self.limit).ok()
+            });
             if let Some(shared) = shared {
                 return Ok(&shared[at]);
             }
@@ -90,6 +99,24 @@ impl<'a> Meaning<'a> {
             (0, Operation::Connect)
         };
         self.hosts[slot].get_or_init(|| HostSpace::new(self.policy, operation))
+    }
+
+    /// What decides a system call.
+    #[must_use]
+    pub fn syscall(&self, name: &str) -> Decision {
+        let all = self.syscalls();
+        let by_name = |(object, _): &(Object, Decision)| match object {
+            Object::Syscall(known) => known.as_str().cmp(name),
+            _ => std::cmp::Ordering::Less,
+        };
+        match all.binary_search_by(by_name) {
+            Ok(at) => all[at].1,
+            Err(_) => decide(
+                self.policy,
+                Operation::Syscall,
+                &Object::Syscall(name.to_owned()),
+            ),
+        }
     }
 
     /// Each system call that there is or that the policy names, ascending, and what decides it.

@@ -202,20 +202,6 @@ impl PathSet {
         Ok(Self { dfa })
     }
 
-    /// The members at which another automaton is in a state that `holds` holds of.
-    ///
-    /// # Errors
-    /// The automata are too large together.
-    pub fn with_states(
-        &self,
-        other: &Dfa,
-        holds: impl Fn(StateId) -> bool,
-    ) -> Result<Self, TooLarge> {
-        self.intersection(&Self {
-            dfa: other.marked(holds),
-        })
-    }
-
     /// The same but for the root, which is a member or not.
     #[must_use]
     pub fn with_root(&self, member: bool) -> Self {

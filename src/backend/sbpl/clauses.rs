@@ -187,18 +187,11 @@ impl Clauses {
     /// An automaton is too large.
     pub fn sets(&self) -> Result<Sets, TooLarge> {
         // Those of the operations whose rules are much the same share one automaton.
-        const ALIKE: [Operation; 7] = [
-            Operation::Read,
-            Operation::List,
-            Operation::Edit,
-            Operation::Create,
-            Operation::Delete,
-            Operation::Metadata,
-            Operation::Connect,
-        ];
         let trees = self.trees();
         let mut sets: [Option<PathSet>; TREES + 1] = Default::default();
-        let alike = ALIKE.iter().fold(1 << TREES, |bits, o| bits | bit(*o));
+        let alike = Operation::ON_PATHS_BUT_EXECUTE
+            .iter()
+            .fold(1 << TREES, |bits, o| bits | bit(*o));
         if let Ok(family) =
             PathSet::family::<_, { TREES + 1 }>(self.told(&trees, alike), self.default_allow)
         {

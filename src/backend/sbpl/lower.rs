@@ -75,14 +75,7 @@ const OPERATIONS: [(Operation, &str, &[&str]); 6] = [
 
 pub fn lower(meaning: &Meaning<'_>, proxy: Option<u16>) -> Result<(Profile, Ledger), Diagnostics> {
     match with_names_in_private(meaning.policy()) {
-        Some(policy) => {
-            let named = Meaning::new(&policy);
-            let named = match meaning.has_ledgers() {
-                true => named,
-                false => named.without_ledgers(),
-            };
-            lower_as_named(&named, proxy)
-        }
+        Some(policy) => lower_as_named(&meaning.of_another(&policy), proxy),
         None => lower_as_named(meaning, proxy),
     }
 }

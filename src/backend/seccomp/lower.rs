@@ -2,10 +2,10 @@
 
 use super::model::{Condition, EPERM, INT, Profile, Rule, Verdict};
 use crate::diagnostics::Diagnostics;
-use crate::fidelity::{Fidelity, Ledger, Object};
+use crate::fidelity::{Fidelity, Ledger};
 use crate::policy::syscalls::{self, Arch};
 use crate::policy::{Action, Operation, Protocol};
-use crate::semantics::{Decision, LedgerBuilder, Meaning, PathSet, TooLarge};
+use crate::semantics::{LedgerBuilder, Meaning, PathSet, TooLarge};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -192,14 +192,8 @@ fn profile(meaning: &Meaning<'_>, needs: Needs, arches: Vec<Arch>) -> Profile {
     let mut deny = Vec::new();
     let mut conditional: BTreeMap<&'static str, Vec<(Verdict, Vec<Condition>)>> = BTreeMap::new();
     let mut by_rule = BTreeSet::new();
-    let mut decisions = meaning.syscalls().iter();
     for name in syscalls::all() {
-        // Both are in order of their names, and the meaning has all of these.
-        let of =
-            |(object, _): &&(Object, Decision)| matches!(object, Object::Syscall(n) if n == name);
-        let Some((_, decision)) = decisions.find(of) else {
-            continue;
-        };
+        let decision = meaning.syscall(name);
         let explicit = decision.rule.is_some();
         let open = match decision.action {
             // A policy that allows by default still gets no more than a container does.

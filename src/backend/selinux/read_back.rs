@@ -452,9 +452,14 @@ impl Evaluate for Loaded {
     fn deciders(&self, operation: Operation, answer: &Allowed) -> Option<Deciders> {
         let named = |w: &&ways::Way| answer.ways.contains(&w.name());
         let way = ways::ways(operation).iter().find(named)?;
-        let list = self.entries(way).into_iter();
+        let list = self
+            .entries(way.judged(), way.is_by_directory())
+            .into_iter();
         let list: Vec<Deciding<Vec<Step>>> = list
-            .map(|(paths, context)| (paths, Vec::new(), Some(self.decides(way, context))))
+            .map(|(paths, context)| {
+                let clause = self.decides(way, context);
+                (paths.into_owned(), Vec::new(), Some(clause))
+            })
             .collect();
         Deciders::of(&list)
     }
@@ -470,11 +475,7 @@ impl Evaluate for Loaded {
             true => above(path),
             false => path.as_slice(),
         };
-        let form = match way.is_by_directory() {
-            true => Form::Directory,
-            false => way.form,
-        };
-        let context = self.context(form, path)?;
+        let context = self.context(way.judged(), path)?;
         Some(self.decides(way, context))
     }
 }

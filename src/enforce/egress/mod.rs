@@ -152,6 +152,20 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// The first ten refusals for people, a line each, none twice.
+#[must_use]
+pub fn told(refusals: &[Refusal]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for r in refusals {
+        // The reason names the rule and its place.
+        let line = format!("polc: the proxy refused {}: {}", r.target, r.reason);
+        if lines.len() < 10 && !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines
+}
+
 /// What every connection of the proxy shares.
 struct Shared {
     policy: Policy,

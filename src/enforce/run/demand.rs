@@ -156,7 +156,7 @@ pub fn shortfall(
             out.add(e.operation.name(), &e.reason);
         }
     }
-    for s in landlock.settings.iter().filter(|s| s.fidelity.leaks()) {
+    for s in landlock.lost() {
         let own = ["limits", "environment", "capabilities", LOADED];
         if !own.iter().any(|o| s.setting.starts_with(o)) {
             out.add(s.setting.as_ref(), &s.reason);

@@ -291,7 +291,9 @@ impl Prepared<'_> {
             if demand.is_some_and(|d| !d.is_met(short.is_exact(), short.is_safe())) {
                 return Err(Error::Demand(short.text()));
             }
-            short.summary().iter().for_each(|line| say(line));
+            if let Some(line) = short.summary() {
+                say(&line);
+            }
         }
         let listener = match self.network {
             Network::Proxy => Some(proxy_listener(&mut ruleset)?),

@@ -23,7 +23,7 @@ use super::clock;
 use super::group::Group;
 use super::{Error, sys};
 use crate::enforce::audit;
-use crate::enforce::egress::{Egress, Refusal};
+use crate::enforce::egress::{Egress, Refusal, told};
 use crate::enforce::landlock::kernel_abi;
 use crate::policy::Policy;
 use crate::semantics::Meaning;
@@ -269,7 +269,11 @@ fn supervise(
     };
     match task.tell {
         Tell::Nothing => {}
-        Tell::Proxy => say(&refusals),
+        Tell::Proxy => {
+            for line in told(&refusals) {
+                let _ = writeln!(io::stderr(), "{line}");
+            }
+        }
         Tell::Explained { covers } => explain(meaning, &refusals, watch, covers),
     }
     let mut made = false;
@@ -316,19 +320,6 @@ fn serve(
     }
     line.write_all(text.as_bytes())?;
     Ok(Some((proxy, refusals)))
-}
-
-/// What was refused, once each.
-fn say(refusals: &[Refusal]) {
-    let mut seen = std::collections::BTreeSet::new();
-    for r in refusals {
-        // The reason names the rule and its place.
-        let line = format!("polc: the proxy refused {}: {}", r.target, r.reason);
-        if seen.len() < 10 && !seen.contains(&line) {
-            let _ = writeln!(io::stderr(), "{line}");
-            seen.insert(line);
-        }
-    }
 }
 
 /// What was refused, by which rule, and what would allow it.

@@ -41,6 +41,51 @@ pub(super) struct Reached {
     from: Vec<u32>,
 }
 
+impl Reached {
+    fn new(nodes: usize, edges: &[(u32, u32)]) -> Self {
+        let mut starts = vec![0u32; nodes + 1];
+        for (_, to) in edges {
+            starts[*to as usize + 1] += 1;
+        }
+        for i in 0..nodes {
+            starts[i + 1] += starts[i];
+        }
+        let mut from = vec![0u32; edges.len()];
+        let mut fill = starts.clone();
+        for (source, to) in edges {
+            let slot = &mut fill[*to as usize];
+            from[*slot as usize] = *source;
+            *slot += 1;
+        }
+        Self { starts, from }
+    }
+
+    fn nodes(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// From where a node is reached.
+    fn of(&self, node: u32) -> &[u32] {
+        let at = node as usize;
+        &self.from[self.starts[at] as usize..self.starts[at + 1] as usize]
+    }
+
+    /// Marks everything from which some of these nodes are reached.
+    fn spread(&self, mut work: Vec<u32>, marked: &mut [bool]) {
+        let mut seen = vec![false; self.nodes()];
+        while let Some(node) = work.pop() {
+            if std::mem::replace(&mut seen[node as usize], true) {
+                continue;
+            }
+            for from in self.of(node) {
+                if !std::mem::replace(&mut marked[*from as usize], true) {
+                    work.push(*from);
+                }
+            }
+        }
+    }
+}
+
 /// Where a list that ascends by name says that one leads.
 pub(super) fn listed(list: &[(u32, StateId)], name: u32) -> Option<StateId> {
     let at = list.binary_search_by_key(&name, |(n, _)| *n).ok()?;
@@ -73,25 +118,9 @@ impl Shape {
     }
 
     fn reached(&self) -> &Reached {
-        self.reached.get_or_init(|| {
-            let edges = self.edges();
-            let nodes = self.row_of.len() + self.rows.len();
-            let mut starts = vec![0u32; nodes + 1];
-            for (_, to) in &edges {
-                starts[*to as usize + 1] += 1;
-            }
-            for i in 0..nodes {
-                starts[i + 1] += starts[i];
-            }
-            let mut from = vec![0u32; edges.len()];
-            let mut fill = starts.clone();
-            for (source, to) in &edges {
-                let slot = &mut fill[*to as usize];
-                from[*slot as usize] = *source;
-                *slot += 1;
-            }
-            Reached { starts, from }
-        })
+        let nodes = self.row_of.len() + self.rows.len();
+        self.reached
+            .get_or_init(|| Reached::new(nodes, &self.edges()))
     }
 
     /// From where to where a name leads. Nodes are the states, and behind them the rows, through which states go
@@ -363,27 +392,10 @@ impl Dfa {
     pub fn all_beneath(&self, good: impl Fn(u32) -> bool) -> Vec<bool> {
         let n = self.len();
         let reached = self.shape.reached();
-        let nodes = reached.starts.len() - 1;
-        let mut fine = vec![true; nodes];
-        let mut work: Vec<u32> = Vec::new();
-        work.extend((0..n as u32).filter(|s| !good(self.labels[*s as usize])));
-        let mut seen = vec![false; nodes];
-        while let Some(node) = work.pop() {
-            if std::mem::replace(&mut seen[node as usize], true) {
-                continue;
-            }
-            let (first, end) = (
-                reached.starts[node as usize],
-                reached.starts[node as usize + 1],
-            );
-            for from in &reached.from[first as usize..end as usize] {
-                if std::mem::replace(&mut fine[*from as usize], false) {
-                    work.push(*from);
-                }
-            }
-        }
-        fine.truncate(n);
-        fine
+        let bad = (0..n as u32).filter(|s| !good(self.labels[*s as usize]));
+        let mut spoilt = vec![false; reached.nodes()];
+        reached.spread(bad.collect(), &mut spoilt);
+        spoilt.iter().take(n).map(|spoilt| !spoilt).collect()
     }
 
     /// The same with one state for all those beneath which there is no label but their own: a union of many trees has
@@ -397,22 +409,13 @@ impl Dfa {
         for (from, to) in &edges {
             label[*from as usize] = label[*from as usize].or(label[*to as usize]);
         }
-        let mut into: Vec<Vec<u32>> = vec![Vec::new(); label.len()];
         let mut mixed = vec![false; label.len()];
         for (from, to) in &edges {
-            into[*to as usize].push(*from);
             mixed[*from as usize] |= label[*from as usize] != label[*to as usize];
         }
-        let mut work: Vec<u32> = (0..mixed.len() as u32)
-            .filter(|node| mixed[*node as usize])
-            .collect();
-        while let Some(node) = work.pop() {
-            for from in &into[node as usize] {
-                if !std::mem::replace(&mut mixed[*from as usize], true) {
-                    work.push(*from);
-                }
-            }
-        }
+        let nodes = 0..mixed.len() as u32;
+        let own = nodes.filter(|node| mixed[*node as usize]).collect();
+        Reached::new(mixed.len(), &edges).spread(own, &mut mixed);
         let mut settled: FxHashMap<u32, StateId> = FxHashMap::default();
         let stands_for: Vec<StateId> = self
             .states()

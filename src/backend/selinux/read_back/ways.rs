@@ -5,6 +5,7 @@ use super::{Loaded, base};
 use crate::backend::{Allowed, Form, OnPaths};
 use crate::policy::Operation;
 use crate::semantics::{Classified, Dfa, PathSet, Step, TooLarge, classified};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -44,6 +45,14 @@ impl Way {
     /// Whether it goes by the directory's type alone.
     pub(super) fn is_by_directory(&self) -> bool {
         matches!(self.place, Place::Made | Place::MovedTo)
+    }
+
+    /// The form of what it goes by.
+    pub(super) fn judged(&self) -> Form {
+        match self.is_by_directory() {
+            true => Form::Directory,
+            false => self.form,
+        }
     }
 }
 
@@ -145,6 +154,9 @@ fn inside(steps: &[Step]) -> Vec<Step> {
     out.extend(tree);
     out
 }
+
+/// An entry of the file contexts, with paths.
+type Entry<'c> = (Cow<'c, [Vec<Step>]>, &'c Context);
 
 /// By type.
 type Open<'l> = BTreeMap<&'l str, bool>;
@@ -366,25 +378,18 @@ impl Loaded {
         Typed { classes, views }
     }
 
-    /// The entries that a way goes by, the one first that wins, each with the paths of its objects.
-    pub(super) fn entries(&self, way: &Way) -> Vec<(Vec<Vec<Step>>, &Context)> {
-        let form = match way.is_by_directory() {
-            true => Form::Directory,
-            false => way.form,
-        };
+    /// The entries for objects of a form, the one first that wins, each with the paths of its objects or, `inner`, of
+    /// what lies in its directories.
+    pub(super) fn entries(&self, form: Form, inner: bool) -> Vec<Entry<'_>> {
+        // The root is in no directory; it is there, so nothing but its own type counts.
+        let root = self.context(Form::Directory, b"/").filter(|_| inner);
+        let root = root.map(|c| (Cow::Owned(vec![Vec::new()]), c));
         let own = self.contexts.iter().filter(|c| c.applies.to(form));
-        let mut out: Vec<(Vec<Vec<Step>>, &Context)> = own
-            .map(|c| match way.is_by_directory() {
-                true => (c.patterns.iter().map(|p| inside(p)).collect(), c),
-                false => (c.patterns.clone(), c),
-            })
-            .collect();
-        if way.is_by_directory()
-            && let Some(root) = self.context(Form::Directory, b"/")
-        {
-            out.insert(0, (vec![Vec::new()], root));
-        }
-        out
+        let own = own.map(|c| match inner {
+            true => (c.patterns.iter().map(|p| inside(p)).collect(), c),
+            false => (Cow::Borrowed(c.patterns.as_slice()), c),
+        });
+        root.into_iter().chain(own).collect()
     }
 
     fn made_by_type(&self, form: Form, open: &Open<'_>, above: bool) -> Result<PathSet, TooLarge> {
@@ -393,37 +398,16 @@ impl Loaded {
             open.get(label).copied().unwrap_or(false)
         };
         let form = if above { Form::Directory } else { form };
-        let own = |c: &&Context| c.applies.to(form);
-        let mut contexts: Vec<&Context> = self.contexts.iter().filter(own).collect();
+        let mut entries = self.entries(form, above);
         // Where the base policy gives nothing, its contexts would only make the automaton larger.
-        let of_base = |c: &&Context| c.line == 0;
-        if !may(&None)
-            && !contexts
-                .iter()
-                .copied()
-                .filter(of_base)
-                .any(|c| may(&c.label))
-        {
-            contexts.retain(|c| !of_base(c));
+        let of_base = |c: &Context| c.line == 0;
+        let mut base = entries.iter().filter(|(_, c)| of_base(c));
+        if !may(&None) && !base.any(|(_, c)| may(&c.label)) {
+            entries.retain(|(_, c)| !of_base(c));
         }
-        if !above {
-            let clauses = contexts
-                .iter()
-                .map(|c| (c.patterns.as_slice(), [].as_slice(), may(&c.label)));
-            return PathSet::first_match_except(clauses, may(&None));
-        }
-        // The root is in no directory; it is there, so nothing but its own type counts.
-        let root = self.context(Form::Directory, b"/");
-        let root = (vec![Vec::new()], may(&root.and_then(|c| c.label.clone())));
-        let clauses: Vec<(Vec<Vec<Step>>, bool)> = std::iter::once(root)
-            .chain(contexts.iter().map(|c| {
-                let patterns = c.patterns.iter().map(|p| inside(p)).collect();
-                (patterns, may(&c.label))
-            }))
-            .collect();
-        let clauses = clauses
+        let clauses = entries
             .iter()
-            .map(|(p, value)| (p.as_slice(), [].as_slice(), *value));
+            .map(|(paths, c)| (&**paths, [].as_slice(), may(&c.label)));
         PathSet::first_match_except(clauses, may(&None))
     }
 
