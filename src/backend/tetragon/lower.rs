@@ -1,8 +1,8 @@
 //! From a policy's decided sets to TracingPolicies.
 
 use super::model::{
-    Arg, Ignore, Kprobe, MatchAction, MatchArg, MatchBinaries, Nest, Operator, Sees, Selector,
-    Spec, SpecOption, TracingPolicy, allowed,
+    Arg, Ignore, Kprobe, MatchAction, MatchArg, MatchBinaries, Nest, Sees, Selector, Spec,
+    SpecOption, TracingPolicy, allowed,
 };
 use super::nest::{Literals, literal_tree};
 use crate::diagnostics::{Diagnostic, Diagnostics};
@@ -56,209 +56,19 @@ pub fn lower(
     let creatable = nest(&[Operation::Create], Sees::Parent)?;
     let deletable = nest(&[Operation::Delete], Sees::Parent)?;
 
-    let file = |kind| Arg { index: 0, kind };
-    let mask = |index, operator, value: &str| MatchArg {
-        index,
-        operator,
-        values: vec![value.to_owned()],
-    };
-    let mut add = |concern,
-                   call,
-                   args: Vec<Arg>,
-                   optional,
-                   nest: &Nest,
-                   index,
-                   extra: &[MatchArg],
-                   message: &str| {
-        if !nest.denies() {
-            return;
-        }
-        let filters = nest
-            .filters(index)
-            .into_iter()
-            .map(|mut f| {
-                f.extend_from_slice(extra);
-                f
-            })
-            .collect();
-        hooks.entry(concern).or_default().push(Hook {
-            call,
-            args,
-            optional,
-            filters,
-            message: message.to_owned(),
-        });
-    };
-    let masked = || {
-        vec![
-            file("file"),
-            Arg {
-                index: 1,
-                kind: "int",
-            },
-        ]
-    };
-    let mapped = || {
-        vec![
-            file("file"),
-            Arg {
-                index: 1,
-                kind: "uint64",
-            },
-            Arg {
-                index: 2,
-                kind: "uint64",
-            },
-        ]
-    };
-    // MAY_READ is 4, MAY_WRITE 2 (include/linux/fs.h); PROT_WRITE is 2, MAP_SHARED 1.
-    add(
-        "read",
-        "security_file_permission",
-        masked(),
-        false,
-        &readable,
-        0,
-        &[mask(1, Operator::Equal, "4")],
-        "read",
-    );
-    add(
-        "read",
-        "security_mmap_file",
-        mapped(),
-        false,
-        &readable,
-        0,
-        &[],
-        "map",
-    );
-    add(
-        "edit",
-        "security_file_permission",
-        masked(),
-        false,
-        &editable,
-        0,
-        &[mask(1, Operator::Equal, "2")],
-        "write",
-    );
-    let shared = [mask(1, Operator::Mask, "2"), mask(2, Operator::Mask, "1")];
-    add(
-        "edit",
-        "security_mmap_file",
-        mapped(),
-        false,
-        &editable,
-        0,
-        &shared,
-        "map for writing",
-    );
-    add(
-        "edit",
-        "security_path_truncate",
-        vec![file("path")],
-        true,
-        &editable,
-        0,
-        &[],
-        "truncate",
-    );
-    add(
-        "edit",
-        "security_file_truncate",
-        vec![file("file")],
-        true,
-        &editable,
-        0,
-        &[],
-        "truncate",
-    );
-    for call in [
-        "security_path_mknod",
-        "security_path_mkdir",
-        "security_path_symlink",
+    for (operation, denied) in [
+        (Operation::Read, &readable),
+        (Operation::Edit, &editable),
+        (Operation::Create, &creatable),
+        (Operation::Delete, &deletable),
+        (Operation::Metadata, &metadata),
+        (Operation::Execute, &executable),
     ] {
-        add(
-            "create",
-            call,
-            vec![file("path")],
-            false,
-            &creatable,
-            0,
-            &[],
-            "create",
-        );
+        let of = super::hooks::of(operation, denied);
+        if !of.is_empty() {
+            hooks.insert(operation.name(), of);
+        }
     }
-    let second = |index| {
-        vec![Arg {
-            index,
-            kind: "path",
-        }]
-    };
-    add(
-        "create",
-        "security_path_link",
-        second(1),
-        false,
-        &creatable,
-        1,
-        &[],
-        "link",
-    );
-    add(
-        "create",
-        "security_path_rename",
-        second(2),
-        false,
-        &creatable,
-        2,
-        &[],
-        "rename to",
-    );
-    for call in ["security_path_unlink", "security_path_rmdir"] {
-        add(
-            "delete",
-            call,
-            vec![file("path")],
-            false,
-            &deletable,
-            0,
-            &[],
-            "delete",
-        );
-    }
-    add(
-        "delete",
-        "security_path_rename",
-        vec![file("path")],
-        false,
-        &deletable,
-        0,
-        &[],
-        "rename away",
-    );
-    for call in ["security_path_chmod", "security_path_chown"] {
-        add(
-            "metadata",
-            call,
-            vec![file("path")],
-            false,
-            &metadata,
-            0,
-            &[],
-            "change metadata",
-        );
-    }
-    add(
-        "execute",
-        "security_bprm_check",
-        vec![file("linux_binprm")],
-        false,
-        &executable,
-        0,
-        &[],
-        "execute",
-    );
 
     let long = tree.too_long;
     let reason = move |text: &'static str| {

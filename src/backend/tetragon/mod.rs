@@ -33,6 +33,7 @@
 //! - `kubectl apply` that succeeds does not mean loaded: `tetra tracingpolicy list` shows load errors.
 //! - YAML keys that repeat are merged by kubectl without a word; the objects are serialised from structs.
 
+mod hooks;
 mod lower;
 mod model;
 mod nest;
