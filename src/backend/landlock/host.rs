@@ -1,6 +1,5 @@
 //! This host's file system, as Landlock's lowering looks at it.
 
-use super::lower::{Host, Kind};
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
 use std::ffi::OsStr;
@@ -8,6 +7,29 @@ use std::fs::FileType;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::rc::Rc;
+
+/// What stands at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing.
+    Missing,
+    /// A directory.
+    Directory,
+    /// A file, device, socket: anything that has nothing beneath.
+    File,
+    /// A symbolic link.
+    Link,
+}
+
+/// A file system to look at.
+pub trait Host {
+    /// What stands at the path, not followed.
+    fn kind(&self, path: &[u8]) -> Kind;
+    /// Where a symbolic link leads in the end, if there is anything.
+    fn leads_to(&self, path: &[u8]) -> Option<Vec<u8>>;
+    /// The names in a directory, ascending, and what stands there, not followed; none if it cannot be read.
+    fn list(&self, path: &[u8]) -> Vec<(Vec<u8>, Kind)>;
+}
 
 /// The file system of this host.
 pub struct RealHost;

@@ -29,6 +29,7 @@
 //! - `ioctl_dev` is left unhandled: no operation of the language speaks of device commands.
 //! - landlockconfig expands `${name}` in paths; a path that holds `${` is refused.
 
+mod grants;
 mod host;
 mod loader;
 mod lower;
@@ -37,9 +38,10 @@ mod read_back;
 #[cfg(test)]
 mod tests;
 
-pub use host::RealHost;
+pub use grants::Entry;
+pub use host::{Host, Kind, RealHost};
 pub use loader::{LOADED, LOADER, started_by_loader};
-pub use lower::{Entry, Host, Kind, Lowered, Rules, lower, rules};
+pub use lower::{Lowered, Rules, lower, rules};
 pub use model::{AccessFs, AccessNet, NetPort, PathBeneath, Ruleset, Scope};
 
 use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Target};

@@ -1,0 +1,353 @@
+//! Which trees and files of a file system can be granted so that nothing is that the policy denies.
+
+use super::host::{Kind, Remembered};
+use crate::policy::{Component, Operation, Sequence, Token};
+use crate::semantics::{Clause, Decisions, LiteralTree, Meaning, PathSet, StateId, TooLarge};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+/// Most entries of a host that one operation looks at.
+const MAX_ENTRIES: usize = 20_000;
+
+/// What is granted, by operation.
+pub(super) struct Granted {
+    pub(super) read: Grants,
+    pub(super) list: Grants,
+    pub(super) edit: Grants,
+    pub(super) create: Grants,
+    pub(super) delete: Grants,
+    pub(super) execute: Grants,
+}
+
+/// A path that the policy grants something on, and what stands there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The path.
+    pub path: Vec<u8>,
+    /// What stands there.
+    pub kind: Kind,
+}
+
+/// How rights reach objects.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reach {
+    /// A right on D is for D and what lies beneath.
+    Object,
+    /// A right on D is for what lies beneath.
+    Beneath,
+}
+
+/// What is granted for one operation.
+#[derive(Default)]
+pub(super) struct Grants {
+    /// Nothing is restricted.
+    pub(super) free: bool,
+    pub(super) trees: BTreeSet<Vec<u8>>,
+    pub(super) files: BTreeSet<Vec<u8>>,
+}
+
+/// Where a walk is.
+struct At {
+    node: Option<usize>,
+    path: Vec<u8>,
+    state: StateId,
+    /// What stands there, where that is known.
+    kind: Option<Kind>,
+}
+
+struct Walk<'a> {
+    decisions: &'a Decisions,
+    tree: &'a LiteralTree,
+    reach: Reach,
+    /// Whether the right can be granted on a file.
+    files: bool,
+    host: Option<&'a Remembered<'a>>,
+    /// By state: whether nothing at it or beneath it is allowed.
+    dead: Vec<bool>,
+    /// By node: its state.
+    states: &'a [Option<StateId>],
+    /// By node: whether it can be granted whole.
+    whole: Vec<bool>,
+    looked: usize,
+    grants: Grants,
+    absent: Vec<Entry>,
+}
+
+impl Walk<'_> {
+    /// Whether what the policy does not mention beneath the state is allowed, to any depth.
+    fn unmentioned(&self, state: StateId) -> bool {
+        (1..=3).all(|depth| {
+            self.decisions
+                .enter_fresh(state, depth)
+                .is_some_and(|s| self.decisions.permits_state(s))
+        })
+    }
+
+    /// Fills in [`Walk::whole`] for every node.
+    fn judge(&mut self) {
+        let nodes = self.tree.len();
+        self.whole = vec![false; nodes];
+        // Whether the node itself is allowed and can be granted whole.
+        let mut through = vec![false; nodes];
+        // A parent is numbered before its children.
+        for node in (0..nodes).rev() {
+            let own = self.states[node].is_some_and(|s| self.decisions.permits_state(s));
+            let beneath = self.states[node].is_some_and(|s| self.unmentioned(s))
+                && self.tree.children(node).all(|(_, child)| through[child]);
+            self.whole[node] = beneath && (own || self.reach == Reach::Beneath);
+            // Seen from above the object itself counts in both cases.
+            through[node] = beneath && own;
+        }
+    }
+
+    /// Whether something may be granted at or beneath a name that the literal tree does not have. If not, the directory
+    /// need not be listed, and `/tmp` and `/etc` are long.
+    fn may_hold_more(&self, node: Option<usize>, state: StateId) -> bool {
+        let dfa = self.decisions.dfa();
+        let live = |s: StateId| !self.dead[s.index()];
+        dfa.unlisted(state).iter().any(|s| live(*s))
+            || dfa
+                .spelled_out(state)
+                .any(|(name, s)| live(s) && node.and_then(|n| self.tree.child(n, name)).is_none())
+    }
+
+    fn run(mut self) -> (Grants, Vec<Entry>) {
+        let start = self.decisions.dfa().start();
+        self.judge();
+        if self.whole[self.tree.root()] {
+            self.grants.free = true;
+            return (self.grants, self.absent);
+        }
+        if self.host.is_none() && self.unmentioned(start) {
+            // All but some paths, and no host to list the rest of: to restrict would be to stop everything.
+            self.grants.free = true;
+            return (self.grants, self.absent);
+        }
+        let mut work = vec![At {
+            node: Some(self.tree.root()),
+            path: Vec::new(),
+            state: start,
+            kind: self.host.map(|_| Kind::Directory),
+        }];
+        while let Some(at) = work.pop() {
+            self.visit(at, &mut work);
+        }
+        (self.grants, self.absent)
+    }
+
+    fn visit(&mut self, at: At, work: &mut Vec<At>) {
+        let At {
+            node,
+            path,
+            state,
+            kind,
+        } = at;
+        let shown = if path.is_empty() {
+            b"/".to_vec()
+        } else {
+            path.clone()
+        };
+        let own = self.decisions.permits_state(state);
+        let kind = kind.or_else(|| self.host.map(|h| h.kind(&shown)));
+        if kind == Some(Kind::File) {
+            if own && self.files {
+                self.grants.files.insert(shown);
+            }
+            return;
+        }
+        let whole = match node {
+            Some(n) => self.whole[n],
+            None => self.unmentioned(state) && (own || self.reach == Reach::Beneath),
+        };
+        if let Some(kind @ (Kind::Missing | Kind::Link)) = kind {
+            // A rule on a link would bind to where it leads, which has a name of its own.
+            if own || whole {
+                self.absent.push(Entry { path: shown, kind });
+            }
+            return;
+        }
+        if whole {
+            self.grants.trees.insert(shown);
+            return;
+        }
+        match self.host {
+            None => {
+                let Some(node) = node else { return };
+                // Named, with nothing named beneath, and nothing allowed beneath: a file.
+                let leaf = self.tree.children(node).next().is_none();
+                let nothing_beneath = !self
+                    .decisions
+                    .enter_fresh(state, 1)
+                    .is_some_and(|s| self.decisions.permits_state(s));
+                if own && leaf && nothing_beneath && self.files && !path.is_empty() {
+                    self.grants.files.insert(shown);
+                }
+                for (name, child) in self.tree.children(node) {
+                    if let Some(state) = self.states[child] {
+                        work.push(At {
+                            node: Some(child),
+                            path: join(&path, name),
+                            state,
+                            kind: None,
+                        });
+                    }
+                }
+            }
+            Some(host) => {
+                let listed = if self.looked < MAX_ENTRIES && self.may_hold_more(node, state) {
+                    host.list(&shown)
+                } else {
+                    Rc::default()
+                };
+                self.looked += listed.len();
+                let is_listed = |name: &[u8]| {
+                    let found = listed.binary_search_by(|(n, _)| n.as_slice().cmp(name));
+                    found.is_ok()
+                };
+                let named = node.into_iter().flat_map(|n| self.tree.children(n));
+                let rest = named.map(|(name, _)| (name, None));
+                let all = listed
+                    .iter()
+                    .map(|(name, kind)| (name.as_slice(), Some(*kind)))
+                    .chain(rest.filter(|(name, _)| !is_listed(name)));
+                for (name, kind) in all {
+                    let Some(state) = self.decisions.enter(state, name) else {
+                        continue;
+                    };
+                    if !self.dead[state.index()] {
+                        work.push(At {
+                            node: node.and_then(|n| self.tree.child(n, name)),
+                            path: join(&path, name),
+                            state,
+                            kind,
+                        });
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut out = path.to_vec();
+    out.push(b'/');
+    out.extend_from_slice(name);
+    out
+}
+
+/// The objects that grants reach, each with how its rights do.
+pub(super) fn reached<const N: usize>(
+    all: [(&Grants, Reach); N],
+) -> Result<[PathSet; N], TooLarge> {
+    let mut sets_of: BTreeMap<(&[u8], bool, Reach), u16> = BTreeMap::new();
+    for (i, (grants, reach)) in all.iter().enumerate() {
+        let trees = grants.trees.iter().map(|p| (p.as_slice(), true, *reach));
+        let files = grants.files.iter();
+        for granted in trees.chain(files.map(|p| (p.as_slice(), false, *reach))) {
+            *sets_of.entry(granted).or_default() |= 1 << i;
+        }
+    }
+    let mut clauses: BTreeMap<u16, Vec<Sequence>> = BTreeMap::new();
+    for ((path, tree, reach), sets) in sets_of {
+        let mut s = Sequence::literal(path);
+        if tree && reach == Reach::Beneath {
+            s.components.push(Component::Name([Token::Star].into()));
+        }
+        let list = clauses.entry(sets).or_default();
+        list.push(if tree { s.tree() } else { s });
+    }
+    let clauses = clauses.iter().map(|(sets, include)| Clause {
+        include,
+        except: &[],
+        sets: *sets,
+        allows: true,
+    });
+    let mut sets = PathSet::family(clauses, false)?;
+    for (set, (grants, _)) in sets.iter_mut().zip(all) {
+        if grants.free {
+            *set = PathSet::all();
+        }
+    }
+    Ok(sets)
+}
+
+impl Grants {
+    /// Whether a tree that is granted holds the path.
+    pub(super) fn covers(&self, path: &[u8]) -> bool {
+        self.free
+            || self.trees.contains(b"/".as_slice())
+            || (1..=path.len())
+                .any(|n| (n == path.len() || path[n] == b'/') && self.trees.contains(&path[..n]))
+    }
+}
+
+/// What is granted of a policy's meaning; and with a host, the paths on which something would be that are not there, or
+/// are links.
+///
+/// # Errors
+/// The policy's automata are too large.
+pub(super) fn granted(
+    meaning: &Meaning<'_>,
+    host: Option<&Remembered<'_>>,
+) -> Result<(Granted, Vec<Entry>), TooLarge> {
+    let tree = LiteralTree::of(meaning.policy(), usize::MAX, false);
+    let mut absent: Vec<Entry> = Vec::new();
+    // Most operations have decisions of one shape.
+    let mut known: Option<(&Decisions, Vec<Option<StateId>>)> = None;
+    let mut of = |operation: Operation| -> Result<Grants, TooLarge> {
+        let decisions = meaning.decisions(operation)?;
+        let reach = match operation {
+            Operation::Create | Operation::Delete => Reach::Beneath,
+            _ => Reach::Object,
+        };
+        let known = match &mut known {
+            Some(known) if known.0.dfa().same_shape(decisions.dfa()) => known,
+            other => other.insert((decisions, tree.states(decisions))),
+        };
+        let walk = Walk {
+            decisions,
+            tree: &tree,
+            states: &known.1,
+            reach,
+            files: reach == Reach::Object && operation != Operation::List,
+            host,
+            dead: if host.is_some() {
+                decisions.dfa().all_below(|l| !decisions.permits(l))
+            } else {
+                Vec::new()
+            },
+            whole: Vec::new(),
+            looked: 0,
+            grants: Grants::default(),
+            absent: Vec::new(),
+        };
+        let (grants, missing) = walk.run();
+        absent.extend(missing);
+        Ok(grants)
+    };
+    let mut read = of(Operation::Read)?;
+    let list = of(Operation::List)?;
+    let mut edit = of(Operation::Edit)?;
+    let create = of(Operation::Create)?;
+    let delete = of(Operation::Delete)?;
+    let mut execute = of(Operation::Execute)?;
+    // What one operation is granted as a tree is a directory: a file's right on it would reach beneath.
+    let directories: BTreeSet<Vec<u8>> = [&read, &list, &edit, &create, &delete, &execute]
+        .iter()
+        .flat_map(|g| g.trees.iter().cloned())
+        .collect();
+    for grants in [&mut read, &mut edit, &mut execute] {
+        grants.files.retain(|path| !directories.contains(path));
+    }
+    absent.sort_by(|a, b| a.path.cmp(&b.path));
+    absent.dedup();
+    let granted = Granted {
+        read,
+        list,
+        edit,
+        create,
+        delete,
+        execute,
+    };
+    Ok((granted, absent))
+}
