@@ -62,20 +62,7 @@ fn candidates(old: &Side<'_>, new: &Side<'_>, operation: Operation) -> Vec<Seque
         };
         let policy = meaning.policy();
         for rule in policy.rules.iter().filter(|r| r.concerns_paths(operation)) {
-            let patterns: Vec<&Sequence> = match &rule.objects {
-                Objects::Paths { paths, except } => paths
-                    .iter()
-                    .chain(except)
-                    .flat_map(|p| &p.sequences)
-                    .collect(),
-                Objects::Commands { commands, except } => commands
-                    .iter()
-                    .chain(except)
-                    .flat_map(|c| &c.program.sequences)
-                    .collect(),
-                _ => continue,
-            };
-            for s in patterns {
+            for s in rule.sequences() {
                 if seen.insert(s.to_string()) {
                     out.push(s.clone());
                 }

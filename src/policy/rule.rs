@@ -1,6 +1,8 @@
 //! Rules and their objects.
 
-use super::{Action, HostPattern, Operation, OperationSet, PathPattern, Span, WordPattern};
+use super::{
+    Action, HostPattern, Operation, OperationSet, PathPattern, Sequence, Span, WordPattern,
+};
 
 /// The index of a rule in its policy: also its priority, a smaller one decides first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -185,6 +187,24 @@ impl Rule {
             rate: None,
             lint_allowed: Vec::new(),
             span: Span::default(),
+        }
+    }
+
+    /// The path patterns of the rule, its exceptions too; programs are paths.
+    #[must_use]
+    pub fn sequences(&self) -> Vec<&Sequence> {
+        match &self.objects {
+            Objects::Paths { paths, except } => paths
+                .iter()
+                .chain(except)
+                .flat_map(|p| &p.sequences)
+                .collect(),
+            Objects::Commands { commands, except } => commands
+                .iter()
+                .chain(except)
+                .flat_map(|c| &c.program.sequences)
+                .collect(),
+            _ => Vec::new(),
         }
     }
 

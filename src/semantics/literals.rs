@@ -6,7 +6,7 @@
 
 use super::automaton::StateId;
 use super::decisions::Decisions;
-use crate::policy::{Component, Objects, Policy, Rule, Sequence};
+use crate::policy::{Component, Policy, Rule};
 use rustc_hash::FxHashMap;
 
 /// The nodes below one, ascending by name.
@@ -33,7 +33,7 @@ impl LiteralTree {
             too_long: false,
         };
         let mut known = Known::default();
-        for sequence in policy.rules.iter().flat_map(sequences_of) {
+        for sequence in policy.rules.iter().flat_map(Rule::sequences) {
             tree.insert(&mut known, sequence.literal_names(), longest);
             let literal_start = sequence
                 .components
@@ -127,23 +127,6 @@ impl LiteralTree {
         let children = &self.nodes[node];
         let at = children.binary_search_by(|(n, _)| (**n).cmp(name)).ok()?;
         Some(children[at].1)
-    }
-}
-
-/// The path patterns of a rule, its exceptions too; programs are paths.
-pub fn sequences_of(rule: &Rule) -> Vec<&Sequence> {
-    match &rule.objects {
-        Objects::Paths { paths, except } => paths
-            .iter()
-            .chain(except)
-            .flat_map(|p| &p.sequences)
-            .collect(),
-        Objects::Commands { commands, except } => commands
-            .iter()
-            .chain(except)
-            .flat_map(|c| &c.program.sequences)
-            .collect(),
-        _ => Vec::new(),
     }
 }
 

@@ -32,7 +32,7 @@ pub use decisions::{Decisions, Verdict, Walks};
 pub use family::{Classified, Pattern, PatternForm, classified};
 pub use hosts::{HostRegion, HostSpace, Peers};
 pub use ledger::{LedgerBuilder, Reason};
-pub use literals::{LiteralTree, sequences_of};
+pub use literals::LiteralTree;
 pub use meaning::Meaning;
 pub use meeting::{SequenceIndex, meet};
 pub use pathset::{Clause, Joins, PathSet};

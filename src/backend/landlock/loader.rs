@@ -5,8 +5,8 @@
 //! read is started that way.
 
 use crate::fidelity::Object;
-use crate::policy::{Operation, Policy};
-use crate::semantics::{decide, sequences_of};
+use crate::policy::{Operation, Policy, Rule};
+use crate::semantics::decide;
 
 /// The loader, by the name that is in every dynamic program.
 #[cfg(target_arch = "aarch64")]
@@ -29,7 +29,7 @@ pub fn started_by_loader(policy: &Policy) -> impl Iterator<Item = Vec<u8>> {
         .rules
         .iter()
         .filter(|r| !r.action.permits() && r.operations.contains(Operation::Execute))
-        .flat_map(sequences_of)
+        .flat_map(Rule::sequences)
         .filter_map(|s| s.as_literal())
         .filter(move |path| !permits(Operation::Execute, path) && permits(Operation::Read, path))
 }

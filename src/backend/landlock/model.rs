@@ -3,7 +3,6 @@
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::show_bytes;
 use crate::policy::{Policy, Rule};
-use crate::semantics::sequences_of;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -179,7 +178,7 @@ pub fn render(ruleset: &Ruleset, policy: &Policy) -> Result<String, Diagnostics>
     };
     let mut refuse = |path: &[u8], why: &str| {
         // The rule that names it; a sibling that was found on the host has none.
-        let names = |r: &&Rule| sequences_of(r).iter().any(|s| s.literal_prefix() == path);
+        let names = |r: &&Rule| r.sequences().iter().any(|s| s.literal_prefix() == path);
         let span = policy
             .rules
             .iter()

@@ -5,7 +5,6 @@ use crate::backend::header;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Ledger, show_bytes};
 use crate::policy::{Component, Policy, Sequence, Token};
-use crate::semantics::sequences_of;
 use askama::Template;
 use std::cell::OnceCell;
 use std::fmt::Write;
@@ -329,7 +328,8 @@ fn names(policy: &Policy) -> Result<(), Diagnostics> {
         sources: policy.sources.clone(),
     };
     for rule in &policy.rules {
-        if let Some(message) = sequences_of(rule)
+        if let Some(message) = rule
+            .sequences()
             .into_iter()
             .filter(|s| !fits(s))
             .find_map(|s| pattern(s).err())

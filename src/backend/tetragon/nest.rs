@@ -4,7 +4,7 @@ use super::lower::MAX_PATH;
 use super::model::{Nest, Sees};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::policy::{Policy, Sequence};
-use crate::semantics::{Decisions, LiteralTree, StateId, sequences_of};
+use crate::semantics::{Decisions, LiteralTree, StateId};
 
 /// The policy's literal paths, which filters have to name.
 ///
@@ -17,7 +17,7 @@ pub fn literal_tree(policy: &Policy) -> Result<LiteralTree, Diagnostics> {
     };
     for rule in &policy.rules {
         let not_text = |s: &&Sequence| std::str::from_utf8(&s.literal_prefix()).is_err();
-        if let Some(sequence) = sequences_of(rule).into_iter().find(not_text) {
+        if let Some(sequence) = rule.sequences().into_iter().find(not_text) {
             let message = format!(
                 "the rule `{}` names `{}`, which is not UTF-8, and a TracingPolicy holds text only",
                 rule.name,
