@@ -344,6 +344,12 @@ impl Decisions {
         self.verdicts[label as usize].decision.action.permits()
     }
 
+    /// Whether a layer that cannot ask lets it happen on a path.
+    #[must_use]
+    pub fn permits_path(&self, path: &[u8]) -> bool {
+        self.dfa.label_of(path).is_some_and(|l| self.permits(l))
+    }
+
     /// The paths on which a layer that cannot ask lets the operation happen.
     #[must_use]
     pub fn allowed(&self) -> &PathSet {

@@ -142,3 +142,60 @@ fn a_link_that_must_stay_keeps_its_tree_narrow() {
         said(&done)
     );
 }
+
+/// A program that a rule denies by its name, in a directory where nothing may be started, and beside it one that no rule
+/// speaks of; and one in the workspace, which is replaced as anything there is.
+#[test]
+fn the_loader_starts_nothing_that_a_rule_denies_by_name() {
+    if !landlock() {
+        return;
+    }
+    let place = Place::new(User::Own);
+    let outside = place.path("outside");
+    for to in [
+        outside.join("denied"),
+        outside.join("unsaid"),
+        place.path("ws").join("mine"),
+    ] {
+        std::fs::copy("/usr/bin/echo", to).unwrap();
+    }
+    symlink("outside", place.path("link")).unwrap();
+    place.own_all();
+    let top = place.path("");
+    let top = top.to_str().unwrap().trim_end_matches('/');
+    let policy = format!(
+        r#"version: 1
+name: loader
+subject: {{home: /nonexistent, workspace: auto, tmp: /nonexistent}}
+rules:
+  - name: no-start
+    action: deny
+    operations: [execute]
+    paths: ["{top}/link/denied", "${{workspace}}/mine"]
+  - name: tree
+    action: allow
+    operations: [read, write]
+    paths: ["${{workspace}}/**"]
+  - name: outside
+    action: allow
+    operations: [read]
+    paths: ["{top}/outside/**", "{top}/link/**"]
+  - include: builtin:linux-runtime
+  - include: builtin:system-programs
+"#
+    );
+    let loader = polc::backend::landlock::LOADER;
+    let start = |path: &str| place.shell_by(&policy, &format!("{loader} {path} started"));
+    let answer = |path: &str| text(&start(path).stdout).contains("started");
+    // By its own name it is denied by no rule, but it is the same program.
+    for path in ["link/denied", "outside/denied"] {
+        let path = format!("{top}/{path}");
+        let done = start(&path);
+        assert!(!text(&done.stdout).contains("started"), "{}", said(&done));
+        let read = place.shell_by(&policy, &format!("cmp {path} {top}/outside/unsaid"));
+        assert!(read.status.success(), "{}", said(&read));
+    }
+    assert!(answer(&format!("{top}/outside/unsaid")));
+    let replaced = place.shell_by(&policy, "cp mine other && mv other mine && echo done");
+    assert_eq!(text(&replaced.stdout), "done\n", "{}", said(&replaced));
+}

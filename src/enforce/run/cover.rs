@@ -7,7 +7,8 @@
 //! - **hidden**: it may not be read. An empty file or directory of mode 000 lies over it.
 //! - **frozen**: it may not be written. The same object, mounted read-only; the kernel's answer is `EROFS`.
 //! - **no program**: it may be read and not started, and nothing around it may be written. The same object, mounted with
-//!   `noexec`: `execve` answers `EACCES`, and `ld.so PROGRAM` fails too (`EPERM`), which Landlock does not see.
+//!   `noexec`: `execve` answers `EACCES`, and `ld.so PROGRAM` fails too (`EPERM`), which Landlock does not see. So
+//!   programs that a rule denies by their names are covered where nothing else may be started, too.
 //! - **pinned**: what is in it may be written, but it may not be removed or renamed. The same object, mounted
 //!   on itself: what is a mount point cannot be moved away (`EBUSY`).
 //!
@@ -47,7 +48,7 @@
 //! - A pattern that floats (`/w/**/.env`) is expanded when the program starts. Past [`MAX_ENTRIES`] entries or [`MAX_COVERS`]
 //!   covers nothing is granted whole.
 
-use crate::backend::landlock::{AccessFs, Host, Kind, PathBeneath, Ruleset};
+use crate::backend::landlock::{AccessFs, Host, Kind, PathBeneath, Ruleset, started_by_loader};
 use crate::policy::Operation;
 use crate::semantics::{Decisions, LiteralTree, Meaning, StateId, TooLarge};
 use std::collections::{BTreeMap, BTreeSet};
@@ -183,6 +184,7 @@ pub fn plan(meaning: &Meaning<'_>, host: &dyn Host, processes: bool) -> Result<P
         }
     }
     let mut plan = walk.plan;
+    plan.programs(meaning, host)?;
     if processes {
         plan.processes(meaning, host)?;
     }
@@ -385,26 +387,47 @@ impl Walk<'_> {
 }
 
 impl Plan {
+    /// Covers the programs that a rule denies to start by their names and that the walk had no reason to cover, as they lie
+    /// in no tree of programs: they may be read, so the loader would start them.
+    fn programs(&mut self, meaning: &Meaning<'_>, host: &dyn Host) -> Result<(), TooLarge> {
+        for named in started_by_loader(meaning.policy()) {
+            let Some(path) = host.leads_to(&named) else {
+                continue;
+            };
+            if host.kind(&path) != Kind::File || self.hides(&path) {
+                continue;
+            }
+            // A mount point cannot be replaced, and what may be written may be made a program of any kind.
+            let mut kept = true;
+            for operation in [Operation::Edit, Operation::Create, Operation::Delete] {
+                kept &= !meaning.decisions(operation)?.permits_path(&path);
+            }
+            if kept && !meaning.decisions(Operation::Execute)?.permits_path(&path) {
+                let cover = (Cover::NoProgram, false);
+                self.covers.entry(path).or_insert(cover);
+            }
+        }
+        Ok(())
+    }
+
     /// Grants `/proc` to read, without what is denied in it, where the policy speaks of processes in general.
     fn processes(&mut self, meaning: &Meaning<'_>, host: &dyn Host) -> Result<(), TooLarge> {
         let (read, list) = (
             meaning.decisions(Operation::Read)?,
             meaning.decisions(Operation::List)?,
         );
-        let permits =
-            |d: &Decisions, path: &[u8]| d.dfa().label_of(path).is_some_and(|l| d.permits(l));
         // A number that no process has: 2^22 is the kernel's most.
         let known = self
             .wide
             .iter()
             .any(|w| beneath(b"/proc", &w.path) && w.operation == READ);
-        if known || !permits(read, b"/proc/4194305/status") || !permits(list, b"/proc") {
+        if known || !read.permits_path(b"/proc/4194305/status") || !list.permits_path(b"/proc") {
             return Ok(());
         }
         for (name, kind) in host.list(b"/proc") {
             let path = [b"/proc/", name.as_slice()].concat();
             let process = name.iter().all(u8::is_ascii_digit);
-            if process || permits(read, &path) {
+            if process || read.permits_path(&path) {
                 continue;
             }
             match kind {

@@ -162,9 +162,12 @@ pub fn shortfall(
             out.add(s.setting.as_ref(), &s.reason);
         }
     }
+    let executes = meaning.decisions(Operation::Execute)?;
     let mut loaded = started_by_loader(policy)
         .filter_map(|p| std::fs::canonicalize(sys::path(&p)).ok())
-        .map(|p| p.into_os_string().into_vec());
+        .map(|p| p.into_os_string().into_vec())
+        // Where a link leads has a name of its own, by which the policy may allow it.
+        .filter(|p| !executes.permits_path(p));
     if let Some(path) = loaded.find(|p| !force.plan.is_some_and(|plan| plan.is_no_program(p))) {
         out.add(
             LOADED,
