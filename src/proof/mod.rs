@@ -1,12 +1,12 @@
 //! Whether an artefact means its policy.
 //!
-//! [`compare`] holds what a reader found in an artefact ([`crate::backend::Evaluate`]) against the policy:
+//! [`compare()`] holds what a reader found in an artefact ([`crate::backend::Evaluate`]) against the policy:
 //! for each operation over every path, network address and system call there is, exactly. For every rule
 //! (and the default) that decides something it answers equal, or gives a witness for each way in
 //! which the two differ, with the clause of the artefact that decides it. Past the cap on automata the
 //! answer is unknown, never equal.
 //!
-//! [`disagreements`] holds a [`Ledger`] against that: the ledger is what the compiler claims of an artefact,
+//! [`disagreements`] holds a [`Ledger`](crate::fidelity::Ledger) against that: the ledger is what the compiler claims of an artefact,
 //! the comparison is what the artefact's bytes say.
 //!
 //! # What is compared

@@ -3,7 +3,7 @@
 //! # Flow
 //!
 //! [`Reader`] takes a log line by line. A line that tells of a refusal becomes a [`Denial`]: the layer, who was
-//! refused, and the [`Access`]es in the policy's own terms, as far as the record knows them. [`explain`] puts each
+//! refused, and the [`Access`]es in the policy's own terms, as far as the record knows them. [`explain()`] puts each
 //! to the policy: which rule decides, whether the layer is stricter than the policy, and the change that would
 //! allow it.
 //!

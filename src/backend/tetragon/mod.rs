@@ -13,8 +13,8 @@
 //!   it comes only beside `Override`.
 //! - Prefix is bytewise: the tree `/etc` is `Prefix /etc/` and `Equal /etc` (seen). Filters
 //!   on one argument are ANDed, values are ORed, the first selector that matches wins, and a hook
-//!   takes five selectors of five filters. A nest of allow and deny is a set of *cubes*
-//!   ([`model::Cube`]): in one of these trees, in none of those, none of these objects.
+//!   takes five selectors of five filters. A nest of allow and deny ([`model::Nest`]) is a set of
+//!   cubes: in one of these trees, in none of those, none of these objects.
 //! - The path `/` reaches the filters as an empty string, which no operator matches, `NotPrefix` included
 //!   (seen): the root itself is never refused.
 //! - `security_path_{mknod,mkdir,symlink,unlink,rmdir,rename,link}` see the parent directory only. A

@@ -1,7 +1,7 @@
 //! AvaKill's policy files: what users of AvaKill 1.x have, read as they are.
 //!
 //! A file is recognised by its `policies` key; a profile (`agent` and `sandbox`, no rules) by its `agent` key.
-//! The file is checked strictly ([`file`]), and its rules are lowered in order ([`lower`]), since there as here the
+//! The file is checked strictly ([`mod@file`]), and its rules are lowered in order ([`lower`]), since there as here the
 //! first that matches decides.
 //!
 //! # What the file means here
