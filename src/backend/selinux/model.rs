@@ -262,22 +262,49 @@ pub fn render_te(
     .map_err(|e| Diagnostic::error("E112", format!("the module cannot be written: {e}")).into())
 }
 
-/// A literal path as a regular expression of file contexts.
-fn escape(path: &[u8]) -> String {
-    let mut out = String::new();
-    for b in path {
-        match b {
-            b'/' | b'-' | b'_' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => {
-                out.push(char::from(*b))
-            }
-            b'.' | b'+' | b'^' | b'$' | b'*' | b'?' | b'(' | b')' | b'|' => {
-                out.push('\\');
-                out.push(char::from(*b));
-            }
-            _ => {
-                let _ = write!(out, "\\x{b:02x}");
-            }
+/// A byte of a literal path as a regular expression of file contexts.
+fn escape(b: u8, out: &mut String) {
+    match b {
+        b'/' | b'-' | b'_' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => out.push(char::from(b)),
+        b'.' | b'+' | b'^' | b'$' | b'*' | b'?' | b'(' | b')' | b'|' => {
+            out.push('\\');
+            out.push(char::from(b));
         }
+        _ => {
+            let _ = write!(out, "\\x{b:02x}");
+        }
+    }
+}
+
+/// A context's path as a regular expression of file contexts.
+///
+/// libselinux (3.4: `get_stem_from_spec`) compares the first name of an expression with that of a path byte by byte, as
+/// it is written and with its backslashes, where something follows it and none of `.^$?*+|[({` is in it: an entry with
+/// nothing but other escapes there is for no path. So the first of these is written as a class. With a wildcard an entry
+/// is no literal one any more, and the longest wins (secilc, `cil_post_filecon_compare`): the class of a path has its byte three times,
+/// which makes the entry longer than that of a tree that the path is in.
+fn expression(context: &Context) -> String {
+    let mut out = String::new();
+    let end = context.path.iter().skip(1).position(|b| *b == b'/');
+    let first = match end {
+        Some(at) => at + 1,
+        None if context.beneath => context.path.len(),
+        None => 0,
+    };
+    let mut name = String::new();
+    for b in &context.path[..first] {
+        escape(*b, &mut name);
+    }
+    let mut hidden =
+        name.contains('\\') && !name.contains(['.', '^', '$', '?', '*', '+', '|', '(']);
+    for (at, b) in context.path.iter().enumerate() {
+        let mut byte = String::new();
+        escape(*b, &mut byte);
+        if at < first && hidden && byte.starts_with('\\') {
+            hidden = false;
+            byte = format!("[{}]", byte.repeat(if context.beneath { 1 } else { 3 }));
+        }
+        out.push_str(&byte);
     }
     out
 }
@@ -290,7 +317,7 @@ pub fn render_fc(module: &Module) -> String {
         let _ = writeln!(
             out,
             "{}{tail}\tsystem_u:object_r:{}:s0",
-            escape(&c.path),
+            expression(c),
             c.label
         );
     }

@@ -3,6 +3,9 @@
 //! selinux_file_context(5) and file_contexts(5): a regular expression over the whole path, a file type that it may be
 //! confined to, and a context or `<<none>>`. An entry without wildcards wins over any with; of these the one with
 //! the longest text before its first wildcard, then the longest one, then the one with a file type.
+//!
+//! libselinux 3.4 compares what stands before the second `/` with the path's first name as it is written, unless one of
+//! `.^$?*+|[({` is in it (`get_stem_from_spec`): an entry with a backslash there is for no path. Seen with matchpathcon.
 
 use super::module::Fault;
 use crate::policy::ByteSet;
@@ -127,8 +130,9 @@ pub(super) fn name_byte() -> ByteSet {
 
 /// The patterns of an expression, and how long it is before its first wildcard (`None`: it has none).
 ///
-/// Read are plain and escaped bytes, `.`, `[^/]`, each with `*`, `+` or nothing, and a last `(/.*)?`.
+/// Read are plain and escaped bytes, classes of escaped bytes, `.`, `[^/]`, each with `*`, `+` or nothing, and a last `(/.*)?`.
 fn patterns(regex: &[u8]) -> Result<(Vec<Vec<Step>>, Option<usize>), String> {
+    let never = is_never_found(regex);
     let (regex, optional) = match regex.strip_suffix(b"(/.*)?") {
         Some(rest) => (rest, true),
         None => (regex, false),
@@ -141,23 +145,20 @@ fn patterns(regex: &[u8]) -> Result<(Vec<Vec<Step>>, Option<usize>), String> {
     let mut at = 0;
     while at < regex.len() {
         let rest = &regex[at..];
-        let (step, length) = match rest {
-            [b'\\', b'x', digits @ ..] => {
-                let digits = digits.get(..2).and_then(|d| std::str::from_utf8(d).ok());
-                let byte = digits.and_then(|d| u8::from_str_radix(d, 16).ok());
-                match byte {
-                    Some(byte) => (Step::Byte(byte), 4),
-                    None => return Err("`\\x` takes two digits".into()),
+        let (step, length) = if let Some((byte, length)) = escaped(rest)? {
+            (Step::Byte(byte), length)
+        } else if let Some((set, length)) = class(rest)? {
+            (Step::Set(set), length)
+        } else {
+            match rest {
+                [b'[', b'^', b'/', b']', ..] => (Step::Set(name_byte()), 4),
+                [b'.', ..] => (Step::Set(ByteSet::ALL), 1),
+                [b, ..] if b"\\[](){}^$*+?|".contains(b) => {
+                    return Err(format!("`{}` there is not read", char::from(*b)));
                 }
+                [b, ..] => (Step::Byte(*b), 1),
+                [] => break,
             }
-            [b'\\', b, ..] if b.is_ascii_punctuation() => (Step::Byte(*b), 2),
-            [b'[', b'^', b'/', b']', ..] => (Step::Set(name_byte()), 4),
-            [b'.', ..] => (Step::Set(ByteSet::ALL), 1),
-            [b, ..] if b"\\[](){}^$*+?|".contains(b) => {
-                return Err(format!("`{}` there is not read", char::from(*b)));
-            }
-            [b, ..] => (Step::Byte(*b), 1),
-            [] => break,
         };
         let wild = matches!(step, Step::Set(_));
         let repeated = regex.get(at + length).copied();
@@ -199,5 +200,44 @@ fn patterns(regex: &[u8]) -> Result<(Vec<Vec<Step>>, Option<usize>), String> {
     if optional {
         steps.push(Step::AnyDepth);
     }
-    Ok((vec![steps], stem))
+    Ok((if never { Vec::new() } else { vec![steps] }, stem))
+}
+
+/// Whether libselinux compares the first name of an expression as it is written, with a backslash in it.
+fn is_never_found(regex: &[u8]) -> bool {
+    let Some(end) = regex.iter().skip(1).position(|b| *b == b'/') else {
+        return false;
+    };
+    let first = &regex[..=end];
+    first.contains(&b'\\') && !first.iter().any(|b| b".^$?*+|[({".contains(b))
+}
+
+/// An escaped byte at the beginning of an expression, and how long it is written.
+fn escaped(rest: &[u8]) -> Result<Option<(u8, usize)>, String> {
+    match rest {
+        [b'\\', b'x', digits @ ..] => {
+            let digits = digits.get(..2).and_then(|d| std::str::from_utf8(d).ok());
+            let byte = digits.and_then(|d| u8::from_str_radix(d, 16).ok());
+            match byte {
+                Some(byte) => Ok(Some((byte, 4))),
+                None => Err("`\\x` takes two digits".into()),
+            }
+        }
+        [b'\\', b, ..] if b.is_ascii_punctuation() => Ok(Some((*b, 2))),
+        _ => Ok(None),
+    }
+}
+
+/// A class of escaped bytes at the beginning of an expression, and how long it is written.
+fn class(rest: &[u8]) -> Result<Option<(ByteSet, usize)>, String> {
+    let Some(b'[') = rest.first() else {
+        return Ok(None);
+    };
+    let (mut set, mut at) = (ByteSet::EMPTY, 1);
+    while let Some((byte, length)) = escaped(&rest[at..])? {
+        set.insert(byte);
+        at += length;
+    }
+    let closed = at > 1 && rest.get(at) == Some(&b']');
+    Ok(closed.then_some((set, at + 1)))
 }

@@ -112,6 +112,22 @@ fn the_most_specific_context_gives_the_type() {
     assert!(!on(&l, Operation::Execute, Form::Either, "/usr/bin/x"));
 }
 
+/// As matchpathcon of libselinux 3.4 answers.
+#[test]
+fn an_escape_in_the_first_name_hides_what_follows() {
+    let fc = "/a\\x20b/.*\tsystem_u:object_r:h_data_t:s0
+/a\\x20b\tsystem_u:object_r:h_data_t:s0
+/h[\\x23]i/.*\tsystem_u:object_r:h_data_t:s0
+/h[\\x23\\x23\\x23]i/a\tsystem_u:object_r:h_none_t:s0
+/s\\(t\\)\\x20/.*\tsystem_u:object_r:h_data_t:s0
+";
+    let l = try_read(TE, fc).unwrap();
+    let read = |path| on(&l, Operation::Read, Form::File, path);
+    assert!(read("/a b") && !read("/a b/c"));
+    assert!(read("/h#i/b") && !read("/h#i/a") && !read("/hi/b"));
+    assert!(read("/s(t) /b"));
+}
+
 #[test]
 fn ports_are_types() {
     let l = loaded();
