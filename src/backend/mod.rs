@@ -9,6 +9,7 @@ mod apparmor;
 mod evaluate;
 mod header;
 pub mod landlock;
+mod loader;
 mod sbpl;
 pub mod seccomp;
 mod selinux;

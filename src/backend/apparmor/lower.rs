@@ -6,6 +6,7 @@
 
 use super::carve::without;
 use super::model::{Access, FileRule, Form, Profile};
+use crate::backend::loader;
 use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Ledger};
 use crate::policy::{Component, Objects, Operation, Policy, Protocol, Rule, Sequence};
@@ -536,6 +537,7 @@ fn others(policy: &Policy, ledger: &mut LedgerBuilder<'_, '_>, rules: &mut Vec<S
             "a profile does not change the environment",
         );
     }
+    loader::tell(policy, ledger);
     if !policy.default_action.permits() {
         ledger.setting("hard links", Fidelity::Stricter, "no rule grants them");
     }

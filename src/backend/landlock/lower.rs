@@ -3,8 +3,9 @@
 use super::grants::{self, Entry, Granted, Grants, Reach, reached};
 use super::host::{Host, Remembered};
 use super::model::{AccessFs, AccessNet, NetPort, PathBeneath, Ruleset, Scope};
+use crate::backend::loader;
 use crate::diagnostics::Diagnostics;
-use crate::fidelity::{Fidelity, Ledger, show_bytes};
+use crate::fidelity::{Fidelity, Ledger};
 use crate::policy::{Operation, Policy, Protocol, Rule};
 use crate::semantics::{HostRegion, LedgerBuilder, Meaning, PathSet, TooLarge};
 use std::borrow::Cow;
@@ -315,14 +316,7 @@ fn settings(
             "a ruleset confines the process that applies it",
         );
     }
-    if let Some(program) = super::started_by_loader(policy).next() {
-        let text = format!(
-            "what may be read is started by the loader although it may not be executed: `{} {}`",
-            super::LOADER,
-            show_bytes(&program)
-        );
-        ledger.setting(super::LOADED, Fidelity::Looser, text);
-    }
+    loader::tell(policy, ledger);
     let files = paths.iter().filter(|p| p.file).count();
     if files > 0 && !on_host {
         let text = format!(

@@ -31,16 +31,15 @@
 
 mod grants;
 mod host;
-mod loader;
 mod lower;
 mod model;
 mod read_back;
 #[cfg(test)]
 mod tests;
 
+pub use super::loader::{LOADED, LOADER, started_by_loader};
 pub use grants::Entry;
 pub use host::{Host, Kind, RealHost};
-pub use loader::{LOADED, LOADER, started_by_loader};
 pub use lower::{Lowered, Rules, lower, rules};
 pub use model::{AccessFs, AccessNet, NetPort, PathBeneath, Ruleset, Scope};
 

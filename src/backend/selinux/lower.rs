@@ -295,6 +295,17 @@ pub fn lower(meaning: &Meaning<'_>) -> Result<(Module, Ledger), Diagnostics> {
             "it has some thousand more types in system trees than are told apart here, mostly of services' programs and files: of those nothing is granted",
         );
     }
+    if ledger.is_asked() {
+        let allowed = |o| Ok::<_, TooLarge>(meaning.decisions(o)?.allowed());
+        let [read, execute] = [allowed(Operation::Read)?, allowed(Operation::Execute)?];
+        if !read.is_subset(execute)? {
+            ledger.setting(
+                "mapping as code",
+                Fidelity::Stricter,
+                "what may be read is mapped as code only where it may be executed, too, and of the base policy's libraries",
+            );
+        }
+    }
     settings(policy, &mut ledger);
     Ok((module, ledger.finish()))
 }

@@ -5,6 +5,7 @@ use super::model::{
     SpecOption, TracingPolicy, allowed,
 };
 use super::nest::{Literals, literal_tree};
+use crate::backend::loader;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Fidelity, Ledger};
 use crate::policy::{Operation, Policy, Rule};
@@ -234,6 +235,7 @@ fn settings(policy: &Policy, ledger: &mut LedgerBuilder<'_, '_>, binding: &Bindi
         Fidelity::Unenforced,
         "capabilities are not taken away here",
     );
+    loader::tell(policy, ledger);
     if binding.assumed {
         let text = "the policy names neither `subject.executable` nor `subject.kubernetes`: pods with the label app.kubernetes.io/name are bound";
         ledger.setting("subject", Fidelity::Exact, text);
