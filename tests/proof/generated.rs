@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 fn component() -> impl Strategy<Value = String> {
     prop_oneof![
-        6 => prop::sample::select(vec!["a", "b", "ab", "etc", "usr", "bin", "w", "home", "tmp", "var", "private"]).prop_map(str::to_owned),
+        6 => prop::sample::select(vec!["a", "b", "ab", "etc", "usr", "bin", "w", "home", "tmp", "var", "private", "opt", "lib"]).prop_map(str::to_owned),
         2 => prop::sample::select(vec!["*", "?", "a*", "*b", "[ab]", "{a,b}", "[!a]x", "*.pem"]).prop_map(str::to_owned),
         1 => prop::sample::select(vec!["a b", "q'q", "x\\\\[y", "p\\\\{q", "h#i", "s(t)", "é"]).prop_map(str::to_owned),
     ]

@@ -136,6 +136,21 @@ pub const NOT_LISTED: [&str; 4] = [
     "/dev/mqueue/**",
 ];
 
+/// Labels within `/opt`, at any depth: the first that matches, whether it is of files alone, and the base type (one that no
+/// rule is about, where there is none of that name in [`TYPES`]).
+pub const WITHIN_OPT: [(&str, bool, &str); 10] = [
+    ("/opt/**/var/lib{,64}/**", false, "var_lib_t"),
+    ("/opt/**/bin/java*", true, "java_exec_t"),
+    ("/opt/**/libexec/**", false, "bin_t"),
+    ("/opt/**/lib64/**", false, "lib_t"),
+    ("/opt/**/sbin/**", false, "bin_t"),
+    ("/opt/**/man/**", false, "man_t"),
+    ("/opt/**/lib/**", false, "lib_t"),
+    ("/opt/**/bin/**", false, "bin_t"),
+    ("/opt/**/*.cgi", true, "httpd_sys_script_exec_t"),
+    ("/opt/**/*.so", false, "lib_t"),
+];
+
 /// What the base policy asserts that ordinary domains never touch: it is not of `non_security_file_type`.
 pub const SECURITY: [&str; 9] = [
     "/etc/selinux/policy/**",

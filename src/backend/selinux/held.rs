@@ -7,7 +7,7 @@
 
 use super::base::{
     BaseType, EVERYONE_LISTS, EVERYONE_READS, NOT_LISTED, SECURITY, SECURITY_FILES, SPECIAL,
-    SPECIAL_FILES,
+    SPECIAL_FILES, WITHIN_OPT,
 };
 use super::lower::Labels;
 use super::model::Rights;
@@ -168,6 +168,11 @@ impl Held<'_> {
         }
         clauses.add(ALL, parsed(&SECURITY), Label::Nothing);
         clauses.add(ALL, parsed(&SPECIAL), Label::Open);
+        for (pattern, files, label) in WITHIN_OPT {
+            let of = self.base.iter().find(|(t, _)| t.name == label);
+            let label = of.map_or(Label::Open, |(_, rights)| Label::Rights(*rights));
+            clauses.add(if files { FILE } else { ALL }, parsed(&[pattern]), label);
+        }
         let mut trees: Vec<(&str, Rights)> = Vec::new();
         for (t, rights) in self.base {
             trees.extend(t.trees.iter().map(|path| (*path, *rights)));

@@ -291,8 +291,8 @@ pub fn lower(meaning: &Meaning<'_>) -> Result<(Module, Ledger), Diagnostics> {
     if base.iter().any(|(_, rights)| rights.0 != 0) && open.0 == 0 {
         ledger.setting(
             "labels of the base policy",
-            Fidelity::Stricter,
-            "it has some thousand more types in system trees than are told apart here, mostly of services' programs and files: of those nothing is granted",
+            Fidelity::Mixed,
+            "it has some thousand more types in system trees than are told apart here, mostly of services' programs and files, of which nothing is granted, and gives those that are granted to some hundred files and folders elsewhere (/etc/profile.d is bin_t): those can be read and started as /usr/bin can",
         );
     }
     if ledger.is_asked() {

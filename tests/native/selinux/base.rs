@@ -11,7 +11,7 @@ use polc::policy::Operation;
 use std::collections::BTreeMap;
 
 /// The types that rules of an emitted module are about, those that `domain` is granted something on, and all at once.
-const TYPES: [&str; 14] = [
+const TYPES: [&str; 16] = [
     "bin_t",
     "shell_exec_t",
     "lib_t",
@@ -25,6 +25,8 @@ const TYPES: [&str; 14] = [
     "var_run_t",
     "net_conf_t",
     "selinux_config_t",
+    "man_t",
+    "var_lib_t",
     "non_security_file_type",
 ];
 
@@ -61,7 +63,26 @@ const BOUNDARIES: &[&str] = &[
     "/lib64",
     "/libx32",
     "/opt",
+    "/opt/a.so",
+    "/opt/bin",
+    "/opt/tool/bin",
+    "/opt/tool/bin/a.so",
+    "/opt/tool/bin/java8",
+    "/opt/tool/bin/lib",
     "/opt/tool/bin2",
+    "/opt/tool/lib",
+    "/opt/tool/lib/bin",
+    "/opt/tool/lib64",
+    "/opt/tool/lib64/sbin",
+    "/opt/tool/libexec",
+    "/opt/tool/libexec/lib64",
+    "/opt/tool/man",
+    "/opt/tool/man/lib",
+    "/opt/tool/sbin",
+    "/opt/tool/sbin/man",
+    "/opt/tool/var/lib",
+    "/opt/tool/var/lib/libexec",
+    "/opt/tool/x.cgi",
     "/run",
     "/run/resolvconf",
     "/sbin",

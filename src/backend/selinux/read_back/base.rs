@@ -109,6 +109,18 @@ pub(super) const CONTEXTS: &[(&str, bool, &str, Applies)] = &[
     ("/var/db/shadow*", true, "shadow_t", Files),
     ("/var/log/audit", true, "auditd_log_t", Everything),
     ("/var/spool/audit", true, "audit_spool_t", Everything),
+    // Within `/opt`, at any depth. Where two are equally long, the one that comes later by the alphabet wins.
+    ("/opt/**/var/lib", true, "var_lib_t", Everything),
+    ("/opt/**/var/lib64", true, "var_lib_t", Everything),
+    ("/opt/**/bin/java*", false, "java_exec_t", Files),
+    ("/opt/**/libexec", true, "bin_t", Everything),
+    ("/opt/**/lib64", true, "lib_t", Everything),
+    ("/opt/**/sbin", true, "bin_t", Everything),
+    ("/opt/**/man", true, "man_t", Everything),
+    ("/opt/**/lib", true, "lib_t", Everything),
+    ("/opt/**/bin", true, "bin_t", Everything),
+    ("/opt/**/*.cgi", false, "httpd_sys_script_exec_t", Files),
+    ("/opt/**/*.so", false, "lib_t", Everything),
 ];
 
 /// Programs with a type of their own: the type, whether they have it in `sbin`, too, and their names. A `*` stands for

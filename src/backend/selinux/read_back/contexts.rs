@@ -107,12 +107,14 @@ pub(super) fn base(path: &str, beneath: bool, label: &str, applies: Applies) -> 
         steps.push(Step::AnyDepth);
     }
     let stem = path.find('*');
+    // As it is written there: `/(.*/)?` for `/**/`, and `(/.*)?` for what lies beneath.
+    let length = path.len() + 3 * path.matches("/**").count() + if beneath { 6 } else { 0 };
     Context {
         patterns: vec![steps],
         rank: (
             !beneath && stem.is_none(),
             stem.unwrap_or(path.len()),
-            path.len(),
+            length,
             applies != Applies::Everything,
         ),
         applies,
