@@ -406,6 +406,26 @@ fn plain_requests_are_written_anew() {
 }
 
 #[test]
+fn a_target_without_a_path_is_the_root() {
+    let (port, requests) = web(0);
+    let p = start(&allow(&format!("[\"localhost:{port}\"]")));
+    for (asked, sent) in [
+        ("", "GET / HTTP/1.1\r\n"),
+        ("?a=b", "GET /?a=b HTTP/1.1\r\n"),
+    ] {
+        let answer = p.say(
+            format!(
+                "GET http://localhost:{port}{asked} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"
+            )
+            .as_bytes(),
+        );
+        assert!(answer.starts_with("HTTP/1.1 200"), "{asked}: {answer}");
+        let got = told(&requests);
+        assert!(got.starts_with(sent), "{asked}: {got}");
+    }
+}
+
+#[test]
 fn each_request_of_a_connection_is_judged() {
     let (port, requests) = web(0);
     let p = start(&allow(&format!("[\"localhost:{port}\"]")));

@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long, value_enum, value_name = "HOW")]
     require: Option<super::require::Require>,
     /// Exit 3 if at the end there is something that was made against the policy, which on Linux cannot be kept from
-    /// appearing: a hook in a new repository, a `.env`
+    /// appearing: a hook in a new repository, a `.env`; or if somebody outside replaced what was covered
     #[arg(long)]
     fail_if_made: bool,
     /// The program and its arguments. Without it: `$SHELL`

@@ -151,6 +151,32 @@ fn when_time_is_over_everything_ends() {
     assert!(quiet(&place), "a daemon outlives the limit");
 }
 
+/// A program that stops stops the part that looks at the clock too; what it had started before would go on for good.
+#[test]
+fn a_program_that_stops_itself_does_not_stop_the_clock() {
+    if !landlock() || !have("setsid") || !have("timeout") {
+        return;
+    }
+    let place = Place::new(User::Own);
+    let policy = place.path("own-policy.yaml");
+    std::fs::write(&policy, LIMITED.replace("LIMITS", "{wall_time: 2s}")).unwrap();
+    let done = std::process::Command::new("timeout")
+        .args(["-s", "KILL", "30"])
+        .arg(place.path("bin/polc"))
+        .args(["run", "-p"])
+        .arg(policy)
+        .arg("--set")
+        .arg(format!("workspace={}", place.path("ws").display()))
+        .args(["--", "/bin/sh", "-c", &format!("{DAEMON}; kill -STOP $$")])
+        .current_dir(place.path("ws"))
+        .output()
+        .unwrap();
+    let quiet = quiet(&place);
+    std::fs::write(place.path("ws/stop"), "").unwrap();
+    assert_eq!(done.status.code(), Some(124), "{}", said(&done));
+    assert!(quiet, "a daemon outlives the limit");
+}
+
 #[test]
 fn before_time_is_over_the_status_is_the_program_s_and_daemons_end_with_it() {
     if !landlock() || !have("setsid") {

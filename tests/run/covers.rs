@@ -1,8 +1,10 @@
 //! What lies denied inside an allowed tree: files, directories, links, patterns that float, what is not there yet.
 
 use super::place::{Place, User, landlock, said, text};
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::symlink;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 const POLICY: &str = r#"version: 1
 name: covers
@@ -198,4 +200,95 @@ rules:
     assert!(answer(&format!("{top}/outside/unsaid")));
     let replaced = place.shell_by(&policy, "cp mine other && mv other mine && echo done");
     assert_eq!(text(&replaced.stdout), "done\n", "{}", said(&replaced));
+}
+
+/// `polc run` of the policy above with this program.
+fn command(place: &Place, options: &[&str], script: &str) -> Command {
+    let policy = place.path("own-policy.yaml");
+    std::fs::write(&policy, POLICY).unwrap();
+    let mut c = Command::new(place.path("bin/polc"));
+    c.args(["run", "-q", "-p"]).arg(policy).arg("--set");
+    c.arg(format!("workspace={}", place.path("ws").display()));
+    c.args(options).args(["--", "/bin/sh", "-c", script]);
+    c.current_dir(place.path("ws"));
+    c
+}
+
+/// What was opened outside is of the mounts outside, and can be opened anew by its descriptor.
+#[test]
+fn a_covered_file_as_a_standard_descriptor_is_no_way_round() {
+    if !landlock() {
+        return;
+    }
+    let place = filled();
+    let kept = place.path("ws/kept/file");
+    std::fs::write(&kept, "old\nline\n").unwrap();
+    let mut input = File::open(&kept).unwrap();
+    // It is read from where it was left.
+    input.read_exact(&mut [0; 4]).unwrap();
+    let script = "cat; echo new >> /proc/self/fd/0; echo new > /dev/stdin; echo done";
+    let done = command(&place, &[], script).stdin(input).output().unwrap();
+    assert_eq!(text(&done.stdout), "line\ndone\n", "{}", said(&done));
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), "old\nline\n");
+
+    let append = |f: &str| File::options().append(true).open(place.path(f)).unwrap();
+    for (name, file) in [("input", "ws/vault/key"), ("output", "ws/kept/file")] {
+        let mut c = command(&place, &[], "echo begun >&2");
+        let c = if name == "input" {
+            c.stdin(File::open(place.path(file)).unwrap())
+        } else {
+            c.stdout(append(file))
+        };
+        let done = c.output().unwrap();
+        let message = text(&done.stderr);
+        assert_eq!(done.status.code(), Some(1), "{}", said(&done));
+        assert!(
+            message.contains(&format!("standard {name} is the file `"))
+                && !message.contains("begun"),
+            "{message}"
+        );
+    }
+    // What is not covered is as it was.
+    let done = command(&place, &[], "echo more; echo over >/proc/self/fd/1")
+        .stdout(append("ws/existing"))
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", said(&done));
+    let got = std::fs::read_to_string(place.path("ws/existing")).unwrap();
+    assert_eq!(got, "over\n");
+}
+
+/// The kernel takes a mount along when somebody outside puts another file in the place of the covered one.
+#[test]
+fn a_cover_that_is_lost_is_told() {
+    if !landlock() {
+        return;
+    }
+    for (replaced, status) in [(true, 3), (false, 5)] {
+        let place = filled();
+        let script = "echo ready; read line; exit 5";
+        let mut child = command(&place, &["--fail-if-made"], script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = [0; 6];
+        let out = child.stdout.as_mut().unwrap();
+        out.read_exact(&mut ready).unwrap();
+        let kept = place.path("ws/deep/er/file");
+        if replaced {
+            std::fs::write(place.path("ws/deep/er/new"), "new\n").unwrap();
+            std::fs::rename(place.path("ws/deep/er/new"), &kept).unwrap();
+        } else {
+            // Its contents alone: it stays covered.
+            std::fs::write(&kept, "new\n").unwrap();
+        }
+        drop(child.stdin.take());
+        let done = child.wait_with_output().unwrap();
+        let told =
+            text(&done.stderr).contains("/ws/deep/er/file` was replaced or removed from outside");
+        assert_eq!(told, replaced, "{}", said(&done));
+        assert_eq!(done.status.code(), Some(status), "{}", said(&done));
+    }
 }

@@ -125,3 +125,41 @@ fn mode_and_times_outside_stay_without_anything_to_cover() {
         .unwrap();
     assert_eq!(text(&done.stdout), "refused\nfine\n", "{}", said(&done));
 }
+
+/// Without a network namespace the proxy's port is open on every host: Landlock has no addresses.
+#[test]
+fn the_proxy_alone_does_not_keep_hosts() {
+    if !landlock() {
+        return;
+    }
+    let place = Place::new(User::Own);
+    let policy = place.path("hosts.yaml");
+    let rules = "version: 1\nname: hosts\ndefault_action: allow\nrules:\n  \
+        - {name: net, action: deny, operations: [connect], hosts: [192.0.2.0/24]}\n";
+    std::fs::write(&policy, rules).unwrap();
+    let run = |options: &[&str]| {
+        std::process::Command::new(place.path("bin/polc"))
+            .args(["run", "-p"])
+            .arg(&policy)
+            .args(options)
+            .args(["--", "/bin/echo", "started"])
+            .current_dir(place.path("ws"))
+            .output()
+            .unwrap()
+    };
+    let done = run(&["--require", "safe"]);
+    assert_eq!(text(&done.stdout), "started\n", "{}", said(&done));
+    let done = run(&["--require", "safe", "--no-namespaces"]);
+    assert_eq!(done.status.code(), Some(3), "{}", said(&done));
+    assert!(
+        text(&done.stderr).contains("not kept: connect: "),
+        "{}",
+        said(&done)
+    );
+    let done = run(&["--no-namespaces"]);
+    assert!(
+        text(&done.stderr).contains("is open on every host, not on the proxy alone"),
+        "{}",
+        said(&done)
+    );
+}

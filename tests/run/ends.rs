@@ -211,3 +211,62 @@ print("ended", session(sys.argv[1:]))
         );
     }
 }
+
+/// A job that the terminal stops stops once, and a terminal that goes away ends the program, also where `polc` is what it
+/// was opened for.
+#[test]
+fn a_job_goes_on_at_the_first_word_and_ends_with_its_terminal() {
+    if !landlock() || !have("python3") || !have("bash") {
+        return;
+    }
+    const DRIVER: &str = r#"
+import os, pty, select, shlex, sys, time
+def begin(words):
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execvp(words[0], words)
+    return pid, fd
+def until(fd, what):
+    seen, end = b"", time.time() + 20
+    while what not in seen:
+        if time.time() > end or not select.select([fd], [], [], 20)[0]:
+            print("waited in vain for", what, "and saw", seen); sys.exit(1)
+        seen += os.read(fd, 4096)
+def run(script): return sys.argv[1:] + ["/bin/sh", "-c", script]
+# Each time anew: who is stopped first is chance. A shell that starts a program cannot be stopped until that has begun, so it
+# starts none.
+for _ in range(5):
+    pid, fd = begin(["bash", "--norc", "--noprofile", "-i"])
+    job = " ".join(map(shlex.quote, run("echo be''gun; read line; echo fi''nished")))
+    os.write(fd, b"PS1=; " + job.encode() + b"\n"); until(fd, b"begun")
+    os.write(fd, b"\x1a"); until(fd, b"Stopped")
+    os.write(fd, b"fg\n"); time.sleep(0.3)
+    os.write(fd, b"on\n"); until(fd, b"finished")
+    os.write(fd, b"exit\n")
+    os.close(fd)
+    os.waitpid(pid, 0)
+pid, fd = begin(run("echo be''gun; exec sleep 100"))
+until(fd, b"begun")
+os.close(fd)
+end = time.time() + 20
+while time.time() < end:
+    done, status = os.waitpid(pid, os.WNOHANG)
+    if done:
+        print("ended", os.waitstatus_to_exitcode(status)); sys.exit(0)
+    time.sleep(0.05)
+os.kill(pid, 9)
+print("goes on without its terminal")
+"#;
+    let place = Place::new(User::Own);
+    let inner = place.polc(&["-q"], true);
+    let done = std::process::Command::new("python3")
+        .arg("-c")
+        .arg(DRIVER)
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .current_dir(place.path("ws"))
+        .env("TMPDIR", place.path("tmp"))
+        .output()
+        .unwrap();
+    assert_eq!(text(&done.stdout), "ended -1\n", "{}", said(&done));
+}

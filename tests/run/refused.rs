@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 /// Tries everything, each in a process of its own, and prints the name of each attempt with the error that it got: `ok`
 /// where there was none, `hangs` where there was no answer.
 const PROBE: &str = r#"
-import ctypes, errno, fcntl, os, signal, socket, struct, sys
+import ctypes, errno, fcntl, os, resource, signal, socket, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)
 home, outside, victim, port, udp = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
 def call(number, *args):
@@ -104,7 +104,9 @@ attempt("vsock", lambda: socket.socket(40, socket.SOCK_STREAM))
 attempt("bind", lambda: socket.socket().bind(("0.0.0.0", 9)))
 attempt("io-uring", lambda: call(425, 8, ctypes.create_string_buffer(120)))
 attempt("docker", lambda: socket.socket(socket.AF_UNIX).connect(outside + "/docker.sock"))
+attempt("docker-by-relative-name", lambda: socket.socket(socket.AF_UNIX).connect(outside + "/relative.sock"))
 attempt("kill", lambda: os.kill(victim, 0))
+attempt("limit-of-another", lambda: resource.prlimit(victim, resource.RLIMIT_CORE, (0, 0)))
 attempt("kill-cont", lambda: os.kill(victim, 18))
 x86 = os.uname().machine == "x86_64"
 attempt("ptrace", lambda: call(101 if x86 else 117, 16, victim, 0, 0))
@@ -136,17 +138,29 @@ struct Outside {
     tcp: TcpListener,
     udp: UdpSocket,
     _socket: UnixListener,
+    /// Who listens on a path that it bound by a relative name.
+    relative: Child,
 }
 
 impl Outside {
     fn new(place: &Place) -> Self {
         let socket = UnixListener::bind(place.path("outside/docker.sock")).unwrap();
+        let listen = "import socket, time; s = socket.socket(socket.AF_UNIX); s.bind('relative.sock'); s.listen(); time.sleep(120)";
+        let mut relative = Command::new("python3");
+        let relative = relative
+            .args(["-c", listen])
+            .current_dir(place.path("outside"));
+        let relative = relative.stdin(Stdio::null()).spawn().unwrap();
+        while !place.path("outside/relative.sock").exists() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
         let mut sleep = Command::new("sleep");
         Self {
             victim: sleep.arg("120").stdin(Stdio::null()).spawn().unwrap(),
             tcp: TcpListener::bind("127.0.0.1:0").unwrap(),
             udp: UdpSocket::bind("127.0.0.1:0").unwrap(),
             _socket: socket,
+            relative,
         }
     }
 
@@ -167,8 +181,10 @@ impl Outside {
 
 impl Drop for Outside {
     fn drop(&mut self) {
-        let _ = self.victim.kill();
-        let _ = self.victim.wait();
+        for child in [&mut self.victim, &mut self.relative] {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -297,7 +313,9 @@ fn judge(answers: &BTreeMap<String, String>, mounts: bool, own_files: bool) {
             "setuid" if !own_files => &["EINVAL"],
             // Landlock grants `.git` whole, so that git works: of denials with wildcards in it the ledger says "looser".
             "rename-hooks" if !mounts => &["ok"],
-            "docker" | "start-by-loader" if !mounts => &["ok"],
+            "docker" | "docker-by-relative-name" | "start-by-loader" if !mounts => &["ok"],
+            // Where a process of somebody else was when it bound a name is not to be seen; it is said before the start.
+            "docker-by-relative-name" if !own_files => &["ok"],
             _ => &[],
         };
         let fine =

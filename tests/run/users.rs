@@ -176,3 +176,51 @@ fn an_ordinary_user_enforces_with_and_without_namespaces() {
         assert_eq!(refused, 7, "{forbidden}: {}", said(&done));
     }
 }
+
+/// Namespaces that can be made, and in which nothing can be mounted: in a domain of Landlock, as on a host whose AppArmor
+/// restricts user namespaces.
+#[test]
+fn where_nothing_may_be_mounted_it_does_without() {
+    if !landlock() {
+        return;
+    }
+    let place = Place::new(User::Own);
+    std::fs::create_dir(place.path("ws/vault")).unwrap();
+    std::fs::write(place.path("ws/vault/key"), "key\n").unwrap();
+    let (outer, inner) = (place.path("outer.yaml"), place.path("inner.yaml"));
+    std::fs::write(
+        &outer,
+        "version: 1\nname: outer\nrules:\n  \
+         - {name: elsewhere, action: deny, operations: [create], paths: ['/nowhere/**']}\n  \
+         - {name: all, action: allow, operations: [read, write, execute, connect], paths: ['/**']}\n  \
+         - {name: net, action: allow, operations: [connect, bind], hosts: ['*']}\n",
+    )
+    .unwrap();
+    std::fs::write(
+        &inner,
+        "version: 1\nname: inner\nsubject: {workspace: auto}\nrules:\n  \
+         - {name: vault, action: deny, operations: [read, write], paths: ['${workspace}/vault/**']}\n  \
+         - {name: all, action: allow, operations: [read, execute], paths: ['/**']}\n",
+    )
+    .unwrap();
+    let polc = place.path("bin/polc");
+    let done = Command::new(&polc)
+        .args(["enforce", "landlock", "-q", "-p"])
+        .arg(outer)
+        .arg("--")
+        .arg(&polc)
+        .args(["run", "-p"])
+        .arg(inner)
+        .arg("--set")
+        .arg(format!("workspace={}", place.path("ws").display()))
+        .args(["--", "/bin/sh", "-c", "cat existing vault/key"])
+        .current_dir(place.path("ws"))
+        .output()
+        .unwrap();
+    assert_eq!(text(&done.stdout), "one\n", "{}", said(&done));
+    assert!(
+        text(&done.stderr).contains("note: namespaces are not permitted here"),
+        "{}",
+        said(&done)
+    );
+}

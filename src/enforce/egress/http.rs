@@ -151,7 +151,9 @@ async fn plain(request: Request<Incoming>, shared: &Arc<Shared>) -> Result<Respo
     head.headers
         .insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
     let path = uri.path_and_query().map_or("/", |p| p.as_str());
-    head.uri = path
+    // `http://host?query`: an empty path is the root (RFC 9112, section 3.2.1).
+    let root = if path.starts_with('/') { "" } else { "/" };
+    head.uri = format!("{root}{path}")
         .parse::<Uri>()
         .map_err(|_| malformed("the path cannot be written anew"))?;
     head.version = Version::HTTP_11;

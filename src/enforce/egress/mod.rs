@@ -70,30 +70,35 @@ pub struct SystemResolver;
 
 impl Resolve for SystemResolver {
     fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        // One label is for the machine's own files and search list. A longer name is absolute: the dot keeps the
-        // resolver from asking for it below the machine's domain, where it would be another name.
-        let found = if name.contains('.') {
-            match (format!("{name}.").as_str(), 0).to_socket_addrs() {
-                Ok(found) => found,
-                Err(e) => return in_hosts_file(name).ok_or(e),
-            }
-        } else {
-            (name, 0).to_socket_addrs()?
-        };
-        Ok(found.map(|a| a.ip()).collect())
+        let file = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+        look(name, &file, |name| {
+            Ok((name, 0).to_socket_addrs()?.map(|a| a.ip()).collect())
+        })
     }
 }
 
-/// What `/etc/hosts` says of a name: the C library does not find it there with the dot.
-fn in_hosts_file(name: &str) -> Option<Vec<IpAddr>> {
-    let text = std::fs::read_to_string("/etc/hosts").ok()?;
+/// One label is for the machine's own files and search list. A longer name is absolute: the dot keeps the
+/// resolver from asking for it below the machine's domain, where it would be another name. With the dot it does not
+/// look into the machine's own `file`, which goes before the servers, as in nsswitch.conf(5) everywhere.
+fn look(
+    name: &str,
+    file: &str,
+    ask: impl FnOnce(&str) -> io::Result<Vec<IpAddr>>,
+) -> io::Result<Vec<IpAddr>> {
+    if !name.contains('.') {
+        return ask(name);
+    }
     let of_line = |line: &str| {
         let mut words = line.split('#').next()?.split_ascii_whitespace();
         let ip: IpAddr = words.next()?.parse().ok()?;
         words.any(|w| w.eq_ignore_ascii_case(name)).then_some(ip)
     };
-    let found: Vec<IpAddr> = text.lines().filter_map(of_line).collect();
-    (!found.is_empty()).then_some(found)
+    let found: Vec<IpAddr> = file.lines().filter_map(of_line).collect();
+    if found.is_empty() {
+        ask(&format!("{name}."))
+    } else {
+        Ok(found)
+    }
 }
 
 /// How a program asked.
@@ -432,4 +437,24 @@ async fn linger(stream: &mut TcpStream) {
         }
     };
     let _ = tokio::time::timeout(Duration::from_secs(2), drain).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_s_own_file_goes_before_the_servers() {
+        let file = "127.0.0.1 localhost\n# 10.0.0.9 db.example\n10.0.0.1 other db.example # mine\n::5 DB.example\n";
+        let server = |name: &str| match name {
+            "db.example." | "else.example." | "other" => Ok(vec![IpAddr::from([192, 0, 2, 1])]),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        };
+        let found = |name| look(name, file, server).unwrap();
+        let own: [IpAddr; 2] = ["10.0.0.1".parse().unwrap(), "::5".parse().unwrap()];
+        assert_eq!(found("db.example"), own);
+        for name in ["else.example", "other"] {
+            assert_eq!(found(name), [IpAddr::from([192, 0, 2, 1])], "{name}");
+        }
+    }
 }

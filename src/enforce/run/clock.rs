@@ -46,6 +46,31 @@ pub fn is_over() -> bool {
     IS_OVER.load(Ordering::SeqCst)
 }
 
+/// Leaves a process that continues this one after `time`, should it be stopped then; `None`: there can be none.
+#[must_use]
+pub fn wake_after(time: Duration) -> Option<libc::pid_t> {
+    let mut left = libc::timespec {
+        tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    };
+    // SAFETY: this process may have threads, so that the child makes system calls alone, and ends; the time is its own.
+    unsafe {
+        let own = libc::getpid();
+        match libc::fork() {
+            0 => {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong);
+                for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTERM] {
+                    libc::signal(signal, libc::SIG_IGN);
+                }
+                while libc::nanosleep(&raw const left, &raw mut left) != 0 {}
+                libc::kill(own, libc::SIGCONT);
+                libc::_exit(0)
+            }
+            child => (child > 0).then_some(child),
+        }
+    }
+}
+
 /// Makes this process adopt what is orphaned beneath it.
 ///
 /// # Errors

@@ -36,6 +36,14 @@
 //!   start, it may be made, though the policy denies it, and what was made is told at the end ([`super::appear`]).
 //!   No placeholder is made for it, not even where its directory is there, and nothing else prevents it soundly: what was
 //!   tried, and what came of it, stands in [`super::appear`].
+//! - A path that somebody **outside** replaces or removes while the program runs: the kernel takes its mount along without
+//!   a word, as it belongs to the file and not to the name, and what stands there then is not covered. `git config` and most
+//!   editors write a file by renaming another one over it; writing into the file keeps the cover. Nothing can be done against it
+//!   in time: a cover that is put back comes after the change. It is told at the end ([`super::mounts`]), where there is a part of polc
+//!   that waits, and `--fail-if-made` counts it. Another `polc run` in the same tree is no such somebody: to it they are mounts as well.
+//! - A **standard descriptor** is of the mounts outside. One that is a covered file is opened anew through the cover where
+//!   that can be, and else refused ([`super::standard`]). Of one that is another file, mode and times can be changed through it, if
+//!   the user may.
 //! - A **symbolic link** that may not be replaced: mounts follow links. The tree around it is not granted whole,
 //!   it stays as Landlock alone grants it.
 //! - A path that may be read but **not listed**: the same. One that may **not be executed**, where something around may be
@@ -464,6 +472,16 @@ impl Plan {
         self.covers
             .iter()
             .any(|(p, (cover, _))| *cover == Cover::Hidden && beneath(path, p))
+    }
+
+    /// What lies over a file, or over a directory above it, of what keeps something from it; the strongest.
+    #[must_use]
+    pub fn over(&self, path: &[u8]) -> Option<Cover> {
+        let covers = self.covers.iter().filter(|(p, _)| beneath(path, p));
+        covers
+            .map(|(_, (cover, _))| *cover)
+            .filter(|c| *c != Cover::Pinned)
+            .max()
     }
 
     /// Whether the entries of a directory need not be granted one by one: it is granted whole.

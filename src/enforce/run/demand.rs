@@ -7,7 +7,7 @@
 //! Of the rest the ledgers speak. Of what Landlock's lets through, these count as kept:
 //!
 //! - what seccomp's ledger says that the filter keeps, for the same rule and operation;
-//! - hosts, where there is a network namespace, or the proxy is the only way out;
+//! - hosts, where there is a network namespace: without one Landlock lets the proxy's port through to every host;
 //! - the environment, capabilities, and the limits that were set.
 //!
 //! Nothing else is: of two layers that each let something through it is not asked whether that is the same thing. So
@@ -148,8 +148,7 @@ pub fn shortfall(
         let kept = kept_by_filter(e.rule, e.operation)
             || paths(e.operation)
             || match e.operation {
-                Operation::Connect => about_hosts(e.rule) && (force.apart || proxied),
-                Operation::Bind => about_hosts(e.rule) && force.apart,
+                Operation::Connect | Operation::Bind => about_hosts(e.rule) && force.apart,
                 _ => false,
             };
         if !kept {

@@ -2,8 +2,10 @@
 //!
 //! The second one refuses, wherever hosts are restricted, data sent while a connection is made (`MSG_FASTOPEN`: Landlock's
 //! rule on TCP ports does not see that before Linux 7.2), and always the two terminal commands by
-//! which a program types into the terminal that it was started from (`TIOCSTI`, `TIOCLINUX`). Without a network namespace
-//! it refuses UDP too: there nothing else restricts to whom it is sent.
+//! which a program types into the terminal that it was started from (`TIOCSTI`, `TIOCLINUX`), and setting the limits of
+//! a process by its number (`prlimit64`): for the same user's processes outside that takes no right, a limit of
+//! one second of processor time kills, and Landlock's scope of signals does not see it. Number 0 is the program itself,
+//! and reading limits stays. Without a network namespace it refuses UDP too: there nothing else restricts to whom it is sent.
 
 use super::{Error, sys};
 use crate::backend::seccomp;
@@ -73,9 +75,18 @@ fn second(arch: Arch, holes: Holes) -> Result<Vec<libc::sock_filter>, Error> {
             value,
         )
     };
+    let not_zero = |index, length| SeccompCondition::new(index, length, SeccompCmpOp::Ne, 0);
     let mut wanted = vec![
         ("ioctl", vec![masked(1, 0xffff_ffff, TIOCSTI)]),
         ("ioctl", vec![masked(1, 0xffff_ffff, TIOCLINUX)]),
+        // The process, and the limit that is to be set.
+        (
+            "prlimit64",
+            vec![
+                not_zero(0, SeccompCmpArgLen::Dword),
+                not_zero(2, SeccompCmpArgLen::Qword),
+            ],
+        ),
     ];
     if holes.hosts {
         for (name, index) in [("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)] {

@@ -36,7 +36,10 @@ mod demand;
 mod filter;
 mod group;
 mod limits;
+mod mounts;
 mod namespaces;
+mod sockets;
+mod standard;
 mod start;
 mod supervise;
 mod sys;
@@ -112,6 +115,12 @@ pub enum Error {
         "standard input, output or error is a directory: what is in it would be reachable past the policy"
     )]
     Directory,
+    /// A standard descriptor that is covered.
+    #[error(
+        "{0} is the file `{1}`, which is covered, as the policy denies to read or to write it: through the descriptor it would be \
+         reachable past its cover; a pipe is not (`cat FILE | polc run …`, `polc run … | cat >FILE`)"
+    )]
+    Covered(&'static str, String),
     /// The descriptors cannot be closed.
     #[error("cannot close inherited descriptors: {0}")]
     Descriptors(io::Error),

@@ -3,6 +3,10 @@
 //! Root makes them as it is; anybody else makes a user namespace first, in which the user keeps their own number.
 //! Every capability in it is dropped again before the program starts.
 //!
+//! They may be made and then be of no use: where AppArmor restricts user namespaces (Ubuntu from 23.10 on) nothing may be set
+//! up in one, and a process in a Landlock domain may mount nothing. There is no way back out of one, so where there is
+//! a sign of either a process of its own tries it first.
+//!
 //! Where paths are covered, everything else becomes read-only as well, except where Landlock grants some right to write: that
 //! holds mode, owner, times and attributes of files outside, of which Landlock knows nothing.
 
@@ -22,6 +26,46 @@ const MAX_WRITABLE: usize = 300;
 /// # Errors
 /// The user namespace could be made and not set up.
 pub fn enter(mounts: bool, network: bool) -> Result<bool, Error> {
+    if doubtful() && !tried(mounts, network) {
+        return Ok(false);
+    }
+    make(mounts, network)
+}
+
+/// Whether namespaces may be permitted and of no use.
+fn doubtful() -> bool {
+    // Whoever is confined by Landlock or by a filter has this set, unless root did it.
+    let confined = sys::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0).is_ok_and(|n| n == 1);
+    let restricted = || {
+        std::fs::read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+            .is_ok_and(|text| text.starts_with(b"1"))
+    };
+    confined || restricted()
+}
+
+/// Whether another process can make them.
+fn tried(mounts: bool, network: bool) -> bool {
+    // SAFETY: this process has one thread, so that the child may do whatever it likes; it ends without coming back.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let made = make(mounts, network);
+        // SAFETY: takes a number.
+        unsafe { libc::_exit(i32::from(!matches!(made, Ok(true)))) };
+    }
+    let mut status = 0;
+    loop {
+        // SAFETY: the kernel fills in the number.
+        let got = unsafe { libc::waitpid(child, &raw mut status, 0) };
+        if got == child {
+            return libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0;
+        }
+        if got < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return false;
+        }
+    }
+}
+
+fn make(mounts: bool, network: bool) -> Result<bool, Error> {
     let mut flags = 0;
     if mounts {
         flags |= libc::CLONE_NEWNS;

@@ -3,10 +3,11 @@
 use super::appear::Eye;
 use super::cover::{self, Plan, Reduced};
 use super::filter::Holes;
-use super::{Error, capabilities, demand, filter, group, limits, namespaces, supervise, sys};
-use crate::backend::landlock::{
-    AccessNet, Host, Kind, LOADER, NetPort, RealHost, Ruleset, started_by_loader,
+use super::sockets::{self, Sockets};
+use super::{
+    Error, capabilities, demand, filter, group, limits, namespaces, standard, supervise, sys,
 };
+use crate::backend::landlock::{AccessNet, LOADER, NetPort, RealHost, Ruleset, started_by_loader};
 use crate::enforce::environment;
 use crate::enforce::landlock::{NEWEST_ABI, apply, kernel_abi};
 use crate::fidelity::{Demand, Entry, Fidelity, Object, show_bytes};
@@ -110,7 +111,9 @@ pub struct Prepared<'a> {
     network: Network,
     /// What is covered, where mounts help; `None`: nothing is.
     plan: Option<Plan>,
-    sockets: Vec<Vec<u8>>,
+    sockets: Sockets,
+    /// Where standard input, output and error lead.
+    standard: [Option<Vec<u8>>; 3],
     choice: Choice,
     meaning: &'a Meaning<'a>,
 }
@@ -131,9 +134,9 @@ pub fn prepare<'a>(meaning: &'a Meaning<'a>, choice: Choice) -> Result<Prepared<
         None
     };
     let sockets = if choice.namespaces {
-        sockets(meaning.policy())
+        sockets::denied(meaning.policy())
     } else {
-        Vec::new()
+        Sockets::default()
     };
     Ok(Prepared {
         policy: meaning.policy(),
@@ -141,6 +144,7 @@ pub fn prepare<'a>(meaning: &'a Meaning<'a>, choice: Choice) -> Result<Prepared<
         network: network(meaning, choice),
         plan,
         sockets,
+        standard: standard::paths(),
         choice,
         meaning,
     })
@@ -151,31 +155,6 @@ pub fn prepare<'a>(meaning: &'a Meaning<'a>, choice: Choice) -> Result<Prepared<
 fn metadata_in_part(meaning: &Meaning<'_>) -> Result<bool, Error> {
     let allowed = meaning.decisions(Operation::Metadata)?.allowed();
     Ok(!allowed.is_empty() && !allowed.is_all())
-}
-
-/// Unix sockets with a path that something on this host listens on and the policy does not allow to connect to.
-fn sockets(policy: &Policy) -> Vec<Vec<u8>> {
-    let text = std::fs::read("/proc/net/unix").unwrap_or_default();
-    let mut out: Vec<Vec<u8>> = text
-        .split(|b| *b == b'\n')
-        .skip(1)
-        .filter_map(|line| {
-            // Seven columns before the path, which may hold blanks.
-            let at = line.windows(2).position(|w| w == b" /")?;
-            Some(line[at + 1..].to_vec())
-        })
-        .filter_map(|p| std::fs::canonicalize(sys::path(&p)).ok())
-        .map(|p| p.into_os_string().as_bytes().to_vec())
-        .filter(|p| {
-            !decide(policy, Operation::Connect, &Object::Path(p.clone()))
-                .action
-                .permits()
-        })
-        .filter(|p| RealHost.kind(p) == Kind::File)
-        .collect();
-    out.sort();
-    out.dedup();
-    out
 }
 
 impl Prepared<'_> {
@@ -205,7 +184,7 @@ impl Prepared<'_> {
 
         // Namespaces, or the reason why not.
         let helps = self.plan.as_ref().is_some_and(Plan::helps)
-            || !self.sockets.is_empty()
+            || !self.sockets.paths.is_empty()
             || metadata_in_part(self.meaning)?;
         let closed = self.network != Network::Open;
         let entered =
@@ -233,8 +212,15 @@ impl Prepared<'_> {
         let mut read_only = false;
         if let Some(plan) = plan {
             plan.widen(&mut ruleset);
-            read_only = namespaces::mount(plan, &self.sockets, &ruleset)?;
+            read_only = namespaces::mount(plan, &self.sockets.paths, &ruleset)?;
+            standard::behind(plan, &self.standard)?;
             describe(plan, &mut say);
+            for name in &self.sockets.nowhere {
+                say(&format!(
+                    "note: something listens on a unix socket `{}`, of which the directory is not known: it is not covered",
+                    show_bytes(name)
+                ));
+            }
         } else {
             let loose = |e: &Entry| {
                 let kind = e.operation;
@@ -247,7 +233,8 @@ impl Prepared<'_> {
                     "note: without mounts some directories are granted whole that hold paths denied by wildcards: what is denied there can be changed, moved away and replaced; `polc enforce landlock --dry-run` shows them",
                 );
             }
-            if !sockets(self.policy).is_empty() {
+            let sockets = sockets::denied(self.policy);
+            if !sockets.paths.is_empty() || !sockets.nowhere.is_empty() {
                 say("note: without mounts every unix socket that has a path is reachable");
             }
             if let Some(path) = started_by_loader(self.policy).find(|p| sys::path(p).is_file()) {
@@ -299,6 +286,15 @@ impl Prepared<'_> {
             Network::Proxy => Some(proxy_listener(&mut ruleset)?),
             _ => None,
         };
+        if let (Some(listener), false) = (&listener, apart) {
+            let address = listener.local_addr();
+            let port = address
+                .map_err(|e| Error::Proxy("listen for the proxy", e))?
+                .port();
+            say(&format!(
+                "note: without a network namespace port {port} is open on every host, not on the proxy alone: Landlock knows ports and no addresses"
+            ));
+        }
         let told = match &mut outside {
             Some(outside) => outside.ready(listener.as_ref())?,
             None => Vec::new(),
@@ -405,7 +401,7 @@ impl Prepared<'_> {
             let _ = write!(
                 out,
                 ", mounts ({} covered",
-                plan.covers.len() + self.sockets.len()
+                plan.covers.len() + self.sockets.paths.len()
             );
             out.push_str(if read_only {
                 ", the rest read-only)"

@@ -4,15 +4,18 @@
 //! confines itself, listens inside its network namespace, hands that descriptor out (`SCM_RIGHTS`), and becomes the
 //! program. Both stay in one process group, so that the terminal's signals reach the program without help:
 //!
-//! - SIGINT and SIGQUIT of the terminal are the program's; those that somebody sends to the supervisor, and
-//!   SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 and SIGWINCH, are passed on.
+//! - SIGINT, SIGQUIT and SIGTSTP of the terminal are the program's; those that somebody sends to the supervisor, and
+//!   SIGTERM, SIGUSR1, SIGUSR2 and SIGWINCH, are passed on. So is SIGHUP, whoever sends it: of a terminal that goes away the
+//!   kernel tells the leader of the session alone, and that may be the supervisor.
 //! - When the program stops, the supervisor stops too, so that the shell outside sees a stopped job; continued, it continues
-//!   the program.
+//!   the program. It stops for no other reason: one that the terminal stopped beside the program would stop a second time
+//!   when it is continued. While it is stopped nobody would look at the clock, and what the program had started before would go
+//!   on without an end: where there is a `wall_time` a process is left that wakes it when that is over.
 //! - It ends as the program ended: with its status, or by its signal.
 //! - If it dies, the kernel kills the program.
 //!
 //! It also keeps what only somebody outside can: it looks before and after for what was made against the policy
-//! ([`super::appear`]), ends the run when `wall_time` is over ([`super::clock`]), and removes the control group
+//! ([`super::appear`]) and for covers that somebody outside has taken away ([`super::cover`]), ends the run when `wall_time` is over ([`super::clock`]), and removes the control group
 //! ([`super::group`]).
 //!
 //! With `--explain` it also listens to the kernel's records of the program ([`crate::enforce::audit`]), and says at the
@@ -21,10 +24,12 @@
 use super::appear::Eye;
 use super::clock;
 use super::group::Group;
+use super::mounts::Mounts;
 use super::{Error, sys};
 use crate::enforce::audit;
 use crate::enforce::egress::{Egress, Refusal, told};
 use crate::enforce::landlock::kernel_abi;
+use crate::fidelity::show_bytes;
 use crate::policy::Policy;
 use crate::semantics::Meaning;
 use crate::why;
@@ -34,7 +39,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The program's process, for the signal handler.
 static PROGRAM: AtomicI32 = AtomicI32::new(0);
@@ -241,6 +246,7 @@ fn supervise(
 ) -> ! {
     PROGRAM.store(child, Ordering::SeqCst);
     handle_signals();
+    let begin = Instant::now();
     let watch = records.map(|r| r.and_then(|socket| socket.watch(child)));
     // While the child prepares itself.
     let seen = task.eye.as_ref().map(|eye| (eye, eye.look(None)));
@@ -252,7 +258,9 @@ fn supervise(
     };
     // Also tells the child, which waits for the end of what is sent.
     drop(line);
-    let status = wait(child);
+    // Held open, it holds the program's mounts too: they can be looked at when the program has ended.
+    let mounts = Mounts::of(child);
+    let status = wait(child, task.wall_time.and_then(|t| begin.checked_add(t)));
     let over = clock::is_over();
     if task.wall_time.is_some() {
         if let Some(group) = &task.group {
@@ -284,6 +292,15 @@ fn supervise(
         // Also where there was too much to look at: then nobody knows.
         made = !told.is_empty();
     }
+    let lost = mounts.map(|m| m.lost()).unwrap_or_default();
+    for path in &lost {
+        let _ = writeln!(
+            io::stderr(),
+            "polc: `{}` was replaced or removed from outside while the program ran: from then on nothing covered it",
+            show_bytes(path)
+        );
+    }
+    made |= !lost.is_empty();
     if let Some(group) = &task.group {
         group.remove();
     }
@@ -369,11 +386,12 @@ fn explain(
 }
 
 extern "C" fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    // The terminal sends these to the program as well; only what a process sent is passed on.
+    // The terminal sends these to the program as well, but for the one that tells of its end; else only what a process
+    // sent is passed on.
     // SAFETY: the kernel gives a valid pointer to a handler with SA_SIGINFO.
     let from_terminal = unsafe { !info.is_null() && (*info).si_code > 0 };
     let child = PROGRAM.load(Ordering::SeqCst);
-    if !from_terminal && child > 0 {
+    if (!from_terminal || signal == libc::SIGHUP) && child > 0 {
         // SAFETY: kill is safe in a handler and takes numbers.
         unsafe { libc::kill(child, signal) };
     }
@@ -388,6 +406,9 @@ fn handle_signals() {
         libc::SIGUSR1,
         libc::SIGUSR2,
         libc::SIGWINCH,
+        libc::SIGTSTP,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
     ];
     for signal in all {
         // SAFETY: the handler does what is allowed in one.
@@ -400,20 +421,15 @@ fn handle_signals() {
     }
 }
 
-fn wait(child: libc::pid_t) -> libc::c_int {
+fn wait(child: libc::pid_t, deadline: Option<Instant>) -> libc::c_int {
     let mut status = 0;
     loop {
         // Also what was adopted.
         // SAFETY: the kernel fills in the number.
         let got = unsafe { libc::waitpid(-1, &raw mut status, libc::WUNTRACED) };
         if got == child && libc::WIFSTOPPED(status) {
-            if clock::is_over() {
-                continue;
-            }
-            // SAFETY: stops this process; when it goes on, so does the program.
-            unsafe {
-                libc::raise(libc::SIGSTOP);
-                libc::kill(child, libc::SIGCONT);
+            if !clock::is_over() {
+                stop_too(child, deadline);
             }
             continue;
         }
@@ -423,6 +439,22 @@ fn wait(child: libc::pid_t) -> libc::c_int {
         }
         if got < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
             return 1 << 8;
+        }
+    }
+}
+
+/// Stops this process, as the program has stopped; when it goes on, so does the program, unless its time is over.
+fn stop_too(child: libc::pid_t, deadline: Option<Instant>) {
+    let left = || deadline.map(|d| d.saturating_duration_since(Instant::now()));
+    let waker = left().and_then(clock::wake_after);
+    // SAFETY: they take numbers; the waker is a child of this process that has not been waited for.
+    unsafe {
+        libc::raise(libc::SIGSTOP);
+        if let Some(waker) = waker {
+            libc::kill(waker, libc::SIGKILL);
+        }
+        if left() != Some(Duration::ZERO) {
+            libc::kill(child, libc::SIGCONT);
         }
     }
 }

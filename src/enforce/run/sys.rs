@@ -223,6 +223,25 @@ pub fn directory_among_standard() -> bool {
     })
 }
 
+/// How a descriptor was opened: `F_GETFL`.
+///
+/// # Errors
+/// The kernel's.
+pub fn flags(fd: RawFd) -> io::Result<libc::c_int> {
+    // SAFETY: takes numbers only.
+    let answer = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    check(libc::c_long::from(answer)).map(|n| n as libc::c_int)
+}
+
+/// Makes a descriptor a copy of another one; what it was is closed.
+///
+/// # Errors
+/// The kernel's.
+pub fn replace(fd: RawFd, by: RawFd) -> io::Result<()> {
+    // SAFETY: takes numbers only; nothing in this process owns a standard descriptor.
+    check(libc::c_long::from(unsafe { libc::dup2(by, fd) })).map(drop)
+}
+
 /// Loads a filter of system calls for this thread: `program` is `struct sock_filter` records.
 ///
 /// # Errors
