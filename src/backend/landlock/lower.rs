@@ -239,6 +239,16 @@ impl Rules {
             self.on_host,
             &mut ledger,
         );
+        if NETWORK
+            .iter()
+            .any(|(o, _)| granted_ports(meaning, abi, *o).is_some())
+        {
+            ledger.setting(
+                UNASKED,
+                Fidelity::Looser,
+                "MPTCP, data sent with MSG_FASTOPEN (before Linux 7.2) and `listen` without `bind` are not asked about",
+            );
+        }
         Ok(ledger.finish())
     }
 }
@@ -247,12 +257,20 @@ const SHRINKS: &str = "a right reaches everything beneath: of a tree with a hole
 const SHRINKS_ON_HOST: &str = "a right reaches everything beneath: of a tree with a hole, or a pattern with wildcards, only what is on this host now is granted";
 const REACHES: &str = "nothing beneath a granted directory can be taken away, so a deny with wildcards denies nothing there";
 
+/// What the ledger calls the ways to connect and to listen by TCP of which Landlock is not asked.
+pub const UNASKED: &str = "TCP that no rule on ports sees";
+
 /// TCP ports at which some peer is allowed.
 fn allowed_ports(regions: &[HostRegion]) -> BTreeSet<u16> {
-    regions
+    // Many hosts have the same ports.
+    let allowed: BTreeSet<(u16, u16)> = regions
         .iter()
         .filter(|r| r.protocol == Protocol::Tcp && r.decision.action.permits())
-        .flat_map(|r| r.ports.first..=r.ports.last)
+        .map(|r| (r.ports.first, r.ports.last))
+        .collect();
+    allowed
+        .into_iter()
+        .flat_map(|(first, last)| first..=last)
         .collect()
 }
 

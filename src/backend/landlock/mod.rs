@@ -25,6 +25,8 @@
 //!   are ABI 4, without addresses. Scopes are ABI 6. Unix sockets by path are ABI 9, which
 //!   landlockconfig cannot say yet.
 //! - Not mediated: mode, owner, times, attributes; UDP, raw sockets, MPTCP. seccomp closes some of these.
+//! - Nor are data sent with MSG_FASTOPEN (before Linux 7.2), and `listen` without `bind`, which takes a port that the
+//!   kernel gives out (both seen): the ledger has a line for them and MPTCP wherever ports are restricted.
 //! - `ld.so /path/to/program` starts what may be read ([`loader`]): the ledger has a line for it.
 //! - `ioctl_dev` is left unhandled: no operation of the language speaks of device commands.
 //! - landlockconfig expands `${name}` in paths; a path that holds `${` is refused.
@@ -40,7 +42,7 @@ mod tests;
 pub use super::loader::{LOADED, LOADER, started_by_loader};
 pub use grants::Entry;
 pub use host::{Host, Kind, RealHost};
-pub use lower::{Lowered, Rules, lower, rules};
+pub use lower::{Lowered, Rules, UNASKED, lower, rules};
 pub use model::{AccessFs, AccessNet, NetPort, PathBeneath, Ruleset, Scope};
 
 use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Target};

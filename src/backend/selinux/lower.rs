@@ -424,8 +424,14 @@ fn network(meaning: &Meaning<'_>, module: &mut Module, ledger: &mut LedgerBuilde
     let used = |p| connect.any_allowed(p) || bind.any_allowed(p);
     let socket =
         "append bind connect create getattr getopt ioctl lock read setattr setopt shutdown write";
+    // Listening without binding first takes a port that the kernel gives out, and asks about no port.
+    let listens = Protocol::ALL.into_iter().any(|p| bind.any_allowed(p));
     for (protocol, class, more) in [
-        (Protocol::Tcp, "tcp_socket", " accept listen"),
+        (
+            Protocol::Tcp,
+            "tcp_socket",
+            if listens { " accept listen" } else { "" },
+        ),
         (Protocol::Udp, "udp_socket", ""),
     ] {
         if used(protocol) {

@@ -356,10 +356,15 @@ impl Loaded {
                     && (protocol == Protocol::Udp || self.on_port(class, "name_connect", host.port))
             } else {
                 let [first, last] = base::GIVEN_OUT;
-                self.on_self(class, &["create", "bind"])
-                    && self.on_node(class)
-                    && ((first..=last).contains(&host.port)
-                        || self.on_port(class, "name_bind", host.port))
+                let given_out = (first..=last).contains(&host.port);
+                // `listen` alone takes one of those too, and asks neither node nor port (selinux_socket_listen).
+                let unbound = protocol == Protocol::Tcp
+                    && given_out
+                    && self.on_self(class, &["create", "listen"]);
+                unbound
+                    || (self.on_self(class, &["create", "bind"])
+                        && self.on_node(class)
+                        && (given_out || self.on_port(class, "name_bind", host.port)))
             }
         })
     }

@@ -3,7 +3,9 @@ use super::model::{Module, render_fc, render_te};
 use super::*;
 use crate::fidelity::{Fidelity, Ledger};
 use crate::frontend::{LoadOptions, load};
-use crate::policy::{Action, Objects, Operation, OperationSet, PathPattern, Policy, Rule, RuleId};
+use crate::policy::{
+    Action, HostPattern, Objects, Operation, OperationSet, PathPattern, Policy, Rule, RuleId,
+};
 
 fn rule(name: &str, action: Action, operations: &str, paths: &[&str]) -> Rule {
     let paths = paths
@@ -130,4 +132,23 @@ fn programs_by_name_and_many_trees_do_not_multiply() {
     let meaning = Meaning::new(&policy.policy);
     let made = SeLinux.compile(&meaning, &Target::default());
     assert!(made.is_ok(), "{}", made.err().unwrap());
+}
+
+#[test]
+fn who_may_bind_nothing_may_not_listen() {
+    let listens = |operations: &str| {
+        let hosts = vec![HostPattern::parse("tcp://*:80").unwrap()];
+        let except = vec![];
+        let rule = Rule::new(
+            "r",
+            Action::Allow,
+            OperationSet::from_word(operations).unwrap(),
+            Objects::Hosts { hosts, except },
+        );
+        let (module, _) = lowered(&Policy::of_rules("p", Action::Deny, vec![rule]));
+        let own = |r: &&String| r.starts_with("allow p_t self:tcp_socket");
+        module.rules.iter().find(own).unwrap().contains(" listen")
+    };
+    assert!(listens("bind"));
+    assert!(!listens("connect"));
 }

@@ -16,6 +16,8 @@ struct Known {
     judged: u32,
     /// What else has to hold for the hook to be about the operation.
     when: &'static [(u32, Operator, &'static str)],
+    /// Whether what has the name already is deleted: a rename does not show whether there is something.
+    replaces: bool,
     message: &'static str,
 }
 
@@ -39,6 +41,7 @@ const fn known(
         args,
         judged: 0,
         when: &[],
+        replaces: false,
         message,
     }
 }
@@ -78,6 +81,7 @@ const HOOKS: [Known; 17] = {
         },
         Known {
             judged: 2,
+            replaces: true,
             ..known(Create, "security_path_rename", &[(2, "path")], "rename to")
         },
         known(Delete, "security_path_unlink", PATH, "delete"),
@@ -94,13 +98,15 @@ const HOOKS: [Known; 17] = {
     ]
 };
 
-/// The hooks that hold what is denied of an operation. `Read` stands for listing too.
-pub fn of(operation: Operation, denied: &Nest) -> Vec<Hook> {
-    if !denied.denies() {
-        return Vec::new();
-    }
+/// The hooks that hold what is denied of an operation. `Read` stands for listing too. `replaced` is what is denied of
+/// creating or of deleting.
+pub fn of(operation: Operation, denied: &Nest, replaced: &Nest) -> Vec<Hook> {
     let hooks = HOOKS.iter().filter(|h| h.operation == operation);
-    hooks.map(|h| h.with(denied)).collect()
+    hooks
+        .map(|h| (h, if h.replaces { replaced } else { denied }))
+        .filter(|(_, denied)| denied.denies())
+        .map(|(h, denied)| h.with(denied))
+        .collect()
 }
 
 impl Known {

@@ -7,7 +7,7 @@ use super::model::{
 use super::nest::{Literals, literal_tree};
 use crate::backend::loader;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::fidelity::{Fidelity, Ledger};
+use crate::fidelity::{Fidelity, Ledger, show_bytes};
 use crate::policy::{Operation, Policy, Rule};
 use crate::semantics::{LedgerBuilder, Meaning, PathSet, TooLarge};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -56,6 +56,7 @@ pub fn lower(
     // that the policy does not mention.
     let creatable = nest(&[Operation::Create], Sees::Parent)?;
     let deletable = nest(&[Operation::Delete], Sees::Parent)?;
+    let replaceable = nest(&[Operation::Create, Operation::Delete], Sees::Parent)?;
 
     for (operation, denied) in [
         (Operation::Read, &readable),
@@ -65,7 +66,7 @@ pub fn lower(
         (Operation::Metadata, &metadata),
         (Operation::Execute, &executable),
     ] {
-        let of = super::hooks::of(operation, denied);
+        let of = super::hooks::of(operation, denied, &replaceable);
         if !of.is_empty() {
             hooks.insert(operation.name(), of);
         }
@@ -85,12 +86,13 @@ pub fn lower(
         "filters know trees and objects by literal path, and never see the root itself";
     const BOTH: &str = "filters know trees and objects by literal path, never the root itself, and have one answer for reading and listing";
     if ledger.is_asked() {
-        let [reads, edits, changes, creates, deletes] = allowed([
+        let [reads, edits, changes, creates, deletes, replaces] = allowed([
             (&readable, Sees::Object),
             (&editable, Sees::Object),
             (&metadata, Sees::Object),
             (&creatable, Sees::Parent),
             (&deletable, Sees::Parent),
+            (&replaceable, Sees::Parent),
         ])?;
         // Commands tell programs apart by their names wherever they lie, and each of those would be in each directory
         // that the others' automaton knows.
@@ -107,8 +109,19 @@ pub fn lower(
         }
         let text = "the hooks see the directory that it happens in, not the last name";
         ledger.paths(Operation::Create, &creates, &reason(text))?;
+        if !replaces.equals(&creates)? {
+            let text = "a rename does not show whether it replaces something: where deleting is refused, nothing is moved in";
+            ledger.paths(Operation::Create, &replaces, &reason(text))?;
+        }
         ledger.paths(Operation::Delete, &deletes, &reason(text))?;
         ledger.moved_away(&deletes, &deletes)?;
+        if let Some(path) = reads.excess_witness(&edits)? {
+            let text = format!(
+                "what may be read is opened for writing and mapped shared, and `mprotect`, which shows no path, makes that writable: {}",
+                show_bytes(&path)
+            );
+            ledger.setting("edit through a mapping", Fidelity::Looser, text);
+        }
     }
     ledger.paths_unenforced(Operation::Connect, "unix sockets are not hooked by path")?;
 

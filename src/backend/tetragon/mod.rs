@@ -22,12 +22,18 @@
 //!   otherwise cannot be said.
 //! - `security_file_open` does not know reading from writing; `security_file_permission` does, by its
 //!   mask, and with `security_mmap_file` covers what mapping would go round.
+//! - No hook tells a file that is opened for writing from one for reading, and `mprotect` makes a shared mapping
+//!   writable without showing its path: what may be read can be changed that way, and the ledger has a line for it. It
+//!   would take refusing shared mappings, by which compilers read their libraries.
+//! - A rename shows its two directories, not whether a name is replaced: where deleting is refused, moving in is.
 //! - A hard link or a bind mount has another path than its file (seen): both go round path filters.
 //! - `followChildren` is what keeps the children of the subject inside (seen); at most 64 selectors of
 //!   an agent may have it. Processes that ran before the policy are not children.
-//! - A connection shows the address (SAddr and SPort of the `sockaddr`, seen), never a name. An
+//! - A connection shows the address (SAddr and SPort of the `sockaddr`, seen), never a name. An IPv6 socket shows an
+//!   IPv4 address in its mapped form, so blocks of IPv4 are named in both. An
 //!   unconnected `sendto` does not pass `security_socket_connect`; so UDP is held only where the
-//!   policy allows none of it, by refusing such sockets.
+//!   policy allows none of it, by refusing such sockets. `MSG_FASTOPEN` connects without that hook, and `listen`
+//!   without `bind` passes none on binding: the ledger has a line for them.
 //! - `security_path_truncate` became `security_file_truncate` in Linux 6.2; both are hooked, each
 //!   ignored where it is missing.
 //! - `kubectl apply` that succeeds does not mean loaded: `tetra tracingpolicy list` shows load errors.

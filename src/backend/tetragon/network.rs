@@ -2,6 +2,7 @@
 
 use super::lower::Hook;
 use super::model::{Arg, MatchArg, Operator};
+use crate::fidelity::Fidelity;
 use crate::policy::{Operation, Protocol};
 use crate::semantics::{HostRegion, LedgerBuilder, Meaning, Peers};
 use std::collections::BTreeMap;
@@ -89,11 +90,11 @@ impl Plan {
             if ports.as_slice() == [(0, u16::MAX)] {
                 continue;
             }
-            let blocks = intervals.iter().flat_map(|(a, b)| blocks(*a, *b)).collect();
+            let shown = shown(intervals);
             let mut filters = vec![MatchArg {
                 index: 1,
                 operator: Operator::SAddr,
-                values: blocks,
+                values: shown.iter().flat_map(|(a, b)| blocks(*a, *b)).collect(),
             }];
             if !ports.is_empty() {
                 let values = ports
@@ -116,6 +117,40 @@ impl Plan {
         }
         out
     }
+}
+
+/// The intervals as the `sockaddr` of a socket shows them. An IPv6 socket reaches an IPv4 address by its mapped form
+/// (RFC 4291, 2.5.5.2; Java makes no other sockets), which the language judges as the IPv4 address that it is.
+fn shown(intervals: &[(IpAddr, IpAddr)]) -> Vec<(IpAddr, IpAddr)> {
+    let mapped = |a: Ipv4Addr| u128::from(a.to_ipv6_mapped());
+    let (low, high) = (mapped(Ipv4Addr::UNSPECIFIED), mapped(Ipv4Addr::BROADCAST));
+    let mut out = Vec::new();
+    let mut wide: Vec<(u128, u128)> = Vec::new();
+    for (first, last) in intervals {
+        match (first, last) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
+                out.push((*first, *last));
+                wide.push((mapped(*a), mapped(*b)));
+            }
+            (IpAddr::V6(a), IpAddr::V6(b)) => {
+                let (a, b) = (u128::from(*a), u128::from(*b));
+                let apart = [(a, b.min(low - 1)), (a.max(high + 1), b)];
+                wide.extend(apart.into_iter().filter(|(a, b)| a <= b));
+            }
+            _ => {}
+        }
+    }
+    wide.sort_unstable();
+    let mut merged: Vec<(u128, u128)> = Vec::new();
+    for (a, b) in wide {
+        match merged.last_mut() {
+            Some(last) if a <= last.1.saturating_add(1) => last.1 = last.1.max(b),
+            _ => merged.push((a, b)),
+        }
+    }
+    let v6 = |n: u128| IpAddr::V6(Ipv6Addr::from(n));
+    out.extend(merged.into_iter().map(|(a, b)| (v6(a), v6(b))));
+    out
 }
 
 /// The fewest blocks that make up an interval.
@@ -172,6 +207,7 @@ pub fn lower(
             .or_default()
             .push(sockets(used(Protocol::Tcp), used(Protocol::Udp)));
     }
+    let mut unasked = false;
     for (operation, space, call) in [
         (Operation::Connect, connect, "security_socket_connect"),
         (Operation::Bind, bind, "security_socket_bind"),
@@ -193,7 +229,8 @@ pub fn lower(
         };
         let plan = Plan::of(space.regions(), &open);
         let filters = plan.filters();
-        if !filters.is_empty() {
+        let filters_empty = filters.is_empty();
+        if !filters_empty {
             hooks.entry("network").or_default().push(Hook {
                 call,
                 args: vec![Arg {
@@ -205,6 +242,7 @@ pub fn lower(
                 message: operation.name().to_owned(),
             });
         }
+        unasked |= used(Protocol::Tcp) && !filters_empty;
         let regions = space.split_at(&plan.cuts());
         ledger.hosts_in(
             operation,
@@ -219,6 +257,13 @@ pub fn lower(
             &|_, _| {
                 "filters see addresses and ports: a name may be any address, TCP and UDP have one answer, and UDP sent without connecting passes none".into()
             },
+        );
+    }
+    if unasked {
+        ledger.setting(
+            "TCP that no hook sees",
+            Fidelity::Looser,
+            "data sent with MSG_FASTOPEN passes no hook on connecting, and `listen` without `bind` none on binding",
         );
     }
 }

@@ -16,7 +16,8 @@
 //! - Mode and owner are asked, times and extended attributes by no function that is read here: `metadata` is
 //!   kept only as far as nothing else is meant.
 //! - Reading can be refused by the kernel where only writing is: a mapping for writing that is refused as one
-//!   for reading says nothing of writing.
+//!   for reading says nothing of writing. A rename onto a name deletes what has it: refused as creating, it says nothing
+//!   of deleting.
 //! - Sockets are refused by family and type, TCP and connected UDP by address and port; a packet sent without
 //!   connecting passes no function here. A raw or packet socket sends anything. A name is any address.
 //! - The first two of mknod, mkdir and symlink and so on are different calls: one that is not hooked is open.
@@ -128,6 +129,8 @@ const MAY_READ: &[(u32, u64)] = &[(1, 4)];
 const MAPPED: &[(u32, u64)] = &[(1, 1), (2, 2)];
 const MAPPED_FOR_WRITING: &[(u32, u64)] = &[(1, 3), (2, 1)];
 const MAP_FOR_WRITING: Way = way("security_mmap_file", 0, Sees::Object, MAPPED_FOR_WRITING);
+/// What has the new name already is gone.
+const RENAME_OVER: Way = way("security_path_rename", 2, Sees::Parent, &[]);
 const RENAME_AWAY: Way = way("security_path_rename", 0, Sees::Parent, &[]);
 
 /// The ways to do an operation.
@@ -154,6 +157,7 @@ fn ways(operation: Operation) -> &'static [Way] {
         way("security_path_unlink", 0, Parent, &[]),
         way("security_path_rmdir", 0, Parent, &[]),
         RENAME_AWAY,
+        RENAME_OVER,
     ];
     const METADATA: &[Way] = &[
         way("security_path_chmod", 0, Object, &[]),
@@ -227,12 +231,15 @@ impl Policies {
             let name = name_of(way);
             // Functions that are hooked alike give one answer.
             let key = self.spelled(way);
-            let same = known.iter().find(|k| k.0 == key && *way != MAP_FOR_WRITING);
+            // Refused for another operation's sake: for this one it says nothing.
+            let lent =
+                *way == MAP_FOR_WRITING || (*way == RENAME_OVER && operation == Operation::Delete);
+            let same = known.iter().find(|k| k.0 == key && !lent);
             let at = match same {
                 Some((_, at)) => *at,
                 None => {
                     let mut set = self.open(way)?;
-                    if *way == MAP_FOR_WRITING {
+                    if lent {
                         set = set.union(&self.open(&ways[0])?)?;
                     }
                     let mut at = None;
@@ -245,7 +252,7 @@ impl Policies {
                         sets.push((Vec::new(), set));
                         sets.len() - 1
                     });
-                    if *way != MAP_FOR_WRITING {
+                    if !lent {
                         known.push((key, at));
                     }
                     at
@@ -336,7 +343,8 @@ impl Policies {
         found.map(|(hook, choice)| &self.hooks[hook].choices[choice])
     }
 
-    /// Which choice refuses; `None`: it is let through.
+    /// Which choice refuses; `None`: it is let through. An IPv4 address is reached by an IPv6 socket too, which shows its
+    /// mapped form: both have to be refused.
     fn refused(
         &self,
         operation: Operation,
@@ -344,7 +352,24 @@ impl Policies {
         ip: IpAddr,
         port: u16,
     ) -> Option<&Choice> {
-        let ip = ip.to_canonical();
+        let by = |shown| self.refused_as(operation, protocol, shown, port);
+        match ip.to_canonical() {
+            IpAddr::V4(v4) => {
+                let plain = by(v4.into());
+                by(v4.to_ipv6_mapped().into()).and(plain)
+            }
+            v6 => by(v6),
+        }
+    }
+
+    /// The same of an address in the form that the socket shows.
+    fn refused_as(
+        &self,
+        operation: Operation,
+        protocol: Protocol,
+        ip: IpAddr,
+        port: u16,
+    ) -> Option<&Choice> {
         let family = if ip.is_ipv4() { INET } else { INET6 };
         let kind = if protocol == Protocol::Tcp {
             STREAM
@@ -436,10 +461,11 @@ fn address(v6: bool, number: u128) -> Option<IpAddr> {
     u32::try_from(number).ok().map(|n| IpAddr::V4(n.into()))
 }
 
-/// An address that begins an interval, as a block of its own: only where answers change counts.
+/// An address that begins an interval, as a block of its own: only where answers change counts. One in its mapped form is
+/// an IPv4 address.
 fn first_of(v6: bool, number: u128) -> Option<Cidr> {
-    let address = address(v6, number)?;
-    let prefix = if v6 { 128 } else { 32 };
+    let address = address(v6, number)?.to_canonical();
+    let prefix = if address.is_ipv6() { 128 } else { 32 };
     Some(Cidr { address, prefix })
 }
 

@@ -178,7 +178,9 @@ fn a_denied_address_stays_denied_beside_an_allowed_name() {
             .flat_map(|s| &s.match_args)
             .filter(move |a| a.operator == operator)
     };
-    assert!(of(Operator::SAddr).any(|a| a.values == ["169.254.169.254/32"]));
+    // An IPv6 socket reaches it by its mapped form.
+    let both = ["169.254.169.254/32", "::ffff:169.254.169.254/128"];
+    assert!(of(Operator::SAddr).any(|a| a.values == both));
     assert!(of(Operator::NotSPort).all(|a| a.values == ["443"]));
     let entry = |rule: Option<u32>| {
         ledger
@@ -201,6 +203,91 @@ fn a_denied_address_stays_denied_beside_an_allowed_name() {
         ["3", "2"],
         "no UDP, so no UDP sockets"
     );
+}
+
+#[test]
+fn an_allowed_address_stays_allowed_in_an_ipv6_socket() {
+    let policy = Policy::of_rules(
+        "p",
+        Action::Deny,
+        vec![connect("one", Action::Allow, &["tcp://10.0.0.1"])],
+    );
+    let (objects, _) = compiled(&policy);
+    let hooks = objects.iter().flat_map(|o| &o.spec.kprobes);
+    let refused: Vec<&String> = hooks
+        .filter(|k| k.call == "security_socket_connect")
+        .flat_map(|k| &k.selectors)
+        .flat_map(|s| &s.match_args)
+        .flat_map(|a| &a.values)
+        .collect();
+    let covers = |address: &str| {
+        let ip: std::net::IpAddr = address.parse().unwrap();
+        refused.iter().any(|block| {
+            let (first, bits) = block.split_once('/').unwrap();
+            let bits: u32 = bits.parse().unwrap();
+            match (first.parse().unwrap(), ip) {
+                (std::net::IpAddr::V4(a), std::net::IpAddr::V4(b)) => {
+                    u64::from(u32::from(a) ^ u32::from(b)) >> (32 - bits) == 0
+                }
+                (std::net::IpAddr::V6(a), std::net::IpAddr::V6(b)) => {
+                    bits == 0 || (u128::from(a) ^ u128::from(b)) >> (128 - bits) == 0
+                }
+                _ => false,
+            }
+        })
+    };
+    for address in ["10.0.0.1", "::ffff:10.0.0.1"] {
+        assert!(!covers(address), "{address} in {refused:?}");
+    }
+    for address in [
+        "10.0.0.0",
+        "::ffff:10.0.0.2",
+        "::1",
+        "::fffe:10.0.0.1",
+        "::1:0:0:0",
+        "2001:db8::1",
+    ] {
+        assert!(covers(address), "{address} not in {refused:?}");
+    }
+}
+
+#[test]
+fn nothing_is_moved_over_what_stays() {
+    let policy = Policy::of_rules(
+        "p",
+        Action::Allow,
+        vec![rule("keep", Action::Deny, "delete", &["/b/**"])],
+    );
+    let (objects, _) = compiled(&policy);
+    let kprobes = || objects.iter().flat_map(|o| &o.spec.kprobes);
+    let rename = |k: &&super::model::Kprobe| {
+        k.call == "security_path_rename" && k.args.iter().all(|a| a.index == 2)
+    };
+    let values: Vec<&String> = kprobes()
+        .filter(rename)
+        .flat_map(|k| &k.selectors)
+        .flat_map(|s| &s.match_args)
+        .flat_map(|a| &a.values)
+        .collect();
+    assert_eq!(values, ["/b/", "/b"]);
+    assert!(kprobes().all(|k| k.call != "security_path_mknod"));
+}
+
+#[test]
+fn ways_that_no_hook_sees_are_in_the_ledger() {
+    let lost = |rules| {
+        let (_, ledger) = compiled(&Policy::of_rules("p", Action::Deny, rules));
+        let lost: Vec<String> = ledger.lost().map(|s| s.setting.to_string()).collect();
+        lost
+    };
+    let (mapped, unasked) = ("edit through a mapping", "TCP that no hook sees");
+    let has = |lost: &[String], name: &str| lost.iter().any(|l| l == name);
+    let read = lost(vec![rule("r", Action::Allow, "read", &["/w/**"])]);
+    assert!(has(&read, mapped) && !has(&read, unasked), "{read:?}");
+    let tcp = lost(vec![connect("c", Action::Allow, &["tcp://*:443"])]);
+    assert!(!has(&tcp, mapped) && has(&tcp, unasked), "{tcp:?}");
+    let all = ["read", "write"].map(|o| rule(o, Action::Allow, o, &["/**"]));
+    assert!(!has(&lost(all.into()), mapped));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::cover::{Cover, Plan};
 use super::namespaces;
 use super::start::Network;
 use super::{Error, sys};
-use crate::backend::landlock::{AccessFs, LOADED, LOADER, Ruleset, started_by_loader};
+use crate::backend::landlock::{AccessFs, LOADED, LOADER, Ruleset, UNASKED, started_by_loader};
 use crate::backend::seccomp::Seccomp;
 use crate::backend::{Backend, Target};
 use crate::fidelity::{Fidelity, Ledger, show_bytes};
@@ -155,9 +155,16 @@ pub fn shortfall(
             out.add(e.operation.name(), &e.reason);
         }
     }
+    // The filters refuse MPTCP and MSG_FASTOPEN; `listen` they refuse where nothing may listen.
+    let mut binds = landlock
+        .entries
+        .iter()
+        .filter(|e| e.operation == Operation::Bind);
+    let asked = force.apart || binds.all(|e| kept_by_filter(e.rule, e.operation));
     for s in landlock.lost() {
         let own = ["limits", "environment", "capabilities", LOADED];
-        if !own.iter().any(|o| s.setting.starts_with(o)) {
+        let kept = own.iter().any(|o| s.setting.starts_with(o)) || (s.setting == UNASKED && asked);
+        if !kept {
             out.add(s.setting.as_ref(), &s.reason);
         }
     }

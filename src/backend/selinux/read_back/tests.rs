@@ -266,3 +266,28 @@ proptest! {
         }
     }
 }
+
+/// `listen` without `bind` takes a port that the kernel gives out.
+#[test]
+fn listening_alone_is_binding() {
+    let binds = |l: &Loaded, port| {
+        let spec = HostSpec {
+            protocol: Some(Protocol::Tcp),
+            address: Address::Ip([127, 0, 0, 1].into()),
+            port,
+        };
+        l.allows(Operation::Bind, &Object::Host(spec)).unwrap()
+    };
+    let with = TE
+        .replace(
+            "tcp_socket { create connect bind name_connect }",
+            "tcp_socket { create connect bind listen name_connect }",
+        )
+        .replace(
+            "tcp_socket { create connect bind };",
+            "tcp_socket { create listen };",
+        );
+    let listens = try_read(&with, FC).unwrap();
+    assert!(binds(&listens, 40_000) && !binds(&listens, 8080));
+    assert!(!binds(&loaded(), 40_000));
+}

@@ -226,6 +226,14 @@ fn addresses_and_ports() {
             "{host}:{port}"
         );
     }
+    // An IPv6 socket shows it in another form, which no filter refuses.
+    let plain = connect.replacen("NotSAddr", "SAddr", 1);
+    let p = policies(&format!("{SOCKETS}{plain}"));
+    assert_eq!(connects(&p, Tcp, "10.1.2.3", 8081), Some(true));
+    let both = plain.replace("[10.0.0.0/8, ", "[10.0.0.0/8, \"::ffff:10.0.0.0/104\", ");
+    let p = policies(&format!("{SOCKETS}{both}"));
+    assert_eq!(connects(&p, Tcp, "10.1.2.3", 8081), Some(false));
+    assert_eq!(connects(&p, Tcp, "11.1.2.3", 8081), Some(true));
     // Without a filter on raw sockets anything can be sent.
     let p = policies(&connect);
     assert_eq!(connects(&p, Tcp, "11.0.0.0", 443), Some(true));
