@@ -135,6 +135,8 @@ fn what_cannot_be_said_is_in_the_ledger() {
             rule("lock", Action::Deny, "create", &["/w/lock"]),
             rule("tree", Action::Allow, "read", &["/w/**"]),
             rule("make", Action::Allow, "create", &["/w/**"]),
+            rule("sweep", Action::Allow, "delete", &["/w/**"]),
+            rule("drop", Action::Allow, "create", &["/d/**"]),
         ],
     );
     let (_, ledger) = compiled(&policy);
@@ -154,6 +156,8 @@ fn what_cannot_be_said_is_in_the_ledger() {
     assert_eq!(of(2, Operation::Read).fidelity, Fidelity::Exact);
     // `/w` itself would be made in `/`, whose path no filter sees: it is let through, as the policy says.
     assert_eq!(of(3, Operation::Create).fidelity, Fidelity::Exact);
+    // Where nothing is deleted, nothing is moved in.
+    assert_eq!(of(5, Operation::Create).fidelity, Fidelity::Stricter);
 }
 
 #[test]
