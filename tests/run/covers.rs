@@ -292,3 +292,34 @@ fn a_cover_that_is_lost_is_told() {
         assert_eq!(done.status.code(), Some(status), "{}", said(&done));
     }
 }
+
+/// Written there may be, made and removed not: nothing is, and what may not be made is not.
+#[test]
+fn where_nothing_may_be_made_nothing_is() {
+    if !landlock() {
+        return;
+    }
+    for (denied, script) in [
+        ("create", "echo new > kept/more"),
+        ("delete", "echo new > kept/more; rm kept/more && echo gone"),
+        ("create, delete", "mkdir kept/more; rm kept/file"),
+    ] {
+        let place = filled();
+        let policy = POLICY.replace(
+            "operations: [write]\n    paths: [\"${workspace}/kept/**\", ",
+            &format!(
+                "operations: [{denied}]\n    paths: [\"${{workspace}}/kept/**\"]\n  - name: more\n    action: deny\n    operations: [write]\n    paths: ["
+            ),
+        );
+        assert_ne!(policy, POLICY);
+        let done = place.shell_by(
+            &policy,
+            &format!("{script}; echo beside > beside && cat beside kept/file"),
+        );
+        assert_eq!(text(&done.stdout), "beside\nold\n", "{}", said(&done));
+        assert!(
+            !place.path("ws/kept/more").exists() || denied == "delete",
+            "{denied}"
+        );
+    }
+}

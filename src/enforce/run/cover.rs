@@ -343,10 +343,15 @@ impl Walk<'_> {
             write.into_iter().any(denied)
         };
         if refused && !at.frozen {
+            // A directory in which nothing may be made, or nothing removed, is frozen, though files in it might be written:
+            // the tree around grants both whole.
             let inside = directory
                 && write
                     .into_iter()
-                    .any(|o| at.within[o].is_some() && self.fresh(at, o, 1));
+                    .any(|o| at.within[o].is_some() && self.fresh(at, o, 1))
+                && [CREATE, DELETE]
+                    .into_iter()
+                    .all(|o| at.within[o].is_none() || self.fresh(at, o, 1));
             if inside || (!directory && !denied(EDIT)) {
                 self.put(at, path, Cover::Pinned, directory);
             } else {
