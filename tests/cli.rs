@@ -194,6 +194,66 @@ fn a_wrong_policy_is_two_and_leaves_nothing() {
 }
 
 #[test]
+fn a_program_reads_one_document_about_all_files() {
+    let d = folder();
+    for name in ["one.yaml", "two.yaml"] {
+        let text = SMALL.replace("operations:", "operation:");
+        std::fs::write(d.path().join(name), text).unwrap();
+    }
+    let read = |args: &[&str]| {
+        let o = polc(d.path(), args);
+        serde_json::from_slice::<serde_json::Value>(&o.stderr).expect("one document")
+    };
+    let json = read(&["check", "one.yaml", "two.yaml", "--format", "json"]);
+    let named = |n: &str| {
+        let of = |i: &&serde_json::Value| i["primary"]["file"] == n;
+        json.as_array().unwrap().iter().filter(of).count()
+    };
+    assert!(named("one.yaml") > 0);
+    assert_eq!(named("one.yaml"), named("two.yaml"));
+    // Nothing found is told too: an empty file closes no alert, and is no JSON.
+    let clean = read(&["check", "polc.yaml", "--format", "sarif"]);
+    assert!(clean["runs"][0]["results"].is_array(), "{clean}");
+}
+
+#[cfg(unix)]
+#[test]
+fn files_that_are_not_utf_8_are_named_on_the_command_line() {
+    use std::os::unix::ffi::OsStrExt;
+    let d = folder();
+    let name = std::ffi::OsStr::from_bytes(b"p\xff.yaml");
+    std::fs::copy(d.path().join("polc.yaml"), d.path().join(name)).unwrap();
+    for words in [
+        ["check"].as_slice(),
+        &["test"],
+        &["emit", "seccomp", "-q", "-p"],
+    ] {
+        let o = std::process::Command::new(env!("CARGO_BIN_EXE_polc"))
+            .current_dir(d.path())
+            .args(words)
+            .arg(name)
+            .output()
+            .unwrap();
+        assert_eq!(status(&o), 0, "{words:?}: {}", err(&o));
+    }
+}
+
+#[test]
+fn a_command_line_in_quotes_is_one() {
+    let d = folder();
+    let apart = polc(d.path(), &["explain", "run", "git", "push", "origin"]);
+    let quoted = polc(d.path(), &["explain", "run", "git push origin"]);
+    let whole = polc(d.path(), &["explain", "run git push origin"]);
+    assert_eq!(out(&apart), out(&quoted));
+    assert_eq!(out(&apart), out(&whole));
+    assert!(
+        out(&quoted).contains("/git push origin"),
+        "{}",
+        out(&quoted)
+    );
+}
+
+#[test]
 fn a_name_that_a_target_cannot_hold_is_two_and_leaves_nothing() {
     let d = folder();
     std::fs::write(

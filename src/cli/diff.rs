@@ -5,15 +5,16 @@ use polc::diff::{Became, Change, Side, diff};
 use polc::policy::{Operation, Policy};
 use polc::semantics::{Decision, Meaning, TooLarge};
 use serde_json::{Value, json};
+use std::ffi::OsString;
 use std::fmt::Write;
 
 /// Say what one policy or artefact allows that another does not.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A policy (a file of any front-end, or `builtin:NAME`), or an artefact
-    old: String,
+    old: OsString,
     /// What it is compared with
-    new: String,
+    new: OsString,
     /// Exit 1 only where there is a change of this kind; else 0
     #[arg(long, value_enum, value_name = "KIND")]
     fail_on: Option<Kind>,

@@ -130,10 +130,10 @@ pub fn select(words: &[String]) -> Result<Vec<&'static dyn Backend>, Stop> {
                 .max_by(|a, b| strsim::jaro(a, w).total_cmp(&strsim::jaro(b, w)));
             let hint = near
                 .filter(|n| strsim::jaro(n, w) > 0.7)
-                .map(|n| format!("; did you mean `{n}`?"))
+                .map(|n| format!(" (did you mean `{n}`?)"))
                 .unwrap_or_default();
             return Err(Stop::Usage(format!(
-                "unknown target `{w}`{hint} The targets are {}",
+                "unknown target `{w}`{hint}; the targets are {}",
                 known.join(", ")
             )));
         }

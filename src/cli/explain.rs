@@ -18,7 +18,9 @@ pub struct Args {
 }
 
 pub fn run(global: &Global, args: &Args) -> Done {
-    if let [code] = args.words.as_slice() {
+    if let [code] = args.words.as_slice()
+        && !code.contains(char::is_whitespace)
+    {
         let known = codes::find(code);
         let Some(known) = known else {
             return Err(Stop::Usage(format!(

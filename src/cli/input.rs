@@ -3,8 +3,11 @@
 use super::{Global, Stop, artefacts, output, targets::TargetOptions};
 use anyhow::Context;
 use polc::backend::Evaluate;
+use polc::diagnostics::Diagnostics;
+use polc::fidelity::show_bytes;
 use polc::frontend::{self, AutoPaths, LoadOptions, builtin};
 use polc::policy::{Policy, Query};
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -33,9 +36,9 @@ pub enum Comparable {
 
 /// Loads a policy or an artefact: it is an artefact if a target recognises it, and there is a second file
 /// beside it where its target has two.
-pub fn side(global: &Global, name: &str, options: &TargetOptions) -> Result<Comparable, Stop> {
+pub fn side(global: &Global, name: &OsStr, options: &TargetOptions) -> Result<Comparable, Stop> {
     let path = Path::new(name);
-    if name != "-" && !name.starts_with("builtin:") && path.is_file() {
+    if name != "-" && !is_builtin(name) && path.is_file() {
         let artifact = artefacts::read(path)?;
         if let Some(target) = artefacts::target_of(&artifact) {
             let mut all = vec![artifact];
@@ -56,8 +59,24 @@ pub fn side(global: &Global, name: &str, options: &TargetOptions) -> Result<Comp
     Ok(Comparable::Policy(Box::new(load(&global, Purpose::Emit)?)))
 }
 
+fn is_builtin(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b"builtin:")
+}
+
 /// Loads the policy that the command line names, and prints the warnings.
 pub fn load(global: &Global, purpose: Purpose) -> Result<Loaded, Stop> {
+    let (loaded, warnings) = load_with_warnings(global, purpose)?;
+    if !warnings.items.is_empty() {
+        output::diagnostics(global, &warnings)?;
+    }
+    Ok(loaded)
+}
+
+/// Loads the policy that the command line names; the warnings are yet to be printed.
+pub fn load_with_warnings(
+    global: &Global,
+    purpose: Purpose,
+) -> Result<(Loaded, Diagnostics), Stop> {
     let name = match &global.policy {
         Some(name) => name.clone(),
         None => nearest()?,
@@ -75,28 +94,34 @@ pub fn load(global: &Global, purpose: Purpose) -> Result<Loaded, Stop> {
             .context("cannot read the policy from standard input")?;
         frontend::load_bytes("<stdin>", &text, &options)?
     } else {
-        if !name.starts_with("builtin:") && !Path::new(&name).exists() {
-            let hint = builtin::policy(&name)
-                .map(|_| format!("; the built-in one is `builtin:{name}`"))
+        if !is_builtin(&name) && !Path::new(&name).exists() {
+            let hint = name
+                .to_str()
+                .and_then(builtin::policy)
+                .map(|_| format!("; the built-in one is `builtin:{}`", shown(&name)))
                 .unwrap_or_default();
+            let name = shown(&name);
             return Err(Stop::Usage(format!("there is no file `{name}`{hint}")));
         }
         frontend::load_path(Path::new(&name), &options)?
     };
-    if !loaded.warnings.items.is_empty() {
-        output::diagnostics(global, &loaded.warnings)?;
-    }
-    Ok(Loaded {
-        name,
+    let found = Loaded {
+        name: shown(&name),
         policy: loaded.policy,
-    })
+    };
+    Ok((found, loaded.warnings))
+}
+
+/// A name of the command line, for messages: it need not be UTF-8.
+fn shown(name: &OsStr) -> String {
+    show_bytes(name.as_encoded_bytes())
 }
 
 /// More than the largest policy that is taken: the front-end says that it is too large.
 const MAX_INPUT: u64 = 64 * 1024 * 1024;
 
 /// The nearest `polc.yaml` upwards.
-fn nearest() -> Result<String, Stop> {
+fn nearest() -> Result<OsString, Stop> {
     let here = std::env::current_dir().context("cannot tell the current directory")?;
     for folder in here.ancestors() {
         let file = folder.join("polc.yaml");
@@ -107,7 +132,7 @@ fn nearest() -> Result<String, Stop> {
             } else {
                 file
             };
-            return Ok(shown.display().to_string());
+            return Ok(shown.into_os_string());
         }
     }
     Err(Stop::Usage(
@@ -140,28 +165,39 @@ fn auto_paths(purpose: Purpose) -> Result<AutoPaths, Stop> {
     }
 }
 
-fn overrides(set: &[String]) -> Result<Vec<(String, Vec<u8>)>, Stop> {
+fn overrides(set: &[OsString]) -> Result<Vec<(String, Vec<u8>)>, Stop> {
     set.iter()
-        .map(|s| match s.split_once('=') {
-            Some((name @ ("workspace" | "home" | "tmp"), path)) => {
-                Ok((name.to_owned(), path.as_bytes().to_vec()))
+        .map(|s| {
+            let mut parts = s.as_encoded_bytes().splitn(2, |b| *b == b'=');
+            let name = show_bytes(parts.next().unwrap_or_default());
+            let s = shown(s);
+            match (name.as_str(), parts.next()) {
+                ("workspace" | "home" | "tmp", Some(path)) => Ok((name, path.to_vec())),
+                (_, Some(_)) => Err(Stop::Usage(format!(
+                    "`--set {s}`: `{name}` cannot be set; it is workspace, home or tmp"
+                ))),
+                (_, None) => Err(Stop::Usage(format!(
+                    "`--set {s}`: write `--set workspace=/path`"
+                ))),
             }
-            Some((name, _)) => Err(Stop::Usage(format!(
-                "`--set {s}`: `{name}` cannot be set; it is workspace, home or tmp"
-            ))),
-            None => Err(Stop::Usage(format!(
-                "`--set {s}`: write `--set workspace=/path`"
-            ))),
         })
         .collect()
 }
 
 /// Reads a question such as `read ~/.ssh/id`: the words of the command line.
 pub fn query(policy: &Policy, words: &[String]) -> Result<Query, Stop> {
+    if let [line] = words {
+        return Ok(frontend::question(line, &policy.subject)?);
+    }
     let (operation, object) = words
         .split_first()
         .ok_or_else(|| Stop::Usage("a question is an operation and an object".to_owned()))?;
-    let object = if operation == "run" {
+    let object = if let ("run", [line]) = (operation.as_str(), object)
+        && line.contains(char::is_whitespace)
+    {
+        // A whole command line in quotes, as the policy's tests write it.
+        line.clone()
+    } else if operation == "run" {
         // The shell has taken the quotes off; the question has its own.
         object
             .iter()

@@ -29,6 +29,7 @@ mod verify;
 mod why;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// How a command ended, short of an error.
@@ -81,10 +82,10 @@ pub struct Cli {
 pub struct Global {
     /// The policy: a file, `-` for standard input, or `builtin:NAME`. Without it the nearest `polc.yaml` upwards
     #[arg(short, long, global = true, value_name = "FILE|builtin:NAME")]
-    policy: Option<String>,
+    policy: Option<OsString>,
     /// Set a path of the subject, over what the policy says: `workspace`, `home` or `tmp`
     #[arg(long = "set", global = true, value_name = "NAME=PATH")]
-    set: Vec<String>,
+    set: Vec<OsString>,
     /// How diagnostics are printed
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -98,7 +99,7 @@ pub struct Global {
 pub enum Format {
     /// For people, on standard error.
     Human,
-    /// One JSON object, on standard error.
+    /// One JSON array, an object for each, on standard error.
     Json,
     /// SARIF 2.1.0, on standard error.
     Sarif,

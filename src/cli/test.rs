@@ -6,6 +6,7 @@ use polc::fidelity::{Fidelity, Object};
 use polc::parallel;
 use polc::policy::{Operation, Query};
 use polc::semantics::{Meaning, decide, decide_query};
+use std::ffi::OsString;
 use std::fmt::Write;
 
 /// Run the policy's own tests, against the policy and against each target's artefact.
@@ -13,14 +14,14 @@ use std::fmt::Write;
 pub struct Args {
     /// Policies to test; without any, the policy of `--policy`
     #[arg(value_name = "FILE")]
-    files: Vec<String>,
+    files: Vec<OsString>,
     /// Tell each test that a target does not keep, with the reason from its ledger
     #[arg(long)]
     layers: bool,
 }
 
 pub fn run(global: &Global, args: &Args) -> Done {
-    let names: Vec<Option<String>> = if args.files.is_empty() {
+    let names: Vec<Option<OsString>> = if args.files.is_empty() {
         vec![global.policy.clone()]
     } else {
         args.files.iter().cloned().map(Some).collect()

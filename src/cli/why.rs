@@ -22,7 +22,7 @@ pub struct Args {
 }
 
 pub fn run(global: &Global, args: &Args) -> Done {
-    if args.log == "-" && global.policy.as_deref() == Some("-") {
+    if args.log == "-" && global.policy.as_deref().is_some_and(|p| p == "-") {
         return Err(Stop::Usage(
             "the log and the policy cannot both be standard input".to_owned(),
         ));

@@ -158,6 +158,20 @@ impl Diagnostics {
     pub fn has_errors(&self) -> bool {
         self.items.iter().any(|d| d.severity == Severity::Error)
     }
+
+    /// Puts those of another policy behind these.
+    pub fn append(&mut self, other: Self) {
+        let by = self.sources.append(other.sources);
+        let moved = |span: &mut Span| span.file.0 = span.file.0.saturating_add(by);
+        self.items.extend(other.items.into_iter().map(|mut d| {
+            let labels = d.primary.iter_mut().chain(&mut d.secondary);
+            labels.for_each(|l| moved(&mut l.span));
+            if let Some(s) = &mut d.suggestion {
+                moved(&mut s.span);
+            }
+            d
+        }));
+    }
 }
 
 impl From<Diagnostic> for Diagnostics {

@@ -47,6 +47,13 @@ impl Sources {
         id
     }
 
+    /// Puts the files of another policy behind these. What the places in those are to be moved on by is returned.
+    pub fn append(&mut self, other: Self) -> u32 {
+        let by = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
+        self.files.extend(other.files);
+        by
+    }
+
     /// The file, if there is one with this id.
     #[must_use]
     pub fn get(&self, id: FileId) -> Option<&SourceFile> {

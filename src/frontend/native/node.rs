@@ -240,10 +240,8 @@ pub(crate) fn parse(file: FileId, text: &str) -> Result<Rc<Node>, Box<Diagnostic
         return Err(Box::new(
             Diagnostic::error(
                 codes::TOO_LARGE,
-                format!(
-                    "the file has {} bytes; a policy has {MAX_BYTES} at most",
-                    text.len()
-                ),
+                // Files are not read further than one byte beyond.
+                format!("the file has more than {MAX_BYTES} bytes, the most that a policy has"),
             )
             .at(start_of_file, "")
             .help("split it, and `include` the parts"),
