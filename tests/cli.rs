@@ -310,6 +310,22 @@ fn the_command_line_is_checked() {
     assert!(err(&o).contains("polc init") && err(&o).contains("--policy builtin:coding-agent"));
 }
 
+/// The policy of somebody's repository may say anything; a terminal shall not obey it.
+#[test]
+fn a_message_of_the_policy_gives_the_terminal_no_orders() {
+    let d = folder();
+    let text = "version: 1\nname: m\nrules:\n  - {name: \"no\", action: deny, operations: [read, execute], \
+        paths: [/usr/bin/env], message: \"é \\e[2J\\r\\nover\"}\n";
+    std::fs::write(d.path().join("polc.yaml"), text).unwrap();
+    let mut said = out(&polc(d.path(), &["explain", "read", "/usr/bin/env"]));
+    if cfg!(target_os = "linux") {
+        said += &err(&polc(d.path(), &["run", "--", "/usr/bin/env"]));
+    }
+    assert!(said.contains("é \\x1b[2J\\x0d over"), "{said}");
+    let orders = |c: char| c.is_control() && c != '\n';
+    assert!(!said.contains(orders), "{said:?}");
+}
+
 #[test]
 fn explain_and_test_answer_by_exit_status() {
     let d = folder();

@@ -3,7 +3,7 @@
 use super::{Done, Global, Outcome, Stop, input, output};
 use polc::backend::{self, Backend, Target};
 use polc::diagnostics::codes;
-use polc::fidelity::{Fidelity, Object};
+use polc::fidelity::{Fidelity, Object, show_bytes};
 use polc::policy::{Action, Operation, Rule};
 use polc::semantics::{Decision, Meaning, decide, rule_matches};
 use std::fmt::Write;
@@ -71,7 +71,11 @@ fn one(
         .rule
         .and_then(|id| policy.rule(id).message.as_ref())
     {
-        let _ = writeln!(out, "  message: {}", message.replace('\n', " "));
+        let _ = writeln!(
+            out,
+            "  message: {}",
+            show_bytes(message.replace('\n', " ").as_bytes())
+        );
     }
     let below =
         |r: &&Rule| decision.rule.is_some_and(|d| r.id > d) && rule_matches(r, operation, object);

@@ -48,7 +48,12 @@ pub fn program(
         let message = decision
             .rule
             .and_then(|id| policy.rule(id).message.as_ref());
-        let message = message.map_or_else(String::new, |m| format!(": {}", m.replace('\n', " ")));
+        let message = message.map_or_else(String::new, |m| {
+            format!(
+                ": {}",
+                polc::fidelity::show_bytes(m.replace('\n', " ").as_bytes())
+            )
+        });
         let by = policy.decider(decision.rule) + &message;
         output::stderr(&format!(
             "error: the policy does not let `{}` start: {} by {by}\n",
