@@ -25,6 +25,10 @@
 //!   are ABI 4, without addresses. Scopes are ABI 6. Unix sockets by path are ABI 9, which
 //!   landlockconfig cannot say yet.
 //! - Not mediated: mode, owner, times, attributes; UDP, raw sockets, MPTCP. seccomp closes some of these.
+//! - Nor is `inotify`: a program that may not list a directory can watch it, as far as its mode lets it be read, and is told the
+//!   names that others use in it from then on (seen on 6.18). The ledger does not count that.
+//! - A right is on the file and not on its name: where a denied file has a second name (a hard link, as `perl` and
+//!   `perl5.36.0` have) that is granted by itself, its denied name answers too.
 //! - Nor are data sent with MSG_FASTOPEN (before Linux 7.2), and `listen` without `bind`, which takes a port that the
 //!   kernel gives out (both seen): the ledger has a line for them and MPTCP wherever ports are restricted.
 //! - `ld.so /path/to/program` starts what may be read ([`loader`]): the ledger has a line for it.

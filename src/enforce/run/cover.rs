@@ -36,6 +36,8 @@
 //!   start, it may be made, though the policy denies it, and what was made is told at the end ([`super::appear`]).
 //!   No placeholder is made for it, not even where its directory is there, and nothing else prevents it soundly: what was
 //!   tried, and what came of it, stands in [`super::appear`].
+//! - What is allowed **again** beneath a denied path that the policy names, in an allowed tree: the cover reaches beneath, and
+//!   it is refused. A directory in which nothing may be made or removed, though its files may be written, is frozen whole.
 //! - A path that somebody **outside** replaces or removes while the program runs: the kernel takes its mount along without
 //!   a word, as it belongs to the file and not to the name, and what stands there then is not covered. `git config` and most
 //!   editors write a file by renaming another one over it; writing into the file keeps the cover. Nothing can be done against it

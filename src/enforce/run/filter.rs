@@ -5,7 +5,8 @@
 //! which a program types into the terminal that it was started from (`TIOCSTI`, `TIOCLINUX`), and setting the limits of
 //! a process by its number (`prlimit64`): for the same user's processes outside that takes no right, a limit of
 //! one second of processor time kills, and Landlock's scope of signals does not see it. Number 0 is the program itself,
-//! and reading limits stays. Without a network namespace it refuses UDP too: there nothing else restricts to whom it is sent.
+//! and reading limits stays. Priority and processors of the same user's processes outside can be changed: those calls take
+//! the numbers of a program's own threads. Without a network namespace it refuses UDP too: there nothing else restricts to whom it is sent.
 
 use super::{Error, sys};
 use crate::backend::seccomp;
