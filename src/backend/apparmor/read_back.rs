@@ -12,6 +12,7 @@
 //! - `r` opens a file, or a directory for its entries. `m` maps a file as code, `ix` has it in it.
 //! - `w` is opening for writing (and `a`, for appending), making, removing, mode and owner. Times and
 //!   extended attributes are not asked. Moving something away takes `r` besides.
+//! - `k` locks a file that is open, for the language at no price: where it lacks, so does a way to read or to edit.
 //! - `l` makes a name by a hard link. The compiled rule refuses one that would have more rights than its
 //!   file, for files of the own user; for others `fs.protected_hardlinks` does, where it is on.
 //! - `owner` rules are for files of the own user: both kinds of files are compared.
@@ -69,7 +70,7 @@ struct Sets {
 
 /// The rights that share an automaton, each with the form of its objects: all but starting programs, of which a
 /// policy's decisions have an automaton of their own as well.
-const ASKED: [Way; 7] = [
+const ASKED: [Way; 8] = [
     (Form::File, Rights::READ),
     (Form::Directory, Rights::READ),
     (Form::File, Rights::WRITE),
@@ -77,6 +78,7 @@ const ASKED: [Way; 7] = [
     (Form::Directory, Rights::WRITE),
     (Form::File, Rights::MAP),
     (Form::File, Rights::LINK),
+    (Form::File, Rights::LOCK),
 ];
 
 /// Patterns that are denied or allowed (`true`), by what of that is asked, a bit for each.
@@ -165,6 +167,14 @@ fn ways(operation: Operation) -> &'static [Way] {
     }
 }
 
+/// What the way of a right is called: of an operation's it is the only one, but for appending.
+fn opened_by(right: Rights) -> &'static str {
+    match right {
+        Rights::APPEND => "append",
+        _ => "",
+    }
+}
+
 impl Reading {
     fn concerned(&self, whose: Whose, right: Rights) -> impl Iterator<Item = &FileRule> {
         self.profile
@@ -243,6 +253,13 @@ impl Reading {
         Ok((self.owners || !read.equals(&mapped)?).then_some(mapped))
     }
 
+    /// Where files can be opened by a right and locked; `None`: wherever they can be opened.
+    fn locked(&self, right: Rights, whose: Whose) -> Result<Option<PathSet>, TooLarge> {
+        let opened = self.set((Form::File, right), whose)?;
+        let locked = opened.intersection(&self.set((Form::File, Rights::LOCK), whose)?)?;
+        Ok((self.owners || !opened.equals(&locked)?).then_some(locked))
+    }
+
     /// A way by what is asked and whose files it is about: both kinds, where they are not told apart.
     fn named(&self, form: Form, way: &str, whose: Whose) -> Vec<String> {
         [Whose::Others, Whose::Own]
@@ -257,12 +274,7 @@ impl Reading {
         let mut out: Vec<Allowed> = Vec::new();
         for (form, right) in ways(operation).iter().copied() {
             let mut paths = self.set((form, right), whose)?;
-            let appends = if right == Rights::APPEND {
-                "append"
-            } else {
-                ""
-            };
-            let ways = self.named(form, appends, whose);
+            let ways = self.named(form, opened_by(right), whose);
             // To write has appending in it; only a rule on `a` alone makes them two.
             if let (Rights::APPEND, false, Some(write)) = (right, self.owners, out.last_mut())
                 && write.paths.equals(&paths)?
@@ -287,7 +299,10 @@ impl Reading {
                     }),
                     None => out.iter_mut().for_each(|a| a.ways.extend(ways.clone())),
                 }
+                self.lock(Rights::READ, whose, &mut out)?;
             }
+            // Who may write may append.
+            Operation::Edit => self.lock(Rights::APPEND, whose, &mut out)?,
             Operation::Delete => {
                 let write = self.set((Form::Directory, Rights::WRITE), whose)?;
                 let read = self.set((Form::Directory, Rights::READ), whose)?;
@@ -306,6 +321,23 @@ impl Reading {
             _ => {}
         }
         Ok(out)
+    }
+
+    /// Adds that files are locked which a right opens, with the way to open them where that is the same.
+    fn lock(&self, right: Rights, whose: Whose, out: &mut Vec<Allowed>) -> Result<(), TooLarge> {
+        let ways = self.named(Form::File, "lock", whose);
+        let opens = self.named(Form::File, opened_by(right), whose);
+        let opened = |a: &&mut Allowed| opens.iter().any(|o| a.ways.contains(o));
+        match (self.locked(right, whose)?, out.iter_mut().find(opened)) {
+            (Some(paths), _) => out.push(Allowed {
+                form: Form::File,
+                ways,
+                paths,
+            }),
+            (None, Some(same)) => same.ways.extend(ways),
+            (None, None) => {}
+        }
+        Ok(())
     }
 
     /// The rule on sockets that decides, and whether they may be made.
@@ -423,10 +455,7 @@ impl Evaluate for Reading {
             let named = |way| self.named(answer.form, way, whose);
             let is = |names: Vec<String>| names.iter().any(|n| answer.ways.contains(n));
             let own = ways(operation).iter().filter(|w| w.0 == answer.form);
-            let right = own.map(|w| w.1).find(|right| match *right {
-                Rights::APPEND => is(named("append")),
-                _ => is(named("")),
-            });
+            let right = own.map(|w| w.1).find(|right| is(named(opened_by(*right))));
             // What takes two rights is by no one rule.
             right.map(|r| (whose, r))
         })?;

@@ -46,59 +46,60 @@ fn asked(
     }
 }
 
-/// A second set of files: the other way to read, or to change contents.
-fn asked_besides(operation: Operation, file: Option<Rights>) -> Option<bool> {
-    match operation {
-        Operation::Read => file.map(|r| r.read && r.mmap),
-        Operation::Edit => file.map(|r| r.append),
-        _ => None,
+/// What it asks for a further way to do it with a file that is open.
+fn asked_besides(operation: Operation, way: &str, file: Option<Rights>) -> Option<bool> {
+    match (operation, way) {
+        (Operation::Read, "map") => file.map(|r| r.read && r.mmap),
+        (Operation::Read, "lock") => file.map(|r| r.read && r.lock),
+        (Operation::Edit, "append") => file.map(|r| r.append),
+        (Operation::Edit, "lock") => file.map(|r| r.append && r.lock),
+        _ => panic!("{operation:?} has no way `{way}`"),
     }
 }
 
 /// The first path on which one operation is read otherwise than compiled.
 fn fault(operation: Operation, sets: &[Allowed], profile: &Profile, own: bool) -> Option<String> {
     let mut found = None;
-    let mut files = 0;
+    let whose = if own { "Own" } else { "Others" };
     for set in sets {
         if set.form == Form::Either {
             // Times and attributes, which nothing compiled is about.
             assert!(operation == Operation::Metadata && set.paths.is_all());
             continue;
         }
-        files += usize::from(set.form == Form::File);
-        let besides = files == 2 && set.form == Form::File;
+        // A way is its form, what it is called, and whose files it is about.
+        let ways: Vec<&str> = set
+            .ways
+            .iter()
+            .filter_map(|w| w.split_once(' ')?.1.strip_suffix(whose))
+            .map(str::trim)
+            .collect();
+        assert!(!ways.is_empty(), "{:?}", set.ways);
         walk(set.paths.dfa(), profile, |place: &Place<'_>| {
             let (file, directory) = if own {
                 place.own
             } else {
                 (place.file, place.directory)
             };
-            let compiled = if besides {
-                asked_besides(operation, file)
-            } else {
-                asked(operation, set.form, file, directory)
-            };
-            // Where one set is enough, the other one is the same.
-            let alone = files < 2 && set.form == Form::File && !sets_besides(sets);
-            let same = !alone || asked_besides(operation, file).is_none_or(|b| Some(b) == compiled);
             let read = place.label == 1;
-            if found.is_none() && (compiled.is_some_and(|c| c != read) || !same) {
-                let path = (place.spell)();
-                found = Some(format!(
-                    "{} {} ({:?}, {}): read as {read}, compiled as {compiled:?}",
-                    operation.name(),
-                    path.escape_ascii(),
-                    set.form,
-                    if own { "own" } else { "others'" },
-                ));
+            for way in &ways {
+                let compiled = match *way {
+                    "" => asked(operation, set.form, file, directory),
+                    way => asked_besides(operation, way, file),
+                };
+                if found.is_none() && compiled.is_some_and(|c| c != read) {
+                    let path = (place.spell)();
+                    found = Some(format!(
+                        "{} {} ({:?} {way}, {whose}): read as {read}, compiled as {compiled:?}",
+                        operation.name(),
+                        path.escape_ascii(),
+                        set.form,
+                    ));
+                }
             }
         });
     }
     found
-}
-
-fn sets_besides(sets: &[Allowed]) -> bool {
-    sets.iter().filter(|s| s.form == Form::File).count() > 1
 }
 
 /// Every difference between a reading and a compiled profile, one for each operation.

@@ -16,8 +16,9 @@ impl Rights {
     pub const EXECUTE: Self = Self(8);
     pub const MAP: Self = Self(16);
     pub const LINK: Self = Self(32);
+    pub const LOCK: Self = Self(64);
     /// `file,` has them all.
-    pub const ALL: Self = Self(63);
+    pub const ALL: Self = Self(127);
 
     pub fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -552,8 +553,7 @@ fn rights(at: usize, letters: &[u8], deny: bool) -> Result<Rights, Fault> {
             }
             b'm' => out.add(Rights::MAP),
             b'l' => out.add(Rights::LINK),
-            // Locks are free.
-            b'k' => {}
+            b'k' => out.add(Rights::LOCK),
             b'x' if deny => out.add(Rights::EXECUTE),
             b'i' if !deny && behind.first() == Some(&b'x') => {
                 rest = &behind[1..];

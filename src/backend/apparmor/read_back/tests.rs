@@ -115,7 +115,7 @@ fn globs() {
         (r"/q\057y", &["/q/y"], &["/qy"]),
     ];
     for (pattern, members, others) in cases {
-        let reading = reading(&format!("{pattern} rm,"));
+        let reading = reading(&format!("{pattern} rmk,"));
         for name in *members {
             assert!(reads(&reading, name), "{pattern} and {name}");
         }
@@ -136,8 +136,8 @@ fn bytes_that_are_no_text() {
 #[test]
 fn deny_wins_whatever_the_order() {
     for rules in [
-        "/a/** rw,\ndeny /a/s/** w,\ndeny /a/s/k r,",
-        "audit deny /a/s/k r, deny w /a/s/**,\n  allow file rw /a/**,",
+        "/a/** rwk,\ndeny /a/s/** w,\ndeny /a/s/k r,",
+        "audit deny /a/s/k r, deny w /a/s/**,\n  allow file rwk /a/**,",
     ] {
         let reading = reading(rules);
         let on = |o, path| every_way(&reading, o, Form::File, path);
@@ -162,7 +162,8 @@ fn deny_wins_whatever_the_order() {
 
 #[test]
 fn what_a_letter_is_for() {
-    let r = reading("/w/** w,\n/a/* a,\n/x/* ix,\n/m/** rmk,\n/wr/{,**} rw,\n/l/* l,");
+    let r =
+        reading("/w/** wk,\n/a/* ak,\n/x/* ix,\n/m/** rmk,\n/n/** rwm,\n/wr/{,**} rw,\n/l/* l,");
     let on = |o, form, path| every_way(&r, o, form, path);
     let some = |o, path: &str| r.allows(o, &Object::Path(path.into())).unwrap();
     for o in [Operation::Create, Operation::Delete] {
@@ -170,6 +171,10 @@ fn what_a_letter_is_for() {
         assert!(!on(o, Form::Directory, "/w") && !on(o, Form::File, "/a/x"));
     }
     assert!(on(Operation::Edit, Form::File, "/w/x"));
+    // What cannot be locked lacks a way.
+    for o in [Operation::Read, Operation::Edit] {
+        assert!(!on(o, Form::File, "/n/x") && some(o, "/n/x"), "{o:?}");
+    }
     // Appending is not every way to change contents, and it is one.
     assert!(!on(Operation::Edit, Form::File, "/a/x") && some(Operation::Edit, "/a/x"));
     assert!(some(Operation::Execute, "/x/p") && !some(Operation::Execute, "/m/p"));
@@ -190,7 +195,7 @@ fn what_a_letter_is_for() {
 
 #[test]
 fn what_owners_may_is_not_what_all_may() {
-    let r = reading("owner /h/** rwm,\n/h/pub/** rm,\ndeny owner /h/pub/no r,");
+    let r = reading("owner /h/** rwmk,\n/h/pub/** rmk,\ndeny owner /h/pub/no r,");
     assert!(
         r.allows(Operation::Read, &Object::Path(b"/h/x".to_vec()))
             .unwrap()
@@ -213,7 +218,7 @@ fn everything_but() {
 
 #[test]
 fn variables() {
-    let text = "abi <abi/3.0>,\ninclude <tunables/global>\n@{A} = /x \"/y z\"\n@{A} += /w/ # more\n@{B}=@{A}/b\nprofile t {\n  @{B}/* rm,\n}\n";
+    let text = "abi <abi/3.0>,\ninclude <tunables/global>\n@{A} = /x \"/y z\"\n@{A} += /w/ # more\n@{B}=@{A}/b\nprofile t {\n  @{B}/* rmk,\n}\n";
     let r = read(&artifact(text.as_bytes())).unwrap();
     for (name, member) in [
         ("/x/b/1", true),
@@ -412,7 +417,7 @@ proptest! {
 
     #[test]
     fn random_patterns_are_read_without_a_fall(pattern in "/[ab*?{},\\[\\]^/\\\\-]{0,14}", name in "/[ab/]{0,8}") {
-        if let Ok(r) = read(&artifact(whole(&format!("\"{pattern}\" rm,")).as_bytes())) {
+        if let Ok(r) = read(&artifact(whole(&format!("\"{pattern}\" rmk,")).as_bytes())) {
             // Two ways to match: step by step, and over all paths.
             let canonical = name == "/" || !(name.ends_with('/') || name.contains("//"));
             if canonical && name != "/" {
