@@ -92,7 +92,10 @@ fn digest(artifact: &[u8], abi: u32) -> String {
 
 /// What the artefact takes for a file, made a directory, grants what is beneath: it says so itself.
 fn skips(ready: &Ready, way: &str, path: &[u8]) -> bool {
-    let directory = matches!(way, "list" | "mkdir" | "rmdir" | "rename-dir");
+    let directory = matches!(
+        way,
+        "list" | "mkdir" | "rmdir" | "rename-dir" | "rename-dir-to" | "rename-dir-out"
+    );
     ready.compiled.files.iter().any(|file| {
         (directory && path == file)
             || path

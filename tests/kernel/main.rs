@@ -34,3 +34,4 @@ mod table;
 #[path = "../native/tool.rs"]
 #[allow(dead_code)]
 mod tool;
+mod ways;

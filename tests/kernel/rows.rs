@@ -1,33 +1,12 @@
 //! What is tried, what should come of it, and what did.
 
+use crate::ways::{FURTHER, LONG, ON_DIRECTORIES, ROUND, WAYS, allies, free, ways_of};
 use polc::fidelity::{Entry, Fidelity, Ledger, Object, show_bytes};
 use polc::policy::{Address, HostSpec, Operation, Policy, Protocol, RuleId};
 use polc::semantics::{Decision, Meaning, decide};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
-/// The ways of trying each operation. `rename` needs the right to create beside it: it shows only that a
-/// denied object cannot be moved away. `creat` opens the file for writing, which is to edit it too.
-const WAYS: [(Operation, &[&str]); 8] = [
-    (Operation::Read, &["read"]),
-    (Operation::List, &["list"]),
-    (Operation::Edit, &["append", "truncate"]),
-    (
-        Operation::Create,
-        &["creat", "mknod", "mkdir", "symlink", "mkfifo"],
-    ),
-    (
-        Operation::Delete,
-        &["unlink", "rmdir", "rename", "rename-dir"],
-    ),
-    (
-        Operation::Metadata,
-        &["chmod", "chmod-dir", "touch", "touch-dir"],
-    ),
-    (Operation::Execute, &["exec"]),
-    (Operation::Connect, &["connect"]),
-];
 
 /// The way of trying an operation on a network address.
 fn way_on_hosts(operation: Operation, protocol: Protocol) -> &'static str {
@@ -51,9 +30,6 @@ const STAND_IN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 /// Among the ports that a kernel gives to who asks for none (`ip_local_port_range`): SELinux does not ask for a right on them.
 const EPHEMERAL: u16 = 40_000;
 
-/// Ways that are about a directory.
-const ON_DIRECTORIES: [&str; 5] = ["list", "mkdir", "rmdir", "rename-dir", "chmod-dir"];
-
 /// One attempt.
 #[derive(Debug, Clone)]
 pub struct Row {
@@ -63,6 +39,8 @@ pub struct Row {
     pub way: &'static str,
     /// The object: a path, or an address with its port.
     pub path: Vec<u8>,
+    /// The other path that the way takes.
+    pub ally: Option<Vec<u8>>,
     /// What the policy says.
     pub decision: Decision,
     /// Whether that is the same of everything beneath: to remove or move a directory is to remove all of it.
@@ -143,7 +121,14 @@ impl Sheet {
             names: policy.rules.iter().map(|r| r.name.clone()).collect(),
         };
         let mut known: HashMap<(Operation, Vec<u8>), Vec<usize>> = HashMap::new();
+        let long = policy.rules.len() > LONG;
+        let free = if long { None } else { free(meaning) };
         for (operation, ways) in WAYS {
+            let further = if long {
+                &[]
+            } else {
+                ways_of(&FURTHER, operation)
+            };
             let decisions = meaning.decisions(operation).unwrap();
             let beneath = decisions
                 .dfa()
@@ -185,7 +170,8 @@ impl Sheet {
                 // What opens the file that it makes needs both.
                 let edit = decide(policy, Operation::Edit, &Object::Path(path.clone()));
                 let edit = (edit.action, self::entry(ledger, edit.rule, Operation::Edit));
-                for way in ways.iter().filter(|w| !skips(w, &path)) {
+                let ways = ways.iter().chain(further);
+                for way in ways.filter(|w| !skips(w, &path)) {
                     let mut claim = (entry.fidelity, entry.reason.to_string());
                     if *way == "creat" && decision.action.permits() {
                         match edit {
@@ -204,10 +190,37 @@ impl Sheet {
                         operation,
                         way,
                         path: path.clone(),
+                        ally: None,
                         decision,
                         whole: operation != Operation::Delete || deletable(&path),
                         claim,
                     });
+                }
+                if long || decision.action.permits() || path == b"/" {
+                    continue;
+                }
+                for way in ways_of(&ROUND, operation) {
+                    if skips(way, &path) {
+                        continue;
+                    }
+                    // That a directory can be moved with what is in it, the ledger says of the rule that lets it be moved.
+                    let above = path.iter().rposition(|b| *b == b'/').filter(|at| *at > 0);
+                    let above = above
+                        .filter(|_| way.starts_with("rename-above"))
+                        .map(|at| decide(policy, operation, &Object::Path(path[..at].to_vec())));
+                    let above = above.and_then(|d| self::entry(ledger, d.rule, operation));
+                    let told = above.filter(|e| e.fidelity.leaks()).unwrap_or(entry);
+                    for ally in allies(way, &path, free.as_deref()) {
+                        sheet.rows.push(Row {
+                            operation,
+                            way,
+                            path: path.clone(),
+                            ally,
+                            decision,
+                            whole: true,
+                            claim: (told.fidelity, told.reason.to_string()),
+                        });
+                    }
                 }
             }
             for entry in entries {
@@ -285,6 +298,7 @@ impl Sheet {
                         operation,
                         way,
                         path: address.to_string().into_bytes(),
+                        ally: None,
                         decision,
                         whole: true,
                         claim: (entry.fidelity, entry.reason.to_string()),
@@ -314,7 +328,11 @@ impl Sheet {
     pub fn plan(&self, out: &mut String) {
         for row in &self.rows {
             let hex = hex(&row.path);
-            writeln!(out, "row {} {hex}", row.way).unwrap();
+            write!(out, "row {} {hex}", row.way).unwrap();
+            if let Some(ally) = &row.ally {
+                write!(out, " {}", self::hex(ally)).unwrap();
+            }
+            out.push('\n');
         }
     }
 }
@@ -423,8 +441,10 @@ pub fn judge(sheet: &Sheet, cells: &[Cell], place: &str) -> (Counts, Vec<String>
             NOT_CONFINED => "could not be made to confine".to_owned(),
             error => format!("denies ({})", std::io::Error::from_raw_os_error(error)),
         };
+        let ally = row.ally.as_ref();
+        let ally = ally.map_or(String::new(), |a| format!(" with {}", show_bytes(a)));
         faults.push(format!(
-            "{} on {place}: {} ({}) {}: the policy says {} (`{}`), the kernel {kernel}, the ledger {fidelity}{}",
+            "{} on {place}: {} ({}) {}{ally}: the policy says {} (`{}`), the kernel {kernel}, the ledger {fidelity}{}",
             sheet.policy,
             row.operation,
             row.way,

@@ -110,7 +110,8 @@ fn run_here() {
                 refused += usize::from(!planted && !cell.allowed());
                 if cell.allowed() && !row.decision.action.permits() {
                     let path = show_bytes(&row.path);
-                    faults.push(format!("{} ({}) {path}", row.operation, row.way));
+                    let ally = row.ally.as_ref().map(|a| show_bytes(a));
+                    faults.push(format!("{} ({}) {path} {ally:?}", row.operation, row.way));
                 }
             }
         }

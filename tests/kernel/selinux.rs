@@ -36,10 +36,19 @@ fn own_rules(modules: &[Module]) -> String {
     rules
 }
 
-/// Ways of trying that need a file, or anything that is no directory.
-const ON_FILES: [&str; 9] = [
-    "read", "append", "truncate", "unlink", "rename", "chmod", "touch", "exec", "connect",
-];
+/// As what the object of a way is labelled; of what is made it is a directory's.
+fn kind(way: &str) -> &'static str {
+    match way {
+        "connect" | "send" | "unlink-socket" => "sock_file",
+        "read-fifo" | "append-fifo" | "unlink-fifo" => "fifo_file",
+        "unlink-link" => "lnk_file",
+        "read" | "append" | "truncate" | "unlink" | "rename" | "chmod" | "touch" | "exec"
+        | "map" | "open-truncate" | "rewrite" | "chown" | "utime" | "setxattr" | "exec-fd"
+        | "read-linked" | "open-read-truncate" | "append-linked" | "rename-over" | "exchange"
+        | "rename-out" | "rename-above" | "chmod-read" | "chmod-linked" | "exec-linked" => "file",
+        _ => "dir",
+    }
+}
 
 /// The label of an object of a type.
 fn object(name: &str) -> String {
@@ -80,7 +89,13 @@ fn labels(tools: &Tools, module: &Module, paths: &BTreeSet<Vec<u8>>) -> Result<L
         .collect();
     let made_in_tmp = format!("{}_tmp_t", module.name);
     let mut labels = Labels::new();
-    for (kind, asked) in [("file", "file"), ("dir", "dir"), ("sock_file", "socket")] {
+    for (kind, asked) in [
+        ("file", "file"),
+        ("dir", "dir"),
+        ("sock_file", "socket"),
+        ("fifo_file", "pipe"),
+        ("lnk_file", "link"),
+    ] {
         for (path, found) in list.iter().zip(tools.labels(&contexts, asked, &list)?) {
             let in_tmp = path.starts_with(b"/tmp/") && module.types().contains(&&*made_in_tmp);
             match found.as_str() {
@@ -115,7 +130,8 @@ fn check(kernel: Kernel) {
     for (ready, module) in all.iter().zip(&modules) {
         let every = lab::sheet(ready, |_, _| false);
         let files = every.rows.iter().filter(|r| !is_on_host(r.way));
-        let paths = files.map(|r| r.path.clone()).collect();
+        let paths = files.flat_map(|r| [Some(r.path.clone()), r.ally.clone()]);
+        let paths = paths.flatten().collect();
         let known = labels(&tools, module, &paths);
         let known = known.unwrap_or_else(|e| panic!("{}: {e}", ready.name));
         let mut lines = String::new();
@@ -124,9 +140,16 @@ fn check(kernel: Kernel) {
         }
         // What has no label of its own is not asked: it has whichever its maker gave it.
         let sheet = lab::sheet(ready, |way, path| {
-            let file = ON_FILES.contains(&way);
-            let kind = if file { "file" } else { "dir" };
-            !known.contains_key(&(kind, path.to_vec())) || (file && directories.contains(path))
+            let kind = kind(way);
+            let own = |label: &String| label.starts_with(&*module.name);
+            // Programs are read as the domain starts by them, and fifos among them are not.
+            if kind == "fifo_file" && !known.get(&(kind, path.to_vec())).is_some_and(own) {
+                return true;
+            }
+            // What is mapped as code is a setting's matter: there it takes executing.
+            way == "map"
+                || !known.contains_key(&(kind, path.to_vec()))
+                || (kind != "dir" && directories.contains(path))
         });
         plan.add_sheet(ready, sheet, &how(module), &lines);
     }

@@ -64,17 +64,17 @@ impl Confinement {
     }
 
     /// Tries in a new process.
-    pub fn attempt(&self, kind: &str, path: &Path) -> i32 {
+    pub fn attempt(&self, kind: &str, path: &Path, ally: Option<&Path>) -> i32 {
         if let Self::Run(policy) = self {
-            return run(policy, kind, path);
+            return run(policy, kind, path, ally);
         }
-        sys::in_child(|| match self.enter(path) {
-            Ok(()) => attempt::attempt(kind, path),
+        sys::in_child(|| match self.enter(path, ally) {
+            Ok(()) => attempt::attempt(kind, path, ally),
             Err(_) => sys::NOT_CONFINED,
         })
     }
 
-    fn enter(&self, path: &Path) -> Result<(), String> {
+    fn enter(&self, path: &Path, ally: Option<&Path>) -> Result<(), String> {
         match self {
             Self::None => Ok(()),
             Self::Broken | Self::Run(_) => Err("not made".into()),
@@ -82,7 +82,7 @@ impl Confinement {
                 let how = format!("changeprofile {name}");
                 fs::write("/proc/self/attr/apparmor/current", how).map_err(|e| e.to_string())
             }
-            Self::Landlock(ruleset) => ruleset.apply(path).map_err(|e| e.to_string()),
+            Self::Landlock(ruleset) => ruleset.apply(path, ally).map_err(|e| e.to_string()),
             Self::SeLinux(context) => {
                 // Starting a program for each attempt would take the machine ten times as long.
                 fs::write("/proc/self/attr/current", context).map_err(|e| e.to_string())
@@ -95,12 +95,15 @@ impl Confinement {
 pub const ATTEMPT: i32 = 100;
 
 /// Has polc start the probe for one attempt, if its layers keep the policy.
-fn run(policy: &str, kind: &str, path: &Path) -> i32 {
-    let path = path.as_os_str().as_bytes().iter();
-    let path: String = path.map(|b| format!("{b:02x}")).collect();
+fn run(policy: &str, kind: &str, path: &Path, ally: Option<&Path>) -> i32 {
+    let hex = |path: &Path| -> String {
+        let bytes = path.as_os_str().as_bytes().iter();
+        bytes.map(|b| format!("{b:02x}")).collect()
+    };
     let mut polc = Command::new("/lab/polc");
     polc.args(["run", "-q", "--no-log", "--require", "safe", "-p", policy]);
-    polc.args(["--", "/lab/probe", "attempt", kind, &path]);
+    polc.args(["--", "/lab/probe", "attempt", kind, &hex(path)]);
+    polc.args(ally.map(hex));
     let ended = polc.output().ok().and_then(|o| o.status.code());
     // 126 and 127 would be errors that no attempt ends with.
     match ended {

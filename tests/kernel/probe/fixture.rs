@@ -2,11 +2,13 @@
 
 use crate::sys;
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 
 /// A program that ends with status 250 (`sys::STARTED`), as small as can be: the ELF header, one program header, and
@@ -50,17 +52,31 @@ pub enum Needs {
     Directory,
     /// A unix socket on which somebody listens.
     Listener,
+    /// One of datagrams.
+    Receiver,
+    /// A fifo with a reader and a writer.
+    Fifo,
+    /// A symbolic link to nothing.
+    Link,
+    /// A file, in a directory that is made for it.
+    FileInOwn,
+    /// Nothing, and its directory is not there either; the one above that is.
+    NothingAbove,
+    /// A directory, with a file in it that is called as the object is.
+    FileWithin,
 }
 
 /// What was made for the attempt at hand.
 #[derive(Default)]
 pub struct Fixture {
-    /// SELinux labels by kind (`file`, `dir`, `sock_file`) and path.
+    /// SELinux labels by kind (`file`, `dir`, `sock_file`, `fifo_file`, `lnk_file`) and path.
     labels: HashMap<(String, Vec<u8>), String>,
-    /// The first directory, or the object, that was not there before.
-    top: Option<PathBuf>,
-    object: Option<PathBuf>,
-    listener: Option<UnixListener>,
+    /// The first directories that were not there before.
+    tops: Vec<PathBuf>,
+    /// What may have been made.
+    objects: Vec<PathBuf>,
+    /// What is held open.
+    open: Vec<OwnedFd>,
 }
 
 impl Fixture {
@@ -102,51 +118,117 @@ impl Fixture {
                 Err(io::ErrorKind::AlreadyExists.into())
             };
         }
+        match needs {
+            Needs::NothingAbove => {
+                let Some(above) = path.parent() else {
+                    return Err(io::ErrorKind::NotFound.into());
+                };
+                self.directories(above)?;
+                if above.symlink_metadata().is_ok() {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+                self.objects.push(above.to_owned());
+            }
+            _ => {
+                let own = self.directories(path)?;
+                // A directory of the machine's is not moved.
+                if needs == Needs::FileInOwn && !own {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+            }
+        }
+        self.object(needs, path, None)
+    }
+
+    /// Makes what must be at the other path of an attempt on `path`, and the directories above it.
+    pub fn make_ally(&mut self, needs: Needs, ally: &Path, path: &Path) -> io::Result<()> {
+        if ally.symlink_metadata().is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.directories(ally)?;
+        self.object(needs, ally, path.file_name())
+    }
+
+    /// Makes the directories above a path; whether the last of them was not there before.
+    fn directories(&mut self, path: &Path) -> io::Result<bool> {
         let missing: Vec<&Path> = path
             .ancestors()
             .skip(1)
             .take_while(|p| p.symlink_metadata().is_err())
             .collect();
+        if let Some(top) = missing.last() {
+            self.tops.push(top.to_path_buf());
+        }
         for directory in missing.iter().rev() {
             fs::create_dir(directory)?;
-            self.top.get_or_insert_with(|| directory.to_path_buf());
             self.give_label("dir", directory)?;
         }
-        self.object = Some(path.to_owned());
-        match needs {
-            Needs::Nothing | Needs::NoObject => return Ok(()),
-            Needs::File => fs::write(path, "something\n")?,
+        Ok(!missing.is_empty())
+    }
+
+    fn object(&mut self, needs: Needs, path: &Path, within: Option<&OsStr>) -> io::Result<()> {
+        self.objects.push(path.to_owned());
+        let kind = match needs {
+            Needs::Nothing | Needs::NothingAbove | Needs::NoObject => return Ok(()),
+            Needs::File | Needs::FileInOwn => {
+                fs::write(path, "something\n")?;
+                "file"
+            }
             Needs::Program => {
                 fs::write(path, PROGRAM)?;
                 fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+                "file"
             }
-            Needs::Directory => fs::create_dir(path)?,
-            Needs::Listener => self.listener = Some(UnixListener::bind(path)?),
-        }
-        let kind = match needs {
-            Needs::Directory => "dir",
-            Needs::Listener => "sock_file",
-            _ => "file",
+            Needs::Directory => {
+                fs::create_dir(path)?;
+                "dir"
+            }
+            Needs::FileWithin => {
+                fs::create_dir(path)?;
+                fs::write(path.join(within.unwrap_or(OsStr::new("x"))), "something\n")?;
+                "dir"
+            }
+            Needs::Listener => {
+                self.open.push(UnixListener::bind(path)?.into());
+                "sock_file"
+            }
+            Needs::Receiver => {
+                self.open.push(UnixDatagram::bind(path)?.into());
+                "sock_file"
+            }
+            Needs::Fifo => {
+                sys::fifo(path)?;
+                let both = fs::OpenOptions::new().read(true).write(true).open(path)?;
+                self.open.push(both.into());
+                "fifo_file"
+            }
+            Needs::Link => {
+                symlink("nothing", path)?;
+                "lnk_file"
+            }
         };
         self.give_label(kind, path)
     }
 
     /// Removes what was made, and what an attempt made.
     pub fn clear(&mut self) {
-        self.listener = None;
-        if let Some(object) = self.object.take() {
+        self.open.clear();
+        for object in std::mem::take(&mut self.objects) {
             let mut moved = object.clone().into_os_string();
             moved.push("-moved");
-            for path in [object, moved.into()] {
-                if path.is_dir() && !path.is_symlink() {
-                    drop(fs::remove_dir_all(&path));
-                } else {
-                    drop(fs::remove_file(&path));
-                }
-            }
+            remove(&object);
+            remove(moved.as_ref());
         }
-        if let Some(top) = self.top.take() {
-            drop(fs::remove_dir_all(top));
+        for top in std::mem::take(&mut self.tops) {
+            remove(&top);
         }
+    }
+}
+
+fn remove(path: &Path) {
+    if path.is_dir() && !path.is_symlink() {
+        drop(fs::remove_dir_all(path));
+    } else {
+        drop(fs::remove_file(path));
     }
 }

@@ -51,15 +51,17 @@ impl Ruleset {
         Ok(made)
     }
 
-    /// Restricts this process, which then tries something on `object`. A path that is not there cannot be granted,
-    /// and of what an artefact names there is nothing but the object and what lies above it.
-    pub fn apply(&self, object: &Path) -> io::Result<()> {
+    /// Restricts this process, which then tries something on `object`, with another path. A path that is not there cannot be
+    /// granted, and of what an artefact names there is nothing but the two and what lies above them.
+    pub fn apply(&self, object: &Path, ally: Option<&Path>) -> io::Result<()> {
         sys::no_new_privileges()?;
         if self.handled == [0; 3] {
             return Ok(()); // the kernel takes no ruleset that handles nothing
         }
         let ruleset = sys::landlock_create(&self.handled, self.size)?;
-        for (rights, path) in self.paths.iter().filter(|(_, p)| object.starts_with(p)) {
+        for (rights, path) in self.paths.iter().filter(|(_, p)| {
+            object.starts_with(p) || ally.is_some_and(|a| a.starts_with(p))
+        }) {
             let file = match OpenOptions::new()
                 .read(true)
                 .custom_flags(O_PATH)

@@ -31,9 +31,10 @@ fn main() {
             sys::exit(i32::from(found.trim_end_matches(['\0', '\n']) != context))
         }
         // Started by `polc run`.
-        [_, "attempt", kind, path] => {
+        [_, "attempt", kind, path, ref ally @ ..] => {
             let path = PathBuf::from(OsString::from_vec(unhex(path)));
-            sys::exit(confine::ATTEMPT + attempt::attempt(kind, &path))
+            let ally = ally.first().map(|a| PathBuf::from(OsString::from_vec(unhex(a))));
+            sys::exit(confine::ATTEMPT + attempt::attempt(kind, &path, ally.as_deref()))
         }
         [_, "abi"] => println!("{}", sys::landlock_version()),
         [_, "root", root] => match sys::change_root(root) {
@@ -91,9 +92,11 @@ fn run(plan: &str) {
             ["label", kind, path, context] => {
                 fixture.label(kind, unhex(path), context);
             }
-            ["row", kind, path] => {
+            ["row", kind, path, ref ally @ ..] => {
                 let path = PathBuf::from(OsString::from_vec(unhex(path)));
-                let (confined, unconfined) = probe(&mut fixture, &confinement, kind, &path);
+                let ally = ally.first().map(|a| PathBuf::from(OsString::from_vec(unhex(a))));
+                let ally = ally.as_deref();
+                let (confined, unconfined) = probe(&mut fixture, &confinement, kind, &path, ally);
                 let unconfined = unconfined.map_or("-".to_owned(), |e| e.to_string());
                 drop(writeln!(out, "@row {policy} {row} {confined} {unconfined}"));
                 row += 1;
@@ -110,14 +113,19 @@ fn probe(
     confinement: &Confinement,
     kind: &str,
     path: &std::path::Path,
+    ally: Option<&std::path::Path>,
 ) -> (i32, Option<i32>) {
     if let Confinement::Broken = confinement {
         return (CANNOT_MAKE, Some(CANNOT_MAKE));
     }
     let mut tried = |confinement: &Confinement| {
         let made = fixture.make(attempt::needs(kind), kind, path);
+        let made = made.and_then(|()| match ally {
+            Some(ally) => fixture.make_ally(attempt::needs_of_ally(kind), ally, path),
+            None => Ok(()),
+        });
         let result = match made {
-            Ok(()) => confinement.attempt(kind, path),
+            Ok(()) => confinement.attempt(kind, path, ally),
             Err(_) => CANNOT_MAKE,
         };
         fixture.clear();

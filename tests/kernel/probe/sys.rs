@@ -1,10 +1,12 @@
 //! The system calls that the standard library has no words for.
 
-use std::ffi::{CString, c_char, c_int, c_long, c_ulong, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_ulong, c_void};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 unsafe extern "C" {
@@ -21,6 +23,28 @@ unsafe extern "C" {
         flags: c_int,
     ) -> c_int;
     fn truncate(path: *const c_char, length: i64) -> c_int;
+    fn linkat(
+        directory: c_int,
+        path: *const c_char,
+        to_directory: c_int,
+        to: *const c_char,
+        flags: c_int,
+    ) -> c_int;
+    fn renameat2(
+        directory: c_int,
+        path: *const c_char,
+        to_directory: c_int,
+        to: *const c_char,
+        flags: u32,
+    ) -> c_int;
+    fn mmap(
+        at: *mut c_void,
+        length: usize,
+        protection: c_int,
+        flags: c_int,
+        file: c_int,
+        offset: i64,
+    ) -> *mut c_void;
     fn mount(
         source: *const c_char,
         target: *const c_char,
@@ -127,11 +151,93 @@ pub fn regular(path: &Path) -> io::Result<()> {
     check(unsafe { mknod(name(path).as_ptr(), S_IFREG | 0o644, 0) }.into()).map(drop)
 }
 
-/// utimensat(2): the times are now.
-pub fn touch(path: &Path) -> io::Result<()> {
+/// mknod(2) of a device that is nobody's.
+pub fn device(path: &Path, character: bool) -> io::Result<()> {
+    const S_IFCHR: u32 = 0o020_000;
+    const S_IFBLK: u32 = 0o060_000;
+    let kind = if character { S_IFCHR } else { S_IFBLK };
+    // SAFETY: the string ends in NUL.
+    check(unsafe { mknod(name(path).as_ptr(), kind | 0o600, 0xf0f0) }.into()).map(drop)
+}
+
+/// Makes a file without a name, in the directory of a path, and gives it that name.
+pub fn nameless(path: &Path) -> io::Result<()> {
+    const O_TMPFILE: i32 = 0o20_200_000;
     const AT_FDCWD: c_int = -100;
-    // SAFETY: the string ends in NUL; no times means now.
-    let result = unsafe { utimensat(AT_FDCWD, name(path).as_ptr(), std::ptr::null(), 0) };
+    const AT_SYMLINK_FOLLOW: c_int = 0x400;
+    let directory = path.parent().unwrap_or(path);
+    let mut options = OpenOptions::new();
+    let file = options.write(true).custom_flags(O_TMPFILE).open(directory)?;
+    let from = text(format!("/proc/self/fd/{}", file.as_raw_fd()).as_bytes());
+    let to = name(path);
+    // SAFETY: the strings end in NUL.
+    let made = unsafe { linkat(AT_FDCWD, from.as_ptr(), AT_FDCWD, to.as_ptr(), AT_SYMLINK_FOLLOW) };
+    check(made.into()).map(drop)
+}
+
+/// renameat2(2): two objects change places.
+pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    const AT_FDCWD: c_int = -100;
+    const RENAME_EXCHANGE: u32 = 2;
+    let (one, other) = (name(one), name(other));
+    // SAFETY: the strings end in NUL.
+    let done = unsafe {
+        renameat2(AT_FDCWD, one.as_ptr(), AT_FDCWD, other.as_ptr(), RENAME_EXCHANGE)
+    };
+    check(done.into()).map(drop)
+}
+
+/// Opens without waiting for the other end of a fifo.
+pub fn open_at_once(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    const O_NONBLOCK: i32 = 0o4000;
+    options.custom_flags(O_NONBLOCK).open(path)
+}
+
+/// mmap(2) of the beginning of a file, as code.
+pub fn map_code(file: &File) -> io::Result<()> {
+    const PROT_READ: c_int = 1;
+    const PROT_EXEC: c_int = 4;
+    const MAP_PRIVATE: c_int = 2;
+    // SAFETY: the kernel chooses where, so that nothing else is there; it is never looked at.
+    let at = unsafe {
+        mmap(
+            std::ptr::null_mut(),
+            1,
+            PROT_READ | PROT_EXEC,
+            MAP_PRIVATE,
+            file.as_raw_fd(),
+            0,
+        )
+    };
+    check(at as c_long).map(drop)
+}
+
+/// execveat(2) of an open file.
+pub fn exec_open(file: &File) -> i32 {
+    const AT_EMPTY_PATH: c_int = 0x1000;
+    let nothing: [*const c_char; 1] = [std::ptr::null()];
+    let arguments = [c"x".as_ptr(), std::ptr::null()];
+    // SAFETY: the strings end in NUL, the lists in null pointers, and all live until the call fails.
+    unsafe {
+        syscall(
+            322,
+            c_long::from(file.as_raw_fd()),
+            c"".as_ptr(),
+            arguments.as_ptr(),
+            nothing.as_ptr(),
+            c_long::from(AT_EMPTY_PATH),
+        )
+    };
+    number::<()>(Err(io::Error::last_os_error()))
+}
+
+/// utimensat(2): the times are now, or the beginning of 1970.
+pub fn touch(path: &Path, long_ago: bool) -> io::Result<()> {
+    const AT_FDCWD: c_int = -100;
+    let times = [0i64; 4];
+    let times = if long_ago { times.as_ptr().cast() } else { std::ptr::null() };
+    // SAFETY: the string ends in NUL; the times are two pairs of 64-bit numbers, and none means now.
+    let result = unsafe { utimensat(AT_FDCWD, name(path).as_ptr(), times, 0) };
     check(result.into()).map(drop)
 }
 
@@ -143,22 +249,22 @@ pub fn cut(path: &Path) -> io::Result<()> {
 
 /// Gives an object its SELinux label.
 pub fn set_label(path: &Path, context: &str) -> io::Result<()> {
-    let value = text(context.as_bytes());
-    let value = value.as_bytes_with_nul();
+    set_attribute(path, c"security.selinux", text(context.as_bytes()).as_bytes_with_nul())
+}
+
+/// lsetxattr(2)
+pub fn set_attribute(path: &Path, attribute: &CStr, value: &[u8]) -> io::Result<()> {
     // SAFETY: the strings end in NUL, and the size is the value's own.
-    check(
-        unsafe {
-            lsetxattr(
-                name(path).as_ptr(),
-                c"security.selinux".as_ptr(),
-                value.as_ptr().cast(),
-                value.len(),
-                0,
-            )
-        }
-        .into(),
-    )
-    .map(drop)
+    let result = unsafe {
+        lsetxattr(
+            name(path).as_ptr(),
+            attribute.as_ptr(),
+            value.as_ptr().cast(),
+            value.len(),
+            0,
+        )
+    };
+    check(result.into()).map(drop)
 }
 
 /// As the first process: the file systems that the probe needs.
