@@ -22,8 +22,8 @@
 //!   in the policy still wins; what it adds is in the ledger.
 //! - Hosts in a filter are `*` or `localhost` only. Named hosts go through a proxy on localhost
 //!   (`--proxy-port`); without one they are closed.
-//! - `file-link`, `file-clone` and `file-write-setugid` fall to the default, not to `file*`. They are
-//!   allowed nowhere: git and others fall back from a hard link to a rename.
+//! - `file-link`, `file-clone` and `file-write-setugid` fall to the default, not to `file*`. Where something about a
+//!   file is denied, the first two are allowed nowhere: git and others fall back from a hard link to a rename.
 //! - A string holds at most 1,024 bytes, as does a path on macOS.
 //! - Names on macOS are UTF-8; a name that is not is refused.
 

@@ -305,6 +305,7 @@ struct Text<'a> {
     comments: Vec<String>,
     default: &'a str,
     with_base: bool,
+    without_links: bool,
     rules: Vec<String>,
 }
 
@@ -387,10 +388,19 @@ pub fn render(
     } else {
         "deny"
     };
+    // `(deny default)` refuses links and clones of itself. Denied of all files, it does not matter of which of the two
+    // names a filter would be asked.
+    let about_files = |o: &&str| o.starts_with("file-") || o.starts_with("process-exec");
+    let without_links = profile.default_allow
+        && profile
+            .rules
+            .iter()
+            .any(|r| !r.allow && r.operations.iter().any(about_files));
     Text {
         comments,
         default,
         with_base: profile.with_base,
+        without_links,
         rules,
     }
     .render()

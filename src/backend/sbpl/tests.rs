@@ -234,3 +234,18 @@ proptest! {
         }
     }
 }
+
+/// `(allow default)` lets files be linked and cloned, and the other name has rights that the file has not.
+#[test]
+fn a_second_name_is_refused_where_files_are_told_apart() {
+    let text = |rules: Vec<Rule>| {
+        let policy = Policy::of_rules("p", Action::Allow, rules);
+        let compiled = Sbpl.compile(&Meaning::new(&policy), &Target::default());
+        String::from_utf8(compiled.unwrap().artifacts[0].bytes.clone()).unwrap()
+    };
+    let links = "(deny file-link file-clone)";
+    let secret = rule("s", Action::Deny, "read", &["/s/**"], &[]);
+    assert!(text(vec![secret]).contains(links));
+    assert!(!text(vec![connect(Action::Deny, &["tcp://*:25"])]).contains(links));
+    assert!(!text(vec![]).contains(links));
+}
