@@ -10,7 +10,7 @@ use super::{
 use crate::backend::landlock::{AccessNet, LOADER, NetPort, RealHost, Ruleset, started_by_loader};
 use crate::enforce::environment;
 use crate::enforce::landlock::{NEWEST_ABI, apply, kernel_abi};
-use crate::fidelity::{Demand, Entry, Fidelity, Object, show_bytes};
+use crate::fidelity::{Demand, Entry, Fidelity, Ledger, Object, show_bytes};
 use crate::policy::{HostSpec, Operation, Policy, Protocol};
 use crate::semantics::{Meaning, decide};
 use std::convert::Infallible;
@@ -222,35 +222,7 @@ impl Prepared<'_> {
                 ));
             }
         } else {
-            let loose = |e: &Entry| {
-                let kind = e.operation;
-                e.fidelity.leaks()
-                    && e.fidelity != Fidelity::Unenforced
-                    && OPERATIONS.contains(&kind)
-            };
-            if ledger.iter().flat_map(|l| &l.entries).any(loose) {
-                say(
-                    "note: without mounts some directories are granted whole that hold paths denied by wildcards: what is denied there can be changed, moved away and replaced; `polc enforce landlock --dry-run` shows them",
-                );
-            }
-            let sockets = sockets::denied(self.policy);
-            if !sockets.paths.is_empty() || !sockets.nowhere.is_empty() {
-                say("note: without mounts every unix socket that has a path is reachable");
-            }
-            if let Some(path) = started_by_loader(self.policy).find(|p| sys::path(p).is_file()) {
-                say(&format!(
-                    "note: without mounts the loader starts what may be read and not be started: `{LOADER} {}`",
-                    show_bytes(&path)
-                ));
-            }
-            if metadata_in_part(self.meaning)? {
-                say(
-                    "note: without mounts mode, owner, times and attributes can be changed everywhere, as far as the user may: a filter of system calls cannot tell paths apart",
-                );
-            }
-            if self.plan.as_ref().is_some_and(|p| p.too_many) {
-                say("note: there is too much in the allowed trees to cover what is denied in them");
-            }
+            self.tell_without_mounts(ledger.as_ref(), &mut say)?;
         }
 
         // The network.
@@ -339,6 +311,42 @@ impl Prepared<'_> {
             show_bytes(program.file.as_os_str().as_bytes()),
             error,
         ))
+    }
+
+    /// Says what is not kept where nothing is covered.
+    fn tell_without_mounts(
+        &self,
+        ledger: Option<&Ledger>,
+        say: &mut impl FnMut(&str),
+    ) -> Result<(), Error> {
+        let loose = |e: &Entry| {
+            let kind = e.operation;
+            e.fidelity.leaks() && e.fidelity != Fidelity::Unenforced && OPERATIONS.contains(&kind)
+        };
+        if ledger.into_iter().flat_map(|l| &l.entries).any(loose) {
+            say(
+                "note: without mounts some directories are granted whole that hold paths denied by wildcards: what is denied there can be changed, moved away and replaced; `polc enforce landlock --dry-run` shows them",
+            );
+        }
+        let sockets = sockets::denied(self.policy);
+        if !sockets.paths.is_empty() || !sockets.nowhere.is_empty() {
+            say("note: without mounts every unix socket that has a path is reachable");
+        }
+        if let Some(path) = started_by_loader(self.policy).find(|p| sys::path(p).is_file()) {
+            say(&format!(
+                "note: without mounts the loader starts what may be read and not be started: `{LOADER} {}`",
+                show_bytes(&path)
+            ));
+        }
+        if metadata_in_part(self.meaning)? {
+            say(
+                "note: without mounts mode, owner, times and attributes can be changed everywhere, as far as the user may: a filter of system calls cannot tell paths apart",
+            );
+        }
+        if self.plan.as_ref().is_some_and(|p| p.too_many) {
+            say("note: there is too much in the allowed trees to cover what is denied in them");
+        }
+        Ok(())
     }
 
     /// Without a network namespace: TCP ports are open only where every host is allowed on them.
