@@ -449,12 +449,14 @@ fn network(meaning: &Meaning<'_>, module: &mut Module, ledger: &mut LedgerBuilde
         (Operation::Connect, connect, "name_connect"),
         (Operation::Bind, bind, "name_bind"),
     ] {
-        let ports: BTreeSet<u16> = space
+        // Many hosts have the same ports.
+        let ranges: BTreeSet<(u16, u16)> = space
             .regions()
             .iter()
             .filter(|r| r.protocol == Protocol::Tcp && r.decision.action.permits())
-            .flat_map(|r| r.ports.first..=r.ports.last)
+            .map(|r| (r.ports.first, r.ports.last))
             .collect();
+        let ports: BTreeSet<u16> = ranges.into_iter().flat_map(|(a, b)| a..=b).collect();
         let types: Vec<_> = PORTS
             .iter()
             .filter(|(_, tcp, _)| tcp.iter().any(|p| ports.contains(p)))
