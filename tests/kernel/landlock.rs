@@ -7,6 +7,7 @@ use crate::rows::hex;
 use crate::tool;
 use polc::backend::Target;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
@@ -104,6 +105,16 @@ fn skips(ready: &Ready, way: &str, path: &[u8]) -> bool {
     })
 }
 
+/// The paths that the artefact has rules on.
+fn parents(artifact: &[u8]) -> BTreeSet<Vec<u8>> {
+    let json: Value = serde_json::from_slice(artifact).unwrap();
+    let rules = json["pathBeneath"].as_array().into_iter().flatten();
+    let parents = rules.flat_map(|r| r["parent"].as_array().into_iter().flatten());
+    parents
+        .filter_map(|p| Some(p.as_str()?.as_bytes().to_vec()))
+        .collect()
+}
+
 /// Fills a plan; `put` stores a file for the probe and returns the name that it has there.
 fn fill(plan: &mut Plan, abi: u32, mut put: impl FnMut(&str, &[u8]) -> String) {
     let mut target = Target::default();
@@ -115,7 +126,11 @@ fn fill(plan: &mut Plan, abi: u32, mut put: impl FnMut(&str, &[u8]) -> String) {
     };
     for ready in &all {
         let how = confine(ready);
-        plan.add(ready, &how, |way, path| skips(ready, way, path));
+        // A rule is on what is there as it is applied: what is made by a right on the directory above is not opened by it.
+        let parents = parents(&ready.compiled.artifacts[0].bytes);
+        plan.add(ready, &how, |way, path| {
+            skips(ready, way, path) || (way == "creat" && parents.contains(path))
+        });
     }
     let find = |name: &str| all.iter().find(|r| r.name == name).unwrap();
     plan.plant(find("write-parts"), &confine(find("nesting")));
