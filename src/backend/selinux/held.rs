@@ -237,14 +237,15 @@ impl Held<'_> {
         let has = |r: Rights| r.has_all(&[Operation::Execute, Operation::Read]);
         let open = has(self.open);
         let read_by_all = self.open.has(Operation::Execute);
-        let mut own = self
-            .labels
-            .objects
-            .values()
-            .chain(self.labels.trees.values());
-        // Where no label has the right, denying it once more beneath would only make the set larger: of what a module
-        // labels nothing is a program of the base policy.
-        let Clauses(list) = self.clauses(open || read_by_all || own.any(|r| has(*r)));
+        let mut own = self.labels.objects.iter().chain(&self.labels.trees);
+        let is_in_base = |path: &[u8]| {
+            let mut trees = self.base.iter().flat_map(|(t, _)| t.trees);
+            trees.any(|top| path.starts_with(top.as_bytes()))
+        };
+        // Where no label has the right, denying it once more beneath would only make the set larger. Within the trees of the
+        // base policy what the module labels is a program no more.
+        let own = own.any(|(path, rights)| has(*rights) || is_in_base(path));
+        let Clauses(list) = self.clauses(open || read_by_all || own);
         let about = list.iter().filter(|(views, ..)| views & FILE != 0);
         let about = about.filter(|(.., label)| *label != Label::Root);
         let holds = |label: &Label| match label {

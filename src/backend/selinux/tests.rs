@@ -152,3 +152,26 @@ fn who_may_bind_nothing_may_not_listen() {
     assert!(listens("bind"));
     assert!(!listens("connect"));
 }
+
+/// Debian's `lib_t` is within `/opt` too; what the module labels there is of its own type all the same.
+#[test]
+fn what_is_labelled_within_the_base_policys_trees_is_no_program_of_it() {
+    let policy = Policy::of_rules(
+        "p",
+        Action::Deny,
+        vec![
+            rule("no-start", Action::Deny, "execute", &["/opt/lib/**"]),
+            rule("libraries", Action::Allow, "read", &["/usr/lib/**"]),
+            rule("start", Action::Allow, "execute", &["/usr/lib/**"]),
+        ],
+    );
+    let (module, ledger) = lowered(&policy);
+    let fc = render_fc(&module);
+    let label = "/opt/lib/.*\tsystem_u:object_r:p_none_t:s0";
+    assert!(fc.lines().any(|l| l == label), "{fc}");
+    let own = |e: &&crate::fidelity::Entry| {
+        e.rule == Some(RuleId(0)) && e.operation == Operation::Execute
+    };
+    let entry = ledger.entries.iter().find(own).unwrap();
+    assert_eq!(entry.fidelity, Fidelity::Exact);
+}
