@@ -31,7 +31,7 @@
 //!   `perl5.36.0` have) that is granted by itself, its denied name answers too.
 //! - Nor are data sent with MSG_FASTOPEN (before Linux 7.2), and `listen` without `bind`, which takes a port that the
 //!   kernel gives out (both seen): the ledger has a line for them and MPTCP wherever ports are restricted.
-//! - `ld.so /path/to/program` starts what may be read ([`loader`]): the ledger has a line for it.
+//! - `ld.so /path/to/program` starts what may be read ([`super::loader`]): the ledger has a line for it.
 //! - `ioctl_dev` is left unhandled: no operation of the language speaks of device commands.
 //! - landlockconfig expands `${name}` in paths; a path that holds `${` is refused.
 
