@@ -11,9 +11,9 @@ pub mod command;
 pub mod egress;
 #[cfg(unix)]
 pub mod environment;
-pub mod kept;
 pub mod landlock;
 #[cfg(target_os = "linux")]
 pub mod run;
 #[cfg(unix)]
 pub mod sandbox_exec;
+pub mod summary;

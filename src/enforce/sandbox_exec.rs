@@ -106,7 +106,7 @@ pub fn prepare(
         .retain(|s| s.setting != "environment");
     let means = |e: &Entry| e.operation != Operation::Syscall || e.rule.is_some();
     compiled.ledger.entries.retain(means);
-    let kept = super::kept::unenforced("seatbelt", &compiled.ledger);
+    let kept = super::summary::unenforced("seatbelt", &compiled.ledger);
     if !is_met(choice.demand, &compiled.ledger) {
         return Err(Error::Demand(kept));
     }

@@ -1,6 +1,6 @@
 //! The comparison.
 
-use super::beyond::Beyond;
+use super::unaccounted::Unaccounted;
 use crate::backend::{Allowed, Clause, Deciders, Evaluate, Form, OnPaths};
 use crate::fidelity::{Fidelity, Object, Witness};
 use crate::parallel;
@@ -188,7 +188,7 @@ pub fn compare_beyond(
         arguments: false,
         clauses: true,
     };
-    compare_all(meaning, &Beyond::new(meaning, artefact, fresh), asked)
+    compare_all(meaning, &Unaccounted::new(meaning, artefact, fresh), asked)
 }
 
 fn compare_all(meaning: &Meaning<'_>, artefact: &dyn Evaluate, asked: Asked) -> Comparison {

@@ -19,7 +19,6 @@
 //! - Whom an artefact confines (programs by their paths, pods) is compared with whom the compiler's own does.
 //! - Addresses are compared region by region, split wherever the policy or the artefact changes its answer.
 
-mod beyond;
 mod compare;
 mod coverage;
 mod ledger;
@@ -27,6 +26,7 @@ mod subject;
 #[cfg(test)]
 mod tests;
 mod together;
+mod unaccounted;
 
 pub use compare::{Account, Comparison, Difference, compare, compare_beyond};
 pub use coverage::{Cell, Coverage, Gap, Layer, Row, coverage};

@@ -16,10 +16,10 @@ mod commands;
 mod decisions;
 mod family;
 mod hosts;
+mod intersects;
 mod ledger;
 mod literals;
 mod meaning;
-mod meeting;
 mod pathset;
 mod reference;
 mod steps;
@@ -31,10 +31,10 @@ pub use commands::{ArgumentCase, CommandLabel, compare_arguments};
 pub use decisions::{Decisions, Verdict, Walks};
 pub use family::{Classified, Pattern, PatternForm, classified};
 pub use hosts::{HostRegion, HostSpace, Peers};
+pub use intersects::{SequenceIndex, intersects};
 pub use ledger::{LedgerBuilder, Reason};
 pub use literals::LiteralTree;
 pub use meaning::Meaning;
-pub use meeting::{SequenceIndex, meet};
 pub use pathset::{Clause, Joins, PathSet};
 pub use reference::{
     Decision, decide, decide_query, matches_command, matches_path, matches_word, rule_matches,

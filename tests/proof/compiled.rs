@@ -69,7 +69,7 @@ fn difference(one: &Profile, other: &Profile) -> Option<String> {
                 }
             }
         }
-        for (low, high, next) in names.onward(cursor) {
+        for (low, high, next) in names.transitions(cursor) {
             let mut classes = BTreeSet::new();
             for byte in low..=high {
                 if classes.insert((one.class(byte), other.class(byte))) {

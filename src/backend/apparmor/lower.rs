@@ -10,7 +10,7 @@ use crate::backend::loader;
 use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Ledger};
 use crate::policy::{Component, Objects, Operation, Policy, Protocol, Rule, Sequence};
-use crate::semantics::{LedgerBuilder, Meaning, PathSet, SequenceIndex, TooLarge, meet};
+use crate::semantics::{LedgerBuilder, Meaning, PathSet, SequenceIndex, TooLarge, intersects};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
@@ -40,9 +40,10 @@ fn lower_clauses(clauses: &[Clause]) -> Access {
     }
     for clause in clauses {
         for s in &clause.include {
-            let except: Vec<&Sequence> = clause.except.iter().filter(|e| meet(e, s)).collect();
+            let except: Vec<&Sequence> =
+                clause.except.iter().filter(|e| intersects(e, s)).collect();
             if clause.allows {
-                let mut holes = cuts.meeting(s);
+                let mut holes = cuts.intersecting(s);
                 holes.extend(&except);
                 if holes.is_empty() {
                     out.allow.push(s.clone());
@@ -55,7 +56,7 @@ fn lower_clauses(clauses: &[Clause]) -> Access {
                 }
                 continue;
             }
-            if later.meeting(s).is_empty() {
+            if later.intersecting(s).is_empty() {
                 continue;
             }
             let pieces = if except.is_empty() {
@@ -66,7 +67,7 @@ fn lower_clauses(clauses: &[Clause]) -> Access {
             };
             for piece in pieces {
                 let literal = piece.as_literal().is_some() || piece.as_literal_tree().is_some();
-                let met = above.meeting(&piece);
+                let met = above.intersecting(&piece);
                 if met.is_empty() {
                     out.deny.push(piece);
                 } else if literal && cuttable(&piece, &later) {
@@ -74,10 +75,10 @@ fn lower_clauses(clauses: &[Clause]) -> Access {
                 } else if let Some(rest) = without(&piece, &met) {
                     out.deny.extend(rest);
                     // What those allows leave out is denied all the same, but for what others of them allow.
-                    for e in left_out.meeting(&piece) {
+                    for e in left_out.intersecting(&piece) {
                         let both = if holds(&piece, e) { e } else { &piece };
-                        if !later.meeting(both).is_empty() {
-                            let rest = without(both, &granted.meeting(both));
+                        if !later.intersecting(both).is_empty() {
+                            let rest = without(both, &granted.intersecting(both));
                             out.deny.extend(rest.unwrap_or_else(|| vec![both.clone()]));
                         }
                     }
@@ -89,7 +90,8 @@ fn lower_clauses(clauses: &[Clause]) -> Access {
         if clause.allows {
             for s in &clause.include {
                 above.add(s);
-                let except: Vec<&Sequence> = clause.except.iter().filter(|e| meet(e, s)).collect();
+                let except: Vec<&Sequence> =
+                    clause.except.iter().filter(|e| intersects(e, s)).collect();
                 except.iter().for_each(|e| {
                     left_out.add(e);
                 });
@@ -122,7 +124,7 @@ fn holds(outer: &Sequence, inner: &Sequence) -> bool {
 /// Whether every allow that meets the literal piece is a literal tree, so that it can be cut out of it.
 fn cuttable(piece: &Sequence, allows: &SequenceIndex) -> bool {
     allows
-        .meeting(piece)
+        .intersecting(piece)
         .iter()
         .all(|s| s.as_literal_tree().is_some() || s.as_literal().is_some())
 }

@@ -1,7 +1,7 @@
 //! From a policy's decided sets to types, labels and allow rules.
 
 use super::base::{BaseType, EPHEMERAL, FREE_BELOW, LABELLED, PORTS, PROGRAMS, TYPES};
-use super::held::{self, Held};
+use super::domain_rights::{self, DomainRights};
 use super::model::{Context, Module, Rights};
 use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Ledger};
@@ -273,7 +273,7 @@ pub fn lower(meaning: &Meaning<'_>) -> Result<(Module, Ledger), Diagnostics> {
     }
     // Only what the subject makes there is of its type, and without the right to it is made by nobody.
     let made = tmp.filter(|(_, rights)| rights.has(Operation::Create));
-    let held = Held {
+    let held = DomainRights {
         labels: &labels,
         base: &base,
         temporary: made,
@@ -281,7 +281,7 @@ pub fn lower(meaning: &Meaning<'_>) -> Result<(Module, Ledger), Diagnostics> {
         programs: &programs,
     };
     if ledger.is_asked() {
-        held::account(&held, &mut ledger)?;
+        domain_rights::account(&held, &mut ledger)?;
     }
     ledger.paths(Operation::Connect, &PathSet::empty(), &|_, _| {
         "connecting to sockets of other domains is not granted".into()

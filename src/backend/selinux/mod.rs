@@ -35,7 +35,7 @@
 //!   the module's own types.
 
 mod base;
-mod held;
+mod domain_rights;
 mod lower;
 mod model;
 mod read_back;

@@ -60,14 +60,14 @@ pub(super) struct Loaded {
     answers: Answers,
     sets: ways::Made<ways::SetKey>,
     typed: [OnceLock<ways::Typed>; ways::ALIKE.len()],
-    held: OnceLock<Held>,
+    held: OnceLock<DomainRights>,
 }
 
 const TCP_SOCKET: &str = "tcp_socket";
 const UDP_SOCKET: &str = "udp_socket";
 
 /// What the domain holds, by type and by class as in [`CLASSES`].
-type Held = BTreeMap<String, Vec<BTreeSet<String>>>;
+type DomainRights = BTreeMap<String, Vec<BTreeSet<String>>>;
 
 /// The classes of what paths name.
 const CLASSES: [&str; 5] = ["dir", "fifo_file", "file", "lnk_file", "sock_file"];

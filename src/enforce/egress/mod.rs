@@ -28,8 +28,8 @@
 //! a proxy bounds where data goes, not what data goes there.
 
 mod address;
+mod decide;
 mod http;
-mod judge;
 mod socks;
 
 use crate::fidelity::show_bytes;
@@ -211,7 +211,7 @@ impl Shared {
         Stop::Refused(Box::new(refusal))
     }
 
-    fn refused(&self, spec: &HostSpec, via: Via, no: judge::No) -> Stop {
+    fn refused(&self, spec: &HostSpec, via: Via, no: decide::No) -> Stop {
         let shown = HostSpec {
             protocol: None,
             ..spec.clone()
@@ -231,14 +231,14 @@ impl Shared {
     /// Judges a peer, and connects to one of the addresses that were judged.
     async fn dial(self: &Arc<Self>, host: &[u8], port: u16, via: Via) -> Result<TcpStream, Stop> {
         let spec = address::target(host, port).map_err(|why| self.malformed(host, via, why))?;
-        judge::peer(&self.policy, &spec).map_err(|no| self.refused(&spec, via, no))?;
+        decide::peer(&self.policy, &spec).map_err(|no| self.refused(&spec, via, no))?;
         let work = async {
             let addresses = match &spec.address {
                 Address::Ip(ip) => vec![*ip],
                 Address::Name(name) => self.resolve(name).await?,
             };
             for ip in &addresses {
-                judge::resolved(&self.policy, *ip, port)
+                decide::resolved(&self.policy, *ip, port)
                     .map_err(|no| self.refused(&spec, via, no))?;
             }
             let mut last = io::Error::from(io::ErrorKind::NotFound);

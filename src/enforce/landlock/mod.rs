@@ -229,5 +229,5 @@ fn gaps(out: &mut String, policy: &Policy, lowered: &Lowered) {
 /// What a program in the ruleset can do all the same, in a few lines for standard error.
 #[must_use]
 pub fn unenforced(abi: u32, ledger: &Ledger) -> String {
-    super::kept::unenforced(&format!("landlock (ABI {abi})"), ledger)
+    super::summary::unenforced(&format!("landlock (ABI {abi})"), ledger)
 }

@@ -33,9 +33,9 @@
 //! What this cannot cover, and what becomes of it:
 //!
 //! - A path that **is not there** when the program starts has nothing to mount on. It is named in a message before the
-//!   start, it may be made, though the policy denies it, and what was made is told at the end ([`super::appear`]).
+//!   start, it may be made, though the policy denies it, and what was made is told at the end ([`super::created`]).
 //!   No placeholder is made for it, not even where its directory is there, and nothing else prevents it soundly: what was
-//!   tried, and what came of it, stands in [`super::appear`].
+//!   tried, and what came of it, stands in [`super::created`].
 //! - What is allowed **again** beneath a denied path that the policy names, in an allowed tree: the cover reaches beneath, and
 //!   it is refused. A directory in which nothing may be made or removed, though its files may be written, is frozen whole.
 //! - A path that somebody **outside** replaces or removes while the program runs: the kernel takes its mount along without
@@ -44,7 +44,7 @@
 //!   in time: a cover that is put back comes after the change. It is told at the end ([`super::mounts`]), where there is a part of polc
 //!   that waits, and `--fail-if-made` counts it. Another `polc run` in the same tree is no such somebody: to it they are mounts as well.
 //! - A **standard descriptor** is of the mounts outside. One that is a covered file is opened anew through the cover where
-//!   that can be, and else refused ([`super::standard`]). Of one that is another file, mode and times can be changed through it, if
+//!   that can be, and else refused ([`super::stdio`]). Of one that is another file, mode and times can be changed through it, if
 //!   the user may.
 //! - A **symbolic link** that may not be replaced: mounts follow links. The tree around it is not granted whole,
 //!   it stays as Landlock alone grants it.

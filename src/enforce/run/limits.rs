@@ -3,9 +3,9 @@
 //! `memory` is the writable memory of each process (`RLIMIT_DATA`, which counts private anonymous mappings since
 //! Linux 4.7), not its address space: node and the like reserve far more of that than they ever touch.
 //! `processes` is counted by user, over all of that user's processes in the user namespace, and the kernel does not
-//! count for root. `cpus` takes a control group ([`super::group`]), which holds `memory` and `processes` better too: for all
+//! count for root. `cpus` takes a control group ([`super::cgroup`]), which holds `memory` and `processes` better too: for all
 //! processes of the program together; what one holds is not set here. What is held by neither is named as not kept.
-//! `wall_time` is the supervisor's ([`super::clock`]).
+//! `wall_time` is the supervisor's ([`super::wall_time`]).
 //! A limit is never raised above what this process was given.
 
 use super::Error;

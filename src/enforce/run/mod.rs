@@ -4,7 +4,7 @@
 //! program, so that exit status, signals, the terminal and job control are the program's own. There is one where
 //! the policy names hosts: the process splits, the first part serves the proxy ([`crate::enforce::egress`]) outside
 //! and waits ([`supervise`]); where something can be made that the policy denies, as it is not there yet
-//! ([`appear`]); where there is a control group ([`group`]) or a `wall_time` ([`clock`]); and with `--explain`.
+//! ([`created`]); where there is a control group ([`cgroup`]) or a `wall_time` ([`wall_time`]); and with `--explain`.
 //!
 //! The order, each step while what it needs is still there:
 //!
@@ -28,21 +28,21 @@
 //! Unix sockets by path are not Landlock's before ABI 9: with namespaces, each socket that something listens on when the
 //! program starts, and that the policy does not let it connect to, is covered. Without, they are reachable.
 
-mod appear;
 mod capabilities;
-mod clock;
+mod cgroup;
 mod cover;
-mod demand;
+mod created;
 mod filter;
-mod group;
 mod limits;
 mod mounts;
 mod namespaces;
+mod require;
 mod sockets;
-mod standard;
 mod start;
+mod stdio;
 mod supervise;
 mod sys;
+mod wall_time;
 
 pub use start::{Choice, Prepared, Start, prepare};
 

@@ -1,11 +1,11 @@
 //! Choosing the layers, putting them on, and becoming the program.
 
-use super::appear::Eye;
 use super::cover::{self, Plan, Reduced};
+use super::created::Scan;
 use super::filter::Holes;
 use super::sockets::{self, Sockets};
 use super::{
-    Error, capabilities, demand, filter, group, limits, namespaces, standard, supervise, sys,
+    Error, capabilities, cgroup, filter, limits, namespaces, require, stdio, supervise, sys,
 };
 use crate::backend::landlock::{AccessNet, LOADER, NetPort, RealHost, Ruleset, started_by_loader};
 use crate::enforce::environment;
@@ -144,7 +144,7 @@ pub fn prepare<'a>(meaning: &'a Meaning<'a>, choice: Choice) -> Result<Prepared<
         network: network(meaning, choice),
         plan,
         sockets,
-        standard: standard::paths(),
+        standard: stdio::paths(),
         choice,
         meaning,
     })
@@ -169,9 +169,9 @@ impl Prepared<'_> {
         let limited = &self.policy.limits;
         let task = supervise::Task {
             tell: self.choice.into(),
-            eye: Eye::new(self.meaning)?,
+            scan: Scan::new(self.meaning)?,
             fail_if_made: self.choice.fail_if_made,
-            group: group::make(limited),
+            group: cgroup::make(limited),
             wall_time: limited.wall_time.map(Duration::from_secs),
         };
         let mut outside = if self.network == Network::Proxy || task.needed() {
@@ -213,7 +213,7 @@ impl Prepared<'_> {
         if let Some(plan) = plan {
             plan.widen(&mut ruleset);
             read_only = namespaces::mount(plan, &self.sockets.paths, &ruleset)?;
-            standard::behind(plan, &self.standard)?;
+            stdio::behind(plan, &self.standard)?;
             describe(plan, &mut say);
             for name in &self.sockets.nowhere {
                 say(&format!(
@@ -237,7 +237,7 @@ impl Prepared<'_> {
             self.own_ports(&mut ruleset);
         }
         if let Some(ledger) = &ledger {
-            let force = demand::InForce {
+            let force = require::InForce {
                 plan,
                 read_only,
                 ruleset: &ruleset,
@@ -245,7 +245,7 @@ impl Prepared<'_> {
                 apart,
                 unlimited: &unlimited,
             };
-            let short = demand::shortfall(self.meaning, ledger, &force)?;
+            let short = require::shortfall(self.meaning, ledger, &force)?;
             let demand = self.choice.demand;
             if demand.is_some_and(|d| !d.is_met(short.is_exact(), short.is_safe())) {
                 return Err(Error::Demand(short.text()));

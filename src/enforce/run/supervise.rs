@@ -15,16 +15,16 @@
 //! - If it dies, the kernel kills the program.
 //!
 //! It also keeps what only somebody outside can: it looks before and after for what was made against the policy
-//! ([`super::appear`]) and for covers that somebody outside has taken away ([`super::cover`]), ends the run when `wall_time` is over ([`super::clock`]), and removes the control group
-//! ([`super::group`]).
+//! ([`super::created`]) and for covers that somebody outside has taken away ([`super::cover`]), ends the run when `wall_time` is over ([`super::wall_time`]), and removes the control group
+//! ([`super::cgroup`]).
 //!
 //! With `--explain` it also listens to the kernel's records of the program ([`crate::enforce::audit`]), and says at the
 //! end which rule each refusal was ([`crate::why`]).
 
-use super::appear::Eye;
-use super::clock;
-use super::group::Group;
+use super::cgroup::Group;
+use super::created::Scan;
 use super::mounts::Mounts;
+use super::wall_time;
 use super::{Error, sys};
 use crate::enforce::audit;
 use crate::enforce::egress::{Egress, Refusal, told};
@@ -63,7 +63,7 @@ pub struct Task<'a> {
     /// What it tells at the end.
     pub tell: Tell,
     /// Looks for what is made against the policy.
-    pub eye: Option<Eye<'a>>,
+    pub scan: Option<Scan<'a>>,
     /// What was made against the policy decides the exit status.
     pub fail_if_made: bool,
     /// The program's control group.
@@ -77,7 +77,7 @@ impl Task<'_> {
     #[must_use]
     pub fn needed(&self) -> bool {
         matches!(self.tell, Tell::Explained { .. })
-            || self.eye.is_some()
+            || self.scan.is_some()
             || self.group.is_some()
             || self.wall_time.is_some()
     }
@@ -105,7 +105,7 @@ pub enum Tell {
 pub fn split(meaning: &Meaning<'_>, task: Task<'_>) -> Result<Inside, Error> {
     let (inside, outside) = UnixStream::pair().map_err(|e| Error::Proxy("make a socket", e))?;
     if task.wall_time.is_some() {
-        clock::adopt().map_err(|e| Error::Limit("wall_time", e))?;
+        wall_time::adopt().map_err(|e| Error::Limit("wall_time", e))?;
     }
     // Before there is anything to hear.
     let records = matches!(task.tell, Tell::Explained { .. }).then(audit::Socket::open);
@@ -249,8 +249,8 @@ fn supervise(
     let begin = Instant::now();
     let watch = records.map(|r| r.and_then(|socket| socket.watch(child)));
     // While the child prepares itself.
-    let seen = task.eye.as_ref().map(|eye| (eye, eye.look(None)));
-    let clock = task.wall_time.map(clock::start).transpose();
+    let seen = task.scan.as_ref().map(|scan| (scan, scan.look(None)));
+    let clock = task.wall_time.map(wall_time::start).transpose();
     let served = match &clock {
         Ok(_) => serve(meaning.policy(), &line),
         // Without an answer the child does not start the program.
@@ -261,12 +261,12 @@ fn supervise(
     // Held open, it holds the program's mounts too: they can be looked at when the program has ended.
     let mounts = Mounts::of(child);
     let status = wait(child, task.wall_time.and_then(|t| begin.checked_add(t)));
-    let over = clock::is_over();
+    let over = wall_time::is_over();
     if task.wall_time.is_some() {
         if let Some(group) = &task.group {
             group.kill();
         }
-        clock::kill_descendants();
+        wall_time::kill_descendants();
     }
     let refusals: Vec<Refusal> = match served {
         Ok(Some((proxy, refusals))) => {
@@ -285,9 +285,9 @@ fn supervise(
         Tell::Explained { covers } => explain(meaning, &refusals, watch, covers),
     }
     let mut made = false;
-    if let Some((eye, before)) = seen {
+    if let Some((scan, before)) = seen {
         // Said also to whoever wants it quiet: it was not refused.
-        let told = eye.told(&before, &eye.look(Some(&before)));
+        let told = scan.told(&before, &scan.look(Some(&before)));
         let _ = io::stderr().write_all(told.as_bytes());
         // Also where there was too much to look at: then nobody knows.
         made = !told.is_empty();
@@ -313,7 +313,7 @@ fn supervise(
     }
     match (made && task.fail_if_made, over) {
         (true, _) => std::process::exit(MADE),
-        (_, true) => std::process::exit(clock::OVER),
+        (_, true) => std::process::exit(wall_time::OVER),
         _ => end(status),
     }
 }
@@ -428,7 +428,7 @@ fn wait(child: libc::pid_t, deadline: Option<Instant>) -> libc::c_int {
         // SAFETY: the kernel fills in the number.
         let got = unsafe { libc::waitpid(-1, &raw mut status, libc::WUNTRACED) };
         if got == child && libc::WIFSTOPPED(status) {
-            if !clock::is_over() {
+            if !wall_time::is_over() {
                 stop_too(child, deadline);
             }
             continue;
@@ -446,7 +446,7 @@ fn wait(child: libc::pid_t, deadline: Option<Instant>) -> libc::c_int {
 /// Stops this process, as the program has stopped; when it goes on, so does the program, unless its time is over.
 fn stop_too(child: libc::pid_t, deadline: Option<Instant>) {
     let left = || deadline.map(|d| d.saturating_duration_since(Instant::now()));
-    let waker = left().and_then(clock::wake_after);
+    let waker = left().and_then(wall_time::wake_after);
     // SAFETY: they take numbers; the waker is a child of this process that has not been waited for.
     unsafe {
         libc::raise(libc::SIGSTOP);

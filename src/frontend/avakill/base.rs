@@ -8,7 +8,7 @@
 
 use super::file::{Agent, Sandbox};
 use super::lower::{Output, command, every_host, everywhere};
-use super::places::holds;
+use super::paths::holds;
 use crate::diagnostics::Diagnostics;
 use crate::frontend::{LoadOptions, builtin, load_builtin};
 use crate::policy::{

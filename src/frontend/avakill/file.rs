@@ -3,7 +3,7 @@
 //! AvaKill ignores what it does not know, so that `condition:` for `conditions:` turns a narrow rule into
 //! one without limits. Here an unknown key is an error; every key that AvaKill 1.2.0 knows passes.
 
-use super::places::{self, BadPath};
+use super::paths::{self, BadPath};
 use super::tools;
 use crate::diagnostics::{Diagnostic, codes};
 use crate::frontend::native::node::{Kind, Node, Type};
@@ -450,7 +450,7 @@ fn path(
     report: &mut Report,
 ) -> Option<Vec<u8>> {
     ordinary(node, text, report);
-    match places::absolute(text, subject, workspace) {
+    match paths::absolute(text, subject, workspace) {
         Ok(p) => Some(p),
         Err(BadPath {
             variable,

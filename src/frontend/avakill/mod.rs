@@ -28,7 +28,7 @@ mod base;
 mod file;
 mod judge;
 mod lower;
-mod places;
+mod paths;
 mod tools;
 
 use super::native::node::Node;

@@ -8,7 +8,7 @@
 use super::dfa::{Row, Shape};
 use super::names::NameClasses;
 use super::nfa::{Nfa, Position};
-use super::onward::{OnwardTable, Span};
+use super::transitions::{Span, TransitionTable};
 use super::{Dfa, Domain, Limit, SlotKind, StateId, TooLarge};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -128,7 +128,7 @@ struct Construction<'n> {
     everything: Vec<u32>,
     limit: Limit,
     states: States,
-    onward: OnwardTable,
+    transitions: TransitionTable,
     /// The set that is being made.
     set: Vec<u32>,
     /// What is added to a row's positions.
@@ -196,7 +196,7 @@ impl Construction<'_> {
             added.extend_from_slice(&self.globs[made.globs].to[class as usize]);
         }
         for (_, span) in made.named[named].iter().chain(own) {
-            added.extend_from_slice(span.of(&self.onward.positions));
+            added.extend_from_slice(span.of(&self.transitions.positions));
         }
         for p in &mut *added {
             *p = self.representatives[*p as usize];
@@ -223,10 +223,10 @@ impl Construction<'_> {
         let (mut any, mut starts) = (Vec::new(), Vec::new());
         let mut named: Vec<(u32, Span)> = Vec::new();
         for p in base {
-            let onward = self.onward.of(self.nfa, *p);
-            any.extend_from_slice(onward.any.of(&self.onward.positions));
-            starts.extend_from_slice(onward.globs.of(&self.onward.positions));
-            let spelled = onward.named.of(&self.onward.named);
+            let transitions = self.transitions.of(self.nfa, *p);
+            any.extend_from_slice(transitions.any.of(&self.transitions.positions));
+            starts.extend_from_slice(transitions.globs.of(&self.transitions.positions));
+            let spelled = transitions.named.of(&self.transitions.named);
             named.extend(spelled.iter().map(|n| (n.name, n.to)));
         }
         for p in &mut any {
@@ -250,7 +250,7 @@ impl Construction<'_> {
             .collect::<Result<_, _>>()?;
         let mut listed = Vec::with_capacity(names.len());
         for (name, named) in names {
-            let class = classes.class_of_valid(self.onward.names.name(name));
+            let class = classes.class_of_valid(self.transitions.names.name(name));
             listed.push((name, self.target(id, class, named, &[])?));
         }
         self.rows.push(Row {
@@ -309,7 +309,7 @@ impl Nfa {
             all,
             limit,
             states: States::new(limit),
-            onward: OnwardTable::new(self),
+            transitions: TransitionTable::new(self),
             set: Vec::new(),
             added: Vec::new(),
             globs: Vec::new(),
@@ -354,9 +354,9 @@ impl Nfa {
                     Position::Name(_) | Position::Byte(_)
                 );
                 if spelled && !self.floats(p) {
-                    let onward = made.onward.of(self, p);
-                    if onward.globs.is_empty() && onward.any.is_empty() {
-                        let list = onward.named.of(&made.onward.named);
+                    let transitions = made.transitions.of(self, p);
+                    if transitions.globs.is_empty() && transitions.any.is_empty() {
+                        let list = transitions.named.of(&made.transitions.named);
                         named.extend(list.iter().map(|n| (n.name, n.to)));
                         continue;
                     }
@@ -373,14 +373,14 @@ impl Nfa {
             let classes = Arc::clone(&made.rows[row as usize].classes);
             named.sort_unstable_by_key(|(name, _)| *name);
             for (name, run) in runs(&named) {
-                let class = classes.class_of_valid(made.onward.names.name(name));
+                let class = classes.class_of_valid(made.transitions.names.name(name));
                 let listed = run_of(&made.made[row as usize].named, name);
                 let to = made.target(row as usize, class, listed, &named[run])?;
                 own.push((name, to));
             }
             own_starts.push(own.len() as u32);
         }
-        let (names, renumbered) = made.onward.names.sorted();
+        let (names, renumbered) = made.transitions.names.sorted();
         let renumber = |list: &mut [(u32, StateId)]| {
             for (name, _) in &mut *list {
                 *name = renumbered[*name as usize];

@@ -89,7 +89,7 @@ impl Dfa {
 
     /// Where the bytes that may follow lead: ranges (both ends included), disjoint.
     #[must_use]
-    pub fn onward(&self, cursor: ByteCursor) -> Vec<(u8, u8, ByteCursor)> {
+    pub fn transitions(&self, cursor: ByteCursor) -> Vec<(u8, u8, ByteCursor)> {
         let mut out = Vec::new();
         if let Some(state) = self.ended(cursor) {
             out.push((b'/', b'/', self.enter_name(state)));

@@ -450,8 +450,8 @@ impl Dfa {
             }
             out.extend(self.labels.get(node as usize));
             let first = edges.partition_point(|(from, _)| *from < node);
-            let onward = edges[first..].iter().take_while(|(from, _)| *from == node);
-            work.extend(onward.map(|(_, to)| *to));
+            let transitions = edges[first..].iter().take_while(|(from, _)| *from == node);
+            work.extend(transitions.map(|(_, to)| *to));
         }
         out
     }

@@ -27,7 +27,7 @@ mod classes;
 mod dfa;
 mod names;
 mod nfa;
-mod onward;
+mod transitions;
 mod walk;
 
 pub use bytes::ByteCursor;

@@ -75,7 +75,7 @@ pub fn walk(dfa: &Dfa, profile: &Profile, mut visit: impl FnMut(&Place<'_>)) {
         // Of the bytes that both automata treat alike, one; letters first, for a witness that reads
         // well.
         let mut bytes: Vec<(u8, ByteCursor)> = Vec::new();
-        for (low, high, next) in dfa.onward(cursor) {
+        for (low, high, next) in dfa.transitions(cursor) {
             let mut classes = [false; 256];
             for byte in LETTERS_FIRST.iter().filter(|b| (low..=high).contains(b)) {
                 if !std::mem::replace(&mut classes[usize::from(profile.class(*byte))], true) {

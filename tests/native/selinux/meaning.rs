@@ -76,7 +76,7 @@ fn places(dfa: &Dfa) -> BTreeSet<Vec<u8>> {
                 }
             }
         }
-        for (low, high, next) in dfa.onward(cursor) {
+        for (low, high, next) in dfa.transitions(cursor) {
             let byte = if (low..=high).contains(&b'q') {
                 b'q'
             } else {

@@ -216,7 +216,7 @@ pub(super) struct Typed {
 }
 
 /// Whether some path may have both entries: what they begin with, up to the first wildcard, is the same.
-fn may_meet(one: &Context, other: &Context) -> bool {
+fn may_intersect(one: &Context, other: &Context) -> bool {
     let literal = |steps: &[Step], at: usize| match steps.get(at) {
         Some(Step::Byte(b)) => Some(*b),
         _ => None,
@@ -343,7 +343,7 @@ impl Loaded {
         let mut telling: Vec<&Context> = Vec::new();
         for context in self.contexts.iter().rev() {
             let tells = class(&context.label) != other;
-            if tells || telling.iter().any(|c| may_meet(c, context)) {
+            if tells || telling.iter().any(|c| may_intersect(c, context)) {
                 telling.push(context);
             }
         }

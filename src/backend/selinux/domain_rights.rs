@@ -19,7 +19,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// What the domain holds on every type.
-pub struct Held<'h> {
+pub struct DomainRights<'h> {
     pub labels: &'h Labels,
     pub base: &'h [(&'static BaseType, Rights)],
     /// The directory whose files get a type when they are made, and the rights on it.
@@ -114,7 +114,7 @@ impl Labelled {
     }
 }
 
-impl Held<'_> {
+impl DomainRights<'_> {
     /// `own`: with what the module labels itself.
     fn clauses(&self, own: bool) -> Clauses {
         const ALL: u16 = FILE | DIRECTORY | ABOVE;
@@ -147,7 +147,7 @@ impl Held<'_> {
         for (rights, paths) in objects {
             clauses.add(inside, paths, Label::Rights(rights));
         }
-        // Longest first, as the longest literal beginning wins: by depth, and within one depth no two meet.
+        // Longest first, as the longest literal beginning wins: by depth, and within one depth no two intersect.
         let mut trees: BTreeMap<(Reverse<usize>, Rights), Vec<Sequence>> = BTreeMap::new();
         for (path, rights) in labels(&self.labels.trees) {
             let depth = path.iter().filter(|b| **b == b'/').count();
@@ -312,7 +312,10 @@ fn reason(operation: Operation) -> impl Fn(Option<&Rule>, Fidelity) -> Cow<'stat
 ///
 /// # Errors
 /// The automata are too large.
-pub fn account(held: &Held<'_>, ledger: &mut LedgerBuilder<'_, '_>) -> Result<(), TooLarge> {
+pub fn account(
+    held: &DomainRights<'_>,
+    ledger: &mut LedgerBuilder<'_, '_>,
+) -> Result<(), TooLarge> {
     use Operation::{Create, Delete, Edit, Execute, List, Metadata, Read};
     let labelled = &held.labelled();
     for (operation, view) in [

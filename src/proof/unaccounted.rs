@@ -8,13 +8,13 @@ use crate::semantics::{Decision, Meaning, PathSet, TooLarge, decide};
 /// An artefact beside the one that the compiler makes of the policy for the same target. Where the artefact
 /// differs from the policy as that one does, it answers as the policy: so that comparing this with the policy
 /// gives the differences that the ledger does not account for.
-pub(super) struct Beyond<'a> {
+pub(super) struct Unaccounted<'a> {
     meaning: &'a Meaning<'a>,
     found: &'a dyn Evaluate,
     fresh: &'a dyn Evaluate,
 }
 
-impl<'a> Beyond<'a> {
+impl<'a> Unaccounted<'a> {
     /// `found` was read from files, `fresh` was made from the policy just now.
     pub(super) fn new(
         meaning: &'a Meaning<'a>,
@@ -70,7 +70,7 @@ fn pairs<'a>(found: &'a [Allowed], fresh: &'a [Allowed]) -> Vec<Pair<'a>> {
         .collect()
 }
 
-impl Evaluate for Beyond<'_> {
+impl Evaluate for Unaccounted<'_> {
     fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
         let forms = |answer| match answer {
             OnPaths::Allows(forms) => forms,

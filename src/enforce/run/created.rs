@@ -69,7 +69,7 @@ pub const MAX_TIME: Duration = Duration::from_secs(2);
 const NAMED: usize = 5;
 
 /// Looks through the trees in which something may be made.
-pub struct Eye<'a> {
+pub struct Scan<'a> {
     policy: &'a Policy,
     create: &'a Decisions,
     /// By state: everything from it on may be made.
@@ -93,21 +93,24 @@ struct At {
     within: bool,
 }
 
-impl<'a> Eye<'a> {
+impl<'a> Scan<'a> {
     /// `None`: wherever something may be made, everything may be.
     ///
     /// # Errors
     /// The policy's automata are too large.
     pub fn new(meaning: &'a Meaning<'_>) -> Result<Option<Self>, TooLarge> {
         let create = meaning.decisions(Operation::Create)?;
-        let eye = Self {
+        let scan = Self {
             policy: meaning.policy(),
             create,
             fine: create.dfa().all_below(|l| create.permits(l)),
             none: create.dfa().all_below(|l| !create.permits(l)),
         };
-        let holes = create.dfa().states().any(|s| eye.opens(s) && !eye.fine(s));
-        Ok(holes.then_some(eye))
+        let holes = create
+            .dfa()
+            .states()
+            .any(|s| scan.opens(s) && !scan.fine(s));
+        Ok(holes.then_some(scan))
     }
 
     /// Whether a name that no rule mentions may be made in the directory of this state.
@@ -287,10 +290,10 @@ rules:
     fn what_is_new_and_denied_is_told_with_its_rule() {
         let (_folder, ws, policy) = workspace();
         let meaning = Meaning::new(&policy);
-        let eye = Eye::new(&meaning).unwrap().unwrap();
+        let scan = Scan::new(&meaning).unwrap().unwrap();
         write(&ws, &[".env", "kept/old", "a/hooks/was", "fine/f"]);
-        let before = eye.look(None);
-        assert_eq!(eye.told(&before, &eye.look(Some(&before))), "");
+        let before = scan.look(None);
+        assert_eq!(scan.told(&before, &scan.look(Some(&before))), "");
 
         write(
             &ws,
@@ -312,7 +315,7 @@ rules:
         std::fs::remove_file(ws.join(".env")).unwrap();
         let w = ws.display();
         assert_eq!(
-            eye.told(&before, &eye.look(Some(&before))),
+            scan.told(&before, &scan.look(Some(&before))),
             format!(
                 "polc: made while the program ran, against the policy: `{w}/a/hooks/new`, `{w}/b/hooks`, `{w}/c/.env` and \
                  `{w}/kept/new\\x0aline`: denied by rule `env` at p.yaml:5\n\
@@ -326,19 +329,19 @@ rules:
     fn what_is_too_much_is_said_and_nothing_is_made_up() {
         let (_folder, ws, policy) = workspace();
         let meaning = Meaning::new(&policy);
-        let eye = Eye::new(&meaning).unwrap().unwrap();
+        let scan = Scan::new(&meaning).unwrap().unwrap();
         write(&ws, &["a", "b", "c", ".env"]);
         let top = ws.as_os_str().as_bytes();
-        let (all, part) = (eye.look_below(top, None, 4), eye.look_below(top, None, 2));
+        let (all, part) = (scan.look_below(top, None, 4), scan.look_below(top, None, 2));
         assert!(!all.cut && part.cut);
         assert_eq!(all.paths.len(), 1);
         // What was not seen before may have been there before.
-        let told = eye.told(&part, &all);
+        let told = scan.told(&part, &all);
         assert!(
             told.starts_with("note: ") && !told.contains(".env"),
             "{told}"
         );
-        let told = eye.told(&Seen::default(), &Seen { cut: true, ..all });
+        let told = scan.told(&Seen::default(), &Seen { cut: true, ..all });
         assert!(
             told.contains("/.env`") && told.contains("or not all of it"),
             "{told}"
@@ -356,7 +359,7 @@ rules:
                 .unwrap()
                 .policy;
             assert!(
-                Eye::new(&Meaning::new(&policy)).unwrap().is_none(),
+                Scan::new(&Meaning::new(&policy)).unwrap().is_none(),
                 "{rules}"
             );
         }

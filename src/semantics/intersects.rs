@@ -1,4 +1,4 @@
-//! Which patterns meet: whether some path matches both.
+//! Which patterns intersect: whether some path matches both.
 //!
 //! Targets in which deny wins, or whose filters nest, have to know which denies an allow runs into. The
 //! index finds them by the literal path that a pattern begins with, so that thousands of rules in
@@ -10,32 +10,32 @@ use rustc_hash::FxHasher;
 use std::hash::Hasher;
 
 /// Whether some path matches both.
-pub fn meet(a: &Sequence, b: &Sequence) -> bool {
-    components_meet(&a.components, &b.components)
+pub fn intersects(a: &Sequence, b: &Sequence) -> bool {
+    components_intersect(&a.components, &b.components)
 }
 
-fn components_meet(a: &[Component], b: &[Component]) -> bool {
+fn components_intersect(a: &[Component], b: &[Component]) -> bool {
     match (a.split_first(), b.split_first()) {
         (None, None) => true,
         (Some((Component::AnyDepth, rest)), _) => {
-            components_meet(rest, b)
+            components_intersect(rest, b)
                 || b.split_first().is_some_and(|(first, below)| match first {
-                    Component::AnyDepth => components_meet(a, below),
-                    Component::Name(_) => components_meet(a, below),
+                    Component::AnyDepth => components_intersect(a, below),
+                    Component::Name(_) => components_intersect(a, below),
                 })
         }
-        (_, Some((Component::AnyDepth, _))) => components_meet(b, a),
+        (_, Some((Component::AnyDepth, _))) => components_intersect(b, a),
         (Some((Component::Name(x), a)), Some((Component::Name(y), b))) => {
-            names_meet(x, y) && components_meet(a, b)
+            names_intersect(x, y) && components_intersect(a, b)
         }
         _ => false,
     }
 }
 
-fn names_meet(a: &Name, b: &Name) -> bool {
+fn names_intersect(a: &Name, b: &Name) -> bool {
     match (a.as_literal(), b.as_literal()) {
         (Some(a), Some(b)) => a == b,
-        _ => tokens_meet(a, b),
+        _ => tokens_intersect(a, b),
     }
 }
 
@@ -51,18 +51,18 @@ fn set_of(t: Token) -> ByteSet {
     }
 }
 
-fn tokens_meet(a: &[Token], b: &[Token]) -> bool {
+fn tokens_intersect(a: &[Token], b: &[Token]) -> bool {
     match (a.split_first(), b.split_first()) {
         (None, None) => true,
         (Some((Token::Star, rest)), _) => {
-            tokens_meet(rest, b)
+            tokens_intersect(rest, b)
                 || b.split_first()
-                    .is_some_and(|(_, below)| tokens_meet(a, below))
+                    .is_some_and(|(_, below)| tokens_intersect(a, below))
         }
-        (_, Some((Token::Star, _))) => tokens_meet(b, a),
-        (Some((Token::Byte(x), a)), Some((Token::Byte(y), b))) => x == y && tokens_meet(a, b),
+        (_, Some((Token::Star, _))) => tokens_intersect(b, a),
+        (Some((Token::Byte(x), a)), Some((Token::Byte(y), b))) => x == y && tokens_intersect(a, b),
         (Some((x, a)), Some((y, b))) => {
-            !set_of(*x).intersection(&set_of(*y)).is_empty() && tokens_meet(a, b)
+            !set_of(*x).intersection(&set_of(*y)).is_empty() && tokens_intersect(a, b)
         }
         _ => false,
     }
@@ -153,14 +153,14 @@ impl SequenceIndex {
         &self.sequences[number]
     }
 
-    /// The numbers of those that meet the sequence, ascending.
+    /// The numbers of those that intersect the sequence, ascending.
     #[must_use]
     pub fn numbers(&self, sequence: &Sequence) -> Vec<usize> {
         let mut found: Vec<usize> = Vec::new();
         let mut take = |node: u32| {
             let numbers = self.nodes[node as usize].numbers.iter();
             let numbers = numbers.map(|n| *n as usize);
-            found.extend(numbers.filter(|n| meet(&self.sequences[*n], sequence)));
+            found.extend(numbers.filter(|n| intersects(&self.sequences[*n], sequence)));
         };
         // Those above it.
         let mut at = Some(0);
@@ -182,9 +182,9 @@ impl SequenceIndex {
         found
     }
 
-    /// Those that meet the sequence, in the order that they were added.
+    /// those that intersect the sequence, in the order that they were added.
     #[must_use]
-    pub fn meeting(&self, sequence: &Sequence) -> Vec<&Sequence> {
+    pub fn intersecting(&self, sequence: &Sequence) -> Vec<&Sequence> {
         self.numbers(sequence)
             .into_iter()
             .map(|n| &self.sequences[n])
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn meeting_is_exact() {
+    fn intersecting_is_exact() {
         let patterns = [
             "/",
             "/**",
@@ -226,7 +226,7 @@ mod tests {
                     PathSet::of([&seq(b)]).unwrap(),
                 );
                 assert_eq!(
-                    meet(&seq(a), &seq(b)),
+                    intersects(&seq(a), &seq(b)),
                     sa.common_witness(&sb).unwrap().is_some(),
                     "{a} {b}"
                 );

@@ -21,10 +21,10 @@ impl Span {
 
 /// What one position goes on with, over one whole name.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Onward {
+pub(super) struct Transitions {
     /// Where it leads with any name.
     pub(super) any: Span,
-    /// The names that it spells out, and where each leads: in [`OnwardTable::named`].
+    /// The names that it spells out, and where each leads: in [`TransitionTable::named`].
     pub(super) named: Span,
     /// Where it is within a name that has a glob, before its first byte.
     pub(super) globs: Span,
@@ -36,18 +36,18 @@ pub(super) struct Named {
     pub(super) to: Span,
 }
 
-/// [`Onward`] of each position that was asked for.
-pub(super) struct OnwardTable {
-    known: Vec<Option<Onward>>,
+/// [`Transitions`] of each position that was asked for.
+pub(super) struct TransitionTable {
+    known: Vec<Option<Transitions>>,
     pub(super) positions: Vec<u32>,
     pub(super) named: Vec<Named>,
     pub(super) names: NameTable,
-    /// For [`OnwardTable::spelled_out`].
+    /// For [`TransitionTable::spelled_out`].
     work: Vec<(u32, usize)>,
     name: Vec<u8>,
 }
 
-impl OnwardTable {
+impl TransitionTable {
     pub(super) fn new(nfa: &Nfa) -> Self {
         Self {
             known: vec![None; nfa.positions.len()],
@@ -108,19 +108,19 @@ impl OnwardTable {
         true
     }
 
-    pub(super) fn of(&mut self, nfa: &Nfa, p: u32) -> Onward {
+    pub(super) fn of(&mut self, nfa: &Nfa, p: u32) -> Transitions {
         if let Some(known) = self.known[p as usize] {
             return known;
         }
-        let mut onward = Onward::default();
+        let mut transitions = Transitions::default();
         if let Position::Name(name) = nfa.positions[p as usize] {
             let (at, from) = (self.named.len() as u32, self.positions.len() as u32);
             nfa.follow(p, &mut self.positions);
             let to = Span(from, self.positions.len() as u32);
             self.named.push(Named { name, to });
-            onward.named = Span(at, at + 1);
-            self.known[p as usize] = Some(onward);
-            return onward;
+            transitions.named = Span(at, at + 1);
+            self.known[p as usize] = Some(transitions);
+            return transitions;
         }
         let mut any = nfa.any_name(p);
         if any.is_empty() {
@@ -135,12 +135,12 @@ impl OnwardTable {
                     globs.push(start);
                 }
             }
-            onward.named = Span(from, self.named.len() as u32);
-            onward.globs = self.span(&globs);
+            transitions.named = Span(from, self.named.len() as u32);
+            transitions.globs = self.span(&globs);
         }
-        onward.any = self.span(&any);
-        self.known[p as usize] = Some(onward);
-        onward
+        transitions.any = self.span(&any);
+        self.known[p as usize] = Some(transitions);
+        transitions
     }
 }
 
