@@ -359,9 +359,65 @@ fn explain_and_test_answer_by_exit_status() {
 }
 
 #[test]
+fn init_writes_a_few_lines_that_extend_a_built_in_policy() {
+    for b in polc::frontend::builtin::policies() {
+        let d = tempfile::tempdir().unwrap();
+        let folder = d.path().join("our-project");
+        std::fs::create_dir(&folder).unwrap();
+        let o = polc(&folder, &["init", b.name]);
+        assert_eq!(status(&o), 0, "{}", err(&o));
+        let entries: Vec<_> = std::fs::read_dir(&folder).unwrap().collect();
+        assert_eq!(entries.len(), 1, "one file is written: {entries:?}");
+        let text = std::fs::read_to_string(folder.join("polc.yaml")).unwrap();
+        assert!(text.lines().count() <= 15, "{text}");
+        assert!(text.contains("name: our-project\n"), "{text}");
+        let commands: &[&str] = if b.name == "coding-agent" {
+            &["check", "test"]
+        } else {
+            &["check"]
+        };
+        for command in commands {
+            let o = polc(&folder, &[command, "-p", "polc.yaml"]);
+            assert_eq!(
+                status(&o),
+                0,
+                "{command} {}:\n{}{}",
+                b.name,
+                out(&o),
+                err(&o)
+            );
+        }
+        if b.name != "coding-agent" {
+            continue;
+        }
+        let own = polc(
+            &folder,
+            &[
+                "explain",
+                "-p",
+                "polc.yaml",
+                "read",
+                "${workspace}/secrets/x",
+            ],
+        );
+        assert_eq!(status(&own), 4);
+        assert!(
+            out(&own).contains("by rule `secrets-of-this-project` at polc.yaml:7"),
+            "{}",
+            out(&own)
+        );
+        let base = polc(
+            &folder,
+            &["explain", "-p", "polc.yaml", "read", "/etc/passwd"],
+        );
+        assert!(out(&base).contains("at builtin:"), "{}", out(&base));
+    }
+}
+
+#[test]
 fn init_writes_a_policy_that_an_editor_understands() {
     let d = tempfile::tempdir().unwrap();
-    let o = polc(d.path(), &["init"]);
+    let o = polc(d.path(), &["init", "--full", "--schema"]);
     assert_eq!(status(&o), 0, "{}", err(&o));
     let text = std::fs::read_to_string(d.path().join("polc.yaml")).unwrap();
     assert_eq!(

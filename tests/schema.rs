@@ -136,6 +136,26 @@ fn a_mutation_that_the_schema_refuses_the_parser_refuses() {
     assert!(tried > 200);
 }
 
+#[test]
+fn a_base_is_named_by_a_text() {
+    let validator = jsonschema::draft7::new(&schema()).unwrap();
+    for (base, fine) in [
+        ("builtin:read-only-explorer", true),
+        ("builtin:nothing", false),
+        ("builtin:credentials", false),
+        ("[]", false),
+        ("true", false),
+        ("7", false),
+        ("\"\"", false),
+        ("", false),
+    ] {
+        let text = format!("version: 1\nname: ours\nextends: {base}\nrules: []\n");
+        assert_eq!(validator.is_valid(&value(&text)), fine, "{text}");
+        let loaded = load_bytes("ours", text.as_bytes(), &LoadOptions::default());
+        assert_eq!(loaded.is_ok(), fine, "{text}");
+    }
+}
+
 #[derive(Clone)]
 enum Step {
     Key(String),
@@ -232,6 +252,7 @@ rules:
 limits: {memory: 1.5GiB, cpus: 0.5, processes: 5, open_files: 6, cpu_time: 1h30m, wall_time: 2d, file_size: 1MiB}
 environment: {pass: [PATH, "LC_*"], set: {HOME: "${home}", A: ""}}
 capabilities: [CAP_CHOWN, net_raw, KILL]
+allow_lints: [{code: L004, reason: meant}]
 tests:
   - allow: read ${workspace}/a
   - deny: connect a.example:443

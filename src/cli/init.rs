@@ -1,11 +1,11 @@
-//! `polc init`: a starter policy.
+//! `polc init`: a policy of a few lines that builds on a built-in one.
 
 use super::{Done, Outcome, Stop, output};
-use polc::frontend::builtin;
+use polc::frontend::{builtin, native};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Write a starter policy.
+/// Write a policy that extends a built-in one
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The built-in policy to start from
@@ -14,6 +14,12 @@ pub struct Args {
     /// The file to write
     #[arg(short, long, default_value = "polc.yaml", value_name = "FILE")]
     output: PathBuf,
+    /// Write the whole policy out, instead of a few lines that extend it
+    #[arg(long)]
+    full: bool,
+    /// Also write the JSON Schema beside it, for editors
+    #[arg(long)]
+    schema: bool,
     /// Write over files that exist
     #[arg(long)]
     force: bool,
@@ -42,11 +48,7 @@ pub fn run(args: &Args) -> Done {
         .profile
         .strip_prefix("builtin:")
         .unwrap_or(&args.profile);
-    let Some(text) = builtin::policies()
-        .iter()
-        .find(|b| b.name == profile)
-        .map(|b| b.text)
-    else {
+    let Some(whole) = builtin::policy(profile) else {
         let names: Vec<&str> = builtin::policies().iter().map(|b| b.name).collect();
         return Err(Stop::Usage(format!(
             "no built-in policy is called `{profile}`; there are {}",
@@ -65,16 +67,69 @@ pub fn run(args: &Args) -> Done {
             args.output.display()
         )));
     }
-    let policy = format!("# yaml-language-server: $schema=./{SCHEMA}\n{text}");
+    let mut policy = if args.schema {
+        format!("# yaml-language-server: $schema=./{SCHEMA}\n")
+    } else {
+        String::new()
+    };
+    if args.full {
+        policy.push_str(whole);
+    } else {
+        policy.push_str(&extending(profile, &name_of(folder, profile)));
+    }
+    let mut files = Vec::new();
     let schema_text = format!("{:#}\n", super::schema::value()?);
-    output::write_all(&[
-        (schema.clone(), schema_text.as_bytes()),
-        (args.output.clone(), policy.as_bytes()),
-    ])?;
+    if args.schema {
+        files.push((schema.clone(), schema_text.as_bytes()));
+    }
+    files.push((args.output.clone(), policy.as_bytes()));
+    output::write_all(&files)?;
+    let (verb, and_schema) = (
+        if args.full { "is a copy of" } else { "extends" },
+        if args.schema {
+            format!("wrote {}\n", schema.display())
+        } else {
+            String::new()
+        },
+    );
     output::stderr(&format!(
-        "wrote {} (from builtin:{profile}) and {}\nnext: polc check, polc test, polc emit all -o artefacts\n",
+        "wrote {}, which {verb} builtin:{profile}\n{and_schema}next: add rules, then polc check, polc test, polc run -- COMMAND\n",
         args.output.display(),
-        schema.display()
     ))?;
     Ok(Outcome::Fine)
+}
+
+/// The name of a policy for the files in a folder: that of the folder, where it can be a name.
+fn name_of(folder: &Path, otherwise: &str) -> String {
+    let full = std::fs::canonicalize(folder).unwrap_or_default();
+    let name = full
+        .file_name()
+        .and_then(|n| n.to_str())
+        .unwrap_or_default();
+    if native::is_name(name) {
+        name
+    } else {
+        otherwise
+    }
+    .to_owned()
+}
+
+/// A policy that builds on a built-in one.
+fn extending(profile: &str, name: &str) -> String {
+    format!(
+        r#"# The rules of this file are read first, then those of builtin:{profile}. The first that matches decides.
+# `polc explain read ~/.ssh/id_ed25519` says which rule decides. `polc init --full` writes all rules out.
+version: 1
+name: {name}
+extends: builtin:{profile}
+rules:
+  - name: secrets-of-this-project
+    action: deny
+    operations: [read, write]
+    paths: ["${{workspace}}/secrets/**"]
+  # - {{name: our-hosts, action: allow, operations: [connect], hosts: ["packages.example.org:443"]}}
+tests:
+  - deny: read ${{workspace}}/secrets/key.pem
+"#
+    )
 }

@@ -118,7 +118,7 @@ pub enum Color {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Write a starter policy
+    /// Write a policy that extends a built-in one
     Init(init::Args),
     /// Validate policies
     Check(check::Args),

@@ -89,7 +89,8 @@ commands: [\"yes\"]
     MISPLACED_KEY = "P013", "a key that does not go with the others",
 "The key is known, but not here: a rule has exactly one of `paths`, `hosts`, `commands`, `syscalls` and `tools`; a rule
 over commands, system calls or tools has no `operations`; beside `include` nothing else stands; and a file that is
-included has rules and tests, but neither subject nor limits nor environment, which are the including policy's.";
+included has rules and tests, but neither subject nor limits nor environment, which are the including policy's. A whole
+policy is built on with `extends`.";
     MANY_ERRORS = "P014", "more errors than are shown",
 "Only the first hundred are shown. Mend these first.";
 
@@ -100,7 +101,8 @@ included has rules and tests, but neither subject nor limits nor environment, wh
 names of files, profiles and Kubernetes objects. A `/` is what stands between an included set and its rule.";
     DUPLICATE_NAME = "P103", "a name that is taken",
 "Names are unique over the whole policy: messages, the ledger and `explain` tell rules apart by them. The same holds for
-included sets, whose rules are called `set/rule`.";
+included sets, whose rules are called `set/rule`, and for the policy that `extends` names, whose rules are called
+`base/rule`. So a rule may have the name of one in the base.";
     UNKNOWN_VALUE = "P104", "a value that is not one of the known ones",
 "`action` is `allow`, `deny` or `ask`; `default_action` is `allow` or `deny`.";
     UNKNOWN_OPERATION = "P105", "an operation that is not part of the language",
@@ -164,12 +166,14 @@ not expanded: the policy would mean something else on each machine.";
 "In the arguments of a command nothing is expanded: `${workspace}` there is these twelve characters. What a kernel layer
 confines are the paths that the program opens, which `paths` are for.";
 
-    UNKNOWN_INCLUDE = "P301", "an included set that does not exist",
-"`builtin:NAME` is a set that comes with polc; anything else is a file, relative to the one that includes it.";
-    INCLUDE_CYCLE = "P302", "a file that includes itself",
-"A file includes itself, perhaps through others. There is no order of rules in which that could be meant.";
-    INCLUDE_UNREADABLE = "P303", "an included file that cannot be read",
-"A set that cannot be read is not left out: the rules that it would bring may be the ones that deny.";
+    UNKNOWN_INCLUDE = "P301", "an included set or a base that does not exist",
+"`builtin:NAME` comes with polc: a rule set for `include`, a whole policy for `extends`. Anything else is a file, relative
+to the one that names it. `polc init --list` shows both.";
+    INCLUDE_CYCLE = "P302", "a file that includes or extends itself",
+"A file includes itself or builds on itself, perhaps through others. There is no order of rules in which that could be
+meant.";
+    INCLUDE_UNREADABLE = "P303", "an included file or a base that cannot be read",
+"A file that cannot be read is not left out: the rules that it would bring may be the ones that deny.";
     BAD_SUBJECT_PATH = "P304", "a path of the subject that cannot be one",
 "`home`, `workspace` and `tmp` are absolute paths as they are, not patterns; `executable` is a path pattern. `workspace` and
 `tmp` may begin with `~/` or `${home}/`.";
@@ -180,8 +184,9 @@ confines are the paths that the program opens, which `paths` are for.";
 "The caller's home, workspace or temporary directory could not be found. Write the path, or give it with `--set`.";
     BAD_SETTING = "P307", "a `--set` that cannot be one",
 "`--set NAME=PATH`, where NAME is `home`, `workspace` or `tmp` and PATH an absolute path.";
-    TOO_MANY_INCLUDES = "P308", "too many included files",
-"A policy includes 256 files at most, 16 deep.";
+    TOO_MANY_INCLUDES = "P308", "too many files",
+"A policy is read from at most 256 files beside its own, with 16 MiB together. Sets may include sets, and policies extend
+policies, 16 deep.";
 
     PEER_MEANING = "P401", "what a rule of another tool's file means here",
 "A file of AvaKill speaks of tool calls and their arguments. A kernel layer sees paths, programs and peers, so that a

@@ -1,7 +1,8 @@
 //! What is probably not meant: lints that need the path algebra.
 //!
 //! A lint never guesses: each is a statement about the policy's meaning with an object that shows it. What is
-//! shown may still be wanted, so every lint can be allowed on the rule that it is about, with a reason:
+//! shown may still be wanted, so every lint can be allowed with a reason, on the rule that it is about or for the whole
+//! policy:
 //!
 //! ```yaml
 //! - name: build-tree
@@ -34,8 +35,11 @@ pub fn lints(meaning: &Meaning<'_>) -> Result<Vec<Diagnostic>, TooLarge> {
     dangers::find(meaning, &mut found)?;
     let policy = meaning.policy();
     found.retain(|f| {
-        let allowed = |rule: &Rule| rule.lint_allowed.iter().any(|(code, _)| code == f.code);
-        !f.rule.is_some_and(|id| allowed(policy.rule(id)))
+        let allowed = |list: &[(String, String)]| list.iter().any(|(code, _)| code == f.code);
+        let by_rule = f
+            .rule
+            .is_some_and(|id| allowed(&policy.rule(id).lint_allowed));
+        !by_rule && !allowed(&policy.lint_allowed)
     });
     found.sort_by_key(|f| (f.rule.map_or(u32::MAX, |r| r.0), f.code));
     Ok(found

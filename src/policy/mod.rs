@@ -43,12 +43,16 @@ pub struct Policy {
     pub subject: Subject,
     /// In order: the first that matches decides. `rules[i].id == RuleId(i)`.
     pub rules: Vec<Rule>,
+    /// The first rule that comes from a policy which this one builds on (`extends`). `None`: it builds on none.
+    pub base_rules: Option<RuleId>,
     /// Resource limits.
     pub limits: Limits,
     /// The environment that the program starts with.
     pub environment: Environment,
     /// Linux capabilities that are kept, as `CAP_NET_BIND_SERVICE`, sorted.
     pub capabilities: Vec<String>,
+    /// Lints that the author allows in the whole policy: (code, reason).
+    pub lint_allowed: Vec<(String, String)>,
     /// What the policy's author says must hold; checked by `polc test`.
     pub tests: Vec<PolicyTest>,
     /// What the front-end has to say of parts that only some layer can keep (rule, text).
@@ -69,7 +73,7 @@ pub struct PolicyTest {
 }
 
 /// A question to a policy: an operation on one object, or a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Query {
     /// Operations (all parts of a group such as `write`) on a path, given as bytes, absolute.
     Path(OperationSet, Vec<u8>),
@@ -110,9 +114,11 @@ impl Policy {
             default_span: Span::default(),
             subject: Subject::default(),
             rules,
+            base_rules: None,
             limits: Limits::default(),
             environment: Environment::default(),
             capabilities: Vec::new(),
+            lint_allowed: Vec::new(),
             tests: Vec::new(),
             notes: Vec::new(),
             sources: Sources::default(),

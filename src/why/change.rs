@@ -2,7 +2,9 @@
 
 use super::Access;
 use crate::fidelity::Object;
-use crate::policy::{HostSpec, Operation, OperationSet, Policy, Protocol, RuleId, escape_literal};
+use crate::policy::{
+    FileId, HostSpec, Operation, OperationSet, Policy, Protocol, RuleId, escape_literal,
+};
 use std::fmt::Write;
 
 /// A change to the policy.
@@ -77,7 +79,14 @@ pub(super) fn change(
 fn place(policy: &Policy, first: Option<RuleId>) -> String {
     match first.and_then(|id| policy.rules.get(id.0 as usize)) {
         None => "under `rules`, at the end".to_owned(),
-        Some(r) if r.span.file == policy.default_span.file => format!(
+        Some(r) if policy.base_rules.is_some_and(|first| r.id >= first) => format!(
+            "under `rules` of {}, which are read before those of the policy that it extends",
+            policy
+                .sources
+                .get(FileId(0))
+                .map_or("the policy", |f| &f.name)
+        ),
+        Some(r) if r.span.file == FileId(0) => format!(
             "under `rules`, above rule `{}` at {}",
             r.name,
             policy.sources.place(r.span)

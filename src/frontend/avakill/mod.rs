@@ -59,7 +59,7 @@ pub(crate) fn load(
         auto_without_subject: true,
         ..options.clone()
     };
-    let subject = subject::subject(None, &places, &mut report);
+    let subject = subject::subject(&[], &places, &mut report);
     let read = file::read(root, &subject, &mut report);
     let Some(read) = read.filter(|_| !report.failed()) else {
         return Err(report.finish());

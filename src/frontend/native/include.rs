@@ -1,54 +1,49 @@
 //! Rules, and the files they are included from.
 
-use super::node::{self, MAX_BYTES, Node};
-use super::reader::{Report, list, nearest, one_of, quoted};
+use super::files::{self, Files, Found, Key, MAX_DEPTH, Wanted};
+use super::node::Node;
+use super::reader::{Report, list, quoted};
 use super::rule::{Entry, entry};
 use super::{POLICY_KEYS, SET_KEYS, default_action, head, question, value};
 use crate::diagnostics::{Diagnostic, codes};
-use crate::frontend::{LoadOptions, builtin};
 use crate::policy::{FileId, Rule, Span, Subject};
 use rustc_hash::FxHashMap;
-use std::io::Read;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 
-const MAX_FILES: usize = 256;
-const MAX_DEPTH: usize = 16;
-
-/// A file that is being read, or was: what it is known by.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Key {
-    Builtin(String),
-    File(PathBuf),
-}
-
-/// Collects rules from a policy and all that it includes.
+/// Collects rules from a policy, what it builds on, and all that these include.
 pub(super) struct Includer<'a> {
-    options: &'a LoadOptions,
+    files: Files<'a>,
     subject: &'a Subject,
     rules: Vec<Rule>,
     names: FxHashMap<String, Span>,
-    /// The files being read now, the policy first.
+    /// The files being read now, a policy first.
     open: Vec<(FileId, Option<Key>)>,
-    /// Every file that came in, with the place of its `include`.
-    seen: FxHashMap<Key, Span>,
-    /// The names of sets, with the place of their `include`.
+    /// How many policies were read before the one that is read now: 0 for the policy itself.
+    layer: usize,
+    /// Every set that came in, with the place of its `include` and the layer that brought it.
+    seen: FxHashMap<Key, (Span, usize)>,
+    /// The names of sets and bases, with the place that brings them in.
     sets: FxHashMap<String, Span>,
 }
 
 impl<'a> Includer<'a> {
-    /// For a policy; what it includes lies beside the file that the options name.
-    pub fn new(file: FileId, options: &'a LoadOptions, subject: &'a Subject) -> Self {
+    /// For a policy whose bases have been read.
+    pub fn new(files: Files<'a>, subject: &'a Subject) -> Self {
         Self {
-            options,
+            files,
             subject,
             rules: Vec::new(),
             names: FxHashMap::default(),
-            open: vec![(file, None)],
+            open: Vec::new(),
+            layer: 0,
             seen: FxHashMap::default(),
             sets: FxHashMap::default(),
         }
+    }
+
+    /// How many rules there are so far.
+    pub fn len(&self) -> usize {
+        self.rules.len()
     }
 
     /// The rules, in order.
@@ -56,8 +51,54 @@ impl<'a> Includer<'a> {
         self.rules
     }
 
+    /// Reads the rules of the policy itself.
+    pub fn policy(&mut self, rules: &Node, file: FileId, report: &mut Report) {
+        self.open = vec![(file, None)];
+        self.rules(rules, "", file, report);
+    }
+
+    /// Reads the rules of a policy that the one before builds on; `extends` is the place that says so.
+    pub fn base(
+        &mut self,
+        rules: &Node,
+        (name, file, key): (&str, FileId, &Key),
+        extends: Span,
+        report: &mut Report,
+    ) {
+        self.layer += 1;
+        self.open = vec![(file, Some(key.clone()))];
+        if let Some((first, _)) = self.seen.get(key) {
+            report.push(
+                Diagnostic::error(
+                    codes::DUPLICATE_NAME,
+                    "a file is included, and the policy builds on it too",
+                )
+                .at(*first, "included here")
+                .and_at(extends, "the base")
+                .help("its rules come in once: leave the `include` out"),
+            );
+            return;
+        }
+        if let Some(first) = self.sets.insert(name.to_owned(), extends) {
+            report.push(
+                Diagnostic::error(
+                    codes::DUPLICATE_NAME,
+                    format!(
+                        "a base and another file both call themselves {}",
+                        quoted(name)
+                    ),
+                )
+                .at(extends, "this base")
+                .and_at(first, "the other")
+                .help("their rules would have the same names; rename one"),
+            );
+            return;
+        }
+        self.rules(rules, &format!("{name}/"), file, report);
+    }
+
     /// Reads a list of rules.
-    pub fn rules(&mut self, node: &Node, prefix: &str, file: FileId, report: &mut Report) {
+    fn rules(&mut self, node: &Node, prefix: &str, file: FileId, report: &mut Report) {
         for item in list(node, "`rules`", true, report).unwrap_or_default() {
             match entry(item, prefix, self.subject, report) {
                 Some(Entry::Rule(rule)) => {
@@ -83,68 +124,42 @@ impl<'a> Includer<'a> {
     }
 
     fn include(&mut self, n: &Node, what: &str, from: FileId, report: &mut Report) {
-        let Some((key, shown, read)) = self.find(n, what, from, report) else {
+        let Some(found) = self.files.find(n, what, from, Wanted::RuleSet, report) else {
             return;
         };
-        if self.open.iter().any(|(_, k)| k.as_ref() == Some(&key)) || self.is_root(&key, report) {
-            let chain: Vec<String> = self
-                .open
-                .iter()
-                .filter_map(|(f, _)| report.sources.get(*f).map(|s| format!("`{}`", s.name)))
-                .collect();
-            report.error(
-                codes::INCLUDE_CYCLE,
-                format!("{} includes itself", quoted(&shown)),
-                n.span,
-                "a cycle",
-                &format!("the way here: {}", chain.join(" includes ")),
-            );
+        let Found { key, shown, .. } = &found;
+        if self.files.is_root(key) || self.open.iter().any(|(_, k)| k.as_ref() == Some(key)) {
+            let way: Vec<FileId> = self.open.iter().map(|(f, _)| *f).collect();
+            let message = format!("{} includes itself", quoted(shown));
+            files::cycle(n, message, &way, "includes", report);
             return;
         }
-        if let Some(first) = self.seen.get(&key) {
-            report.push(
-                Diagnostic::error(
-                    codes::DUPLICATE_NAME,
-                    format!("{} is included twice", quoted(&shown)),
-                )
-                .at(n.span, "again")
-                .and_at(*first, "first here")
-                .help("the first that matches decides, so the second would never be reached"),
-            );
-            return;
-        }
-        if self.seen.len() >= MAX_FILES || self.open.len() > MAX_DEPTH {
-            report.error(
-                codes::TOO_MANY_INCLUDES,
-                format!("more than {MAX_FILES} files are included, or {MAX_DEPTH} deep"),
-                n.span,
-                "one too many",
-                "",
-            );
-            return;
-        }
-        self.seen.insert(key.clone(), n.span);
-        let text: Arc<str> = match read {
-            Ok(t) => t,
-            Err(why) => {
-                report.error(
-                    codes::INCLUDE_UNREADABLE,
-                    format!("cannot read {}: {why}", quoted(&shown)),
-                    n.span,
-                    "",
-                    "",
+        match self.seen.get(key) {
+            // A set decides where it stands first. That a base brings it once more changes nothing.
+            Some((_, layer)) if *layer < self.layer => return,
+            Some((first, _)) => {
+                report.push(
+                    Diagnostic::error(
+                        codes::DUPLICATE_NAME,
+                        format!("{} is included twice", quoted(shown)),
+                    )
+                    .at(n.span, "again")
+                    .and_at(*first, "first here")
+                    .help("the first that matches decides, so the second would never be reached"),
                 );
                 return;
             }
-        };
-        let id = report.sources.add(shown.clone(), Arc::clone(&text));
-        match node::parse(id, &text) {
-            Err(d) => report.push(*d),
-            Ok(root) => {
-                self.open.push((id, Some(key)));
-                self.set(&root, id, n, &shown, report);
-                self.open.pop();
-            }
+            None => {}
+        }
+        if self.open.len() > MAX_DEPTH {
+            files::too_many(n, report);
+            return;
+        }
+        self.seen.insert(key.clone(), (n.span, self.layer));
+        if let Some((id, root)) = self.files.read(&found, n, report) {
+            self.open.push((id, Some(key.clone())));
+            self.set(&root, id, n, shown, report);
+            self.open.pop();
         }
     }
 
@@ -172,7 +187,7 @@ impl<'a> Includer<'a> {
                     .at(span, "not here")
                     .and_at(include.span, "included here")
                     .help(
-                        "subject, limits, environment and capabilities are the including policy's",
+                        "this key is the including policy's; to build on a whole policy, write `extends`",
                     ),
                 );
             }
@@ -214,152 +229,4 @@ impl<'a> Includer<'a> {
             self.rules(rules, &format!("{name}/"), id, report);
         }
     }
-
-    fn is_root(&self, key: &Key, report: &Report) -> bool {
-        let Key::File(path) = key else { return false };
-        let Some(root) = self.open.first().and_then(|(f, _)| report.sources.get(*f)) else {
-            return false;
-        };
-        std::fs::canonicalize(&root.name).is_ok_and(|r| r == *path)
-    }
-
-    /// Which file an `include` names, its name for messages, and its text.
-    fn find(
-        &self,
-        n: &Node,
-        what: &str,
-        from: FileId,
-        report: &mut Report,
-    ) -> Option<(Key, String, Result<Arc<str>, String>)> {
-        if let Some(name) = what.strip_prefix("builtin:") {
-            if let Some(text) = builtin::rule_set(name) {
-                return Some((
-                    Key::Builtin(name.to_owned()),
-                    what.to_owned(),
-                    Ok(text.into()),
-                ));
-            }
-            let names: Vec<&str> = builtin::rule_sets().iter().map(|b| b.name).collect();
-            let mut d = Diagnostic::error(
-                codes::UNKNOWN_INCLUDE,
-                format!("there is no built-in rule set {}", quoted(name)),
-            )
-            .at(n.span, "unknown");
-            d = match nearest(name, names.iter().copied()) {
-                Some(near) => d.suggest(
-                    n.span,
-                    format!("builtin:{near}"),
-                    format!("did you mean `builtin:{near}`?"),
-                ),
-                None if builtin::policy(name).is_some() => d.help(format!(
-                    "`{name}` is a whole policy; only rule sets are included: {}",
-                    one_of(&names)
-                )),
-                None => d.help(format!("there are {}", one_of(&names))),
-            };
-            report.push(d);
-            return None;
-        }
-        if let Some(f) = report.sources.get(from)
-            && f.name.starts_with("builtin:")
-        {
-            report.error(
-                codes::UNKNOWN_INCLUDE,
-                "a built-in set includes built-in sets only",
-                n.span,
-                "a file",
-                "",
-            );
-            return None;
-        }
-        if builtin::rule_set(what).is_some()
-            && !what.contains('.')
-            && !self.directory(from, report).join(what).exists()
-        {
-            report.push(
-                Diagnostic::error(
-                    codes::UNKNOWN_INCLUDE,
-                    format!("there is no file {}", quoted(what)),
-                )
-                .at(n.span, "not found")
-                .suggest(
-                    n.span,
-                    format!("builtin:{what}"),
-                    "did you mean the built-in set?",
-                ),
-            );
-            return None;
-        }
-        let path = self.directory(from, report).join(what);
-        let shown = path.to_string_lossy().into_owned();
-        match std::fs::canonicalize(&path) {
-            Ok(real) => Some((Key::File(real.clone()), shown, read_file(&real))),
-            Err(e) => {
-                report.error(
-                    codes::INCLUDE_UNREADABLE,
-                    format!("cannot read {}: {}", quoted(&shown), reason(&e)),
-                    n.span,
-                    "",
-                    "the path is relative to the file that includes it; a built-in set is `builtin:NAME`",
-                );
-                None
-            }
-        }
-    }
-
-    /// Where relative paths of a file begin.
-    fn directory(&self, from: FileId, report: &Report) -> PathBuf {
-        let root = self.open.first().is_some_and(|(f, _)| *f == from);
-        if root && let Some(d) = &self.options.directory {
-            return d.clone();
-        }
-        report
-            .sources
-            .get(from)
-            .and_then(|f| Path::new(&f.name).parent().map(Path::to_path_buf))
-            .unwrap_or_default()
-    }
-}
-
-fn reason(e: &std::io::Error) -> String {
-    match e.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        std::io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
-        _ => e.to_string(),
-    }
-}
-
-/// Reads a file that must be a regular one (a fifo would wait for ever), in UTF-8, and not too large.
-///
-/// # Errors
-/// One line.
-pub(crate) fn read_file(path: &Path) -> Result<Arc<str>, String> {
-    let bytes = read_bytes(path)?;
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|e| format!("it is not UTF-8 from byte {} on", e.valid_up_to()))?;
-    Ok(text.strip_prefix('\u{feff}').unwrap_or(text).into())
-}
-
-/// Reads at most one byte more than a policy may have.
-///
-/// # Errors
-/// One line.
-pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
-    // The kind is asked before opening, since opening a fifo waits.
-    let meta = std::fs::metadata(path).map_err(|e| reason(&e))?;
-    if !meta.is_file() {
-        return Err(if meta.is_dir() {
-            "it is a directory"
-        } else {
-            "it is not a regular file"
-        }
-        .to_owned());
-    }
-    let file = std::fs::File::open(path).map_err(|e| reason(&e))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| reason(&e))?;
-    Ok(bytes)
 }

@@ -2,14 +2,15 @@
 //!
 //! A file becomes a tree of [nodes](node) that know their places, and the tree is read by hand: that is
 //! what lets every error of a file be reported at once, each at its place, with the nearest known
-//! word. The order is fixed by what depends on what: the subject first (its paths are what `~` and
-//! `${…}` stand for), then rules with what they include, then settings, then tests.
+//! word. The order is fixed by what depends on what: first the files that the policy [builds on](extends), then the
+//! subject (its paths are what `~` and `${…}` stand for), then rules with what they include, then settings, then tests.
 //!
 //! What the design left open, and how it is here:
 //!
 //! - Every rule has a name; only `include` has none.
 //! - A rule of an included set is called `set/rule`, after the `name` that the file gives itself; of a
 //!   set within a set, after the inner one. A set comes in once.
+//! - What `extends` means in detail stands in [`extends`].
 //! - `~` and `${…}` in an included file are the including policy's.
 //! - In the first word of a command `~` and `${…}` are expanded, if it is a path; in its arguments nothing is.
 //! - `environment.set` expands `${…}`, not `~`; `\$` is a `$`.
@@ -18,8 +19,11 @@
 
 pub(crate) mod command;
 pub(crate) mod expand;
+mod extends;
+mod files;
 mod include;
-pub(crate) use include::read_bytes;
+pub(crate) use extends::policy;
+pub(crate) use files::read_bytes;
 pub(crate) mod node;
 pub(crate) mod question;
 pub(crate) mod reader;
@@ -27,26 +31,27 @@ pub(crate) mod rule;
 pub mod schema;
 pub(crate) mod subject;
 pub(crate) mod value;
+pub use value::is_name;
 
-use super::LoadOptions;
 use crate::diagnostics::{Diagnostic, codes};
-use crate::policy::{Action, FileId, Policy, Span, Subject};
-use include::Includer;
+use crate::policy::{Action, FileId, Span};
 use node::Node;
-use reader::{Fields, Report, fields, list, nonempty, quoted, word};
+use reader::{Fields, Report, fields, quoted, word};
 use std::rc::Rc;
 
 /// The keys of a policy.
-pub(crate) const POLICY_KEYS: [&str; 10] = [
+pub(crate) const POLICY_KEYS: [&str; 12] = [
     "version",
     "name",
     "description",
+    "extends",
     "default_action",
     "subject",
     "rules",
     "limits",
     "environment",
     "capabilities",
+    "allow_lints",
     "tests",
 ];
 
@@ -59,61 +64,6 @@ pub(crate) const SET_KEYS: [&str; 6] = [
     "rules",
     "tests",
 ];
-
-/// Reads a policy out of the tree of its file. `None` if there was an error, which the report has.
-pub(crate) fn policy(
-    root: &Rc<Node>,
-    file: FileId,
-    options: &LoadOptions,
-    report: &mut Report,
-) -> Option<Policy> {
-    let f = head(root, file, "the policy", &POLICY_KEYS, report)?;
-    let name = f
-        .require("name", "the policy", report)
-        .and_then(|n| value::name(n, "the name of a policy", report));
-    let description = f
-        .get("description")
-        .and_then(|n| nonempty(n, "`description`", report))
-        .map(str::to_owned);
-    let default_action = default_action(&f, report);
-    let subject = subject::subject(f.get("subject"), options, report);
-    let mut includer = Includer::new(file, options, &subject);
-    if let Some(rules) = f.require("rules", "the policy", report) {
-        includer.rules(rules, "", file, report);
-    }
-    let rules = includer.finish();
-    let limits = f
-        .get("limits")
-        .map(|n| value::limits(n, report))
-        .unwrap_or_default();
-    let environment = f
-        .get("environment")
-        .map(|n| value::environment(n, &subject, report))
-        .unwrap_or_default();
-    let capabilities = f
-        .get("capabilities")
-        .map(|n| value::capabilities(n, report))
-        .unwrap_or_default();
-    let tests = tests(&f, &subject, report);
-    if report.failed() {
-        return None;
-    }
-    let mut policy = Policy::of_rules(name?, default_action, rules);
-    policy.description = description;
-    policy.default_span = f.key_span("default_action").unwrap_or(Span {
-        file,
-        start: 0,
-        end: 0,
-        line: 1,
-        column: 1,
-    });
-    policy.subject = subject;
-    policy.limits = limits;
-    policy.environment = environment;
-    policy.capabilities = capabilities;
-    policy.tests = tests;
-    Some(policy)
-}
 
 /// The keys of a file, and its version.
 fn head<'n>(
@@ -175,15 +125,4 @@ fn default_action(f: &Fields<'_>, report: &mut Report) -> Action {
         report,
     )
     .unwrap_or(Action::Deny)
-}
-
-fn tests(f: &Fields<'_>, subject: &Subject, report: &mut Report) -> Vec<crate::policy::PolicyTest> {
-    let Some(n) = f.get("tests") else {
-        return Vec::new();
-    };
-    list(n, "`tests`", true, report)
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|t| question::test(t, subject, report))
-        .collect()
 }

@@ -3,7 +3,7 @@
 use super::command;
 use super::expand::{Mode, expand};
 use super::node::Node;
-use super::reader::{Report, fields, nearest, nonempty, one_of, quoted};
+use super::reader::{Fields, Report, fields, list, nearest, nonempty, one_of, quoted};
 use super::rule::ACTIONS;
 use crate::diagnostics::{Diagnostic, Diagnostics, codes};
 use crate::policy::{
@@ -253,4 +253,15 @@ pub(crate) fn test(node: &Rc<Node>, subject: &Subject, report: &mut Report) -> O
             None
         }
     }
+}
+/// The tests of a policy.
+pub(crate) fn tests(f: &Fields<'_>, subject: &Subject, report: &mut Report) -> Vec<PolicyTest> {
+    let Some(n) = f.get("tests") else {
+        return Vec::new();
+    };
+    list(n, "`tests`", true, report)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|t| test(t, subject, report))
+        .collect()
 }

@@ -9,7 +9,7 @@
 #![allow(dead_code)]
 
 use super::value::CAPABILITIES;
-use crate::frontend::builtin;
+use crate::frontend::builtin::{self, Builtin};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
@@ -26,6 +26,10 @@ struct Policy {
     /// For people: what the policy is for.
     #[schemars(length(min = 1))]
     description: Option<String>,
+    /// The policy that this one builds on: `builtin:NAME`, or a file relative to this one. The rules of this file are
+    /// read first, then those of the base. A key of this file replaces the same key of the base; in `subject`, `limits`
+    /// and `environment.set` each entry does. `environment.pass`, `tests` and `allow_lints` are joined.
+    extends: Option<BaseName>,
     /// What happens where no rule matches; `deny` if it is left out.
     default_action: Option<DefaultAction>,
     /// Who is confined, and what `~`, `${home}`, `${workspace}` and `${tmp}` stand for.
@@ -38,7 +42,11 @@ struct Policy {
     environment: Option<Environment>,
     /// The Linux capabilities that are kept; none if it is left out. With or without `CAP_`.
     capabilities: Option<Vec<Capability>>,
-    /// What must hold, checked by `polc test` and against every artefact.
+    /// Lints that are meant in the whole policy.
+    #[schemars(length(min = 1))]
+    allow_lints: Option<Vec<AllowedLint>>,
+    /// What must hold, checked by `polc test` and against every artefact. A test of this file replaces one of the base
+    /// that asks the same question.
     tests: Option<Vec<Test>>,
 }
 
@@ -314,6 +322,17 @@ struct Include {
     include: IncludeName,
 }
 
+/// The name of something built in, or of a file.
+fn builtin_or_file(all: &[Builtin]) -> Schema {
+    let names: Vec<String> = all.iter().map(|b| format!("builtin:{}", b.name)).collect();
+    json_schema!({
+        "anyOf": [
+            {"type": "string", "enum": names},
+            {"type": "string", "pattern": "^(?!builtin:).+"},
+        ]
+    })
+}
+
 struct IncludeName;
 
 impl JsonSchema for IncludeName {
@@ -321,16 +340,18 @@ impl JsonSchema for IncludeName {
         "IncludeName".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let names: Vec<String> = builtin::rule_sets()
-            .iter()
-            .map(|b| format!("builtin:{}", b.name))
-            .collect();
-        json_schema!({
-            "anyOf": [
-                {"type": "string", "enum": names},
-                {"type": "string", "pattern": "^(?!builtin:).+"},
-            ]
-        })
+        builtin_or_file(builtin::rule_sets())
+    }
+}
+
+struct BaseName;
+
+impl JsonSchema for BaseName {
+    fn schema_name() -> Cow<'static, str> {
+        "BaseName".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        builtin_or_file(builtin::policies())
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::expand::{Mode, VARIABLES, expand_node};
 use super::node::Node;
-use super::reader::{Report, fields, nearest, nonempty, quoted, text};
+use super::reader::{Fields, Report, fields, nearest, nonempty, quoted, text};
 use super::rule::path_pattern;
 use super::value::pairs;
 use crate::diagnostics::{Diagnostic, codes};
@@ -14,12 +14,8 @@ use crate::frontend::LoadOptions;
 use crate::policy::{Kubernetes, PathPattern, Subject};
 use std::rc::Rc;
 
-/// The subject, the options' settings put over it.
-pub(crate) fn subject(
-    node: Option<&Rc<Node>>,
-    options: &LoadOptions,
-    report: &mut Report,
-) -> Subject {
+/// The subject, the options' settings put over it. Of several nodes the first that has an entry gives it.
+pub(crate) fn subject(nodes: &[&Rc<Node>], options: &LoadOptions, report: &mut Report) -> Subject {
     let mut out = Subject::default();
     for (name, value) in &options.set {
         match path_as_it_is(value) {
@@ -43,18 +39,16 @@ pub(crate) fn subject(
             Ok(()) => *slot(&mut out, name) = Some(value.clone()),
         }
     }
-    let implied_auto = node.is_none() && options.auto_without_subject;
-    let found = node.and_then(|n| {
-        fields(
-            n,
-            "`subject`",
-            &["executable", "home", "workspace", "tmp", "kubernetes"],
-            report,
-        )
-    });
+    let implied_auto = nodes.is_empty() && options.auto_without_subject;
+    let known = ["executable", "home", "workspace", "tmp", "kubernetes"];
+    let found: Vec<Fields<'_>> = nodes
+        .iter()
+        .filter_map(|n| fields(n, "`subject`", &known, report))
+        .collect();
+    let get = |key| found.iter().find_map(|f| f.get(key));
     for name in VARIABLES {
         let is_set = options.set.iter().any(|(n, _)| n == name);
-        let Some(n) = found.as_ref().and_then(|f| f.get(name)) else {
+        let Some(n) = get(name) else {
             if implied_auto && !is_set {
                 *slot(&mut out, name) = options.auto.get(name).map(<[u8]>::to_vec);
             }
@@ -111,14 +105,11 @@ pub(crate) fn subject(
             }
         }
     }
-    if let Some(f) = &found {
-        out.executable = f.get("executable").and_then(|n| {
-            let p: PathPattern =
-                path_pattern(n, nonempty(n, "`executable`", report)?, &out, report)?;
-            Some(p)
-        });
-        out.kubernetes = f.get("kubernetes").and_then(|n| kubernetes(n, report));
-    }
+    out.executable = get("executable").and_then(|n| {
+        let p: PathPattern = path_pattern(n, nonempty(n, "`executable`", report)?, &out, report)?;
+        Some(p)
+    });
+    out.kubernetes = get("kubernetes").and_then(|n| kubernetes(n, report));
     out
 }
 

@@ -51,8 +51,9 @@ pub(crate) const CAPABILITIES: [&str; 41] = [
     "WAKE_ALARM",
 ];
 
-/// Whether it can be the name of a policy, a rule or a set.
-pub(crate) fn is_name(t: &str) -> bool {
+/// Whether a text can be the name of a policy, a rule or a set.
+#[must_use]
+pub fn is_name(t: &str) -> bool {
     t.len() <= 63
         && t.starts_with(|c: char| c.is_ascii_alphanumeric())
         && t.bytes()

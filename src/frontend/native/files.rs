@@ -1,0 +1,347 @@
+//! The files that a policy is read from: what it includes, and what it builds on.
+//!
+//! Both go one way: a name becomes a file or a built-in text, within the bounds that hold for all files of a
+//! policy together.
+
+use super::node::{self, MAX_BYTES, Node};
+use super::reader::{Report, nearest, one_of, quoted};
+use crate::diagnostics::{Diagnostic, codes};
+use crate::frontend::{LoadOptions, builtin};
+use crate::policy::FileId;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Most files that a policy is read from, beside its own.
+const MAX_FILES: usize = 256;
+/// How deep files may lead to files.
+pub(super) const MAX_DEPTH: usize = 16;
+/// Most bytes that these files have together.
+const MAX_TOTAL: usize = 4 * MAX_BYTES;
+
+/// What a file is known by, whatever name it was given.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    Builtin(String),
+    File(PathBuf),
+}
+
+/// What a file is wanted for. It decides which built-in texts there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// `include`: a list of rules.
+    RuleSet,
+    /// `extends`: a whole policy.
+    Base,
+}
+
+impl Wanted {
+    fn builtin(self, name: &str) -> Option<&'static str> {
+        match self {
+            Self::RuleSet => builtin::rule_set(name),
+            Self::Base => builtin::policy(name),
+        }
+    }
+
+    fn names(self) -> Vec<&'static str> {
+        let all = match self {
+            Self::RuleSet => builtin::rule_sets(),
+            Self::Base => builtin::policies(),
+        };
+        all.iter().map(|b| b.name).collect()
+    }
+
+    /// As it is called in a message.
+    fn noun(self) -> &'static str {
+        match self {
+            Self::RuleSet => "rule set",
+            Self::Base => "policy",
+        }
+    }
+
+    /// What to do with a built-in text of the other kind.
+    fn other(self, name: &str) -> Option<String> {
+        match self {
+            Self::RuleSet => builtin::policy(name).map(|_| {
+                format!("`{name}` is a whole policy: to build on it, write `extends: builtin:{name}` beside `rules`")
+            }),
+            Self::Base => builtin::rule_set(name).map(|_| {
+                format!("`{name}` is a rule set: write `- include: builtin:{name}` under `rules`")
+            }),
+        }
+    }
+}
+
+/// A file that was found, and not read yet.
+pub(super) struct Found {
+    /// What it is known by.
+    pub key: Key,
+    /// Its name in messages.
+    pub shown: String,
+    text: Option<&'static str>,
+}
+
+/// The files of one policy.
+pub(super) struct Files<'a> {
+    options: &'a LoadOptions,
+    root: FileId,
+    root_key: Option<Key>,
+    count: usize,
+    bytes: usize,
+}
+
+impl<'a> Files<'a> {
+    /// For a policy; what it names lies beside the file that the options name.
+    pub fn new(root: FileId, options: &'a LoadOptions, report: &Report) -> Self {
+        let mut out = Self {
+            options,
+            root,
+            root_key: None,
+            count: 0,
+            bytes: 0,
+        };
+        let name = report.sources.get(root).map_or("", |f| f.name.as_str());
+        out.root_key = match name.strip_prefix("builtin:") {
+            Some(name) => Some(Key::Builtin(name.to_owned())),
+            None => Path::new(name)
+                .file_name()
+                .map(|n| out.directory(root, report).join(n))
+                .and_then(|p| std::fs::canonicalize(p).ok())
+                .map(Key::File),
+        };
+        out
+    }
+
+    /// Whether it is the policy's own file.
+    pub fn is_root(&self, key: &Key) -> bool {
+        self.root_key.as_ref() == Some(key)
+    }
+
+    /// Which file a name stands for. What is wrong with the name is reported.
+    pub fn find(
+        &self,
+        n: &Node,
+        what: &str,
+        from: FileId,
+        wanted: Wanted,
+        report: &mut Report,
+    ) -> Option<Found> {
+        if let Some(name) = what.strip_prefix("builtin:") {
+            if let Some(text) = wanted.builtin(name) {
+                return Some(Found {
+                    key: Key::Builtin(name.to_owned()),
+                    shown: what.to_owned(),
+                    text: Some(text),
+                });
+            }
+            report.push(no_builtin(n, name, wanted));
+            return None;
+        }
+        if let Some(f) = report.sources.get(from)
+            && f.name.starts_with("builtin:")
+        {
+            report.error(
+                codes::UNKNOWN_INCLUDE,
+                "what is built in takes nothing from files",
+                n.span,
+                "a file",
+                "",
+            );
+            return None;
+        }
+        let directory = self.directory(from, report);
+        if wanted.builtin(what).is_some() && !what.contains('.') && !directory.join(what).exists() {
+            report.push(
+                Diagnostic::error(
+                    codes::UNKNOWN_INCLUDE,
+                    format!("there is no file {}", quoted(what)),
+                )
+                .at(n.span, "not found")
+                .suggest(
+                    n.span,
+                    format!("builtin:{what}"),
+                    format!("did you mean the built-in {}?", wanted.noun()),
+                ),
+            );
+            return None;
+        }
+        let path = directory.join(what);
+        let shown = path.to_string_lossy().into_owned();
+        match std::fs::canonicalize(&path) {
+            Ok(real) => Some(Found {
+                key: Key::File(real),
+                shown,
+                text: None,
+            }),
+            Err(e) => {
+                report.error(
+                    codes::INCLUDE_UNREADABLE,
+                    format!("cannot read {}: {}", quoted(&shown), reason(&e)),
+                    n.span,
+                    "",
+                    "the path is relative to the file that names it; what is built in is `builtin:NAME`",
+                );
+                None
+            }
+        }
+    }
+
+    /// Reads a file that was found, within the bounds. What is wrong is reported.
+    pub fn read(
+        &mut self,
+        found: &Found,
+        n: &Node,
+        report: &mut Report,
+    ) -> Option<(FileId, Rc<Node>)> {
+        self.count += 1;
+        if self.count > MAX_FILES {
+            too_many(n, report);
+            return None;
+        }
+        let text: Result<Arc<str>, String> = match (&found.key, found.text) {
+            (_, Some(text)) => Ok(text.into()),
+            (Key::File(path), None) => read_file(path),
+            (Key::Builtin(_), None) => Err("there is no such text".to_owned()),
+        };
+        let text = match text {
+            Ok(text) => text,
+            Err(why) => {
+                report.error(
+                    codes::INCLUDE_UNREADABLE,
+                    format!("cannot read {}: {why}", quoted(&found.shown)),
+                    n.span,
+                    "",
+                    "",
+                );
+                return None;
+            }
+        };
+        self.bytes = self.bytes.saturating_add(text.len());
+        if self.bytes > MAX_TOTAL {
+            report.error(
+                codes::TOO_MANY_INCLUDES,
+                format!(
+                    "the files of this policy have more than {} MiB together",
+                    MAX_TOTAL >> 20
+                ),
+                n.span,
+                "too much",
+                "",
+            );
+            return None;
+        }
+        let id = report.sources.add(found.shown.clone(), Arc::clone(&text));
+        match node::parse(id, &text) {
+            Ok(root) => Some((id, root)),
+            Err(d) => {
+                report.push(*d);
+                None
+            }
+        }
+    }
+
+    /// Where relative paths of a file begin.
+    fn directory(&self, from: FileId, report: &Report) -> PathBuf {
+        if from == self.root
+            && let Some(d) = &self.options.directory
+        {
+            return d.clone();
+        }
+        report
+            .sources
+            .get(from)
+            .and_then(|f| Path::new(&f.name).parent().map(Path::to_path_buf))
+            .unwrap_or_default()
+    }
+}
+
+/// Reports that there are more files than a policy may have.
+pub(super) fn too_many(n: &Node, report: &mut Report) {
+    report.error(
+        codes::TOO_MANY_INCLUDES,
+        format!("a policy is read from at most {MAX_FILES} files, {MAX_DEPTH} deep"),
+        n.span,
+        "one too many",
+        "",
+    );
+}
+
+/// Reports that files lead back to one that is being read.
+pub(super) fn cycle(n: &Node, message: String, way: &[FileId], verb: &str, report: &mut Report) {
+    let way: Vec<String> = way
+        .iter()
+        .filter_map(|f| report.sources.get(*f).map(|s| format!("`{}`", s.name)))
+        .collect();
+    report.error(
+        codes::INCLUDE_CYCLE,
+        message,
+        n.span,
+        "a cycle",
+        &format!("the way here: {}", way.join(&format!(" {verb} "))),
+    );
+}
+
+fn no_builtin(n: &Node, name: &str, wanted: Wanted) -> Diagnostic {
+    let names = wanted.names();
+    let d = Diagnostic::error(
+        codes::UNKNOWN_INCLUDE,
+        format!("there is no built-in {} {}", wanted.noun(), quoted(name)),
+    )
+    .at(n.span, "unknown");
+    match nearest(name, names.iter().copied()) {
+        Some(near) => d.suggest(
+            n.span,
+            format!("builtin:{near}"),
+            format!("did you mean `builtin:{near}`?"),
+        ),
+        None => d.help(
+            wanted
+                .other(name)
+                .unwrap_or_else(|| format!("there are {}", one_of(&names))),
+        ),
+    }
+}
+
+fn reason(e: &std::io::Error) -> String {
+    match e.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        std::io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        _ => e.to_string(),
+    }
+}
+
+/// Reads a file that must be a regular one (a fifo would wait for ever), in UTF-8, and not too large.
+///
+/// # Errors
+/// One line.
+pub(crate) fn read_file(path: &Path) -> Result<Arc<str>, String> {
+    let bytes = read_bytes(path)?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|e| format!("it is not UTF-8 from byte {} on", e.valid_up_to()))?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text).into())
+}
+
+/// Reads at most one byte more than a policy may have.
+///
+/// # Errors
+/// One line.
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
+    // The kind is asked before opening, since opening a fifo waits.
+    let meta = std::fs::metadata(path).map_err(|e| reason(&e))?;
+    if !meta.is_file() {
+        return Err(if meta.is_dir() {
+            "it is a directory"
+        } else {
+            "it is not a regular file"
+        }
+        .to_owned());
+    }
+    let file = std::fs::File::open(path).map_err(|e| reason(&e))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| reason(&e))?;
+    Ok(bytes)
+}
