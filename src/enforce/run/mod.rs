@@ -30,12 +30,17 @@
 
 mod capabilities;
 mod cgroup;
+mod choice;
 mod cover;
 mod created;
+mod exec;
 mod filter;
 mod limits;
 mod mounts;
 mod namespaces;
+mod network;
+mod notes;
+mod prepared;
 mod require;
 mod sockets;
 mod start;
@@ -44,7 +49,8 @@ mod supervise;
 mod sys;
 mod wall_time;
 
-pub use start::{Choice, Prepared, Start, prepare};
+pub use choice::{Choice, Start};
+pub use prepared::{Prepared, prepare};
 
 /// Splits the process for `--explain`, where nothing else needs a supervisor: it returns in the part that becomes the
 /// program; the other one waits, tells what was refused and ends as the program did.

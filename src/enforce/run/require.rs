@@ -15,7 +15,7 @@
 
 use super::cover::{Cover, Plan};
 use super::namespaces;
-use super::start::Network;
+use super::network::Network;
 use super::{Error, sys};
 use crate::backend::landlock::{AccessFs, LOADED, LOADER, Ruleset, UNASKED, started_by_loader};
 use crate::backend::seccomp::Seccomp;
