@@ -1,6 +1,8 @@
 //! How long compiling takes, and how it grows. Everything is measured in one run, so that the ratios hold
 //! on any machine: `cargo bench --bench compile`.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
 use polc::backend::{self, Target};
 use polc::frontend::{LoadOptions, load, load_builtin};
 use polc::policy::Operation;

@@ -27,10 +27,12 @@
 
 // The essays lead to the modules that they are about, which are private (`cargo doc --document-private-items`).
 #![allow(rustdoc::private_intra_doc_links)]
+#![cfg_attr(not(feature = "enforce"), forbid(unsafe_code))]
 
 pub mod backend;
 pub mod diagnostics;
 pub mod diff;
+#[cfg(feature = "enforce")]
 pub mod enforce;
 pub mod fidelity;
 pub mod frontend;

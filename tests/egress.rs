@@ -1,5 +1,7 @@
 //! The egress proxy, over real sockets on loopback.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
 use polc::enforce::egress::{Egress, Refusal, Resolve, SystemResolver, Via};
 use polc::frontend::{LoadOptions, load};
 use polc::policy::Policy;

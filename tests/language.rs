@@ -1,5 +1,7 @@
 //! What the native front-end makes of a policy: includes, the subject, settings, questions.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
 use polc::diagnostics::{Diagnostics, Style, render};
 use polc::frontend::{AutoPaths, LoadOptions, Loaded, load, load_builtin, load_path, question};
 use polc::policy::{Action, Objects, Operation, OperationSet, Policy, Query};

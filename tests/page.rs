@@ -3,6 +3,14 @@
 //! The page forbids itself every script. What is measured is a copy that lets one in, which writes what
 //! it finds into the document; the page as it is has to load without a word on the console.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    unsafe_code,
+    clippy::undocumented_unsafe_blocks
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 

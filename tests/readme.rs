@@ -1,5 +1,7 @@
 //! What the README shows as printed is what is printed. `POLC_BLESS=1 cargo test --test readme` writes it anew.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
 use std::process::{Command, Stdio};
 
 const OPENS: &str = "<!-- printed by: polc ";

@@ -1,5 +1,7 @@
 //! Whatever the bytes are, the front-end answers, soon, and does not panic.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
 use polc::diagnostics::{Style, json, render, sarif};
 use polc::frontend::{LoadOptions, builtin, load, load_bytes};
 use proptest::prelude::*;

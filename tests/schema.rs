@@ -1,5 +1,7 @@
 //! The JSON Schema against the parser, on the same files.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
 use polc::frontend::native::schema::schema;
 use polc::frontend::{LoadOptions, builtin, load_bytes};
 use std::path::{Path, PathBuf};

@@ -4,6 +4,8 @@
 //! (`tests/native`) and for the comparison with the policy. `POLC_BLESS=1 cargo test --test snapshots` writes
 //! them anew; read the difference before you commit it.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
 use polc::backend::{self, Target};
 use polc::diagnostics::{Style, render};
 use polc::frontend::{LoadOptions, load_path};

@@ -1,5 +1,7 @@
 //! `polc why`: logs of every format, and what it makes of them.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
 use polc::fidelity::Object;
 use polc::frontend::{LoadOptions, load};
 use polc::policy::{Action, HostSpec, Operation, Policy};

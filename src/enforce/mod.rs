@@ -4,6 +4,11 @@
 //! then the program is started. A layer that cannot be applied as it was prepared means that the
 //! program does not start.
 
+#![allow(
+    unsafe_code,
+    reason = "system calls that no safe crate offers; each block says why it is sound"
+)]
+
 #[cfg(target_os = "linux")]
 pub mod audit;
 #[cfg(unix)]

@@ -3,6 +3,13 @@
 //! Nothing here trusts polc's own reading of an artefact: AppArmor's compiled automaton is walked,
 //! the SELinux module is linked with Debian's reference policy and queried, runc starts a container.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    unsafe_code,
+    clippy::undocumented_unsafe_blocks
+)]
 #![cfg(target_os = "linux")]
 #![allow(dead_code)] // grows with the artefacts: some questions have no artefact yet
 

@@ -1,5 +1,7 @@
 //! What the artefacts mean, read back from their bytes, against the policies that they were made of.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
 mod compiled;
 mod corpus;
 mod distinct;
