@@ -230,6 +230,7 @@ rules:
     operations: [read, list, edit, create, delete, metadata, write, execute, connect]
     paths: ["${workspace}/**", "~", "{/a,/b}/c"]
     except: ["${tmp}/x"]
+    create_missing: [npm]
     message: so it is
     rate: 10/1m
     allow_lints: [{code: L001, reason: meant}]

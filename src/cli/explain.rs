@@ -87,6 +87,13 @@ fn one(
             r.action
         );
     }
+    #[cfg(target_os = "linux")]
+    if let (Some(rule), Object::Path(path)) = (decision.rule, object)
+        && decision.action.permits()
+        && let Some(line) = polc::enforce::run::missing::told(policy, rule, path)
+    {
+        let _ = writeln!(out, "  {:<9} {line}", "run");
+    }
     for b in backend::all() {
         let _ = writeln!(
             out,

@@ -90,7 +90,8 @@ commands: [\"yes\"]
 "The key is known, but not here: a rule has exactly one of `paths`, `hosts`, `commands`, `syscalls` and `tools`; a rule
 over commands, system calls or tools has no `operations`; beside `include` nothing else stands; and a file that is
 included has rules and tests, but neither subject nor limits nor environment, which are the including policy's. A whole
-policy is built on with `extends`.";
+policy is built on with `extends`. `create_missing` goes with a rule that allows something on `paths`, of which at least one
+has no wildcard before its end.";
     MANY_ERRORS = "P014", "more errors than are shown",
 "Only the first hundred are shown. Mend these first.";
 
@@ -104,7 +105,8 @@ names of files, profiles and Kubernetes objects. A `/` is what stands between an
 included sets, whose rules are called `set/rule`, and for the policy that `extends` names, whose rules are called
 `base/rule`. So a rule may have the name of one in the base.";
     UNKNOWN_VALUE = "P104", "a value that is not one of the known ones",
-"`action` is `allow`, `deny` or `ask`; `default_action` is `allow` or `deny`.";
+"`action` is `allow`, `deny` or `ask`; `default_action` is `allow` or `deny`; `create_missing` is `true`, `false` or a list
+of programs.";
     UNKNOWN_OPERATION = "P105", "an operation that is not part of the language",
 "`read`, `list`, `edit`, `create`, `delete`, `metadata`, `write` (the four before it), `execute`, `connect`, `bind`.";
     WRONG_OPERATION = "P106", "an operation that does not go with this kind of object",

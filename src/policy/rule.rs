@@ -23,12 +23,26 @@ pub struct Rule {
     pub objects: Objects,
     /// For the person who is refused.
     pub message: Option<String>,
+    /// Whether `run` makes the directories and files that the rule names and that are not there.
+    pub create_missing: CreateMissing,
     /// How often it may be allowed; only the tool-call gate can count.
     pub rate: Option<Rate>,
     /// Lints that the author allows here: (code, reason).
     pub lint_allowed: Vec<(String, String)>,
     /// Where the rule's name stands (the rule's start where it has no name).
     pub span: Span,
+}
+
+/// Whether `run` makes what a rule names and what is not there when it starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum CreateMissing {
+    /// It does not.
+    #[default]
+    No,
+    /// It does.
+    Always,
+    /// It does where one of these programs is installed.
+    For(Vec<String>),
 }
 
 /// The objects of a rule: one kind. A rule matches what one of the first list matches and none of `except`.
@@ -184,6 +198,7 @@ impl Rule {
             operations,
             objects,
             message: None,
+            create_missing: CreateMissing::No,
             rate: None,
             lint_allowed: Vec::new(),
             span: Span::default(),

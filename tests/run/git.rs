@@ -22,7 +22,7 @@ fn inside(place: &Place, folder: &Path, words: &[&str]) -> Output {
     c.output().unwrap()
 }
 
-fn users() -> &'static [User] {
+pub fn users() -> &'static [User] {
     if is_root() {
         &[User::Own, User::Nobody]
     } else {

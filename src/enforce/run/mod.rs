@@ -8,6 +8,7 @@
 //!
 //! The order, each step while what it needs is still there:
 //!
+//! 0. what rules with `create_missing` name is made ([`missing`]);
 //! 1. the environment is reduced, a control group is entered, limits are set;
 //! 2. namespaces are entered: mounts ([`cover`]) where that closes a gap of Landlock, network where the policy
 //!    does not leave it open;
@@ -36,6 +37,7 @@ mod created;
 mod exec;
 mod filter;
 mod limits;
+pub mod missing;
 mod mounts;
 mod namespaces;
 mod network;

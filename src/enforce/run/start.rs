@@ -8,7 +8,8 @@ use super::filter::Holes;
 use super::network::{self, Network};
 use super::prepared::{Layers, Prepared, metadata_in_part};
 use super::{
-    Error, capabilities, cgroup, filter, limits, namespaces, notes, require, stdio, supervise, sys,
+    Error, capabilities, cgroup, filter, limits, missing, namespaces, notes, require, stdio,
+    supervise, sys,
 };
 use crate::backend::landlock::{RealHost, Ruleset};
 use crate::enforce::environment;
@@ -29,6 +30,7 @@ impl Prepared<'_> {
         let say: &mut dyn FnMut(&str) = &mut say;
         let variables = environment::reduced(&self.policy.environment, std::env::vars_os());
         let command = Words::new(program)?;
+        missing::make(self.policy, say);
         let mut outside = self.split()?;
         let mut layers = Layers {
             held: outside.as_ref().map_or(Vec::new(), |o| o.held.clone()),

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -321,6 +321,73 @@ pub fn set_limit(resource: libc::__rlimit_resource_t, soft: u64, hard: u64) -> i
     // SAFETY: the kernel reads the structure.
     let answer = unsafe { libc::setrlimit(resource, &raw const limit) };
     check(libc::c_long::from(answer)).map(drop)
+}
+
+/// A descriptor that a call has just given.
+fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
+    let fd = RawFd::try_from(fd).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    // SAFETY: nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Opens a directory for what lies in it, and no symbolic link: of another directory, or by an absolute path.
+///
+/// # Errors
+/// The kernel's; the name holds a NUL.
+pub fn open_directory(folder: Option<BorrowedFd<'_>>, name: &[u8]) -> io::Result<OwnedFd> {
+    let name = c_path(name)?;
+    let at = folder.map_or(libc::AT_FDCWD, |f| f.as_raw_fd());
+    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    // SAFETY: the name ends in NUL and outlives the call.
+    let fd = check(libc::c_long::from(unsafe {
+        libc::openat(at, name.as_ptr(), flags)
+    }))?;
+    owned(fd)
+}
+
+/// Makes a directory in another one.
+///
+/// # Errors
+/// The kernel's; the name holds a NUL.
+pub fn make_directory(folder: BorrowedFd<'_>, name: &[u8], mode: libc::mode_t) -> io::Result<()> {
+    let name = c_path(name)?;
+    // SAFETY: the name ends in NUL and outlives the call.
+    let answer = unsafe { libc::mkdirat(folder.as_raw_fd(), name.as_ptr(), mode) };
+    check(libc::c_long::from(answer)).map(drop)
+}
+
+/// Makes an empty file in a directory.
+///
+/// # Errors
+/// The kernel's, also that something has the name; the name holds a NUL.
+pub fn make_file(folder: BorrowedFd<'_>, name: &[u8], mode: libc::mode_t) -> io::Result<()> {
+    let name = c_path(name)?;
+    let flags = libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    // SAFETY: the name ends in NUL and outlives the call.
+    let fd = check(libc::c_long::from(unsafe {
+        libc::openat(folder.as_raw_fd(), name.as_ptr(), flags, mode)
+    }))?;
+    owned(fd).map(drop)
+}
+
+/// The user to whom an open file belongs.
+///
+/// # Errors
+/// The kernel's.
+pub fn owner(file: BorrowedFd<'_>) -> io::Result<libc::uid_t> {
+    let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the kernel fills in the structure, which is read only where it did.
+    let answer = unsafe { libc::fstat(file.as_raw_fd(), stat.as_mut_ptr()) };
+    check(libc::c_long::from(answer))?;
+    // SAFETY: the call succeeded.
+    Ok(unsafe { stat.assume_init() }.st_uid)
+}
+
+/// The user that this process acts as.
+#[must_use]
+pub fn user() -> libc::uid_t {
+    // SAFETY: takes nothing and always succeeds.
+    unsafe { libc::geteuid() }
 }
 
 /// The path as Rust has it.

@@ -4,11 +4,11 @@ use super::command;
 use super::expand::{Mode, expand_node};
 use super::node::Node;
 use super::reader::{Fields, Report, fields, nearest, nonempty, one_of, quoted, texts, word};
-use super::value::{lints, name, rate};
+use super::value::{self, lints, name, rate};
 use crate::diagnostics::{Diagnostic, codes};
 use crate::policy::{
-    Action, CommandPattern, HostPattern, Objects, Operation, OperationSet, PathPattern, Rule,
-    RuleId, Subject, SyscallName, ToolPattern, WordPattern, syscalls,
+    Action, CommandPattern, CreateMissing, HostPattern, Objects, Operation, OperationSet,
+    PathPattern, Rule, RuleId, Subject, SyscallName, ToolPattern, WordPattern, syscalls,
 };
 use std::rc::Rc;
 
@@ -16,7 +16,7 @@ use std::rc::Rc;
 pub(crate) const KINDS: [&str; 5] = ["paths", "hosts", "commands", "syscalls", "tools"];
 
 /// The keys of a rule.
-pub(crate) const KEYS: [&str; 13] = [
+pub(crate) const KEYS: [&str; 14] = [
     "name",
     "action",
     "operations",
@@ -26,6 +26,7 @@ pub(crate) const KEYS: [&str; 13] = [
     "syscalls",
     "tools",
     "except",
+    "create_missing",
     "message",
     "rate",
     "allow_lints",
@@ -126,6 +127,7 @@ pub(crate) fn entry<'n>(
             "",
         );
     }
+    let create_missing = create_missing(&f, action, objects.as_ref(), report);
     let lint_allowed = f
         .get("allow_lints")
         .map(|n| lints(n, report))
@@ -137,10 +139,50 @@ pub(crate) fn entry<'n>(
         operations: operations?,
         objects: objects?,
         message,
+        create_missing,
         rate: rule_rate,
         lint_allowed,
         span: f.span,
     }))
+}
+
+/// `create_missing`, which belongs to a rule that allows something on paths without wildcards.
+fn create_missing(
+    f: &Fields<'_>,
+    action: Option<Action>,
+    objects: Option<&Objects>,
+    report: &mut Report,
+) -> CreateMissing {
+    let (Some(n), Some(span)) = (f.get("create_missing"), f.key_span("create_missing")) else {
+        return CreateMissing::No;
+    };
+    let found = value::create_missing(n, report);
+    let literal = |p: &PathPattern| {
+        let mut all = p.sequences.iter();
+        all.any(|s| s.as_literal().or_else(|| s.as_literal_tree()).is_some())
+    };
+    let wrong = match (action, objects) {
+        (Some(Action::Deny | Action::Ask), _) => Some((
+            "a rule that does not allow makes nothing",
+            "leave it out, or allow",
+        )),
+        (_, Some(Objects::Paths { paths, .. })) if !paths.iter().any(literal) => Some((
+            "no path of the rule says what to make: each has a wildcard before its end",
+            "name the directory, as in `~/.cache/tool/**`",
+        )),
+        (_, Some(Objects::Paths { .. }) | None) => None,
+        _ => Some((
+            "`create_missing` goes with `paths`",
+            "nothing else can be made",
+        )),
+    };
+    match wrong {
+        Some((message, help)) => {
+            report.error(codes::MISPLACED_KEY, message, span, "not here", help);
+            CreateMissing::No
+        }
+        None => found.unwrap_or_default(),
+    }
 }
 
 fn operations(f: &Fields<'_>, kind: &str, report: &mut Report) -> Option<OperationSet> {

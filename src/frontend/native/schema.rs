@@ -260,6 +260,11 @@ rule! {
         /// But none of these.
         #[schemars(length(min = 1))]
         except: Option<Vec<PathPattern>>,
+        /// Whether `run` makes what the rule names and what is not there when it starts: the directory of a path that ends
+        /// in `/**`, an empty file for a path without wildcards. Parents are made too; in the home directory nobody else
+        /// may read them. Nothing is made where a rule above denies it, or behind a symbolic link. With a list of
+        /// programs, only where one of them is installed.
+        create_missing: Option<CreateMissing>,
     }
 }
 
@@ -354,6 +359,21 @@ impl JsonSchema for BaseName {
         builtin_or_file(builtin::policies())
     }
 }
+
+/// Whether what is missing is made.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum CreateMissing {
+    /// Always, or never.
+    Plain(bool),
+    /// Where one of these programs is installed.
+    For(#[schemars(length(min = 1))] Vec<ProgramName>),
+}
+
+/// The name by which a program is found in PATH.
+#[derive(JsonSchema)]
+#[schemars(transparent)]
+struct ProgramName(#[schemars(regex(pattern = "^[^/]+$"), extend("examples" = ["npm"]))] String);
 
 /// A lint that is meant here.
 #[derive(JsonSchema)]

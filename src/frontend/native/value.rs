@@ -3,7 +3,7 @@
 use super::node::{Node, Type};
 use super::reader::{Report, fields, list, nearest, nonempty, quoted, text, texts};
 use crate::diagnostics::{Diagnostic, codes};
-use crate::policy::{Environment, Limits, Rate, Subject};
+use crate::policy::{CreateMissing, Environment, Limits, Rate, Subject};
 use std::rc::Rc;
 
 /// The capabilities of Linux 6.12 (include/uapi/linux/capability.h), without `CAP_`.
@@ -450,6 +450,42 @@ pub(crate) fn rate(node: &Node, report: &mut Report) -> Option<Rate> {
         );
     }
     parsed
+}
+
+/// `create_missing`: a boolean, or the programs that what is made is for.
+pub(crate) fn create_missing(node: &Node, report: &mut Report) -> Option<CreateMissing> {
+    if let Some(s) = node.scalar().filter(|s| s.resolve() == Type::Bool) {
+        match s.text.as_str() {
+            "true" => return Some(CreateMissing::Always),
+            "false" => return Some(CreateMissing::No),
+            _ => {}
+        }
+    }
+    if let super::node::Kind::List(_) = &node.kind {
+        let mut out = Vec::new();
+        for (n, t) in texts(node, "`create_missing`", false, report)? {
+            if t.is_empty() || t.contains('/') || t.contains('\0') {
+                report.error(
+                    codes::UNKNOWN_VALUE,
+                    format!("{} is not the name of a program", quoted(t)),
+                    n.span,
+                    "not a name",
+                    "write the name by which it is found in PATH, such as `npm`",
+                );
+            } else {
+                out.push(t.to_owned());
+            }
+        }
+        return Some(CreateMissing::For(out));
+    }
+    report.error(
+        codes::UNKNOWN_VALUE,
+        "`create_missing` is `true`, `false` or a list of programs",
+        node.span,
+        "none of them",
+        "with a list, something is made where one of the programs is installed",
+    );
+    None
 }
 
 /// `allow_lints`.

@@ -1,0 +1,244 @@
+//! `create_missing`: what a rule names and what is not there is made before the program starts.
+//!
+//! Landlock grants rights on directories that exist. A cache that the policy allows to make in the home directory
+//! could not be made inside, as the home directory itself may not be written. So polc makes it first.
+//!
+//! What is made:
+//!
+//! - of a path that ends in `/**` without other wildcards, the directory; of a path without wildcards, an empty file;
+//!   of every other path, nothing;
+//! - only where the policy permits everything that the rule allows: what a rule above denies is not made;
+//! - never the home directory, the workspace or the temporary directory itself;
+//! - never through a symbolic link, and only in directories that the user or root owns, so that nobody else can lead
+//!   it astray.
+//!
+//! Directories in the home directory get mode 0700, others what the umask leaves of 0755.
+
+use super::sys;
+use crate::fidelity::{Object, show_bytes};
+use crate::policy::{CreateMissing, Objects, Operation, Policy, Rule, RuleId};
+use crate::semantics::decide;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Most objects that one start makes: a policy with more is not meant seriously.
+const MOST: usize = 512;
+
+/// What is made at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Directory,
+    File,
+}
+
+/// Something that a rule names and that is not there.
+#[derive(Debug, PartialEq, Eq)]
+struct Missing {
+    path: Vec<u8>,
+    kind: Kind,
+}
+
+/// Why something could not be made.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("`{}` is not there either, and no rule makes that", show_bytes(.0))]
+    Place(Vec<u8>),
+    #[error("rule `{}` denies to make `{}`", .1, show_bytes(.0))]
+    Denied(Vec<u8>, String),
+    #[error("`{}` is a symbolic link or no directory", show_bytes(.0))]
+    NoDirectory(Vec<u8>),
+    #[error("`{}` belongs to another user", show_bytes(.0))]
+    Owner(Vec<u8>),
+    #[error("`{}`: {}", show_bytes(.0), .1)]
+    System(Vec<u8>, std::io::Error),
+}
+
+/// Makes what rules with `create_missing` name and what is not there. Each thing that cannot be made is told on one line.
+pub(super) fn make(policy: &Policy, say: &mut dyn FnMut(&str)) {
+    let mut left = MOST;
+    for rule in &policy.rules {
+        if !is_wanted(&rule.create_missing) {
+            continue;
+        }
+        for missing in of_rule(policy, rule) {
+            if left == 0 {
+                say(&format!(
+                    "note: more than {MOST} paths of `create_missing` are not there: the others are not made"
+                ));
+                return;
+            }
+            left -= 1;
+            if let Err(why) = create(policy, &missing) {
+                say(&format!(
+                    "note: `{}`, which rule `{}` allows, is not there and cannot be made: {why}",
+                    show_bytes(&missing.path),
+                    rule.name
+                ));
+            }
+        }
+    }
+}
+
+/// What `run` does about an object that the rule allows, where the directory that the rule names is not there: one
+/// line for `explain`.
+#[must_use]
+pub fn told(policy: &Policy, rule: RuleId, path: &[u8]) -> Option<String> {
+    let rule = policy.rules.get(rule.0 as usize)?;
+    let beneath = |m: &Missing| {
+        path.strip_prefix(m.path.as_slice())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    };
+    let missing = of_rule(policy, rule).into_iter().find(beneath)?;
+    let shown = show_bytes(&missing.path);
+    Some(match &rule.create_missing {
+        CreateMissing::No
+            if missing.kind == Kind::Directory && needs_help(policy, &missing.path) =>
+        {
+            format!(
+                "`{shown}` is not there, and the program cannot make it: `create_missing: true` on the rule does"
+            )
+        }
+        CreateMissing::No => return None,
+        CreateMissing::For(programs) if !is_wanted(&rule.create_missing) => format!(
+            "`{shown}` is not there, and is not made, as none of {} is installed",
+            programs.join(", ")
+        ),
+        CreateMissing::Always | CreateMissing::For(_) => {
+            format!("`{shown}` is not there: it is made before the program starts")
+        }
+    })
+}
+
+/// Whether the program cannot make a directory itself, as it may make nothing in the nearest directory that exists.
+fn needs_help(policy: &Policy, path: &[u8]) -> bool {
+    let mut there = path;
+    while !there.is_empty() && sys::path(there).symlink_metadata().is_err() {
+        let end = there.iter().rposition(|b| *b == b'/').unwrap_or(0);
+        there = &there[..end];
+    }
+    // A name that nobody gives to a file stands for what is made there.
+    let beside = [there, b"/.polc-any-name"].concat();
+    !decide(policy, Operation::Create, &Object::Path(beside))
+        .action
+        .permits()
+}
+
+/// What a rule names and what is not there.
+fn of_rule(policy: &Policy, rule: &Rule) -> Vec<Missing> {
+    let Objects::Paths { paths, .. } = &rule.objects else {
+        return Vec::new();
+    };
+    let named = paths.iter().flat_map(|p| &p.sequences).filter_map(|s| {
+        let tree = s.as_literal_tree().map(|path| (path, Kind::Directory));
+        tree.or_else(|| Some((s.as_literal()?, Kind::File)))
+    });
+    let permitted = |path: &[u8]| {
+        rule.operations.iter().all(|operation| {
+            decide(policy, operation, &Object::Path(path.to_vec()))
+                .action
+                .permits()
+        })
+    };
+    let absent = |path: &[u8]| {
+        let found = sys::path(path).symlink_metadata();
+        found.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
+    };
+    named
+        .filter(|(path, _)| absent(path) && permitted(path))
+        .map(|(path, kind)| Missing { path, kind })
+        .collect()
+}
+
+fn is_wanted(wish: &CreateMissing) -> bool {
+    match wish {
+        CreateMissing::No => false,
+        CreateMissing::Always => true,
+        CreateMissing::For(programs) => {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&path)
+                .filter(|d| d.is_absolute())
+                .any(|d| programs.iter().any(|p| d.join(p).is_file()))
+        }
+    }
+}
+
+/// Makes one object and the directories that it lies in.
+fn create(policy: &Policy, missing: &Missing) -> Result<(), Failed> {
+    let home = policy.subject.home.as_deref();
+    let names: Vec<&[u8]> = missing
+        .path
+        .split(|b| *b == b'/')
+        .filter(|n| !n.is_empty())
+        .collect();
+    let error = |at: &[u8], e: std::io::Error| Failed::System(at.to_vec(), e);
+    let mut at: Vec<u8> = Vec::new();
+    let mut folder = sys::open_directory(None, b"/").map_err(|e| error(b"/", e))?;
+    for (i, name) in names.iter().enumerate() {
+        at.push(b'/');
+        at.extend_from_slice(name);
+        let in_home = home.is_some_and(|h| is_beneath(&at, h));
+        if i + 1 == names.len() && missing.kind == Kind::File {
+            let mode = if in_home { 0o600 } else { 0o644 };
+            return match sys::make_file(folder.as_fd(), name, mode) {
+                Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(error(&at, e)),
+                _ => Ok(()),
+            };
+        }
+        folder = match enter(folder.as_fd(), name, &at) {
+            Err(Failed::System(_, e)) if e.kind() == std::io::ErrorKind::NotFound => {
+                may_make(policy, &at)?;
+                let mode = if in_home { 0o700 } else { 0o755 };
+                match sys::make_directory(folder.as_fd(), name, mode) {
+                    Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                        return Err(error(&at, e));
+                    }
+                    _ => enter(folder.as_fd(), name, &at)?,
+                }
+            }
+            other => other?,
+        };
+    }
+    Ok(())
+}
+
+/// Opens a directory of another one, if it is no link and belongs to the user or to root.
+fn enter(folder: BorrowedFd<'_>, name: &[u8], at: &[u8]) -> Result<OwnedFd, Failed> {
+    let opened = sys::open_directory(Some(folder), name).map_err(|e| match e.raw_os_error() {
+        Some(libc::ENOTDIR | libc::ELOOP) => Failed::NoDirectory(at.to_vec()),
+        _ => Failed::System(at.to_vec(), e),
+    })?;
+    let owner = sys::owner(opened.as_fd()).map_err(|e| Failed::System(at.to_vec(), e))?;
+    if owner != 0 && owner != sys::user() {
+        return Err(Failed::Owner(at.to_vec()));
+    }
+    Ok(opened)
+}
+
+/// Whether a directory may be made on the way: no rule denies it, and it is none of the subject's places.
+fn may_make(policy: &Policy, path: &[u8]) -> Result<(), Failed> {
+    if is_place(policy, path) {
+        return Err(Failed::Place(path.to_vec()));
+    }
+    let decision = decide(policy, Operation::Create, &Object::Path(path.to_vec()));
+    match decision.rule {
+        Some(id) if !decision.action.permits() => {
+            let name = policy.rule(id).name.clone();
+            Err(Failed::Denied(path.to_vec(), name))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether it is one of the subject's places, or a directory that one of them lies in.
+fn is_place(policy: &Policy, path: &[u8]) -> bool {
+    let s = &policy.subject;
+    [&s.home, &s.workspace, &s.tmp]
+        .into_iter()
+        .flatten()
+        .any(|place| place == path || is_beneath(place, path))
+}
+
+/// Whether the first path lies beneath the second.
+fn is_beneath(path: &[u8], directory: &[u8]) -> bool {
+    path.strip_prefix(directory)
+        .is_some_and(|rest| rest.starts_with(b"/"))
+}
