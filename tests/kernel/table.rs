@@ -1,6 +1,6 @@
-//! The table of results: printed, kept beside the build, and in the README.
+//! The table of results: printed, kept beside the build, and in docs/assurance.md.
 //!
-//! `POLC_BLESS=1 cargo nextest run --test kernel` writes the README's. It says how much was tried, so a count that
+//! `POLC_BLESS=1 cargo nextest run --test kernel` writes that page's. It says how much was tried, so a count that
 //! moved a little (a rule more, another witness) is let stand until then; a policy that is missing, a
 //! column that is, or a difference is not.
 
@@ -8,7 +8,7 @@ use crate::rows::Counts;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The README's columns, in their order. Other results depend on the machine at hand.
+/// The page's columns, in their order. Other results depend on the machine at hand.
 const COLUMNS: [&str; 6] = [
     "AppArmor 6.1",
     "AppArmor 6.12",
@@ -65,7 +65,7 @@ fn render(table: &Table) -> String {
     text
 }
 
-/// Prints a column and keeps it; says what is stale in the README, or writes it there.
+/// Prints a column and keeps it; says what is stale in the page, or writes it there.
 pub fn record(column: &str, counts: &[(&str, Counts)]) -> String {
     println!("{column}: agree / differs / unusable");
     let mut lines = String::new();
@@ -80,9 +80,9 @@ pub fn record(column: &str, counts: &[(&str, Counts)]) -> String {
         return String::new();
     }
     // The columns come from different processes.
-    let lock = std::fs::File::create(base.join("readme.lock")).unwrap();
+    let lock = std::fs::File::create(base.join("assurance.lock")).unwrap();
     lock.lock().unwrap();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/assurance.md");
     let text = std::fs::read_to_string(path).unwrap();
     let (before, rest) = text.split_once(BEGIN).unwrap();
     let (shown, after) = rest.split_once(END).unwrap();
@@ -127,7 +127,7 @@ pub fn record(column: &str, counts: &[(&str, Counts)]) -> String {
         return String::new();
     }
     format!(
-        "README.md's table of {column} is stale ({}): POLC_BLESS=1 cargo nextest run --test kernel writes it anew",
+        "docs/assurance.md's table of {column} is stale ({}): POLC_BLESS=1 cargo nextest run --test kernel writes it anew",
         stale.join(", ")
     )
 }

@@ -1,0 +1,344 @@
+//! What the documentation shows is what happens: README.md, docs/ and the other pages at the top.
+//!
+//! - A block ```` ```console ```` is a session: each line that begins with `$ ` is run by bash, and what it prints is
+//!   compared with what stands below it. A line `…` stands for any lines. `$ # …` and a line that begins with `> ` go on
+//!   with the command above.
+//! - A block ```` ```sh ```` is not run, but the options of each `polc` command in it are checked.
+//! - `<!-- file: NAME -->` above a block: the block is written to that file first.
+//! - `<!-- run: COMMAND -->`: the command is run, and nothing is shown of it. `$SOURCE` is this repository.
+//! - Between `<!-- printed by: polc … -->` and `<!-- end -->` stands what that command prints.
+//! - Every link to a file or a heading leads somewhere.
+//!
+//! All commands of one page run in one project, whose directory is shown as /home/me/project.
+//! `POLC_BLESS=1 cargo test --test documentation` writes the outputs anew.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![cfg(target_os = "linux")]
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+const PRINTED: &str = "<!-- printed by: polc ";
+const END: &str = "<!-- end -->";
+
+/// Every page: the Markdown files at the top, in docs/ and in examples/.
+fn pages() -> Vec<PathBuf> {
+    let here = Path::new(HERE);
+    let mut folders = vec![here.join("docs"), here.join("examples")];
+    let mut found: Vec<PathBuf> = markdown_in(here);
+    while let Some(folder) = folders.pop() {
+        found.extend(markdown_in(&folder));
+        let inside = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        folders.extend(inside.map(|e| e.path()).filter(|p| p.is_dir()));
+    }
+    found.sort();
+    assert!(found.len() > 10, "{found:?}");
+    found
+}
+
+fn markdown_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|e| e.path())
+        .filter(|p| p.extension().is_some_and(|e| e == "md"))
+        .collect()
+}
+
+/// The project in which the commands of one page run, and the home directory around it.
+struct Place {
+    root: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        // Not in /tmp, which programs under `polc run` have to themselves.
+        let root = tempfile::Builder::new()
+            .prefix("documentation")
+            .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+            .unwrap();
+        let place = Self { root };
+        std::fs::create_dir_all(place.project()).unwrap();
+        place.shell("git init -q -b main . && git config user.name me && git config user.email me@localhost");
+        place
+    }
+
+    fn home(&self) -> PathBuf {
+        self.root.path().join("home/me")
+    }
+
+    fn project(&self) -> PathBuf {
+        self.home().join("project")
+    }
+
+    /// What bash and the programs that it starts print, on both streams, as it comes.
+    fn shell(&self, command: &str) -> String {
+        let program = Path::new(env!("CARGO_BIN_EXE_polc")).parent().unwrap();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let done = Command::new("bash")
+            .args(["-c", &format!("exec 2>&1\n{command}")])
+            .current_dir(self.project())
+            .env_clear()
+            .env("PATH", format!("{}:{path}", program.display()))
+            .env("HOME", self.home())
+            .env("LANG", "C.UTF-8")
+            .env("USER", "me")
+            .env("SOURCE", HERE)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let printed = String::from_utf8_lossy(&done.stdout).into_owned();
+        let shown = printed.replace(self.root.path().to_str().unwrap(), "");
+        shown.trim_end().to_owned()
+    }
+}
+
+/// What one command of a session must print: `wanted` line by line, where `…` stands for any lines.
+fn matches(wanted: &[&str], printed: &[&str]) -> bool {
+    match wanted {
+        [] => printed.is_empty(),
+        ["…", rest @ ..] => (0..=printed.len()).any(|n| matches(rest, &printed[n..])),
+        [line, rest @ ..] => {
+            printed.first() == Some(line) && matches(rest, printed.get(1..).unwrap_or_default())
+        }
+    }
+}
+
+/// What is to be shown of what was printed: as many lines before and after `…` as were shown until now.
+fn blessed(wanted: &[&str], printed: &[&str]) -> Vec<String> {
+    let own = |lines: &[&str]| lines.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>();
+    if matches(wanted, printed) {
+        return own(wanted);
+    }
+    let Some(gap) = wanted.iter().position(|l| *l == "…") else {
+        return own(printed);
+    };
+    let after = wanted.len() - gap - 1;
+    if gap + after >= printed.len() {
+        return own(printed);
+    }
+    let mut shown = own(&printed[..gap]);
+    shown.push("…".into());
+    shown.extend(own(&printed[printed.len() - after..]));
+    shown
+}
+
+/// Runs a session, and gives the block as it should be.
+fn session(place: &Place, block: &str, wrong: &mut Vec<String>) -> String {
+    let lines: Vec<&str> = block.lines().collect();
+    let mut shown = String::new();
+    let mut at = 0;
+    while at < lines.len() {
+        let first = lines[at];
+        let Some(command) = first.strip_prefix("$ ") else {
+            wrong.push(format!("no command stands above `{first}`"));
+            return block.into();
+        };
+        let mut command = command.to_owned();
+        let _ = writeln!(shown, "{first}");
+        at += 1;
+        while let Some(more) = lines.get(at).and_then(|l| l.strip_prefix("> ")) {
+            let _ = write!(command, "\n{more}");
+            let _ = writeln!(shown, "{}", lines[at]);
+            at += 1;
+        }
+        let until = lines[at..].iter().position(|l| l.starts_with("$ "));
+        let wanted = &lines[at..until.map_or(lines.len(), |n| at + n)];
+        at += wanted.len();
+        let printed = place.shell(&command);
+        let printed: Vec<&str> = printed.lines().map(str::trim_end).collect();
+        if !matches(wanted, &printed) {
+            wrong.push(format!(
+                "`{command}` printed\n{}\nand not\n{}",
+                printed.join("\n"),
+                wanted.join("\n")
+            ));
+        }
+        for line in blessed(wanted, &printed) {
+            let _ = writeln!(shown, "{line}");
+        }
+    }
+    shown
+}
+
+/// Whether the options of the `polc` commands in a block that is not run are known.
+fn check_options(place: &Place, block: &str, wrong: &mut Vec<String>) {
+    let joined = block.replace("\\\n", " ");
+    for line in joined.lines() {
+        let words = line.split('#').next().unwrap_or_default();
+        let words = words.trim().trim_start_matches("sudo ");
+        let Some(rest) = words.strip_prefix("polc ") else {
+            continue;
+        };
+        let end = [" -- ", " | ", " > ", " && ", ";", " || "]
+            .iter()
+            .filter_map(|stop| rest.find(stop))
+            .min();
+        let arguments = rest[..end.unwrap_or(rest.len())].trim_end_matches(" --");
+        let printed = place.shell(&format!("polc {arguments} --help"));
+        if printed.starts_with("error") {
+            wrong.push(format!("`{line}`: {printed}"));
+        }
+    }
+}
+
+/// The page as it should be, and what is wrong with it.
+fn walked(text: &str) -> (String, Vec<String>) {
+    let place = Place::new();
+    let mut wrong = Vec::new();
+    let mut page = String::new();
+    let mut file = None;
+    let mut lines = text.split_inclusive('\n').peekable();
+    while let Some(line) = lines.next() {
+        page += line;
+        let trimmed = line.trim();
+        if let Some(name) = comment(trimmed, "file: ") {
+            file = Some(name.to_owned());
+        } else if let Some(command) = comment(trimmed, "run: ") {
+            place.shell(command);
+        } else if let Some(arguments) = trimmed
+            .strip_prefix(PRINTED)
+            .and_then(|r| r.strip_suffix(" -->"))
+        {
+            let mut old = String::new();
+            while lines.peek().is_some_and(|l| l.trim() != END) {
+                old += lines.next().unwrap();
+            }
+            let new = format!("{}\n", place.shell(&format!("polc {arguments}")));
+            if old != new {
+                wrong.push(format!("`polc {arguments}` prints something else now"));
+            }
+            page += &new;
+        } else if let Some(kind) = trimmed.strip_prefix("```").filter(|k| !k.is_empty()) {
+            let mut block = String::new();
+            while lines.peek().is_some_and(|l| l.trim() != "```") {
+                block += lines.next().unwrap();
+            }
+            if let Some(name) = file.take() {
+                let path = place.project().join(name);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, &block).unwrap();
+            }
+            match kind {
+                "console" => block = session(&place, &block, &mut wrong),
+                "sh" => check_options(&place, &block, &mut wrong),
+                _ => {}
+            }
+            page += &block;
+            page += lines.next().unwrap_or_default();
+        }
+    }
+    (page, wrong)
+}
+
+fn comment<'a>(line: &'a str, begins: &str) -> Option<&'a str> {
+    line.strip_prefix("<!-- ")?
+        .strip_prefix(begins)?
+        .strip_suffix(" -->")
+}
+
+#[test]
+fn what_is_shown_is_what_happens() {
+    let bless = std::env::var_os("POLC_BLESS").is_some();
+    let wrong: Vec<String> = std::thread::scope(|scope| {
+        let walks: Vec<_> = pages()
+            .into_iter()
+            .map(|path| {
+                scope.spawn(move || {
+                    let text = std::fs::read_to_string(&path).unwrap();
+                    let (page, wrong) = walked(&text);
+                    if bless && page != text {
+                        std::fs::write(&path, page).unwrap();
+                    }
+                    let name = path.strip_prefix(HERE).unwrap().display().to_string();
+                    wrong.into_iter().map(move |w| format!("{name}: {w}"))
+                })
+            })
+            .collect();
+        walks.into_iter().flat_map(|w| w.join().unwrap()).collect()
+    });
+    assert!(
+        bless || wrong.is_empty(),
+        "the documentation shows something else than happens (POLC_BLESS=1 writes the outputs anew):\n\n{}",
+        wrong.join("\n\n")
+    );
+}
+
+/// The name that a heading has in a link.
+fn anchor(heading: &str) -> String {
+    heading
+        .trim()
+        .to_lowercase()
+        .chars()
+        .filter_map(|c| match c {
+            ' ' => Some('-'),
+            c if c.is_alphanumeric() || c == '-' || c == '_' => Some(c),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The lines of a page that are no code.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
+    let mut code = false;
+    text.lines().filter(move |l| {
+        let fence = l.trim_start().starts_with("```");
+        code ^= fence;
+        !code && !fence
+    })
+}
+
+/// What the links of a page lead to.
+fn links(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in prose(text) {
+        for piece in line.split("](").skip(1) {
+            found.extend(piece.split(')').next().map(str::to_owned));
+        }
+        for piece in line.split("src=\"").chain(line.split("href=\"")).skip(1) {
+            found.extend(piece.split_once('"').map(|p| p.0.to_owned()));
+        }
+    }
+    found.retain(|l| !l.contains("://") && !l.is_empty() && !l.contains(' '));
+    found
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for link in links(&text) {
+            seen += 1;
+            let (file, heading) = link.split_once('#').unwrap_or((&link, ""));
+            let target = match file {
+                "" => page.clone(),
+                file => page.parent().unwrap().join(file),
+            };
+            if !target.exists() {
+                wrong.push(format!("{}: {link}: no such file", page.display()));
+            } else if !heading.is_empty() {
+                let there = std::fs::read_to_string(&target).unwrap();
+                let named = prose(&there)
+                    .filter(|l| l.starts_with('#'))
+                    .any(|l| anchor(l.trim_start_matches('#')) == heading);
+                if !named {
+                    wrong.push(format!("{}: {link}: no such heading", page.display()));
+                }
+            }
+        }
+    }
+    assert!(seen > 10, "{seen} links");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_gap_stands_for_any_lines() {
+    assert!(matches(&["a", "…", "d"], &["a", "b", "c", "d"]));
+    assert!(matches(&["a", "…"], &["a"]));
+    assert!(!matches(&["a", "…", "d"], &["a", "b"]));
+    assert!(!matches(&["a"], &["a", "b"]));
+    assert_eq!(blessed(&["x", "…", "y"], &["a", "b", "c"]), ["a", "…", "c"]);
+}
