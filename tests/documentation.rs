@@ -1,8 +1,8 @@
 //! What the documentation shows is what happens: README.md, docs/ and the other pages at the top.
 //!
 //! - A block ```` ```console ```` is a session: each line that begins with `$ ` is run by bash, and what it prints is
-//!   compared with what stands below it. A line `…` stands for any lines. `$ # …` and a line that begins with `> ` go on
-//!   with the command above.
+//!   compared with what stands below it. A line `…` stands for any lines, `…` in a line for any text. A line that begins
+//!   with `> ` goes on with the command above.
 //! - A block ```` ```sh ```` is not run, but the options of each `polc` command in it are checked.
 //! - `<!-- file: NAME -->` above a block: the block is written to that file first.
 //! - `<!-- run: COMMAND -->`: the command is run, and nothing is shown of it. `$SOURCE` is this repository.
@@ -100,9 +100,29 @@ fn matches(wanted: &[&str], printed: &[&str]) -> bool {
         [] => printed.is_empty(),
         ["…", rest @ ..] => (0..=printed.len()).any(|n| matches(rest, &printed[n..])),
         [line, rest @ ..] => {
-            printed.first() == Some(line) && matches(rest, printed.get(1..).unwrap_or_default())
+            printed.first().is_some_and(|p| line_matches(line, p))
+                && matches(rest, printed.get(1..).unwrap_or_default())
         }
     }
+}
+
+/// Whether a line was printed: `…` in `wanted` stands for any text.
+fn line_matches(wanted: &str, printed: &str) -> bool {
+    let mut pieces = wanted.split('…');
+    let Some(mut rest) = printed.strip_prefix(pieces.next().unwrap_or_default()) else {
+        return false;
+    };
+    let pieces: Vec<&str> = pieces.collect();
+    let Some((last, inner)) = pieces.split_last() else {
+        return rest.is_empty();
+    };
+    for piece in inner {
+        let Some((_, after)) = rest.split_once(piece) else {
+            return false;
+        };
+        rest = after;
+    }
+    rest.ends_with(last)
 }
 
 /// What is to be shown of what was printed: as many lines before and after `…` as were shown until now.
@@ -340,5 +360,7 @@ fn a_gap_stands_for_any_lines() {
     assert!(matches(&["a", "…"], &["a"]));
     assert!(!matches(&["a", "…", "d"], &["a", "b"]));
     assert!(!matches(&["a"], &["a", "b"]));
+    assert!(matches(&["… a, … b"], &["1 a, 22 b"]));
+    assert!(!matches(&["… a, … b"], &["1 a, 22 c"]));
     assert_eq!(blessed(&["x", "…", "y"], &["a", "b", "c"]), ["a", "…", "c"]);
 }
