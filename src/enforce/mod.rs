@@ -22,3 +22,5 @@ pub mod run;
 #[cfg(unix)]
 pub mod sandbox_exec;
 pub mod summary;
+#[cfg(target_os = "linux")]
+mod unlinked;

@@ -6,15 +6,12 @@
 //! and named: nothing is granted on it.
 
 use crate::backend::landlock::{AccessFs, AccessNet, Ruleset, Scope};
+use crate::enforce::unlinked;
 use landlock::{
     ABI, AccessFs as KernelFs, AccessNet as KernelNet, BitFlags, CompatLevel, Compatible, NetPort,
     PathBeneath, Ruleset as KernelRuleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr,
     RulesetError, RulesetStatus, Scope as KernelScope,
 };
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
 /// Why a ruleset is not in force.
 #[derive(Debug, thiserror::Error)]
@@ -97,17 +94,14 @@ pub fn prepare(ruleset: &Ruleset) -> Result<Prepared, Error> {
     let mut created = request.create()?;
     let mut gone = Vec::new();
     for grant in &ruleset.paths {
-        // Not followed: a name that became a link since it was looked at leads somewhere else.
-        let opened = std::fs::OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC)
-            .open(Path::new(OsStr::from_bytes(&grant.parent)));
+        // A name on the way that became a link since it was looked at leads somewhere else.
+        let opened = unlinked::open(None, &grant.parent, libc::O_PATH).map(std::fs::File::from);
         let file = match opened {
             Ok(file) => file,
             Err(e)
                 if matches!(
-                    e.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                    e.raw_os_error(),
+                    Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP)
                 ) =>
             {
                 gone.push(grant.parent.clone());
