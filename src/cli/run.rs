@@ -30,6 +30,10 @@ pub struct Args {
     /// appearing: a hook in a new repository, a `.env`; or if somebody outside replaced what was covered
     #[arg(long)]
     fail_if_made: bool,
+    /// Start the program although something that the policy denies is there and cannot be protected. Else exit 3, with
+    /// its name and the reason
+    #[arg(long)]
+    allow_gaps: bool,
     /// The program and its arguments. Without it: `$SHELL`
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -56,6 +60,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
         log: !args.no_log,
         demand: args.require.map(Into::into),
         fail_if_made: args.fail_if_made,
+        allow_gaps: args.allow_gaps,
     };
     let mut words = vec![start::name(&args.command, &program).to_owned()];
     words.extend(arguments);
@@ -75,6 +80,12 @@ pub fn run(global: &Global, args: &Args) -> Done {
         Err(Error::Demand(what)) => {
             output::stderr(&format!(
                 "error: the layers together do not keep what `--require` demands; the program was not started\n{what}"
+            ))?;
+            Ok(Outcome::BelowDemand)
+        }
+        Err(Error::Unprotected(what)) => {
+            output::stderr(&format!(
+                "error: some of what the policy denies cannot be protected; the program was not started\n{what}help: `--allow-gaps` starts it without that protection\n"
             ))?;
             Ok(Outcome::BelowDemand)
         }

@@ -78,6 +78,7 @@ mod tests {
             "polc -p p.yaml run --no-namespaces --no-network --require safe -- run --help",
             "polc --format json --color never run --explain",
             "polc run --policy=p.yaml --no-log -- -- x",
+            "polc run --allow-gaps --fail-if-made -- x",
             "polc enforce landlock --dry-run",
             "polc enforce -p p.yaml landlock --require exact --quiet -- true -q",
             "polc enforce landlock --explain --allow-unenforced --set tmp=/t -- a",

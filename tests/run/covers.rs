@@ -1,12 +1,13 @@
 //! What lies denied inside an allowed tree: files, directories, links, patterns that float, what is not there yet.
 
-use super::place::{Place, User, landlock, said, text};
+use super::place::{Place, User, is_root, landlock, said, text};
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
-const POLICY: &str = r#"version: 1
+pub const POLICY: &str = r#"version: 1
 name: covers
 subject: {home: /nonexistent, workspace: auto, tmp: /nonexistent}
 rules:
@@ -31,7 +32,11 @@ fn run(place: &Place, script: &str) -> Output {
 }
 
 fn filled() -> Place {
-    let place = Place::new(User::Own);
+    filled_for(User::Own)
+}
+
+pub fn filled_for(user: User) -> Place {
+    let place = Place::new(user);
     for d in ["vault", "kept", "deep/er", "a/b"] {
         std::fs::create_dir_all(place.path("ws").join(d)).unwrap();
     }
@@ -45,6 +50,7 @@ fn filled() -> Place {
     ] {
         std::fs::write(place.path("ws").join(f), "old\n").unwrap();
     }
+    place.own_all();
     place
 }
 
@@ -102,7 +108,8 @@ fn what_is_not_there_yet_is_said() {
     let done = run(&place, "true");
     let message = text(&done.stderr);
     assert!(
-        message.contains("not there yet") && message.contains("/ws/later`"),
+        message.contains("does not exist at start cannot be protected")
+            && message.contains("/ws/later`"),
         "{message}"
     );
     assert!(!message.contains("made while"), "{message}");
@@ -125,24 +132,70 @@ fn what_is_not_there_yet_is_said() {
     );
 }
 
+/// The users that the tests can be.
+pub fn users() -> Vec<User> {
+    let all = [User::Own, User::Nobody];
+    all.into_iter()
+        .filter(|u| *u == User::Own || is_root())
+        .collect()
+}
+
+/// A script by whoever the place is for.
+pub fn by(place: &Place, policy: &str, options: &[&str], script: &str) -> Output {
+    let file = place.path("own-policy.yaml");
+    std::fs::write(&file, policy).unwrap();
+    let mut c = Command::new(place.path("bin/polc"));
+    c.args(["run", "-p"]).arg(file).arg("--set");
+    c.arg(format!("workspace={}", place.path("ws").display()));
+    c.args(options).args(["--", "/bin/sh", "-c", script]);
+    c.current_dir(place.path("ws")).stdin(Stdio::null());
+    if place.user == User::Nobody {
+        c.uid(65534).gid(65534);
+    }
+    c.output().unwrap()
+}
+
+/// The top directory can be used, and what is denied in it cannot.
+pub fn rest_is_usable(done: &Output) {
+    for word in ["made", "listed", "removed"] {
+        assert!(
+            text(&done.stdout).lines().any(|l| l == word),
+            "{word}: {}",
+            said(done)
+        );
+    }
+}
+
+pub const USE: &str =
+    "echo new > fresh && echo made; ls > /dev/null && echo listed; rm fresh && echo removed; ";
+
 #[test]
-fn a_link_that_must_stay_keeps_its_tree_narrow() {
+fn a_link_at_a_denied_name_stays_and_takes_nothing_from_the_rest() {
     if !landlock() {
         return;
     }
-    let place = filled();
-    symlink("a", place.path("ws/linked")).unwrap();
-    let done = run(
-        &place,
-        "rm linked; echo x > beside; mv linked elsewhere; cat kept/file",
-    );
-    assert_eq!(text(&done.stdout), "old\n", "{}", said(&done));
-    assert!(place.path("ws/linked").is_symlink() && !place.path("ws/beside").exists());
-    assert!(
-        text(&done.stderr).contains("/ws/linked` cannot be covered"),
-        "{}",
-        said(&done)
-    );
+    for user in users() {
+        let place = filled_for(user);
+        std::fs::create_dir_all(place.path("ws/sub/sub")).unwrap();
+        symlink("existing", place.path("ws/linked")).unwrap();
+        symlink("../../existing", place.path("ws/sub/sub/token")).unwrap();
+        place.own_all();
+        let script = "rm -f linked; mv linked elsewhere; ln -sf kept linked; mv existing linked; rm -rf sub; mv sub away; \
+                      echo two >> linked; cat sub/sub/token; readlink linked";
+        let done = by(&place, POLICY, &[], &format!("{USE}{script}"));
+        rest_is_usable(&done);
+        // It leads where it led, and what it leads to may be read and written.
+        let out = text(&done.stdout);
+        assert!(
+            out.ends_with("one\ntwo\nexisting\n"),
+            "{user:?}: {}",
+            said(&done)
+        );
+        for (link, to) in [("linked", "existing"), ("sub/sub/token", "../../existing")] {
+            let now = std::fs::read_link(place.path("ws").join(link)).unwrap();
+            assert_eq!(now.to_str(), Some(to), "{user:?}: {}", said(&done));
+        }
+    }
 }
 
 /// A program that a rule denies by its name, in a directory where nothing may be started, and beside it one that no rule
@@ -320,6 +373,65 @@ fn where_nothing_may_be_made_nothing_is() {
         assert!(
             !place.path("ws/kept/more").exists() || denied == "delete",
             "{denied}"
+        );
+    }
+}
+
+/// A directory that may be read and not listed, one that is allowed again, a program that may not be started where others
+/// may: each loses its own, and nothing else.
+#[test]
+fn what_a_mount_cannot_say_costs_that_object_alone() {
+    if !landlock() {
+        return;
+    }
+    let own_rules = r#"
+  - name: quiet
+    action: deny
+    operations: [list]
+    paths: ["${workspace}/quiet/**"]
+  - name: again
+    action: allow
+    operations: [read]
+    paths: ["${workspace}/vault/public/**"]
+  - name: tool
+    action: deny
+    operations: [execute]
+    paths: ["${workspace}/bin/tool"]"#;
+    let policy = POLICY.replacen("rules:", &format!("rules:{own_rules}"), 1);
+    for user in users() {
+        let place = filled_for(user);
+        for (folder, file) in [
+            ("quiet", "name"),
+            ("vault/public", "file"),
+            ("bin", "other"),
+        ] {
+            std::fs::create_dir_all(place.path("ws").join(folder)).unwrap();
+            std::fs::write(place.path("ws").join(folder).join(file), "text\n").unwrap();
+        }
+        for name in ["tool", "free"] {
+            std::fs::copy("/usr/bin/echo", place.path("ws/bin").join(name)).unwrap();
+        }
+        place.own_all();
+        let loader = polc::backend::landlock::LOADER;
+        let script = format!(
+            "ls quiet; cat vault/key; ls vault; bin/tool STARTED; {loader} bin/tool STARTED; mv bin/tool bin/renamed; \
+             bin/free free; rm bin/free && mv bin/other bin/tool2 && echo changed"
+        );
+        let done = by(&place, &policy, &[], &format!("{USE}{script}"));
+        rest_is_usable(&done);
+        let out = text(&done.stdout);
+        assert!(
+            out.ends_with("free\nchanged\n"),
+            "{user:?}: {}",
+            said(&done)
+        );
+        for word in ["name", "key", "old", "STARTED"] {
+            assert!(!out.contains(word), "{user:?}: {word}: {}", said(&done));
+        }
+        let message = text(&done.stderr);
+        assert!(
+            message.contains("hidden as a whole: ") && message.contains("/ws/quiet`"),
+            "{user:?}: {message}"
         );
     }
 }

@@ -83,8 +83,9 @@ fn one_line_says_what_is_in_force() {
     ] {
         assert!(lines[0].contains(word), "{word}: {message}");
     }
-    // What is not there cannot be covered, and it is said.
-    assert!(message.contains("note: not there yet"), "{message}");
+    // What does not exist cannot be protected, and it is said.
+    let note = "note: a file that does not exist at start cannot be protected";
+    assert!(message.contains(note), "{message}");
 }
 
 #[test]

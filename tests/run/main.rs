@@ -14,6 +14,7 @@ mod covers;
 mod demands;
 mod ends;
 mod git;
+mod large;
 mod missing;
 mod place;
 mod refused;

@@ -22,6 +22,8 @@ pub struct Choice {
     pub demand: Option<Demand>,
     /// What was made against the policy decides the exit status.
     pub fail_if_made: bool,
+    /// The program is started although something that is denied cannot be protected.
+    pub allow_gaps: bool,
 }
 
 impl From<Choice> for supervise::Tell {

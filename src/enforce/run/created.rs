@@ -11,7 +11,7 @@
 //!   made it the file system does not know.
 //! - A directory that is new and wholly denied is told once, without what is in it.
 //! - Nothing is told of what is made by a process that goes on when the program has ended.
-//! - Past [`MAX_ENTRIES`] entries, or [`MAX_TIME`], it stops, and says so. Upper directories come first.
+//! - After [`MAX_TIME`] it stops, and says so. Upper directories come first.
 //!
 //! # Why it is told, and not prevented
 //!
@@ -51,20 +51,17 @@
 //!
 //! Whoever would rather not start at all has `--require safe`, which counts each such path as let through.
 
+use super::entries::Reader;
+use crate::backend::landlock::Kind;
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{Operation, Policy, RuleId};
 use crate::semantics::{Decisions, Meaning, StateId, TooLarge, decide};
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::ffi::OsStr;
 use std::fmt::Write;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Most entries that are looked at, each time.
-pub const MAX_ENTRIES: usize = 200_000;
 /// Longest time to look, each time.
-pub const MAX_TIME: Duration = Duration::from_secs(2);
+pub const MAX_TIME: Duration = Duration::from_secs(5);
 /// How many paths are named for one rule.
 const NAMED: usize = 5;
 
@@ -132,13 +129,14 @@ impl<'a> Scan<'a> {
     /// What is there now. Directories that are new since `before` and wholly denied are not entered.
     #[must_use]
     pub fn look(&self, before: Option<&Seen>) -> Seen {
-        self.look_below(b"", before, MAX_ENTRIES)
+        self.look_below(b"", before, usize::MAX)
     }
 
     fn look_below(&self, top: &[u8], before: Option<&Seen>, most: usize) -> Seen {
         let end = Instant::now() + MAX_TIME;
         let mut seen = Seen::default();
         let mut looked = 0;
+        let mut reader = Reader::default();
         let start = self.create.dfa().start();
         let state = top
             .split(|b| *b == b'/')
@@ -155,43 +153,57 @@ impl<'a> Scan<'a> {
         while let Some(at) = work.pop_front() {
             let within = at.within || self.opens(at.state);
             let folder: &[u8] = if at.path.is_empty() { b"/" } else { &at.path };
-            let Ok(entries) = std::fs::read_dir(Path::new(OsStr::from_bytes(folder))) else {
-                continue;
-            };
-            for entry in entries.flatten() {
+            let read = reader.read(folder, |name, kind| {
                 looked += 1;
                 if looked > most || (looked % 256 == 0 && Instant::now() > end) {
                     seen.cut = true;
-                    return seen;
+                    return false;
                 }
-                let name = entry.file_name().into_vec();
-                let Some(state) = self.create.enter(at.state, &name) else {
-                    continue;
-                };
-                if self.fine(state) || (!within && self.none(state)) {
-                    continue;
-                }
-                let path = [at.path.as_slice(), b"/", &name].concat();
-                // Processes are made by no program's leave.
-                if path == b"/proc" {
-                    continue;
-                }
-                let mut enter = entry.file_type().is_ok_and(|t| t.is_dir());
-                if within && !self.create.permits_state(state) {
-                    let new = before.is_some_and(|b| !b.paths.contains(&path));
-                    enter &= !(new && self.none(state));
-                    seen.paths.insert(path.clone());
-                }
-                if enter {
-                    work.push_back(At {
-                        path,
-                        state,
-                        within,
-                    });
-                }
+                work.extend(self.entry(&at, within, name, kind, before, &mut seen));
+                true
+            });
+            // What is gone, or cannot be read, has nothing to tell of.
+            if read.is_ok() && seen.cut {
+                return seen;
             }
         }
         seen
+    }
+
+    /// Notes an entry that is denied. The answer is the directory that is to be looked at, if it is one.
+    fn entry(
+        &self,
+        at: &At,
+        within: bool,
+        name: &[u8],
+        kind: Kind,
+        before: Option<&Seen>,
+        seen: &mut Seen,
+    ) -> Option<At> {
+        let state = self.create.enter(at.state, name)?;
+        if self.fine(state) || (!within && self.none(state)) {
+            return None;
+        }
+        let denied = within && !self.create.permits_state(state);
+        let mut enter = kind == Kind::Directory;
+        if !denied && !enter {
+            return None;
+        }
+        let path = [at.path.as_slice(), b"/", name].concat();
+        // Processes are made by no program's leave.
+        if path == b"/proc" {
+            return None;
+        }
+        if denied {
+            let new = before.is_some_and(|b| !b.paths.contains(&path));
+            enter &= !(new && self.none(state));
+            seen.paths.insert(path.clone());
+        }
+        enter.then_some(At {
+            path,
+            state,
+            within,
+        })
     }
 
     /// What to say of what is there now and was not before; empty: nothing is.
@@ -199,8 +211,8 @@ impl<'a> Scan<'a> {
     pub fn told(&self, before: &Seen, now: &Seen) -> String {
         let mut out = String::new();
         let short = format!(
-            "there is more in the trees in which something may be made than the {MAX_ENTRIES} entries or {} seconds that \
-             they are looked through: what was made against the policy is not told",
+            "the trees in which something may be made are so large that polc did not look through them in {} seconds: \
+             what was made against the policy is not told",
             MAX_TIME.as_secs()
         );
         if before.cut {
@@ -246,8 +258,9 @@ impl<'a> Scan<'a> {
 mod tests {
     use super::*;
     use crate::frontend::{LoadOptions, load};
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     const POLICY: &str = "version: 1
 name: t

@@ -34,6 +34,7 @@ mod cgroup;
 mod choice;
 mod cover;
 mod created;
+mod entries;
 mod exec;
 mod filter;
 mod limits;
@@ -94,6 +95,9 @@ pub enum Error {
     /// Less is kept than was demanded: what.
     #[error("the layers together do not keep what is demanded")]
     Demand(String),
+    /// Denied objects that cannot be protected: which, and why.
+    #[error("some of what the policy denies cannot be protected")]
+    Unprotected(String),
     /// A limit cannot be set.
     #[error("cannot set the limit `{0}`: {1}")]
     Limit(&'static str, io::Error),

@@ -10,7 +10,8 @@
 //! Where paths are covered, everything else becomes read-only as well, except where Landlock grants some right to write: that
 //! holds mode, owner, times and attributes of files outside, of which Landlock knows nothing.
 
-use super::cover::{Cover, Plan};
+use super::cover::mount::Outcome;
+use super::cover::{self, Plan};
 use super::{Error, capabilities, sys};
 use crate::backend::landlock::{AccessFs, Ruleset};
 use crate::fidelity::show_bytes;
@@ -108,53 +109,20 @@ fn after(mounts: bool, network: bool) -> Result<(), Error> {
 ///
 /// # Errors
 /// A mount fails, or the current directory cannot be entered again.
-pub fn mount(plan: &Plan, sockets: &[Vec<u8>], ruleset: &Ruleset) -> Result<bool, Error> {
+pub fn mount(
+    plan: &Plan,
+    sockets: &[Vec<u8>],
+    ruleset: &Ruleset,
+) -> Result<(bool, Outcome), Error> {
     let here = std::env::current_dir().ok();
-    let at = |path: &[u8]| {
-        let path = show_bytes(path);
-        move |e: io::Error| Error::Mount(path.clone(), e)
-    };
     let read_only = rest_read_only(ruleset)?;
-    let count = |directory| {
-        let hidden = |c: &&(Cover, bool)| **c == (Cover::Hidden, directory);
-        plan.covers.values().filter(hidden).count()
-    };
-    let (mut files, mut directories) = empty(count(false) + sockets.len(), count(true))?;
-    let mut take = |directory: bool| {
-        let list = if directory {
-            &mut directories
-        } else {
-            &mut files
-        };
-        list.pop().ok_or(Error::Architecture)
-    };
-    for (path, (cover, directory)) in &plan.covers {
-        let mount = match cover {
-            Cover::Hidden => take(*directory)?,
-            Cover::Frozen | Cover::NoProgram | Cover::Pinned => {
-                sys::copy_mount(path).map_err(at(path))?
-            }
-        };
-        match cover {
-            Cover::Frozen => sys::freeze(&mount).map_err(at(path))?,
-            Cover::NoProgram => sys::no_program(&mount).map_err(at(path))?,
-            Cover::Hidden | Cover::Pinned => {}
-        }
-        sys::attach(&mount, path).map_err(at(path))?;
-    }
-    for path in sockets.iter().filter(|p| !plan.hides(p)) {
-        match sys::attach(&take(false)?, path) {
-            // It went away since it was looked at.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            done => done.map_err(at(path))?,
-        }
-    }
+    let outcome = cover::mount::all(plan, sockets)?;
     // The current directory is still the one beneath the mounts.
     let to = here.as_deref().unwrap_or(std::path::Path::new("/"));
     std::env::set_current_dir(to)
         .or_else(|_| std::env::set_current_dir("/"))
         .map_err(|e| Error::Namespace("cannot enter the current directory again", e))?;
-    Ok(read_only)
+    Ok((read_only, outcome))
 }
 
 /// The places that stay writable when everything else is made read-only; `None`: everything stays as it is.
@@ -210,45 +178,4 @@ fn rest_read_only(ruleset: &Ruleset) -> Result<bool, Error> {
         sys::attach(&copy, path).map_err(|e| Error::Mount(show_bytes(path), e))?;
     }
     Ok(true)
-}
-
-/// Mounts of an empty file and of an empty directory of mode 000, attached nowhere yet: as many as are asked for.
-fn empty(files: usize, directories: usize) -> Result<(Vec<OwnedFd>, Vec<OwnedFd>), Error> {
-    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-    let error = |e| Error::Namespace("cannot make the empty file that covers others", e);
-    if files + directories == 0 {
-        return Ok((Vec::new(), Vec::new()));
-    }
-    // For a moment, over a directory that every host has; nobody else sees this namespace.
-    let data = Some(c"size=64k,mode=755");
-    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-    sys::mount(Some(c"polc"), c"/proc", Some(c"tmpfs"), flags, data).map_err(error)?;
-    let copies = |path: &[u8], count| {
-        (0..count)
-            .map(|_| {
-                let copy = sys::copy_mount(path)?;
-                // So that its owner, who is the user, cannot change its mode either.
-                sys::freeze(&copy)?;
-                Ok(copy)
-            })
-            .collect::<io::Result<Vec<_>>>()
-    };
-    let made = (|| {
-        std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o000)
-            .open("/proc/file")?;
-        std::fs::DirBuilder::new()
-            .mode(0o000)
-            .create("/proc/directory")?;
-        Ok((
-            copies(b"/proc/file", files)?,
-            copies(b"/proc/directory", directories)?,
-        ))
-    })();
-    let unmounted = sys::unmount(c"/proc");
-    let made = made.map_err(error)?;
-    unmounted.map_err(error)?;
-    Ok(made)
 }

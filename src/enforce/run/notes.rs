@@ -1,6 +1,5 @@
 //! What is said before the program starts: the layers in force, and what they leave open.
 
-use super::cover::Plan;
 use super::network::Network;
 use super::prepared::{Layers, Prepared, metadata_in_part};
 use super::{Error, sockets, sys};
@@ -51,9 +50,6 @@ pub fn without_mounts(
             "note: without mounts mode, owner, times and attributes can be changed everywhere, as far as the user may: a filter of system calls cannot tell paths apart",
         );
     }
-    if prepared.plan.as_ref().is_some_and(|p| p.too_many) {
-        say("note: there is too much in the allowed trees to cover what is denied in them");
-    }
     Ok(())
 }
 
@@ -102,39 +98,4 @@ pub fn in_force(prepared: &Prepared<'_>, layers: &Layers<'_>) -> String {
         let _ = write!(out, " (but {})", layers.unlimited.join(", "));
     }
     out
-}
-
-/// Says what the mounts do not cover.
-pub fn covers(plan: &Plan, say: &mut dyn FnMut(&str)) {
-    let few = |paths: &[Vec<u8>]| {
-        let shown: Vec<String> = paths
-            .iter()
-            .take(3)
-            .map(|p| format!("`{}`", show_bytes(p)))
-            .collect();
-        let rest = paths.len().saturating_sub(3);
-        let more = if rest > 0 {
-            format!(" and {rest} more")
-        } else {
-            String::new()
-        };
-        format!("{}{more}", shown.join(", "))
-    };
-    if plan.too_many {
-        say(
-            "note: there is too much in the allowed trees to cover what is denied in them: it is kept by granting siblings",
-        );
-    }
-    if !plan.uncovered.is_empty() {
-        say(&format!(
-            "note: {} cannot be covered: the tree around is granted by its entries, and what is made there later gets nothing",
-            few(&plan.uncovered)
-        ));
-    }
-    if !plan.missing.is_empty() {
-        say(&format!(
-            "note: not there yet, so not covered: {} may be made, though the policy denies it, and so may what it denies by patterns with `**`; what is made is told at the end",
-            few(&plan.missing)
-        ));
-    }
 }

@@ -1,11 +1,10 @@
 //! What is known before anything is changed, and the layers that are put on.
 
 use super::choice::Choice;
-use super::cover::{self, Plan};
+use super::cover::{self, Gap, Plan};
 use super::network::{self, Network};
 use super::sockets::{self, Sockets};
 use super::{Error, stdio, sys};
-use crate::backend::landlock::RealHost;
 use crate::enforce::landlock::{NEWEST_ABI, kernel_abi};
 use crate::policy::{Operation, Policy};
 use crate::semantics::Meaning;
@@ -18,8 +17,8 @@ pub struct Prepared<'a> {
     pub abi: u32,
     /// How hosts are kept.
     pub network: Network,
-    /// What is covered, where mounts help; `None`: nothing is.
-    pub plan: Option<Plan>,
+    /// What has to be covered.
+    pub plan: Plan,
     /// What listens on this host and may not be asked.
     pub sockets: Sockets,
     /// Where standard input, output and error lead.
@@ -35,6 +34,8 @@ pub struct Prepared<'a> {
 pub struct Layers<'a> {
     /// What is covered by mounts.
     pub plan: Option<&'a Plan>,
+    /// What could not be covered, and may stay so.
+    pub gaps: Vec<Gap>,
     /// Everything else is read-only.
     pub read_only: bool,
     /// There is a network namespace.
@@ -54,12 +55,7 @@ pub fn prepare<'a>(meaning: &'a Meaning<'a>, choice: Choice) -> Result<Prepared<
     if sys::directory_among_standard() {
         return Err(Error::Directory);
     }
-    let plan = if choice.namespaces {
-        let processes = choice.demand.is_none();
-        Some(cover::plan(meaning, &RealHost, processes)?)
-    } else {
-        None
-    };
+    let plan = cover::plan(meaning, choice.demand.is_none())?;
     let sockets = if choice.namespaces {
         sockets::denied(meaning.policy())
     } else {

@@ -13,7 +13,7 @@
 //! Nothing else is: of two layers that each let something through it is not asked whether that is the same thing. So
 //! `--require` refuses rather too often than too seldom.
 
-use super::cover::{Cover, Plan};
+use super::cover::{Gap, Plan};
 use super::namespaces;
 use super::network::Network;
 use super::{Error, sys};
@@ -31,6 +31,8 @@ use std::os::unix::ffi::OsStringExt;
 pub struct InForce<'a> {
     /// What is covered by mounts.
     pub plan: Option<&'a Plan>,
+    /// What of it could not be covered.
+    pub gaps: &'a [Gap],
     /// Everything else is read-only.
     pub read_only: bool,
     /// Landlock's ruleset.
@@ -254,13 +256,16 @@ impl InForce<'_> {
             }
         }
         let mut refused = Vec::new();
-        for (path, (cover, _)) in self.plan.into_iter().flat_map(|p| &p.covers) {
-            match cover {
-                Cover::Hidden => refused.push(tree(path)),
-                Cover::Frozen if !reading => refused.push(tree(path)),
-                Cover::Pinned if making => refused.push(object(path)),
-                Cover::NoProgram if right == Some(AccessFs::Execute) => refused.push(object(path)),
-                Cover::Frozen | Cover::NoProgram | Cover::Pinned => {}
+        let gaps: BTreeSet<&[u8]> = self.gaps.iter().map(|g| g.path.as_slice()).collect();
+        let covers = self.plan.into_iter().flat_map(|p| &p.covers);
+        for (path, (cover, _)) in covers.filter(|(path, _)| !gaps.contains(path.as_slice())) {
+            let writing = cover.read_only && !reading;
+            let starting = cover.no_program && right == Some(AccessFs::Execute);
+            if cover.hidden || writing || starting {
+                refused.push(tree(path));
+            } else if making {
+                // What is mounted over stays where it is.
+                refused.push(object(path));
             }
         }
         let none: &[Vec<Step>] = &[];

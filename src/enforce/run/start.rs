@@ -1,7 +1,7 @@
 //! Putting the layers on one after the other, and becoming the program.
 
 use super::choice::Start;
-use super::cover::{Plan, Reduced};
+use super::cover::{self, Gap, Reduced};
 use super::created::Scan;
 use super::exec::{Environment, Words};
 use super::filter::Holes;
@@ -84,9 +84,8 @@ impl Prepared<'_> {
         layers: &mut Layers<'a>,
         say: &mut dyn FnMut(&str),
     ) -> Result<(), Error> {
-        let helps = self.plan.as_ref().is_some_and(Plan::helps)
-            || !self.sockets.paths.is_empty()
-            || metadata_in_part(self.meaning)?;
+        let helps =
+            self.plan.helps() || !self.sockets.paths.is_empty() || metadata_in_part(self.meaning)?;
         let closed = self.network != Network::Open;
         let wanted = self.choice.namespaces && (helps || closed);
         let entered = wanted && namespaces::enter(helps, closed)?;
@@ -96,7 +95,7 @@ impl Prepared<'_> {
             );
         }
         layers.apart = entered && closed;
-        layers.plan = self.plan.as_ref().filter(|_| entered && helps);
+        layers.plan = (entered && helps).then_some(&self.plan);
         Ok(())
     }
 
@@ -123,18 +122,40 @@ impl Prepared<'_> {
         say: &mut dyn FnMut(&str),
     ) -> Result<(), Error> {
         let Some(plan) = layers.plan else {
-            return notes::without_mounts(self, ledger, say);
+            notes::without_mounts(self, ledger, say)?;
+            if let Some(line) = cover::narrow(&self.plan, ruleset) {
+                say(&line);
+            }
+            layers.gaps = cover::left_open(&self.plan, self.meaning, ruleset)?;
+            return self.admit(&layers.gaps, say);
         };
         plan.widen(ruleset);
-        layers.read_only = namespaces::mount(plan, &self.sockets.paths, ruleset)?;
+        let (read_only, outcome) = namespaces::mount(plan, &self.sockets.paths, ruleset)?;
+        layers.read_only = read_only;
+        layers.gaps = [plan.gaps.as_slice(), &outcome.gaps].concat();
+        self.admit(&layers.gaps, say)?;
         stdio::behind(plan, &self.standard)?;
-        notes::covers(plan, say);
+        for line in cover::told(plan, &outcome.links) {
+            say(&line);
+        }
         for name in &self.sockets.nowhere {
             say(&format!(
                 "note: something listens on a unix socket `{}`, of which the directory is not known: it is not covered",
                 show_bytes(name)
             ));
         }
+        Ok(())
+    }
+
+    /// Refuses to start where something that is denied cannot be protected, unless the user allowed that.
+    fn admit(&self, gaps: &[Gap], say: &mut dyn FnMut(&str)) -> Result<(), Error> {
+        if gaps.is_empty() {
+            return Ok(());
+        }
+        if !self.choice.allow_gaps {
+            return Err(Error::Unprotected(cover::refusal(self.policy, gaps)));
+        }
+        say(&cover::allowed_gaps(gaps));
         Ok(())
     }
 
@@ -163,6 +184,7 @@ impl Prepared<'_> {
     ) -> Result<(), Error> {
         let force = require::InForce {
             plan: layers.plan,
+            gaps: &layers.gaps,
             read_only: layers.read_only,
             ruleset,
             network: self.network,

@@ -5,7 +5,7 @@
 //! replaced by what stands at its path inside, where it is only read and may be; the place in it is kept, and no longer shared
 //! with who else has the descriptor. Where that cannot be, the program does not start.
 
-use super::cover::{Cover, Plan};
+use super::cover::Plan;
 use super::{Error, sys};
 use crate::fidelity::show_bytes;
 use std::fs::File;
@@ -44,7 +44,7 @@ pub fn behind(plan: &Plan, paths: &[Option<Vec<u8>>; 3]) -> Result<(), Error> {
         let refused = || Error::Covered(NAMES[fd], show_bytes(path));
         let fd = fd as i32;
         let access = sys::flags(fd).map_err(|_| refused())? & libc::O_ACCMODE;
-        if cover == Cover::Hidden || access != libc::O_RDONLY {
+        if cover.hidden || access != libc::O_RDONLY {
             return Err(refused());
         }
         again(fd, path).ok_or_else(refused)?;

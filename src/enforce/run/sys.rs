@@ -10,6 +10,7 @@ use std::path::Path;
 const OPEN_TREE_CLONE: libc::c_uint = 1;
 const AT_RECURSIVE: libc::c_uint = 0x8000;
 const MOVE_MOUNT_F_EMPTY_PATH: libc::c_uint = 4;
+const MOVE_MOUNT_T_EMPTY_PATH: libc::c_uint = 0x40;
 const MOUNT_ATTR_RDONLY: u64 = 1;
 const MOUNT_ATTR_NOEXEC: u64 = 8;
 
@@ -133,6 +134,115 @@ pub fn attach(mount: &OwnedFd, path: &[u8]) -> io::Result<()> {
     .map(drop)
 }
 
+/// A copy of the object that a descriptor stands for, with all mounts in it, attached nowhere.
+///
+/// # Errors
+/// The kernel's.
+pub fn copy_object(object: &OwnedFd) -> io::Result<OwnedFd> {
+    let flags = OPEN_TREE_CLONE
+        | AT_RECURSIVE
+        | libc::AT_EMPTY_PATH as libc::c_uint
+        | libc::O_CLOEXEC as libc::c_uint;
+    // SAFETY: the string ends in NUL and outlives the call; the answer is a new descriptor.
+    unsafe {
+        let fd = check(libc::syscall(
+            libc::SYS_open_tree,
+            object.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+        ))?;
+        Ok(OwnedFd::from_raw_fd(fd as RawFd))
+    }
+}
+
+/// Attaches a copy over the object that a descriptor stands for, whatever its name is by now.
+///
+/// # Errors
+/// The kernel's.
+pub fn attach_over(mount: &OwnedFd, object: &OwnedFd) -> io::Result<()> {
+    // SAFETY: the strings end in NUL and outlive the call.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            object.as_raw_fd(),
+            c"".as_ptr(),
+            MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
+        )
+    })
+    .map(drop)
+}
+
+/// What a descriptor stands for, which may have been opened with `O_PATH`.
+///
+/// # Errors
+/// The kernel's.
+pub fn status(object: &OwnedFd) -> io::Result<libc::stat> {
+    // SAFETY: an all-zero stat is a valid one, and the kernel fills it in.
+    unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        check(libc::c_long::from(libc::fstat(
+            object.as_raw_fd(),
+            &raw mut stat,
+        )))?;
+        Ok(stat)
+    }
+}
+
+/// What stands at a name in a directory, not followed.
+///
+/// # Errors
+/// The kernel's.
+pub fn status_in(directory: &OwnedFd, name: &CStr) -> io::Result<libc::stat> {
+    // SAFETY: an all-zero stat is a valid one, and the kernel fills it in. The string ends in NUL and outlives the call.
+    unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        check(libc::c_long::from(libc::fstatat(
+            directory.as_raw_fd(),
+            name.as_ptr(),
+            &raw mut stat,
+            libc::AT_SYMLINK_NOFOLLOW,
+        )))?;
+        Ok(stat)
+    }
+}
+
+/// Reads the next entries of a directory, as `struct linux_dirent64` records; 0: there are no more.
+///
+/// # Errors
+/// The kernel's.
+pub fn entries(directory: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the kernel writes into the buffer, and no more than its length.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_getdents64,
+            directory.as_raw_fd(),
+            buffer.as_mut_ptr(),
+            buffer.len(),
+        )
+    })
+    .map(|n| n as usize)
+}
+
+/// Whether this user may walk through a directory, by its effective numbers.
+#[must_use]
+pub fn may_walk_through(directory: &[u8]) -> bool {
+    let Ok(path) = c_path(directory) else {
+        return false;
+    };
+    // SAFETY: the string ends in NUL and outlives the call.
+    let answer = unsafe {
+        libc::faccessat(
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            libc::X_OK,
+            libc::AT_EACCESS | libc::AT_SYMLINK_NOFOLLOW,
+        )
+    };
+    answer == 0
+}
+
 /// Makes a copy, and all mounts in it, read-only.
 ///
 /// # Errors
@@ -147,7 +257,7 @@ pub fn freeze(mount: &OwnedFd) -> io::Result<()> {
 /// # Errors
 /// The kernel's.
 pub fn no_program(mount: &OwnedFd) -> io::Result<()> {
-    let flags = libc::AT_EMPTY_PATH as libc::c_uint;
+    let flags = libc::AT_EMPTY_PATH as libc::c_uint | AT_RECURSIVE;
     set_attributes(mount.as_raw_fd(), c"", flags, MOUNT_ATTR_NOEXEC, 0)
 }
 
@@ -161,6 +271,14 @@ pub fn set_read_only(path: &CStr, read_only: bool) -> io::Result<()> {
     } else {
         set_attributes(libc::AT_FDCWD, path, 0, 0, MOUNT_ATTR_RDONLY)
     }
+}
+
+/// Makes the mount at a path read-only, and none below it.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_read_only_here(path: &CStr) -> io::Result<()> {
+    set_attributes(libc::AT_FDCWD, path, 0, MOUNT_ATTR_RDONLY, 0)
 }
 
 fn set_attributes(

@@ -1,0 +1,99 @@
+//! What is said before the start of what cannot be protected, and of what is refused beyond the policy.
+
+use super::{Gap, Plan, Whole};
+use crate::backend::landlock::{AccessFs, Ruleset};
+use crate::fidelity::show_bytes;
+use std::collections::BTreeMap;
+
+/// The first few paths, in words.
+fn few<'p>(paths: impl IntoIterator<Item = &'p [u8]>) -> String {
+    const NAMED: usize = 3;
+    let mut paths = paths.into_iter();
+    let shown: Vec<String> = paths
+        .by_ref()
+        .take(NAMED)
+        .map(|p| format!("`{}`", show_bytes(p)))
+        .collect();
+    match paths.count() {
+        0 => shown.join(", "),
+        rest => format!("{} and {rest} more", shown.join(", ")),
+    }
+}
+
+/// What to say of a plan that is in force. `links` are those that could not be pinned.
+#[must_use]
+pub fn told(plan: &Plan, links: &[Vec<u8>]) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut by_reason: BTreeMap<(Whole, bool), Vec<&[u8]>> = BTreeMap::new();
+    for (path, why) in &plan.coarse {
+        let hidden = plan.covers.get(path).is_none_or(|(c, _)| c.hidden);
+        by_reason.entry((*why, hidden)).or_default().push(path);
+    }
+    for ((why, hidden), paths) in by_reason {
+        let how = if hidden { "hidden" } else { "read-only" };
+        let why = match why {
+            Whole::Unlisted => {
+                "the policy allows to read files there and not to list them, and a mount cannot hide names alone"
+            }
+            Whole::Unreadable => "polc cannot list it, so it does not know what is denied there",
+            Whole::TooDeep => "the paths in it are too long for the kernel",
+            Whole::TooMany => "it holds more denied files than can be covered one by one",
+        };
+        out.push(format!("note: {how} as a whole: {}: {why}", few(paths)));
+    }
+    if !links.is_empty() {
+        out.push(format!(
+            "note: this kernel takes no mount over a symbolic link, so the program can replace {}; what a link leads to keeps its own protection",
+            few(links.iter().map(Vec::as_slice))
+        ));
+    }
+    if !plan.missing.is_empty() {
+        out.push(format!(
+            "note: a file that does not exist at start cannot be protected: the program can make {}, though the policy denies it, and names that only a pattern denies; what was made is told at the end",
+            few(plan.missing.iter().map(Vec::as_slice))
+        ));
+    }
+    out
+}
+
+/// One line about gaps that the user allowed.
+#[must_use]
+pub fn allowed_gaps(gaps: &[Gap]) -> String {
+    format!(
+        "note: denied and not protected, as `--allow-gaps` permits: {}",
+        few(gaps.iter().map(|g| g.path.as_slice()))
+    )
+}
+
+/// What a ruleset refuses where nothing can be mounted, though the policy allows it.
+#[must_use]
+pub fn narrow(plan: &Plan, ruleset: &Ruleset) -> Option<String> {
+    let granted = |path: &[u8]| {
+        super::above(path).chain([path]).any(|p| {
+            let mut grants = ruleset.paths.iter().filter(|g| g.parent == p);
+            grants.any(|g| g.allowed.contains(&AccessFs::MakeReg))
+        })
+    };
+    let handled = ruleset.handled_fs.contains(&AccessFs::MakeReg);
+    let lost: Vec<&[u8]> = plan
+        .changed()
+        .into_iter()
+        .filter(|p| handled && !granted(p))
+        .collect();
+    if lost.is_empty() {
+        return None;
+    }
+    let git = lost.iter().any(|p| {
+        let path = super::super::sys::path(p);
+        path.ends_with(".git") || path.join(".git").exists()
+    });
+    let git = if git {
+        "; git cannot write its index or a branch there"
+    } else {
+        ""
+    };
+    Some(format!(
+        "note: without namespaces nothing can be made, renamed or removed directly in {}, as Landlock alone cannot take away what is denied in it{git}. Use a host or a container that permits user namespaces",
+        few(lost)
+    ))
+}

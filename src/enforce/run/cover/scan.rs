@@ -1,0 +1,602 @@
+//! The search for what has to be covered.
+//!
+//! It walks from `/` along the paths that the policy names, and through every tree that the policy allows and that may
+//! hold something that it denies. Where the policy's automaton says that nothing beneath a directory can be denied, the
+//! directory is not listed. A directory is read through a descriptor that no link led to ([`super::super::entries`]).
+
+use super::{
+    CREATE, Cover, DELETE, EDIT, EXECUTE, Gap, LIST, OPERATIONS, Plan, READ, Whole, Wide, above,
+    beneath,
+};
+use crate::backend::landlock::{Host, Kind, RealHost, started_by_loader};
+use crate::enforce::run::entries::{Reader, is_gone, is_too_deep};
+use crate::enforce::run::sys;
+use crate::policy::Operation;
+use crate::semantics::{Decisions, LiteralTree, Meaning, StateId, TooLarge};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+
+/// How far the search goes before it gives up. No tree that people work in comes near; what is left is a gap, and is
+/// not opened.
+#[derive(Clone, Copy)]
+pub(super) struct Budget {
+    /// The longest time.
+    pub time: Duration,
+    /// Most directories that are known and not read yet, and most covers: what takes memory.
+    pub held: usize,
+}
+
+const BUDGET: Budget = Budget {
+    time: Duration::from_secs(60),
+    held: 3_000_000,
+};
+
+/// A set of [`OPERATIONS`], one bit each.
+type Set = u8;
+const WRITES: Set = 1 << EDIT | 1 << CREATE | 1 << DELETE;
+
+/// By shape: the state of its automaton.
+type States = [Option<StateId>; OPERATIONS.len()];
+
+/// Operations whose automata have the same states: one look-up does for all of them.
+struct Shape<'a> {
+    decisions: &'a Decisions,
+    /// By state: the operations that are allowed on the object.
+    permits: Vec<Set>,
+    /// By state: the operations that are allowed on the object and on everything beneath it.
+    fine: Vec<Set>,
+}
+
+/// The policy, as the search asks it.
+struct Judge<'a> {
+    shapes: Vec<Shape<'a>>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(meaning: &'a Meaning<'_>) -> Result<Self, TooLarge> {
+        let mut shapes: Vec<Shape<'a>> = Vec::new();
+        for (o, operation) in OPERATIONS.into_iter().enumerate() {
+            let decisions = meaning.decisions(operation)?;
+            let dfa = decisions.dfa();
+            let known = shapes
+                .iter_mut()
+                .position(|s| s.decisions.dfa().same_shape(dfa));
+            let at = known.unwrap_or_else(|| {
+                shapes.push(Shape {
+                    decisions,
+                    permits: vec![0; dfa.len()],
+                    fine: vec![0; dfa.len()],
+                });
+                shapes.len() - 1
+            });
+            let Some(shape) = shapes.get_mut(at) else {
+                continue;
+            };
+            for (set, state) in shape.permits.iter_mut().zip(dfa.states()) {
+                *set |= Set::from(decisions.permits_state(state)) << o;
+            }
+            let below = dfa.all_below(|l| decisions.permits(l));
+            for (set, fine) in shape.fine.iter_mut().zip(below) {
+                *set |= Set::from(fine) << o;
+            }
+        }
+        Ok(Self { shapes })
+    }
+
+    fn start(&self) -> States {
+        self.each(|shape, _| Some(shape.decisions.dfa().start()), &[None; 6])
+    }
+
+    fn each(
+        &self,
+        step: impl Fn(&Shape<'_>, Option<StateId>) -> Option<StateId>,
+        from: &States,
+    ) -> States {
+        let mut out = [None; OPERATIONS.len()];
+        for ((to, shape), from) in out.iter_mut().zip(&self.shapes).zip(from) {
+            *to = step(shape, *from);
+        }
+        out
+    }
+
+    fn enter(&self, states: &States, name: &[u8]) -> States {
+        self.each(
+            |shape, s| s.and_then(|s| shape.decisions.enter(s, name)),
+            states,
+        )
+    }
+
+    fn of(&self, states: &States, by_state: impl for<'s> Fn(&'s Shape<'a>) -> &'s [Set]) -> Set {
+        let mut set = 0;
+        for (shape, state) in self.shapes.iter().zip(states) {
+            set |= state
+                .and_then(|s| by_state(shape).get(s.index()))
+                .copied()
+                .unwrap_or(0);
+        }
+        set
+    }
+
+    fn permits(&self, states: &States) -> Set {
+        self.of(states, |s| &s.permits)
+    }
+
+    fn fine(&self, states: &States) -> Set {
+        self.of(states, |s| &s.fine)
+    }
+
+    /// What is allowed on a name that no rule mentions, `depth` levels beneath.
+    fn fresh(&self, states: &States, depth: usize) -> Set {
+        let beneath = self.each(
+            |shape, s| s.and_then(|s| shape.decisions.enter_fresh(s, depth)),
+            states,
+        );
+        self.permits(&beneath)
+    }
+}
+
+/// A directory that is still to be looked at.
+struct At {
+    /// Empty for `/`.
+    path: Vec<u8>,
+    node: Option<usize>,
+    states: States,
+    /// By operation: the tree of [`Plan::wide`] that it is in.
+    within: [Option<u32>; OPERATIONS.len()],
+    /// Read-only by a cover above.
+    frozen: bool,
+}
+
+impl At {
+    fn shown(&self) -> &[u8] {
+        if self.path.is_empty() {
+            b"/"
+        } else {
+            &self.path
+        }
+    }
+
+    /// The operations for which it is in a tree that is granted whole.
+    fn inside(&self) -> Set {
+        let all = self.within.iter().enumerate();
+        all.fold(0, |set, (o, w)| set | Set::from(w.is_some()) << o)
+    }
+}
+
+/// One entry of a directory, judged.
+struct Entry<'p> {
+    path: &'p [u8],
+    states: States,
+    /// The operations that the trees around would allow, and the policy denies.
+    denied: Set,
+    frozen: bool,
+}
+
+struct Walk<'a> {
+    judge: Judge<'a>,
+    tree: &'a LiteralTree,
+    plan: Plan,
+    work: Vec<At>,
+    budget: Budget,
+    end: Instant,
+}
+
+/// Looks at the host for what has to be covered. With `processes` those that do not exist yet may be read too.
+///
+/// # Errors
+/// The policy's automata are too large.
+pub fn plan(meaning: &Meaning<'_>, processes: bool) -> Result<Plan, TooLarge> {
+    let mut plan = search(meaning, BUDGET)?;
+    plan.programs(meaning)?;
+    if processes {
+        plan.processes(meaning)?;
+    }
+    plan.settle();
+    plan.coarsen(super::coarse::most());
+    plan.whole = plan.wide.iter().map(|w| w.path.clone()).collect();
+    Ok(plan)
+}
+
+/// The walk alone.
+pub(super) fn search(meaning: &Meaning<'_>, budget: Budget) -> Result<Plan, TooLarge> {
+    let tree = LiteralTree::of(meaning.policy(), usize::MAX, false);
+    let judge = Judge::new(meaning)?;
+    let root = At {
+        path: Vec::new(),
+        node: Some(tree.root()),
+        states: judge.start(),
+        within: [None; OPERATIONS.len()],
+        frozen: false,
+    };
+    let mut walk = Walk {
+        judge,
+        tree: &tree,
+        plan: Plan::default(),
+        work: vec![root],
+        budget,
+        end: Instant::now() + budget.time,
+    };
+    let mut reader = Reader::default();
+    while let Some(at) = walk.work.pop() {
+        walk.directory(at, &mut reader);
+        if walk.is_over() {
+            walk.give_up();
+            break;
+        }
+    }
+    Ok(walk.plan)
+}
+
+impl Walk<'_> {
+    fn is_full(&self) -> bool {
+        self.work.len() + self.plan.covers.len() > self.budget.held
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_full() || Instant::now() > self.end
+    }
+
+    /// What has not been looked through, and may hold something that is denied, is a gap.
+    fn give_up(&mut self) {
+        let reason = if self.is_full() {
+            format!(
+                "there are more than {} directories and denied objects to look at",
+                self.budget.held
+            )
+        } else {
+            format!(
+                "it was not looked through in {} seconds",
+                self.budget.time.as_secs()
+            )
+        };
+        for at in std::mem::take(&mut self.work) {
+            self.plan.gaps.push(Gap {
+                path: at.shown().to_vec(),
+                reason: reason.clone(),
+            });
+        }
+    }
+
+    /// Looks at what is in a directory. The directory itself has been judged.
+    fn directory(&mut self, mut at: At, reader: &mut Reader) {
+        self.widen(&mut at);
+        let tree = self.tree;
+        let named = || at.node.into_iter().flat_map(|n| tree.children(n));
+        let mut there: Vec<bool> = vec![false; named().count()];
+        let inside = at.inside();
+        if inside & !self.judge.fine(&at.states) != 0 {
+            if is_too_deep(at.shown()) {
+                return self.whole(&at, Whole::TooDeep);
+            }
+            let names: Vec<&[u8]> = named().map(|(name, _)| name).collect();
+            let (mut looked, mut over) = (0u32, false);
+            let read = reader.read(at.shown(), |name, kind| {
+                // Processes come and go.
+                if at.path == b"/proc" && name.iter().all(u8::is_ascii_digit) {
+                    return true;
+                }
+                if let Ok(i) = names.binary_search(&name) {
+                    there.iter_mut().skip(i).take(1).for_each(|t| *t = true);
+                }
+                self.entry(&at, inside, name, kind);
+                looked = looked.wrapping_add(1);
+                over = looked.is_multiple_of(1 << 16) && self.is_over();
+                !over
+            });
+            match read {
+                Ok(()) if over => return self.work.push(at),
+                Ok(()) => {}
+                Err(e) if is_gone(&e) => return,
+                Err(e) if out_of_reach(&at, &e) => return,
+                Err(_) => return self.whole(&at, Whole::Unreadable),
+            }
+        }
+        for ((name, _), there) in named().zip(there) {
+            if !there {
+                let path = [&at.path, b"/".as_slice(), name].concat();
+                self.entry(&at, inside, name, RealHost.kind(&path));
+            }
+        }
+    }
+
+    /// Finds the operations for which the directory can be granted whole.
+    fn widen(&mut self, at: &mut At) {
+        let own = self.judge.permits(&at.states) | 1 << CREATE | 1 << DELETE;
+        let fresh = (1..=3).fold(own, |set, n| set & self.judge.fresh(&at.states, n));
+        for (o, within) in at.within.iter_mut().enumerate() {
+            if within.is_none() && fresh & 1 << o != 0 {
+                *within = u32::try_from(self.plan.wide.len()).ok();
+                self.plan.wide.push(Wide {
+                    operation: o,
+                    path: if at.path.is_empty() {
+                        b"/".to_vec()
+                    } else {
+                        at.path.clone()
+                    },
+                });
+            }
+        }
+    }
+
+    /// Judges one entry of a directory, and covers it if that is due.
+    fn entry(&mut self, at: &At, inside: Set, name: &[u8], kind: Kind) {
+        let states = self.judge.enter(&at.states, name);
+        let node = at.node.and_then(|n| self.tree.child(n, name));
+        let denied = inside & !self.judge.permits(&states);
+        let path = || [&at.path, b"/".as_slice(), name].concat();
+        if kind != Kind::Directory {
+            if denied != 0 {
+                let path = path();
+                let entry = Entry {
+                    path: &path,
+                    states,
+                    denied,
+                    frozen: at.frozen,
+                };
+                self.object(at, &entry, kind);
+            }
+            return;
+        }
+        let open = inside & !self.judge.fine(&states) != 0;
+        if !open && node.is_none() {
+            return;
+        }
+        let path = path();
+        let entry = Entry {
+            path: &path,
+            states,
+            denied,
+            frozen: at.frozen,
+        };
+        let Some(frozen) = self.folder(at, &entry) else {
+            return;
+        };
+        self.work.push(At {
+            node,
+            states,
+            within: at.within,
+            frozen,
+            path,
+        });
+    }
+
+    /// Covers something that is no directory.
+    fn object(&mut self, at: &At, entry: &Entry<'_>, kind: Kind) {
+        let denied = |o: usize| entry.denied & 1 << o != 0;
+        match kind {
+            Kind::Missing if denied(CREATE) => self.plan.missing.push(entry.path.to_vec()),
+            // What is read or written through it has a name of its own; the link itself is only made and removed.
+            Kind::Link if (denied(CREATE) || denied(DELETE)) && !entry.frozen => {
+                self.put(at, entry.path, Cover::PINNED, kind);
+            }
+            Kind::Missing | Kind::Link | Kind::Directory => {}
+            Kind::File if denied(READ) => self.put(at, entry.path, Cover::HIDDEN, kind),
+            Kind::File => {
+                let written = entry.denied & WRITES != 0;
+                let cover = Cover {
+                    hidden: false,
+                    read_only: denied(EDIT) && !entry.frozen,
+                    no_program: denied(EXECUTE),
+                };
+                if cover != Cover::PINNED || (written && !entry.frozen) {
+                    self.put(at, entry.path, cover, kind);
+                }
+            }
+        }
+    }
+
+    /// Covers a directory. The answer is whether it is read-only now; `None`: nothing of it is seen any more.
+    fn folder(&mut self, at: &At, entry: &Entry<'_>) -> Option<bool> {
+        let denied = |o: usize| entry.denied & 1 << o != 0;
+        if denied(READ) || denied(LIST) {
+            self.put(at, entry.path, Cover::HIDDEN, Kind::Directory);
+            if at.inside() & self.judge.fresh(&entry.states, 1) & 1 << READ != 0 {
+                let whole = (entry.path.to_vec(), Whole::Unlisted);
+                self.plan.coarse.push(whole);
+            }
+            return None;
+        }
+        if !(denied(CREATE) || denied(DELETE)) || entry.frozen {
+            return Some(entry.frozen);
+        }
+        // A directory in which nothing may be made, or nothing removed, becomes read-only, though files in it might be
+        // written: the tree around grants both whole.
+        let inside = at.inside() & WRITES;
+        let fresh = self.judge.fresh(&entry.states, 1);
+        let some = inside & fresh != 0;
+        let names = inside & (1 << CREATE | 1 << DELETE);
+        if some && names & !fresh == 0 {
+            self.put(at, entry.path, Cover::PINNED, Kind::Directory);
+            return Some(false);
+        }
+        self.put(at, entry.path, Cover::READ_ONLY, Kind::Directory);
+        Some(true)
+    }
+
+    /// Hides a directory of which not everything in it can be looked at.
+    fn whole(&mut self, at: &At, why: Whole) {
+        self.put(at, at.shown(), Cover::HIDDEN, Kind::Directory);
+        self.plan.coarse.push((at.shown().to_vec(), why));
+    }
+
+    fn put(&mut self, at: &At, path: &[u8], cover: Cover, kind: Kind) {
+        let covers = &mut self.plan.covers;
+        let known = covers.entry(path.to_vec()).or_insert((cover, kind));
+        known.0 = known.0.and(cover);
+        // The directories above, up to the tree in which something may be moved at all.
+        let tree = at.within.get(DELETE).copied().flatten();
+        let Some(top) = tree.and_then(|i| self.plan.wide.get(i as usize)) else {
+            return;
+        };
+        for directory in above(path) {
+            if directory != top.path && beneath(directory, &top.path) {
+                let pinned = (Cover::PINNED, Kind::Directory);
+                if !covers.contains_key(directory) {
+                    covers.insert(directory.to_vec(), pinned);
+                }
+            }
+        }
+    }
+}
+
+/// Whether the program cannot reach anything in a directory that cannot be listed either: it may not walk through it,
+/// and does not own it, so it cannot change that.
+fn out_of_reach(at: &At, error: &io::Error) -> bool {
+    // SAFETY: takes nothing and always succeeds.
+    let user = unsafe { libc::geteuid() };
+    error.raw_os_error() == Some(libc::EACCES)
+        && user != 0
+        && !sys::may_walk_through(at.shown())
+        && std::fs::symlink_metadata(sys::path(at.shown())).is_ok_and(|m| m.uid() != user)
+}
+
+impl Plan {
+    /// Covers the programs that a rule denies to start by their names and that the walk had no reason to cover, as they
+    /// lie in no tree of programs: they may be read, so the loader would start them.
+    fn programs(&mut self, meaning: &Meaning<'_>) -> Result<(), TooLarge> {
+        for named in started_by_loader(meaning.policy()) {
+            let Some(path) = RealHost.leads_to(&named) else {
+                continue;
+            };
+            if RealHost.kind(&path) != Kind::File || self.hides(&path) {
+                continue;
+            }
+            // A mount point cannot be replaced, and what may be written may be made a program of any kind.
+            let mut kept = true;
+            for operation in [Operation::Edit, Operation::Create, Operation::Delete] {
+                kept &= !meaning.decisions(operation)?.permits_path(&path);
+            }
+            if kept && !meaning.decisions(Operation::Execute)?.permits_path(&path) {
+                let cover = (Cover::NO_PROGRAM, Kind::File);
+                self.covers.entry(path).or_insert(cover);
+            }
+        }
+        Ok(())
+    }
+
+    /// Grants `/proc` to read, without what is denied in it, where the policy speaks of processes in general.
+    fn processes(&mut self, meaning: &Meaning<'_>) -> Result<(), TooLarge> {
+        let (read, list) = (
+            meaning.decisions(Operation::Read)?,
+            meaning.decisions(Operation::List)?,
+        );
+        let known = self
+            .wide
+            .iter()
+            .any(|w| beneath(b"/proc", &w.path) && w.operation == READ);
+        // A number that no process has: 2^22 is the kernel's most.
+        if known || !read.permits_path(b"/proc/4194305/status") || !list.permits_path(b"/proc") {
+            return Ok(());
+        }
+        for (name, kind) in RealHost.list(b"/proc") {
+            let path = [b"/proc/", name.as_slice()].concat();
+            let process = name.iter().all(u8::is_ascii_digit);
+            if !process && !read.permits_path(&path) && matches!(kind, Kind::File | Kind::Directory)
+            {
+                self.covers.insert(path, (Cover::HIDDEN, kind));
+            }
+        }
+        for operation in [READ, LIST] {
+            self.wide.push(Wide {
+                operation,
+                path: b"/proc".to_vec(),
+            });
+        }
+        Ok(())
+    }
+
+    /// A cover beneath a read-only one is read-only too. One that only pins is not needed there.
+    fn settle(&mut self) {
+        let read_only: Vec<Vec<u8>> = self
+            .covers
+            .iter()
+            .filter(|(path, (cover, _))| {
+                let frozen = |p: &[u8]| self.covers.get(p).is_some_and(|(c, _)| c.read_only);
+                !cover.hidden && !cover.read_only && above(path).any(frozen)
+            })
+            .map(|(path, _)| path.clone())
+            .collect();
+        for path in read_only {
+            match self.covers.get_mut(&path) {
+                Some((cover, _)) if *cover != Cover::PINNED => cover.read_only = true,
+                _ => drop(self.covers.remove(&path)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frontend::{LoadOptions, load};
+
+    const POLICY: &str = "version: 1
+name: t
+subject: {workspace: WS}
+rules:
+  - {name: env, action: deny, operations: [read, write], paths: [\"${workspace}/**/.env\"]}
+  - {name: tree, action: allow, operations: [read, write], paths: [\"${workspace}/**\"]}
+";
+
+    fn found(budget: Budget) -> (String, Plan) {
+        let folder = tempfile::tempdir().unwrap();
+        let ws = folder.path().canonicalize().unwrap();
+        for i in 0..20 {
+            std::fs::create_dir_all(ws.join(format!("{i}/a"))).unwrap();
+            std::fs::write(ws.join(format!("{i}/a/.env")), "").unwrap();
+        }
+        let ws = ws.to_str().unwrap();
+        let text = POLICY.replace("WS", ws);
+        let policy = load("p.yaml", &text, &LoadOptions::default())
+            .unwrap()
+            .policy;
+        let plan = search(&Meaning::new(&policy), budget).unwrap();
+        (ws.to_owned(), plan)
+    }
+
+    #[test]
+    fn every_denied_object_is_found_and_all_directories_above_it_are_pinned() {
+        let (ws, plan) = found(BUDGET);
+        assert!(plan.gaps.is_empty());
+        assert_eq!(plan.covers.len(), 60);
+        for i in 0..20 {
+            for (name, cover) in [
+                (format!("{i}/a/.env"), Cover::HIDDEN),
+                (format!("{i}/a"), Cover::PINNED),
+                (format!("{i}"), Cover::PINNED),
+            ] {
+                let path = format!("{ws}/{name}");
+                let (got, _) = plan.covers.get(path.as_bytes()).unwrap();
+                assert_eq!(*got, cover, "{name}");
+            }
+        }
+    }
+
+    /// What was not looked through is told as a gap, never as if nothing were there.
+    #[test]
+    fn what_is_not_looked_through_is_a_gap() {
+        for (budget, reason) in [
+            (
+                Budget {
+                    time: Duration::ZERO,
+                    ..BUDGET
+                },
+                "not looked through in 0 seconds",
+            ),
+            (Budget { held: 15, ..BUDGET }, "more than 15 directories"),
+        ] {
+            let (ws, plan) = found(budget);
+            let covered = |gap: &str| {
+                let gap = gap.as_bytes();
+                plan.gaps.iter().any(|g| beneath(gap, &g.path))
+            };
+            for i in 0..20 {
+                let path = format!("{ws}/{i}/a/.env");
+                let seen = plan.covers.contains_key(path.as_bytes());
+                assert!(seen || covered(&path), "{path}: {:?}", plan.gaps);
+            }
+            assert!(plan.gaps.iter().all(|g| g.reason.contains(reason)));
+        }
+    }
+}
