@@ -435,3 +435,89 @@ fn what_a_mount_cannot_say_costs_that_object_alone() {
         );
     }
 }
+
+/// `/dev/stderr` and its like work whatever they are, and with the rights that the descriptor has.
+#[test]
+fn standard_descriptors_can_be_opened_by_name() {
+    if !landlock() {
+        return;
+    }
+    for user in users() {
+        let place = filled_for(user);
+        let file = |name: &str| place.path("outside").join(name);
+        std::fs::write(file("input"), "input\n").unwrap();
+        std::fs::write(file("log"), "").unwrap();
+        std::fs::write(file("deleted"), "deleted\n").unwrap();
+        std::fs::set_permissions(file("log"), std::fs::Permissions::from_mode(0o666)).unwrap();
+        let policy = POLICY.replacen(
+            "rules:",
+            &format!(
+                "rules:\n  - {{name: secret, action: deny, operations: [read], paths: [\"{}\"]}}",
+                file("secret").display()
+            ),
+            1,
+        );
+        std::fs::write(place.path("own-policy.yaml"), policy).unwrap();
+        let polc = |stdin: Stdio, stderr: Stdio, script: &str| {
+            // The pipe is the user's own.
+            let mut c = Command::new("/bin/sh");
+            c.args(["-c", "\"$@\" | cat", "sh"]);
+            c.arg(place.path("bin/polc")).args(["run", "-q", "-p"]);
+            c.arg(place.path("own-policy.yaml"));
+            c.arg("--set")
+                .arg(format!("workspace={}", place.path("ws").display()));
+            c.args(["--", "/bin/sh", "-c", script]);
+            c.current_dir(place.path("ws")).stdin(stdin).stderr(stderr);
+            c.stdout(Stdio::piped());
+            if place.user == User::Nobody {
+                c.uid(65534).gid(65534);
+            }
+            let done = c.spawn().unwrap().wait_with_output().unwrap();
+            text(&done.stdout)
+        };
+        let open = |name: &str| Stdio::from(File::open(file(name)).unwrap());
+        let log = || Stdio::from(File::options().append(true).open(file("log")).unwrap());
+        // Files that no rule speaks of; a pipe.
+        let script = "cat /dev/stdin; echo log > /dev/stderr; echo pipe > /dev/stdout; echo fd >> /proc/self/fd/2";
+        assert_eq!(
+            polc(open("input"), log(), script),
+            "input\npipe\n",
+            "{user:?}"
+        );
+        let logged = || std::fs::read_to_string(file("log")).unwrap();
+        assert_eq!(logged(), "log\nfd\n", "{user:?}");
+        // What is open to write cannot be read, nor what is open to read be written; nor by its path.
+        let script = format!(
+            "exec 9>&2; cat /proc/self/fd/9 <&- 2>/dev/null; cat {} 2>/dev/null; echo over > /dev/stdin; echo over > {}",
+            file("log").display(),
+            file("input").display()
+        );
+        assert_eq!(polc(open("input"), log(), &script), "", "{user:?}");
+        assert_eq!(std::fs::read_to_string(file("input")).unwrap(), "input\n");
+        // Another file beside it is as closed as it was.
+        std::fs::write(file("beside"), "beside\n").unwrap();
+        let script = format!("cat {}; cat /dev/stdin", file("beside").display());
+        assert_eq!(
+            polc(open("input"), Stdio::null(), &script),
+            "input\n",
+            "{user:?}"
+        );
+        // A file that a rule denies: as far as the descriptor goes, and no further.
+        let script = "cat /dev/stdin /proc/self/fd/0; cat";
+        let got = polc(open("secret"), Stdio::null(), script);
+        assert_eq!(got, "secret\n", "{user:?}");
+        let script = "cat /dev/stdin || echo refused";
+        let got = polc(open("secret"), Stdio::null(), script);
+        assert_eq!(got, "refused\n", "{user:?}");
+        // A file without a name, a pipe, nothing.
+        let gone = open("deleted");
+        std::fs::remove_file(file("deleted")).unwrap();
+        assert_eq!(polc(gone, Stdio::null(), "cat /dev/stdin"), "deleted\n");
+        let got = polc(
+            Stdio::null(),
+            Stdio::null(),
+            "cat /dev/stdin; echo x > /dev/stderr && echo fine",
+        );
+        assert_eq!(got, "fine\n", "{user:?}");
+    }
+}

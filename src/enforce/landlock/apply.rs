@@ -12,6 +12,8 @@ use landlock::{
     PathBeneath, Ruleset as KernelRuleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr,
     RulesetError, RulesetStatus, Scope as KernelScope,
 };
+use std::collections::BTreeSet;
+use std::os::fd::BorrowedFd;
 
 /// Why a ruleset is not in force.
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +148,22 @@ pub fn prepare(ruleset: &Ruleset) -> Result<Prepared, Error> {
 }
 
 impl Prepared {
+    /// Grants rights on the one object that a descriptor stands for, as far as the ruleset restricts them at all. A pipe
+    /// or a socket without a path takes no rights, and needs none.
+    pub fn grant(
+        &mut self,
+        descriptor: &BorrowedFd<'_>,
+        rights: &BTreeSet<AccessFs>,
+        ruleset: &Ruleset,
+    ) {
+        let handled = rights.intersection(&ruleset.handled_fs);
+        let allowed: BitFlags<KernelFs> = handled.map(|a| fs(*a)).collect();
+        if !allowed.is_empty() {
+            // Where the kernel takes no such rule, nothing is granted.
+            let _ = (&mut self.created).add_rule(PathBeneath::new(descriptor, allowed));
+        }
+    }
+
     /// Has the kernel write a record of each refusal, also after the program is started: left alone, it writes
     /// those of this process alone. Only with ABI 7 or later.
     ///

@@ -256,6 +256,12 @@ impl Prepared<'_> {
     ) -> Result<(), Error> {
         let filters = filter::prepare(self.meaning, holes)?;
         let mut domain = apply::prepare(ruleset)?;
+        // What is demanded is compared by paths, and a descriptor has none that stays.
+        if self.choice.demand.is_none() {
+            for (descriptor, rights) in stdio::reopened(self.policy, layers.plan) {
+                domain.grant(&descriptor, &rights, ruleset);
+            }
+        }
         if self.choice.log && self.abi >= 7 {
             domain = domain.logged()?;
         }

@@ -1,19 +1,30 @@
 //! Standard input, output and error that are files.
 //!
-//! They were opened outside, on the mounts that are there: through `/proc/self/fd/0` a file can be opened anew on the mount of
-//! the descriptor, and Landlock, which has granted the tree around it whole, lets that through. So one that is covered is
-//! replaced by what stands at its path inside, where it is only read and may be; the place in it is kept, and no longer shared
-//! with who else has the descriptor. Where that cannot be, the program does not start.
+//! They were opened outside, so they pass the covers: the program can open such a file again by `/proc/self/fd/0`, on
+//! the mount that it was opened on. If the file is covered, polc therefore opens it again through its cover and puts
+//! that in the descriptor's place, at the same position. This works where the file is only read and may be read. If it
+//! does not work, the program is not started.
+//!
+//! A file that is not covered may lie outside everything that the policy allows: the log that standard error goes to.
+//! The program has the descriptor, and programs open such files by name too (`/dev/stderr`, `/proc/self/fd/2`). So
+//! Landlock grants the one file that the descriptor stands for, with the rights that the descriptor has: what was opened
+//! to write cannot be opened to read. A file that a rule denies gets no such right.
 
 use super::cover::Plan;
 use super::{Error, sys};
-use crate::fidelity::show_bytes;
+use crate::backend::landlock::AccessFs;
+use crate::fidelity::{Object, show_bytes};
+use crate::policy::{Operation, Policy};
+use crate::semantics::decide;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
+/// What the kernel appends to the path of a file that has no name any more.
+const DELETED: &[u8] = b" (deleted)";
 const NAMES: [&str; 3] = ["standard input", "standard output", "standard error"];
 
 /// Where the standard descriptors lead, of those that are files.
@@ -29,6 +40,51 @@ pub fn paths() -> [Option<Vec<u8>>; 3] {
         let path = std::fs::read_link(&link).ok()?.into_os_string().into_vec();
         path.starts_with(b"/").then_some(path)
     })
+}
+
+/// The files that may be opened again by their descriptors, and with which rights.
+#[must_use]
+pub fn reopened(
+    policy: &Policy,
+    plan: Option<&Plan>,
+) -> Vec<(BorrowedFd<'static>, BTreeSet<AccessFs>)> {
+    let one = |fd: RawFd| {
+        let access = sys::flags(fd).ok().filter(|f| f & libc::O_PATH == 0)? & libc::O_ACCMODE;
+        let path = path(fd)?;
+        if plan.is_some_and(|p| p.over(&path).is_some()) {
+            return None;
+        }
+        // What no rule speaks of was left to whoever opened the file. What a rule denies stays denied.
+        let open = |operation| {
+            let decision = decide(policy, operation, &Object::Path(path.clone()));
+            decision.action.permits() || decision.rule.is_none()
+        };
+        let mut rights = BTreeSet::new();
+        if access != libc::O_WRONLY && open(Operation::Read) {
+            rights.insert(AccessFs::ReadFile);
+        }
+        if access != libc::O_RDONLY && open(Operation::Edit) {
+            rights.extend([AccessFs::WriteFile, AccessFs::Truncate]);
+        }
+        // SAFETY: a standard descriptor that is open, and stays so.
+        (!rights.is_empty()).then(|| (unsafe { BorrowedFd::borrow_raw(fd) }, rights))
+    };
+    (0..3).filter_map(one).collect()
+}
+
+/// The path of a standard descriptor that is a file, a pipe with a name or a device.
+fn path(fd: RawFd) -> Option<Vec<u8>> {
+    let link = format!("/proc/self/fd/{fd}");
+    let status = std::fs::metadata(&link).ok()?;
+    let kind = status.file_type();
+    if !kind.is_file() && !kind.is_fifo() && !kind.is_char_device() {
+        return None;
+    }
+    let mut path = std::fs::read_link(&link).ok()?.into_os_string().into_vec();
+    if status.nlink() == 0 && path.ends_with(DELETED) {
+        path.truncate(path.len() - DELETED.len());
+    }
+    path.starts_with(b"/").then_some(path)
 }
 
 /// Puts those that are covered behind their covers, once these are there.
