@@ -1,7 +1,12 @@
 //! How long compiling takes, and how it grows. Everything is measured in one run, so that the ratios hold
 //! on any machine: `cargo bench --bench compile`.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use polc::backend::{self, Target};
 use polc::frontend::{LoadOptions, load, load_builtin};

@@ -27,18 +27,51 @@
 
 // The essays lead to the modules that they are about, which are private (`cargo doc --document-private-items`).
 #![allow(rustdoc::private_intra_doc_links)]
+#![deny(missing_docs)]
 #![cfg_attr(not(feature = "enforce"), forbid(unsafe_code))]
 
+#[allow(
+    clippy::indexing_slicing,
+    reason = "numbers index the tables that gave them out"
+)]
 pub mod backend;
+#[allow(
+    clippy::indexing_slicing,
+    reason = "fields of a JSON object that was just made"
+)]
 pub mod diagnostics;
+#[allow(
+    clippy::indexing_slicing,
+    reason = "numbers index the tables that gave them out"
+)]
 pub mod diff;
 #[cfg(feature = "enforce")]
 pub mod enforce;
 pub mod fidelity;
+#[allow(
+    clippy::indexing_slicing,
+    reason = "numbers index the tables that gave them out"
+)]
 pub mod frontend;
+#[allow(
+    clippy::indexing_slicing,
+    reason = "numbers index the tables that gave them out"
+)]
 pub mod lint;
 pub mod parallel;
+#[allow(
+    clippy::indexing_slicing,
+    reason = "numbers index the tables that gave them out"
+)]
 pub mod policy;
+#[allow(
+    clippy::indexing_slicing,
+    reason = "numbers index the tables that gave them out"
+)]
 pub mod proof;
+#[allow(
+    clippy::indexing_slicing,
+    reason = "numbers index the tables that gave them out"
+)]
 pub mod semantics;
 pub mod why;

@@ -1,5 +1,9 @@
 //! The `polc` program. All of it is in [`cli`] and the library.
 
+#[allow(
+    clippy::indexing_slicing,
+    reason = "numbers index the tables that gave them out"
+)]
 mod cli;
 
 use std::process::ExitCode;

@@ -1,6 +1,11 @@
 //! AvaKill's policy files: what is decided on objects, by the reference, of files of every shape that they have.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use polc::diagnostics::{Diagnostic, Severity};
 use polc::fidelity::Object;

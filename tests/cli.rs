@@ -1,6 +1,11 @@
 //! The program as its users run it: exit status, what goes where, and that nothing is half-written.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -12,7 +12,12 @@
 //! All commands of one page run in one project, whose directory is shown as /home/me/project.
 //! `POLC_BLESS=1 cargo test --test documentation` writes the outputs anew.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 #![cfg(target_os = "linux")]
 
 use std::fmt::Write;

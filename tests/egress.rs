@@ -1,6 +1,11 @@
 //! The egress proxy, over real sockets on loopback.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use polc::enforce::egress::{Egress, Refusal, Resolve, SystemResolver, Via};
 use polc::frontend::{LoadOptions, load};

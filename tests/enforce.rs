@@ -1,6 +1,11 @@
 //! `polc enforce landlock -- CMD`, against this machine's own kernel.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 #![cfg(target_os = "linux")]
 
 use std::path::Path;

@@ -1,6 +1,11 @@
 //! What the native front-end makes of a policy: includes, the subject, settings, questions.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use polc::diagnostics::{Diagnostics, Style, render};
 use polc::frontend::{AutoPaths, LoadOptions, Loaded, load, load_builtin, load_path, question};

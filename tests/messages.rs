@@ -3,7 +3,12 @@
 //! `tests/messages/NAME.yaml` is the policy, `NAME.stderr` what is said. With POLC_BLESS=1 the texts are
 //! written; read each of them before it is committed.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use polc::diagnostics::{Style, json, render, sarif};
 use polc::frontend::{LoadOptions, load_bytes};

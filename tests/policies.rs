@@ -1,6 +1,11 @@
 //! Every policy of the repository loads, and decides its own tests as they say.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use polc::frontend::{LoadOptions, load_builtin, load_path};
 use std::path::Path;

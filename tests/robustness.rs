@@ -1,6 +1,11 @@
 //! Whatever the bytes are, the front-end answers, soon, and does not panic.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use polc::diagnostics::{Style, json, render, sarif};
 use polc::frontend::{LoadOptions, builtin, load, load_bytes};

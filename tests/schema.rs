@@ -1,6 +1,11 @@
 //! The JSON Schema against the parser, on the same files.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use polc::frontend::native::schema::schema;
 use polc::frontend::{LoadOptions, builtin, load_bytes};

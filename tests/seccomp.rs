@@ -1,7 +1,12 @@
 //! The seccomp back-end, judged from outside: its OCI JSON is evaluated as libseccomp and the runtimes
 //! do, its BPF by a small interpreter and by this machine's kernel.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 #![cfg(target_os = "linux")]
 
 use polc::backend::{Compiled, Target, find};

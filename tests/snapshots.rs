@@ -4,7 +4,12 @@
 //! (`tests/native`) and for the comparison with the policy. `POLC_BLESS=1 cargo test --test snapshots` writes
 //! them anew; read the difference before you commit it.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use polc::backend::{self, Target};
 use polc::diagnostics::{Style, render};

@@ -1,6 +1,11 @@
 //! `polc verify`, `coverage` and `diff` as their users run them.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -1,6 +1,11 @@
 //! `polc why`: logs of every format, and what it makes of them.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use polc::fidelity::Object;
 use polc::frontend::{LoadOptions, load};

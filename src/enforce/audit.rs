@@ -135,9 +135,8 @@ pub fn enabled() -> Option<bool> {
     let mut buffer = vec![0u8; 4096];
     let answer = receive(&socket, &mut buffer).ok()?;
     // struct audit_status: the mask, then whether it is enabled.
-    let word = answer.get(20..24)?;
-    (kind(answer)? == AUDIT_GET)
-        .then(|| u32::from_ne_bytes([word[0], word[1], word[2], word[3]]) != 0)
+    let enabled = answer.get(20..)?.first_chunk()?;
+    (kind(answer)? == AUDIT_GET).then(|| u32::from_ne_bytes(*enabled) != 0)
 }
 
 fn netlink(groups: u32) -> io::Result<OwnedFd> {
@@ -212,8 +211,8 @@ fn receive<'b>(socket: &OwnedFd, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
 }
 
 fn kind(message: &[u8]) -> Option<u16> {
-    let bytes = message.get(4..6)?;
-    Some(u16::from_ne_bytes([bytes[0], bytes[1]]))
+    let kind = message.get(4..)?.first_chunk()?;
+    Some(u16::from_ne_bytes(*kind))
 }
 
 fn keep(message: &[u8], program: libc::pid_t) -> Option<Heard> {
@@ -226,8 +225,7 @@ fn keep(message: &[u8], program: libc::pid_t) -> Option<Heard> {
         return None;
     }
     let text = message.get(16..)?;
-    let end = text.iter().position(|b| *b == 0).unwrap_or(text.len());
-    let text = text[..end].to_vec();
+    let text = text.split(|b| *b == 0).next().unwrap_or_default().to_vec();
     let ours = matches!(kind, LANDLOCK_DOMAIN | SECCOMP)
         && word(&text, b" pid=")
             .and_then(|p| std::str::from_utf8(p).ok()?.parse().ok())
@@ -238,7 +236,7 @@ fn keep(message: &[u8], program: libc::pid_t) -> Option<Heard> {
 /// The value of a field that no program chooses, up to the next blank.
 fn word<'t>(text: &'t [u8], key: &[u8]) -> Option<&'t [u8]> {
     let at = text.windows(key.len()).position(|w| w == key)? + key.len();
-    text[at..].split(|b| *b == b' ').next()
+    text.get(at..)?.split(|b| *b == b' ').next()
 }
 
 fn event(text: &[u8]) -> Option<&[u8]> {

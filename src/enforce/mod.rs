@@ -18,6 +18,10 @@ pub mod egress;
 pub mod environment;
 pub mod landlock;
 #[cfg(target_os = "linux")]
+#[allow(
+    clippy::indexing_slicing,
+    reason = "numbers index the tables that gave them out"
+)]
 pub mod run;
 #[cfg(unix)]
 pub mod sandbox_exec;

@@ -9,8 +9,7 @@ const MARK: &[u8] = b"polc-egress: refused ";
 
 pub(super) fn line(line: &[u8]) -> Option<Line> {
     // At the start, or behind what a logger puts before it.
-    let at = super::record::find(line, MARK)?;
-    let rest = &line[at + MARK.len()..];
+    let rest = super::record::after(line, MARK)?;
     Some(read(rest).map_or(Line::Unread, |d| Line::Denials(vec![d])))
 }
 

@@ -30,6 +30,10 @@ struct PathRecord {
 pub(super) struct Events(VecDeque<Event>);
 
 impl Events {
+    #[allow(
+        clippy::indexing_slicing,
+        reason = "the number is that of an event that was just found or added"
+    )]
     fn at(&mut self, id: &[u8]) -> (&mut Event, Vec<Denial>) {
         let mut done = Vec::new();
         let at = match self.0.iter().position(|e| e.id == id) {

@@ -341,10 +341,10 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Option<
         }
         any = true;
         let end = buffer.iter().position(|b| *b == b'\n');
-        let part = &buffer[..end.unwrap_or(buffer.len())];
+        let part = buffer.split(|b| *b == b'\n').next().unwrap_or_default();
         let room = MAX_LINE.saturating_sub(line.len()).min(part.len());
         whole &= room == part.len();
-        line.extend_from_slice(&part[..room]);
+        line.extend(part.iter().take(room));
         let used = end.map_or(buffer.len(), |e| e + 1);
         input.consume(used);
         if end.is_some() {

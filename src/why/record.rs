@@ -22,32 +22,27 @@ enum Value<'l> {
 impl<'l> Record<'l> {
     /// Reads a line. auditd puts a second, interpreted copy of some fields behind a byte 0x1d; it is left out.
     pub(super) fn parse(line: &'l [u8]) -> Self {
-        let end = line.iter().position(|b| *b == 0x1d).unwrap_or(line.len());
-        let line = &line[..end];
+        let line = line.split(|b| *b == 0x1d).next().unwrap_or_default();
         let mut fields = Vec::new();
         let mut rest = line;
-        while !rest.is_empty() {
-            let Some(at) = rest.iter().position(|b| *b == b'=' || *b == b' ') else {
+        while let Some(at) = rest.iter().position(|b| *b == b'=' || *b == b' ') {
+            let (word, behind) = rest.split_at(at);
+            let Some((separator, after)) = behind.split_first() else {
                 break;
             };
-            let (word, after) = (&rest[..at], &rest[at + 1..]);
-            if rest[at] == b' ' {
+            if *separator == b' ' {
                 rest = after;
                 continue;
             }
             // `msg='op=…'`: a text of a program in user space; its insides are no fields.
-            let (value, next) = match after.first() {
-                Some(quote @ (b'"' | b'\'')) => {
-                    let inner = &after[1..];
-                    let end = inner.iter().position(|b| b == quote).unwrap_or(inner.len());
-                    (
-                        Value::Quoted(&inner[..end]),
-                        inner.get(end + 1..).unwrap_or_default(),
-                    )
+            let (value, next) = match after.split_first() {
+                Some((quote @ (b'"' | b'\''), inner)) => {
+                    let (text, behind) = split_before(inner, *quote);
+                    (Value::Quoted(text), behind.get(1..).unwrap_or_default())
                 }
                 _ => {
-                    let end = after.iter().position(|b| *b == b' ').unwrap_or(after.len());
-                    (Value::Bare(&after[..end]), &after[end..])
+                    let (text, behind) = split_before(after, b' ');
+                    (Value::Bare(text), behind)
                 }
             };
             fields.push((word, value));
@@ -109,10 +104,9 @@ impl<'l> Record<'l> {
 
     /// The event that the record belongs to: what stands between `audit(` and `)`.
     pub(super) fn event(&self) -> Option<&'l [u8]> {
-        let at = find(self.line, b"audit(")?;
-        let rest = &self.line[at + b"audit(".len()..];
-        let end = rest.iter().position(|b| *b == b')')?;
-        (end < 64).then_some(&rest[..end])
+        let rest = after(self.line, b"audit(")?;
+        let (event, behind) = split_before(rest, b')');
+        (event.len() < 64 && !behind.is_empty()).then_some(event)
     }
 
     /// The whole line.
@@ -126,6 +120,16 @@ pub(super) fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
     text.windows(needle.len()).position(|w| w == needle)
 }
 
+/// What stands behind the first `needle`.
+pub(super) fn after<'t>(text: &'t [u8], needle: &[u8]) -> Option<&'t [u8]> {
+    text.get(find(text, needle)? + needle.len()..)
+}
+
+/// What stands before the first `byte`, and the rest with it. Without one everything stands before it.
+fn split_before(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
+    text.split_at(text.iter().position(|b| *b == byte).unwrap_or(text.len()))
+}
+
 fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || text.is_empty() {
         return None;
@@ -135,8 +139,10 @@ fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
             .to_digit(16)
             .and_then(|d| u8::try_from(d).ok())
     };
-    text.chunks(2)
-        .map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?))
+    let (pairs, _) = text.as_chunks::<2>();
+    pairs
+        .iter()
+        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?))
         .collect()
 }
 

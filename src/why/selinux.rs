@@ -3,17 +3,16 @@
 //! security/selinux/avc.c and security/lsm_audit.c. `path=` is there where the hook had a path; `name=` alone is
 //! the last component of one, with its inode.
 
-use super::record::{Record, find};
+use super::record::{Record, after, find};
 use super::{Access, Denial, Layer, Line, on_host, on_path, one};
 use crate::fidelity::show_bytes;
 use crate::policy::{Address, HostSpec, Operation, OperationSet, Protocol};
 
 pub(super) fn line(record: &Record<'_>) -> Line {
     let text = record.line();
-    let Some(at) = find(text, b"avc:") else {
+    let Some(rest) = after(text, b"avc:") else {
         return Line::Nothing;
     };
-    let rest = &text[at + 4..];
     let open = rest.iter().position(|b| *b == b'{');
     let close = rest.iter().position(|b| *b == b'}');
     let (Some(open), Some(close)) = (open, close) else {
@@ -24,14 +23,14 @@ pub(super) fn line(record: &Record<'_>) -> Line {
             Line::Nothing
         };
     };
-    if open > close {
+    let (Some(word), Some(permissions)) = (rest.get(..open), rest.get(open + 1..close)) else {
         return Line::Unread;
-    }
-    let word = String::from_utf8_lossy(&rest[..open]).trim().to_owned();
+    };
+    let word = String::from_utf8_lossy(word).trim().to_owned();
     if word != "denied" {
         return Line::Nothing;
     }
-    let permissions = String::from_utf8_lossy(&rest[open + 1..close]).into_owned();
+    let permissions = String::from_utf8_lossy(permissions).into_owned();
     let permissions: Vec<&str> = permissions.split_ascii_whitespace().collect();
     let (Some(class), Some(source)) = (record.word("tclass"), record.raw("scontext")) else {
         return Line::Unread;

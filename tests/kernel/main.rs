@@ -11,7 +11,12 @@
 //!
 //! Filters of system calls are tried on this machine's kernel, in containers and in `polc run` ([`seccomp`]).
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 #![cfg(target_os = "linux")]
 
 mod apparmor;

@@ -1,6 +1,11 @@
 //! What the artefacts mean, read back from their bytes, against the policies that they were made of.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 mod compiled;
 mod corpus;
