@@ -53,6 +53,7 @@ pub mod fidelity;
     reason = "numbers index the tables that gave them out"
 )]
 pub mod frontend;
+pub mod git;
 #[allow(
     clippy::indexing_slicing,
     reason = "numbers index the tables that gave them out"

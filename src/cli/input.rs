@@ -5,7 +5,7 @@ use anyhow::Context;
 use polc::backend::Evaluate;
 use polc::diagnostics::Diagnostics;
 use polc::fidelity::show_bytes;
-use polc::frontend::{self, AutoPaths, LoadOptions, builtin};
+use polc::frontend::{self, AutoPaths, FindGit, LoadOptions, builtin};
 use polc::policy::{Policy, Query};
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
@@ -84,6 +84,10 @@ pub fn load_with_warnings(
     let options = LoadOptions {
         auto: auto_paths(purpose)?,
         set: overrides(&global.set)?,
+        git: match purpose {
+            Purpose::Emit => FindGit::default(),
+            Purpose::Host => FindGit(polc::git::places),
+        },
         ..LoadOptions::default()
     };
     let loaded = if name == "-" {
@@ -172,9 +176,13 @@ fn overrides(set: &[OsString]) -> Result<Vec<(String, Vec<u8>)>, Stop> {
             let name = show_bytes(parts.next().unwrap_or_default());
             let s = shown(s);
             match (name.as_str(), parts.next()) {
-                ("workspace" | "home" | "tmp", Some(path)) => Ok((name, path.to_vec())),
+                (
+                    "workspace" | "home" | "tmp" | "git_dir" | "git_common_dir" | "git_hooks"
+                    | "git_config",
+                    Some(path),
+                ) => Ok((name, path.to_vec())),
                 (_, Some(_)) => Err(Stop::Usage(format!(
-                    "`--set {s}`: `{name}` cannot be set; it is workspace, home or tmp"
+                    "`--set {s}`: `{name}` cannot be set; it is workspace, home, tmp, git_dir, git_common_dir, git_hooks or git_config"
                 ))),
                 (_, None) => Err(Stop::Usage(format!(
                     "`--set {s}`: write `--set workspace=/path`"

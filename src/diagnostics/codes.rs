@@ -157,7 +157,8 @@ one. `\\` takes the next byte literally; `\\xNN` is that byte.";
 substitutions. The first word is a path pattern if it has a `/`, else the name of the program. In the others `*` is any run
 of bytes, and a last word `**` any number of arguments.";
     UNKNOWN_VARIABLE = "P204", "a variable that is not part of the language",
-"`${home}`, `${workspace}` and `${tmp}`, whose values stand in `subject`. In a path `$\\{home\\}` is the text itself, in
+"`${home}`, `${workspace}` and `${tmp}`, whose values stand in `subject`, and in paths `${git_dir}`, `${git_common_dir}`,
+`${git_hooks}` and `${git_config}`, which follow from the workspace. In a path `$\\{home\\}` is the text itself, in
 `environment.set` `\\${home}`. Environment variables are
 not expanded: the policy would mean something else on each machine.";
     TILDE_USER = "P205", "`~user` is not part of the language",
@@ -181,11 +182,13 @@ meant.";
 `tmp` may begin with `~/` or `${home}/`.";
     UNDEFINED_VARIABLE = "P305", "a variable whose value the subject does not give",
 "`~` and `${home}` need `subject.home`, `${workspace}` needs `subject.workspace`, `${tmp}` needs `subject.tmp`. A value of
-`auto` takes the caller's (or, for `emit`, `/home/agent`, `/workspace` and `/tmp`).";
+`auto` takes the caller's (or, for `emit`, `/home/agent`, `/workspace` and `/tmp`). `${git_dir}` and its siblings have a value
+where the workspace is a repository; a question about them needs one, while a pattern without one matches nothing.";
     NO_AUTO = "P306", "`auto` cannot be found out here",
 "The caller's home, workspace or temporary directory could not be found. Write the path, or give it with `--set`.";
     BAD_SETTING = "P307", "a `--set` that cannot be one",
-"`--set NAME=PATH`, where NAME is `home`, `workspace` or `tmp` and PATH an absolute path.";
+"`--set NAME=PATH`, where NAME is `home`, `workspace`, `tmp`, `git_dir`, `git_common_dir`, `git_hooks` or `git_config`, and PATH an
+absolute path.";
     TOO_MANY_INCLUDES = "P308", "too many files",
 "A policy is read from at most 256 files beside its own, with 16 MiB together. Sets may include sets, and policies extend
 policies, 16 deep.";

@@ -69,6 +69,10 @@ static RULE_SETS: &[Builtin] = &[
         text: include_str!("../../policies/rules/editor-and-agent-config.yaml"),
     },
     Builtin {
+        name: "git-directories",
+        text: include_str!("../../policies/rules/git-directories.yaml"),
+    },
+    Builtin {
         name: "git-hooks",
         text: include_str!("../../policies/rules/git-hooks.yaml"),
     },

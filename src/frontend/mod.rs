@@ -11,7 +11,7 @@ pub mod native;
 pub use native::question::question;
 
 use crate::diagnostics::{Diagnostic, Diagnostics, codes};
-use crate::policy::{FileId, Policy, Sources};
+use crate::policy::{FileId, GitPlaces, Policy, Sources};
 use native::node;
 use native::reader::Report;
 use std::path::{Path, PathBuf};
@@ -51,11 +51,25 @@ impl AutoPaths {
     }
 }
 
+/// Where the repository of a workspace keeps its things: the values of `${git_dir}` and its siblings, of a workspace
+/// and a home directory.
+#[derive(Debug, Clone, Copy)]
+pub struct FindGit(pub fn(&[u8], Option<&[u8]>) -> GitPlaces);
+
+impl Default for FindGit {
+    /// A plain repository, the same on every machine.
+    fn default() -> Self {
+        Self(|workspace, _| GitPlaces::plain(workspace))
+    }
+}
+
 /// How a policy is loaded. The default is what `emit` takes.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
     /// What `auto` stands for.
     pub auto: AutoPaths,
+    /// What `${git_dir}` and its siblings stand for.
+    pub git: FindGit,
     /// `--set NAME=PATH`: goes before what the policy says.
     pub set: Vec<(String, Vec<u8>)>,
     /// Where relative includes of the policy begin; else beside the file that its name says.

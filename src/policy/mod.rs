@@ -26,7 +26,7 @@ pub use rule::{
 };
 pub use settings::{Environment, Limits};
 pub use source::{FileId, SourceFile, Sources, Span};
-pub use subject::{Kubernetes, Subject};
+pub use subject::{GitFiles, GitPlaces, Kubernetes, Subject};
 
 /// A whole policy.
 #[derive(Debug, Clone)]

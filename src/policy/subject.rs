@@ -13,8 +13,63 @@ pub struct Subject {
     pub workspace: Option<Vec<u8>>,
     /// `${tmp}`.
     pub tmp: Option<Vec<u8>>,
+    /// `${git_dir}` and its siblings.
+    pub git: GitPlaces,
     /// The pods, for targets of a cluster.
     pub kubernetes: Option<Kubernetes>,
+}
+
+/// Where the repository of the workspace keeps its things. A list without entries: there is no repository, and a
+/// pattern with that variable matches nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GitPlaces {
+    /// `${git_dir}`: the directory of this checkout. At most one.
+    pub dir: Vec<Vec<u8>>,
+    /// `${git_common_dir}`: the directory that the checkouts of a repository share. At most one.
+    pub common_dir: Vec<Vec<u8>>,
+    /// `${git_hooks}`: directories of hooks, and what links in them lead to.
+    pub hooks: GitFiles,
+    /// `${git_config}`: files that configurations include.
+    pub config: GitFiles,
+}
+
+/// Files that a configuration names. Whoever wrote the repository wrote its configuration too, so that what a rule
+/// allows is only what the user's own configuration names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GitFiles {
+    /// Named by git itself or by the user's configuration: for rules that allow.
+    pub trusted: Vec<Vec<u8>>,
+    /// Those, and what the repository's configuration names: for all other rules.
+    pub all: Vec<Vec<u8>>,
+}
+
+impl GitFiles {
+    /// One path.
+    #[must_use]
+    pub fn of(path: Vec<u8>) -> Self {
+        Self {
+            trusted: vec![path.clone()],
+            all: vec![path],
+        }
+    }
+}
+
+impl GitPlaces {
+    /// Of a repository with nothing special about it, the same on every host.
+    #[must_use]
+    pub fn plain(workspace: &[u8]) -> Self {
+        let dir = if workspace == b"/" {
+            b"/.git".to_vec()
+        } else {
+            [workspace, b"/.git"].concat()
+        };
+        Self {
+            hooks: GitFiles::of([dir.as_slice(), b"/hooks"].concat()),
+            config: GitFiles::default(),
+            common_dir: vec![dir.clone()],
+            dir: vec![dir],
+        }
+    }
 }
 
 /// A selection of pods.

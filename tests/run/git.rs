@@ -1,6 +1,7 @@
 //! Repositories that are made inside, and those that were there before.
 
 use super::place::{Place, User, have, is_root, landlock, said, text};
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -171,4 +172,218 @@ fn a_repository_that_was_there_keeps_its_configuration_and_hooks() {
             }
         }
     }
+}
+
+/// A home with a repository `main` whose linked worktree is `wt`, and whose submodule is `main/sub`, made by git itself.
+fn checkouts(user: User) -> Place {
+    let place = Place::new(user);
+    let script = "set -e; mkdir lib main; cd lib; git init -q .; echo l > l; git add l; git $ID commit -qm l; cd ../main; \
+                  git init -q -b main .; echo a > a; git add a; git $ID commit -qm a; git worktree add -q ../wt -b feature; git worktree add -q ../other -b other; \
+                  git -c protocol.file.allow=always submodule --quiet add \"$PWD/../lib\" sub; git $ID commit -qm sub; \
+                  mkdir -p .git/hooks .git/modules/sub/hooks";
+    std::fs::create_dir(place.path("c")).unwrap();
+    let done = Command::new("sh")
+        .args(["-c", &script.replace("$ID", &IDENTITY.join(" "))])
+        .current_dir(place.path("c"))
+        .env("HOME", place.path("home"))
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", said(&done));
+    place.own_all();
+    place
+}
+
+#[test]
+fn a_linked_worktree_and_a_submodule_are_worked_in() {
+    if !landlock() || !have("git") {
+        return;
+    }
+    for user in users() {
+        for checkout in ["c/wt", "c/main/sub"] {
+            let place = checkouts(*user);
+            let folder = place.path(checkout);
+            let script = "git status --short && echo b > b && git add b && git $ID commit -qm two && git switch -q -c side \
+                          && git stash list && git log --oneline | grep two";
+            let script = script.replace("$ID", &IDENTITY.join(" "));
+            let done = inside(&place, &folder, &["sh", "-ec", &script]);
+            assert!(
+                done.status.success() && text(&done.stdout).contains("two"),
+                "{user:?} {checkout}: {}",
+                said(&done)
+            );
+        }
+    }
+}
+
+/// Hooks and configuration of the repository that the checkout belongs to stay as they are, and other checkouts too.
+#[test]
+fn the_repository_of_a_worktree_keeps_its_configuration_and_hooks() {
+    if !landlock() || !have("git") {
+        return;
+    }
+    for user in users() {
+        let place = checkouts(*user);
+        let git = place.path("c/main/.git");
+        let kept = [
+            "config",
+            "modules/sub/config",
+            "worktrees/wt/commondir",
+            "worktrees/wt/gitdir",
+            "worktrees/other/commondir",
+            "worktrees/other/HEAD",
+            "HEAD",
+        ];
+        let contents = || kept.map(|f| std::fs::read(git.join(f)).unwrap());
+        let before = contents();
+        for (checkout, attacks) in [
+            (
+                "c/wt",
+                &[
+                    "echo x > $C/hooks/post-commit",
+                    "mv $C/hooks $C/was",
+                    "echo '[evil]' >> $C/config",
+                    "echo > c; mv c $C/config",
+                    "git config core.fsmonitor /tmp/evil",
+                    "echo /tmp/evil > $D/commondir",
+                    "echo /tmp/evil > $D/gitdir",
+                    "echo /tmp/evil > $C/worktrees/other/commondir",
+                    "echo evil > $C/worktrees/other/HEAD",
+                    "mv $C/worktrees/other $C/was",
+                    "echo evil > $C/HEAD",
+                    "echo gitdir: /tmp/evil > .git",
+                ][..],
+            ),
+            (
+                "c/main/sub",
+                &[
+                    "echo x > $C/hooks/post-commit",
+                    "echo '[evil]' >> $C/config",
+                    "git config core.fsmonitor /tmp/evil",
+                    "echo x > ../.git/hooks/post-commit",
+                    "echo '[evil]' >> ../.git/config",
+                    "echo x > ../a",
+                ],
+            ),
+        ] {
+            let mut script = "C=$(git rev-parse --path-format=absolute --git-common-dir); D=$(git rev-parse --absolute-git-dir)\n".to_owned();
+            for (i, attack) in attacks.iter().enumerate() {
+                // Each in a shell of its own, so that one that fails stops no other.
+                let _ = writeln!(script, "({attack}) && echo let through: {i}");
+            }
+            script.push_str("echo done\n");
+            let done = inside(&place, &place.path(checkout), &["sh", "-c", &script]);
+            let told = text(&done.stdout);
+            assert_eq!(told, "done\n", "{user:?} {checkout}: {}", said(&done));
+            assert_eq!(contents(), before, "{user:?} {checkout}: {}", said(&done));
+            for hook in ["hooks/post-commit", "modules/sub/hooks/post-commit"] {
+                assert!(!git.join(hook).exists(), "{user:?} {checkout}");
+            }
+        }
+    }
+}
+
+/// Where configurations name hooks and files, those are closed, wherever they lie.
+#[test]
+fn hooks_and_files_that_a_configuration_names_are_closed() {
+    if !landlock() || !have("git") {
+        return;
+    }
+    for user in users() {
+        let place = Place::new(*user);
+        let ws = place.path("ws");
+        for d in ["ws/ci/hooks", "ws/scripts", "ws/tools"] {
+            std::fs::create_dir_all(place.path(d)).unwrap();
+        }
+        std::fs::write(ws.join("ci/hooks/pre-push"), "#!/bin/sh\n").unwrap();
+        std::fs::write(ws.join("scripts/check"), "#!/bin/sh\n").unwrap();
+        std::fs::write(ws.join("tools/gitconfig"), "[alias]\n").unwrap();
+        let mut config = std::fs::read_to_string(ws.join(".git/config")).unwrap();
+        config.push_str("[core]\n\thooksPath = ci/hooks\n[include]\n\tpath = ../tools/gitconfig\n");
+        std::fs::write(ws.join(".git/config"), config).unwrap();
+        place.own_all();
+        let refused = |attacks: &[&str]| {
+            let lines: Vec<String> = attacks
+                .iter()
+                .map(|a| format!("({a}) && echo let through: {a:?}"))
+                .collect();
+            let script = lines.join("\n") + "\necho done";
+            let done = inside(&place, &ws, &["sh", "-c", &script]);
+            assert_eq!(text(&done.stdout), "done\n", "{user:?}: {}", said(&done));
+        };
+        refused(&[
+            "echo evil >> ci/hooks/pre-push",
+            "echo evil > ci/hooks/pre-commit",
+            "mv ci/hooks ci/was",
+            "echo evil >> tools/gitconfig",
+            "echo evil > t; mv t tools/gitconfig",
+        ]);
+        let fine = "echo fine >> scripts/other && git status --short";
+        let done = inside(&place, &ws, &["sh", "-c", fine]);
+        assert!(done.status.success(), "{user:?}: {}", said(&done));
+        // A hook that is a link is the file that it leads to.
+        std::os::unix::fs::symlink("../../scripts/check", ws.join(".git/hooks/pre-commit"))
+            .unwrap();
+        refused(&[
+            "echo evil >> scripts/check",
+            "echo evil > t; mv t scripts/check",
+        ]);
+    }
+}
+
+#[test]
+fn a_git_directory_that_no_rule_opens_is_told() {
+    if !landlock() || !have("git") {
+        return;
+    }
+    let place = checkouts(User::Own);
+    let run = |policy: &str, folder: PathBuf| {
+        let file = place.path("own-policy.yaml");
+        std::fs::write(&file, policy).unwrap();
+        let done = Command::new(place.path("bin/polc"))
+            .args(["run", "-p"])
+            .arg(file)
+            .args(["--", "sh", "-c", "git status --short"])
+            .current_dir(folder)
+            .env("HOME", place.path("home"))
+            .env("TMPDIR", place.path("tmp"))
+            .output()
+            .unwrap();
+        (done.status.success(), text(&done.stderr))
+    };
+    let policy = |more: &str| {
+        format!(
+            "version: 1\nname: own\nsubject: {{home: auto, workspace: auto, tmp: auto}}\nrules:\n  - include: builtin:git-hooks\n{more}  \
+             - {{name: repository, action: allow, operations: [read, write], paths: [\"${{workspace}}/**\"]}}\n  \
+             - include: builtin:system-programs\n  - include: builtin:toolchains\n  - include: builtin:linux-runtime\n"
+        )
+    };
+    let (worked, told) = run(&policy(""), place.path("c/wt"));
+    assert!(
+        !worked && told.contains("c/main/.git/worktrees/wt`, outside it"),
+        "{told}"
+    );
+    assert!(
+        told.contains("- include: builtin:git-directories"),
+        "{told}"
+    );
+    let (worked, told) = run(
+        &policy("  - include: builtin:git-directories\n"),
+        place.path("c/wt"),
+    );
+    assert!(worked && !told.contains("outside it"), "{told}");
+    // A `.git` that leads to somebody else's repository opens nothing.
+    std::fs::create_dir(place.path("stranger")).unwrap();
+    std::fs::write(
+        place.path("stranger/.git"),
+        format!("gitdir: {}\n", place.path("c/main/.git").display()),
+    )
+    .unwrap();
+    let (worked, told) = run(
+        &policy("  - include: builtin:git-directories\n"),
+        place.path("stranger"),
+    );
+    assert!(
+        !worked && told.contains("leads to no directory that belongs to this workspace"),
+        "{told}"
+    );
 }

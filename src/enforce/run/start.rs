@@ -31,6 +31,9 @@ impl Prepared<'_> {
         let variables = environment::reduced(&self.policy.environment, std::env::vars_os());
         let command = Words::new(program)?;
         missing::make(self.policy, say);
+        if let Some(line) = crate::git::told(self.policy) {
+            say(&line);
+        }
         let mut outside = self.split()?;
         let mut layers = Layers {
             held: outside.as_ref().map_or(Vec::new(), |o| o.held.clone()),

@@ -4,7 +4,7 @@
 //! the next character, single quotes keep everything, in double quotes `\` is special before `$`, a
 //! backtick, `"`, `\` and newline only.
 
-use super::expand::{Mode, expand};
+use super::expand::{GIT_VARIABLES, Mode, expand};
 use crate::diagnostics::codes;
 use crate::policy::{ArgumentPattern, CommandPattern, PathPattern, Subject, WordPattern};
 
@@ -204,6 +204,12 @@ fn as_pattern(w: &Word) -> Result<String, CommandError> {
     String::from_utf8(out).or_else(|_| fail(w.from, w.to, "the program's name is not UTF-8", ""))
 }
 
+/// The variable of a repository that a program begins with.
+fn of_repository(program: &str) -> Option<&'static str> {
+    let name = program.strip_prefix("${")?.split_once('}')?.0;
+    GIT_VARIABLES.into_iter().find(|v| *v == name)
+}
+
 /// Whether an argument holds a variable, which is not expanded there.
 pub(crate) fn unexpanded(text: &str) -> Option<(usize, usize)> {
     let words = split(text).ok()?;
@@ -240,6 +246,13 @@ pub(crate) fn pattern(text: &str, subject: &Subject) -> Result<CommandPattern, C
             return fail(first.from, first.to, "the program's name is empty", "");
         }
         PathPattern::parse(&format!("/**/{program}"))
+    } else if let Some(name) = of_repository(&program) {
+        return fail(
+            first.from,
+            first.to,
+            format!("`${{{name}}}` can only stand in `paths`"),
+            "it may stand for several paths, or for none",
+        );
     } else {
         let expanded = expand(&program, subject, Mode::Pattern).map_err(|e| CommandError {
             code: e.code,

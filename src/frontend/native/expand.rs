@@ -3,10 +3,79 @@
 use super::node::Node;
 use super::reader::{Report, nearest, quoted};
 use crate::diagnostics::{Diagnostic, codes};
-use crate::policy::{Subject, escape_literal};
+use crate::policy::{GitFiles, Subject, escape_literal};
+use std::borrow::Cow;
 
 /// The variables of the language.
 pub(crate) const VARIABLES: [&str; 3] = ["home", "workspace", "tmp"];
+
+/// The variables of a repository. Each may stand for several paths, or for none.
+pub(crate) const GIT_VARIABLES: [&str; 4] =
+    ["git_dir", "git_common_dir", "git_hooks", "git_config"];
+
+/// What a pattern is for, which decides what `${git_hooks}` and `${git_config}` stand for in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Something is allowed: what a repository names is left out.
+    Allowing,
+    /// Anything else.
+    Other,
+}
+
+/// The paths that a variable of a repository stands for.
+pub(crate) fn git_values<'s>(subject: &'s Subject, name: &str, used: Use) -> &'s [Vec<u8>] {
+    let files = |f: &'s GitFiles| match used {
+        Use::Allowing => f.trusted.as_slice(),
+        Use::Other => f.all.as_slice(),
+    };
+    match name {
+        "git_dir" => &subject.git.dir,
+        "git_common_dir" => &subject.git.common_dir,
+        "git_hooks" => files(&subject.git.hooks),
+        "git_config" => files(&subject.git.config),
+        _ => &[],
+    }
+}
+
+/// Sets what a variable of a repository stands for.
+pub(crate) fn set_git(subject: &mut Subject, name: &str, paths: Vec<Vec<u8>>) {
+    let files = |paths: Vec<Vec<u8>>| GitFiles {
+        trusted: paths.clone(),
+        all: paths,
+    };
+    match name {
+        "git_dir" => subject.git.dir = paths,
+        "git_common_dir" => subject.git.common_dir = paths,
+        "git_hooks" => subject.git.hooks = files(paths),
+        "git_config" => subject.git.config = files(paths),
+        _ => {}
+    }
+}
+
+/// The subjects for each value of the repository's variable that a text begins with: as it is where there is none, and
+/// none where there is no repository.
+pub(crate) fn for_each_value<'s>(
+    text: &str,
+    subject: &'s Subject,
+    used: Use,
+) -> Vec<Cow<'s, Subject>> {
+    let name = text
+        .strip_prefix("${")
+        .and_then(|t| t.split_once('}'))
+        .map(|(name, _)| name)
+        .filter(|name| GIT_VARIABLES.contains(name));
+    let Some(name) = name else {
+        return vec![Cow::Borrowed(subject)];
+    };
+    git_values(subject, name, used)
+        .iter()
+        .map(|value| {
+            let mut one = subject.clone();
+            set_git(&mut one, name, vec![value.clone()]);
+            Cow::Owned(one)
+        })
+        .collect()
+}
 
 /// The value of a variable, if the subject gives one.
 pub(crate) fn value<'s>(subject: &'s Subject, name: &str) -> Option<&'s [u8]> {
@@ -14,7 +83,9 @@ pub(crate) fn value<'s>(subject: &'s Subject, name: &str) -> Option<&'s [u8]> {
         "home" => subject.home.as_deref(),
         "workspace" => subject.workspace.as_deref(),
         "tmp" => subject.tmp.as_deref(),
-        _ => None,
+        _ => git_values(subject, name, Use::Other)
+            .first()
+            .map(Vec::as_slice),
     }
 }
 
@@ -164,8 +235,18 @@ fn put(
             replacement,
         })
     };
-    if !VARIABLES.contains(&name) {
-        let near = nearest(name, VARIABLES).or(match name {
+    let is_git = GIT_VARIABLES.contains(&name);
+    if is_git && (mode != Mode::Pattern || from > 0) {
+        return error(
+            codes::UNKNOWN_VARIABLE,
+            format!("`{written}` can only stand at the beginning of a path pattern"),
+            Some("it may stand for several paths, or for none".to_owned()),
+            None,
+        );
+    }
+    if !is_git && !VARIABLES.contains(&name) {
+        let known = VARIABLES.into_iter().chain(GIT_VARIABLES);
+        let near = nearest(name, known).or(match name {
             "HOME" => Some("home"),
             "TMPDIR" => Some("tmp"),
             "PWD" | "cwd" | "repo" | "project" => Some("workspace"),
@@ -176,7 +257,7 @@ fn put(
             format!("unknown variable {}", quoted(written)),
             near.is_none().then(|| {
                 format!(
-                    "it is `${{home}}`, `${{workspace}}` or `${{tmp}}`; write {} for the characters themselves",
+                    "it is `${{home}}`, `${{workspace}}`, `${{tmp}}`, `${{git_dir}}`, `${{git_common_dir}}`, `${{git_hooks}}` or `${{git_config}}`; write {} for the characters themselves",
                     themselves(mode)
                 )
             }),
@@ -184,6 +265,16 @@ fn put(
         );
     }
     let Some(value) = value(subject, name) else {
+        if is_git {
+            return error(
+                codes::UNDEFINED_VARIABLE,
+                format!("`{written}` has no value: the workspace is no repository"),
+                Some(format!(
+                    "it stands at the beginning of a path; `--set {name}=PATH` sets it"
+                )),
+                None,
+            );
+        }
         return error(
             codes::UNDEFINED_VARIABLE,
             format!("`{written}` has no value: the policy has no `subject.{name}`"),

@@ -1,7 +1,7 @@
 //! Questions: `read /etc/hosts`, `connect example.org:443`, `run git push`, and the tests made of them.
 
 use super::command;
-use super::expand::{Mode, expand};
+use super::expand::{Mode, Use, expand, for_each_value};
 use super::node::Node;
 use super::reader::{Fields, Report, fields, list, nearest, nonempty, one_of, quoted};
 use super::rule::ACTIONS;
@@ -233,6 +233,11 @@ pub(crate) fn test(node: &Rc<Node>, subject: &Subject, report: &mut Report) -> O
         }
     };
     let t = nonempty(question, "the question", report)?;
+    // A question about a repository is not asked where there is none.
+    let object = t.split_once(' ').map_or("", |(_, object)| object);
+    if for_each_value(object, subject, Use::Other).is_empty() {
+        return None;
+    }
     match parse(t, subject) {
         Ok(query) => Some(PolicyTest {
             expect,

@@ -1,7 +1,7 @@
 //! One rule.
 
 use super::command;
-use super::expand::{Mode, expand_node};
+use super::expand::{Mode, Use, expand_node, for_each_value};
 use super::node::Node;
 use super::reader::{Fields, Report, fields, nearest, nonempty, one_of, quoted, texts, word};
 use super::value::{self, lints, name, rate};
@@ -109,7 +109,7 @@ pub(crate) fn entry<'n>(
         }
     };
     let operations = kind.and_then(|k| operations(&f, k, report));
-    let objects = kind.and_then(|k| objects(&f, k, subject, report));
+    let objects = kind.and_then(|k| objects(&f, k, action, subject, report));
     let message = f
         .get("message")
         .and_then(|n| nonempty(n, "`message`", report))
@@ -166,10 +166,15 @@ fn create_missing(
             "a rule that does not allow makes nothing",
             "leave it out, or allow",
         )),
-        (_, Some(Objects::Paths { paths, .. })) if !paths.iter().any(literal) => Some((
-            "no path of the rule says what to make: each has a wildcard before its end",
-            "name the directory, as in `~/.cache/tool/**`",
-        )),
+        // Without a repository there may be no path left.
+        (_, Some(Objects::Paths { paths, .. }))
+            if !paths.is_empty() && !paths.iter().any(literal) =>
+        {
+            Some((
+                "no path of the rule says what to make: each has a wildcard before its end",
+                "name the directory, as in `~/.cache/tool/**`",
+            ))
+        }
         (_, Some(Objects::Paths { .. }) | None) => None,
         _ => Some((
             "`create_missing` goes with `paths`",
@@ -262,6 +267,7 @@ fn unknown_operation(n: &Node, t: &str, kind: &str, known: &[&'static str], repo
 fn objects(
     f: &Fields<'_>,
     kind: &'static str,
+    action: Option<Action>,
     subject: &Subject,
     report: &mut Report,
 ) -> Option<Objects> {
@@ -290,8 +296,31 @@ fn objects(
     }
     Some(match kind {
         "paths" => {
-            let (paths, except) = both(f, kind, report, |n, t, r| path_pattern(n, t, subject, r))?;
-            Objects::Paths { paths, except }
+            // What is excepted from a rule that denies is allowed, or may be.
+            let allows = action == Some(Action::Allow);
+            let read = |key: &'static str, used: Use, report: &mut Report| {
+                let Some(n) = f.get(key) else {
+                    return Some(Vec::new());
+                };
+                let mut out = Vec::new();
+                for (n, t) in texts(n, &format!("`{key}`"), false, report)? {
+                    for subject in for_each_value(t, subject, used) {
+                        out.extend(path_pattern(n, t, &subject, report));
+                    }
+                }
+                Some(out)
+            };
+            let (of_paths, of_except) = if allows {
+                (Use::Allowing, Use::Other)
+            } else {
+                (Use::Other, Use::Allowing)
+            };
+            let paths = read("paths", of_paths, report);
+            let except = read("except", of_except, report);
+            Objects::Paths {
+                paths: paths?,
+                except: except?,
+            }
         }
         "hosts" => {
             let (hosts, except) = both(f, kind, report, host_pattern)?;

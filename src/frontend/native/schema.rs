@@ -132,11 +132,17 @@ struct Label(
 
 /// A path pattern, absolute once `~` and `${…}` are expanded. `*` any run of bytes but `/`, `?` one, `[a-z]` and `[!x]`
 /// classes, `{a,b}` alternatives, `**` any number of components. `/a/**` is `/a` and everything beneath.
+///
+/// `${git_dir}`, `${git_common_dir}`, `${git_hooks}` and `${git_config}` begin a path. They stand for what the repository
+/// of the workspace has on this host: the directory of this checkout, the directory that checkouts share, directories of
+/// hooks (with what links in them lead to), and files that configurations include. Without a repository, and for `emit`
+/// without such files, the pattern matches nothing. In a rule that allows, `${git_hooks}` and `${git_config}` leave out
+/// what the repository's own configuration names, as whoever wrote the repository wrote that.
 #[derive(JsonSchema)]
 #[schemars(transparent)]
 struct PathPattern(
     #[schemars(
-        regex(pattern = r"^(/|~(/|$)|\$\{(home|workspace|tmp)\}|\{|\\)"),
+        regex(pattern = r"^(/|~(/|$)|\$\{(home|workspace|tmp|git_dir|git_common_dir|git_hooks|git_config)\}|\{|\\)"),
         extend("examples" = ["${workspace}/**", "~/.ssh/**", "/usr/{bin,lib}/**", "${tmp}/**"])
     )]
     String,

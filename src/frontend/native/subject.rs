@@ -3,10 +3,12 @@
 //! `home`, `workspace` and `tmp` are paths as they are, never patterns. `workspace` and `tmp` may
 //! begin with `~/` or a variable that is known by then (`home`, then `workspace`, then `tmp`), so that no two
 //! can stand for each other; `executable` is a path pattern with all three. Nothing else is expanded.
+//!
+//! What `${git_dir}` and its siblings stand for follows from the workspace, however that was found; `--set` goes before.
 
-use super::expand::{Mode, VARIABLES, expand_node};
+use super::expand::{GIT_VARIABLES, Mode, VARIABLES, expand_node, set_git};
 use super::node::Node;
-use super::reader::{Fields, Report, fields, nearest, nonempty, quoted, text};
+use super::reader::{Fields, Report, fields, nearest, nonempty, one_of, quoted, text};
 use super::rule::path_pattern;
 use super::value::pairs;
 use crate::diagnostics::{Diagnostic, codes};
@@ -17,16 +19,20 @@ use std::rc::Rc;
 /// The subject, the options' settings put over it. Of several nodes the first that has an entry gives it.
 pub(crate) fn subject(nodes: &[&Rc<Node>], options: &LoadOptions, report: &mut Report) -> Subject {
     let mut out = Subject::default();
+    let known_variables = || VARIABLES.into_iter().chain(GIT_VARIABLES);
     for (name, value) in &options.set {
         match path_as_it_is(value) {
-            _ if !VARIABLES.contains(&name.as_str()) => {
+            _ if !known_variables().any(|v| v == name) => {
                 let d = Diagnostic::error(
                     codes::BAD_SETTING,
                     format!("{} cannot be set", quoted(name)),
                 );
-                report.push(match nearest(name, VARIABLES) {
+                report.push(match nearest(name, known_variables()) {
                     Some(near) => d.help(format!("did you mean `{near}`?")),
-                    None => d.help("it is `home`, `workspace` or `tmp`"),
+                    None => d.help(format!(
+                        "it is {}",
+                        one_of(&known_variables().collect::<Vec<_>>())
+                    )),
                 });
             }
             Err(why) => report.push(Diagnostic::error(
@@ -36,6 +42,7 @@ pub(crate) fn subject(nodes: &[&Rc<Node>], options: &LoadOptions, report: &mut R
                     quoted(&String::from_utf8_lossy(value))
                 ),
             )),
+            Ok(()) if GIT_VARIABLES.contains(&name.as_str()) => {}
             Ok(()) => *slot(&mut out, name) = Some(value.clone()),
         }
     }
@@ -104,6 +111,12 @@ pub(crate) fn subject(nodes: &[&Rc<Node>], options: &LoadOptions, report: &mut R
                 report.push(d);
             }
         }
+    }
+    if let Some(workspace) = &out.workspace {
+        out.git = (options.git.0)(workspace, out.home.as_deref());
+    }
+    for (name, value) in &options.set {
+        set_git(&mut out, name, vec![value.clone()]);
     }
     out.executable = get("executable").and_then(|n| {
         let p: PathPattern = path_pattern(n, nonempty(n, "`executable`", report)?, &out, report)?;
