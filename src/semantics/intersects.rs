@@ -11,31 +11,29 @@ use std::hash::Hasher;
 
 /// Whether some path matches both.
 pub fn intersects(a: &Sequence, b: &Sequence) -> bool {
-    components_intersect(&a.components, &b.components)
-}
-
-fn components_intersect(a: &[Component], b: &[Component]) -> bool {
-    match (a.split_first(), b.split_first()) {
-        (None, None) => true,
-        (Some((Component::AnyDepth, rest)), _) => {
-            components_intersect(rest, b)
-                || b.split_first().is_some_and(|(first, below)| match first {
-                    Component::AnyDepth => components_intersect(a, below),
-                    Component::Name(_) => components_intersect(a, below),
-                })
-        }
-        (_, Some((Component::AnyDepth, _))) => components_intersect(b, a),
-        (Some((Component::Name(x), a)), Some((Component::Name(y), b))) => {
-            names_intersect(x, y) && components_intersect(a, b)
-        }
-        _ => false,
-    }
+    runs_intersect(
+        &a.components,
+        &b.components,
+        |component| *component == Component::AnyDepth,
+        |a, b| match (a, b) {
+            (Component::Name(a), Component::Name(b)) => names_intersect(a, b),
+            _ => true,
+        },
+    )
 }
 
 fn names_intersect(a: &Name, b: &Name) -> bool {
     match (a.as_literal(), b.as_literal()) {
         (Some(a), Some(b)) => a == b,
-        _ => tokens_intersect(a, b),
+        _ => runs_intersect(
+            a,
+            b,
+            |token| *token == Token::Star,
+            |a, b| match (a, b) {
+                (Token::Byte(a), Token::Byte(b)) => a == b,
+                _ => !set_of(*a).intersection(&set_of(*b)).is_empty(),
+            },
+        ),
     }
 }
 
@@ -51,21 +49,48 @@ fn set_of(t: Token) -> ByteSet {
     }
 }
 
-fn tokens_intersect(a: &[Token], b: &[Token]) -> bool {
-    match (a.split_first(), b.split_first()) {
-        (None, None) => true,
-        (Some((Token::Star, rest)), _) => {
-            tokens_intersect(rest, b)
-                || b.split_first()
-                    .is_some_and(|(_, below)| tokens_intersect(a, below))
+/// Whether some text matches both patterns. A run stands for any number of parts; of two other parts, `meet` says
+/// whether one part of a text can match both. The time is the product of the two lengths.
+fn runs_intersect<P>(
+    mut a: &[P],
+    mut b: &[P],
+    is_run: impl Fn(&P) -> bool,
+    meet: impl Fn(&P, &P) -> bool,
+) -> bool {
+    // Most patterns begin with literal names, and differ there or nowhere.
+    while let (Some((first, rest_a)), Some((other, rest_b))) = (a.split_first(), b.split_first()) {
+        if is_run(first) || is_run(other) {
+            break;
         }
-        (_, Some((Token::Star, _))) => tokens_intersect(b, a),
-        (Some((Token::Byte(x), a)), Some((Token::Byte(y), b))) => x == y && tokens_intersect(a, b),
-        (Some((x, a)), Some((y, b))) => {
-            !set_of(*x).intersection(&set_of(*y)).is_empty() && tokens_intersect(a, b)
+        if !meet(first, other) {
+            return false;
         }
-        _ => false,
+        (a, b) = (rest_a, rest_b);
     }
+    // `row[j]`: whether some text matches the parts of `a` that are done and the first `j` parts of `b`.
+    let mut row = vec![true];
+    for part in b {
+        row.push(is_run(part) && row.last() == Some(&true));
+    }
+    for part in a {
+        let run = is_run(part);
+        let above = row.clone();
+        let mut left = run && above[0];
+        row[0] = left;
+        for (j, other) in b.iter().enumerate() {
+            // A run takes the other's part, or nothing.
+            left = if run || is_run(other) {
+                left || above[j + 1]
+            } else {
+                above[j] && meet(part, other)
+            };
+            row[j + 1] = left;
+        }
+        if !row.contains(&true) {
+            return false;
+        }
+    }
+    row.last() == Some(&true)
 }
 
 /// Patterns by the literal path that they begin with, as a tree of names.

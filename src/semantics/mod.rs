@@ -36,10 +36,10 @@ pub use ledger::{LedgerBuilder, Reason};
 pub use literals::LiteralTree;
 pub use meaning::Meaning;
 pub use pathset::{Clause, Joins, PathSet};
+pub(crate) use reference::matches_tokens;
 pub use reference::{
     Decision, decide, decide_query, matches_command, matches_path, matches_word, rule_matches,
 };
-
 pub use steps::{StepsIndex, steps_match};
 
 impl From<TooLarge> for crate::diagnostics::Diagnostics {

@@ -198,33 +198,65 @@ fn split_path(path: &[u8]) -> Option<Vec<&[u8]>> {
 }
 
 fn matches_sequence(sequence: &Sequence, path: &[&[u8]]) -> bool {
-    fn go(pattern: &[Component], path: &[&[u8]]) -> bool {
-        match (pattern.split_first(), path.split_first()) {
-            (None, rest) => rest.is_none(),
-            (Some((Component::AnyDepth, after)), rest) => {
-                go(after, path) || rest.is_some_and(|(_, path)| go(pattern, path))
-            }
-            (Some((Component::Name(_), _)), None) => false,
-            (Some((Component::Name(tokens), after)), Some((name, path))) => {
-                matches_tokens(tokens, name) && go(after, path)
-            }
-        }
-    }
-    go(&sequence.components, path)
+    matches_run(
+        &sequence.components,
+        path,
+        |component| *component == Component::AnyDepth,
+        |component, name| match component {
+            Component::AnyDepth => true,
+            Component::Name(tokens) => matches_tokens(tokens, name),
+        },
+    )
 }
 
-fn matches_tokens(tokens: &[Token], word: &[u8]) -> bool {
-    match (tokens.split_first(), word.split_first()) {
-        (None, rest) => rest.is_none(),
-        (Some((Token::Star, after)), rest) => {
-            matches_tokens(after, word)
-                || rest.is_some_and(|(_, word)| matches_tokens(tokens, word))
-        }
-        (Some(_), None) => false,
-        (Some((Token::Byte(b), after)), Some((w, word))) => b == w && matches_tokens(after, word),
-        (Some((Token::Any, after)), Some((_, word))) => matches_tokens(after, word),
-        (Some((Token::Class(c), after)), Some((w, word))) => {
-            c.contains(*w) && matches_tokens(after, word)
+/// Whether the tokens match the whole word.
+pub(crate) fn matches_tokens(tokens: &[Token], word: &[u8]) -> bool {
+    matches_run(
+        tokens,
+        word,
+        |token| *token == Token::Star,
+        |token, byte| match token {
+            Token::Byte(b) => b == byte,
+            Token::Any | Token::Star => true,
+            Token::Class(class) => class.contains(*byte),
+        },
+    )
+}
+
+/// Whether a pattern matches the whole of a text: `**` over the names of a path, `*` over the bytes of a name.
+///
+/// A run takes as few parts as it can. When what follows it does not match, the last run takes one part more; the runs
+/// before it never have to. So each part of the text meets each part of the pattern once at most.
+fn matches_run<P, T>(
+    pattern: &[P],
+    text: &[T],
+    is_run: impl Fn(&P) -> bool,
+    matches: impl Fn(&P, &T) -> bool,
+) -> bool {
+    let (mut at, mut from) = (0, 0);
+    // Behind the last run: where the pattern goes on, and where in the text that was tried last.
+    let mut again: Option<(usize, usize)> = None;
+    loop {
+        match (pattern.get(at), text.get(from)) {
+            (Some(p), _) if is_run(p) => {
+                at += 1;
+                again = Some((at, from));
+            }
+            (None, None) => return true,
+            (Some(p), Some(t)) if matches(p, t) => {
+                at += 1;
+                from += 1;
+            }
+            // The text has ended, or no run can take more of it.
+            (Some(_), None) => return false,
+            _ => {
+                let Some((after_run, tried)) = again else {
+                    return false;
+                };
+                at = after_run;
+                from = tried + 1;
+                again = Some((after_run, from));
+            }
         }
     }
 }

@@ -40,10 +40,9 @@ use crate::backend::{Allowed, Answers, Artifact, Clause, Evaluate, Form, HostCut
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{
-    Address, Cidr, Component, HostSpec, Objects, Operation, PathPattern, Policy, Protocol,
-    Sequence, Token,
+    Address, Cidr, Component, HostSpec, Objects, Operation, PathPattern, Policy, Protocol, Sequence,
 };
-use crate::semantics::{PathSet, StepsIndex, TooLarge};
+use crate::semantics::{PathSet, StepsIndex, TooLarge, matches_tokens};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -513,7 +512,7 @@ fn second_names(sequence: &Sequence) -> Vec<Sequence> {
     };
     let mut out = Vec::new();
     for link in ["tmp", "var", "etc"] {
-        if !name_matches(first, link.as_bytes()) {
+        if !matches_tokens(first, link.as_bytes()) {
             continue;
         }
         let mut name = Sequence::literal(format!("/private/{link}").as_bytes());
@@ -521,24 +520,6 @@ fn second_names(sequence: &Sequence) -> Vec<Sequence> {
         out.push(name);
     }
     out
-}
-
-fn name_matches(tokens: &[Token], name: &[u8]) -> bool {
-    match (tokens.split_first(), name.split_first()) {
-        (None, first) => first.is_none(),
-        (Some((Token::Star, rest)), first) => {
-            name_matches(rest, name) || first.is_some_and(|(_, left)| name_matches(tokens, left))
-        }
-        (Some(_), None) => false,
-        (Some((token, rest)), Some((b, left))) => {
-            let hit = match token {
-                Token::Byte(want) => want == b,
-                Token::Class(set) => set.contains(*b),
-                Token::Any | Token::Star => true,
-            };
-            hit && name_matches(rest, left)
-        }
-    }
 }
 
 /// Whether the text looks like one: its first list is `(version …)`.
