@@ -299,12 +299,27 @@ fn split_port(text: &str) -> Result<(&str, Option<&str>), String> {
     }
     // A bare IPv6 address or block has two colons or more, and then no port.
     if text.bytes().filter(|b| *b == b':').count() > 1 {
-        return Ok((text, None));
+        return match address_and_port(text) {
+            Some((address, port)) => Err(format!(
+                "`{text}` can be an address, and `{address}` with the port {port}: write `[{address}]:{port}` for the port, `[{text}]` for the address"
+            )),
+            None => Ok((text, None)),
+        };
     }
     Ok(match text.rsplit_once(':') {
         Some((host, p)) => (host, Some(p)),
         None => (text, None),
     })
+}
+
+/// A bare IPv6 address whose last part may be meant as a port: `::1:80`.
+fn address_and_port(text: &str) -> Option<(&str, u16)> {
+    let (address, last) = text.rsplit_once(':')?;
+    let digits = !last.starts_with('0') && last.bytes().all(|b| b.is_ascii_digit());
+    let block = address.split_once('/').map_or(address, |(a, _)| a);
+    let number = last.parse().ok().filter(|_| digits)?;
+    block.parse::<Ipv6Addr>().ok()?;
+    Some((address, number))
 }
 
 fn port(text: &str) -> Result<u16, String> {
@@ -418,6 +433,22 @@ mod tests {
             }
         );
         assert_eq!(p("2001:db8::/32").ports, Ports::ALL);
+        for fine in [
+            "::1",
+            "2001:db8::1",
+            "fe80::a9fe",
+            "::ffff:10.0.0.1",
+            "1:2:3:4:5:6:7:8",
+            "[::1:80]",
+            "[::1]:80",
+        ] {
+            p(fine);
+        }
+        for wrong in ["::1:80", "tcp://::1:443", "::/0:80", "fe80::1:8080"] {
+            let said = HostPattern::parse(wrong).unwrap_err();
+            assert!(said.contains("]:"), "{said}");
+            assert_eq!(HostSpec::parse(wrong).unwrap_err(), said);
+        }
         assert_eq!(p("*.Example.org").host, Host::Below("example.org".into()));
         for bad in [
             "http://a",

@@ -109,13 +109,17 @@ pub(crate) fn load(
     }
     let warnings = report.finish();
     policy.sources = warnings.sources.clone();
-    Ok(Loaded { policy, warnings })
+    Ok(Loaded {
+        policy,
+        warnings,
+        native: false,
+    })
 }
 
 /// Says what the notes say, each text once with all its places.
 fn tell(notes: &[Note], report: &mut Report) {
     let mut said: Vec<Diagnostic> = Vec::new();
-    for n in notes {
+    for n in once(notes) {
         match said.iter_mut().find(|d| d.message == n.text) {
             Some(d) => {
                 let again = Label {
@@ -133,6 +137,39 @@ fn tell(notes: &[Note], report: &mut Report) {
     for d in said {
         report.push(d);
     }
+}
+
+/// Of one rule, what holds for files, programs and hosts alike is one note.
+fn once(notes: &[Note]) -> Vec<Note> {
+    let mut out: Vec<(Vec<&str>, &str, &Note)> = Vec::new();
+    for note in notes {
+        let (kind, text) = match note.text.split_once(": ") {
+            Some((kind @ ("files" | "programs" | "hosts"), text)) => (Some(kind), text),
+            _ => (None, note.text.as_str()),
+        };
+        let same = |o: &&mut (Vec<&str>, &str, &Note)| {
+            kind.is_some()
+                && !o.0.is_empty()
+                && o.1 == text
+                && o.2.rule == note.rule
+                && o.2.span == note.span
+        };
+        match (out.iter_mut().find(same), kind) {
+            (Some(known), Some(kind)) => known.0.push(kind),
+            _ => out.push((kind.into_iter().collect(), text, note)),
+        }
+    }
+    out.into_iter()
+        .map(|(mut kinds, text, note)| {
+            kinds.dedup();
+            let kinds = kinds.join(", ");
+            let colon = if kinds.is_empty() { "" } else { ": " };
+            Note {
+                text: format!("{kinds}{colon}{text}"),
+                ..note.clone()
+            }
+        })
+        .collect()
 }
 
 /// A name that a policy may have.

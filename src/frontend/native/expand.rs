@@ -162,6 +162,11 @@ pub(crate) fn expand(text: &str, subject: &Subject, mode: Mode) -> Result<Expand
         at = 1;
         out.pieces.push((out.text.len(), at, true));
     }
+    if mode != Mode::Text
+        && let Some(wrong) = environment_variable(text)
+    {
+        return Err(wrong);
+    }
     while at < bytes.len() {
         let rest = &text[at..];
         if mode == Mode::Pattern && rest.starts_with('\\') {
@@ -207,6 +212,39 @@ pub(crate) fn expand(text: &str, subject: &Subject, mode: Mode) -> Result<Expand
     Ok(out)
 }
 
+/// A path that begins as a shell would write it, `$HOME/x`: no path of the language begins with a `$` alone.
+fn environment_variable(text: &str) -> Option<ExpandError> {
+    let rest = text.strip_prefix('$')?;
+    let length = rest
+        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .unwrap_or(rest.len());
+    let name = rest.get(..length).filter(|n| !n.is_empty())?;
+    let near = known_as(name).or_else(|| nearest(&name.to_ascii_lowercase(), VARIABLES));
+    Some(ExpandError {
+        code: codes::UNKNOWN_VARIABLE,
+        from: 0,
+        to: length + 1,
+        message: format!(
+            "{} is not expanded: the policy would mean something else for each caller",
+            quoted(&text[..length + 1])
+        ),
+        help: near.is_none().then(|| {
+            "write the path out, or begin it with `${home}`, `${workspace}` or `${tmp}`".to_owned()
+        }),
+        replacement: near.map(|n| format!("${{{n}}}")),
+    })
+}
+
+/// Our variable for one of the environment, or for a word that others have for it.
+fn known_as(name: &str) -> Option<&'static str> {
+    match name {
+        "HOME" => Some("home"),
+        "TMPDIR" => Some("tmp"),
+        "PWD" | "cwd" | "repo" | "project" => Some("workspace"),
+        _ => None,
+    }
+}
+
 /// How the text `${` is written.
 fn themselves(mode: Mode) -> &'static str {
     match mode {
@@ -246,12 +284,7 @@ fn put(
     }
     if !is_git && !VARIABLES.contains(&name) {
         let known = VARIABLES.into_iter().chain(GIT_VARIABLES);
-        let near = nearest(name, known).or(match name {
-            "HOME" => Some("home"),
-            "TMPDIR" => Some("tmp"),
-            "PWD" | "cwd" | "repo" | "project" => Some("workspace"),
-            _ => None,
-        });
+        let near = nearest(name, known).or_else(|| known_as(name));
         return error(
             codes::UNKNOWN_VARIABLE,
             format!("unknown variable {}", quoted(written)),

@@ -265,6 +265,17 @@ pub(crate) fn parse(file: FileId, text: &str) -> Result<Rc<Node>, Box<Diagnostic
     .run()
 }
 
+/// Of a line such as `message: a: b`, the key and the text: YAML takes the second `: ` for another key.
+fn text_with_colon(line: &str) -> Option<(&str, &str)> {
+    let line = line.trim_start_matches([' ', '-', '{']).trim_end();
+    let (key, text) = line.split_once(": ")?;
+    let text = text.trim_start();
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let is_text =
+        text.contains(": ") && !text.starts_with(['"', '\'', '[', '{', '|', '>', '&', '*']);
+    (is_text && key.chars().all(plain) && !text.contains('"')).then_some((key, text))
+}
+
 /// The span of bytes of a text; line and column are counted, so this is for the few.
 pub(crate) fn place_of(file: FileId, text: &str, start: usize, end: usize) -> Span {
     let start = floor_char(text, start);
@@ -510,6 +521,10 @@ impl Builder<'_> {
             d.code = codes::TOO_LARGE;
             d.message = format!("the file nests deeper than {MAX_DEPTH} levels");
             return d;
+        } else if let Some((key, text)) = text_with_colon(line) {
+            d = d.help(format!(
+                "a text with `: ` in it is quoted: `{key}: \"{text}\"`"
+            ));
         }
         // A bracket that was never closed is found far behind it.
         let open = self.open.iter().rev().find_map(|o| match o {

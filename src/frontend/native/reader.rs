@@ -1,13 +1,15 @@
 //! Reading typed values out of nodes, collecting every error on the way.
 
 use super::node::{Kind, Node, Type};
-use crate::diagnostics::{Diagnostic, Diagnostics, Severity, codes};
+use crate::diagnostics::{Diagnostic, Diagnostics, Label, Severity, codes};
 use crate::policy::{Sources, Span};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
 /// Most diagnostics that one load reports.
 const MAX_REPORTED: usize = 100;
+/// Most places that one error points to beside its own.
+const MAX_PLACES: usize = 3;
 
 /// What is wrong so far, and the files that were read.
 #[derive(Default)]
@@ -22,6 +24,21 @@ impl Report {
     /// Adds one.
     pub fn push(&mut self, d: Diagnostic) {
         self.failed |= d.severity == Severity::Error;
+        // A value that the subject does not give is missed wherever it is used: that is one error.
+        if d.code == codes::UNDEFINED_VARIABLE
+            && let Some(known) = self
+                .items
+                .iter_mut()
+                .find(|k| k.code == d.code && k.help == d.help)
+        {
+            if known.secondary.len() < MAX_PLACES {
+                known.secondary.extend(d.primary.map(|l| Label {
+                    text: "and here".to_owned(),
+                    ..l
+                }));
+            }
+            return;
+        }
         if self.items.len() < MAX_REPORTED {
             self.items.push(d);
         } else {
@@ -148,7 +165,11 @@ impl<'n> Fields<'n> {
                 format!("{what} has no `{key}`"),
                 self.span,
                 "it belongs here",
-                "",
+                if key == "version" {
+                    "add `version: 1`"
+                } else {
+                    ""
+                },
             );
         }
         found
