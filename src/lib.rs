@@ -54,6 +54,7 @@ pub mod fidelity;
 )]
 pub mod frontend;
 pub mod git;
+pub mod host;
 #[allow(
     clippy::indexing_slicing,
     reason = "numbers index the tables that gave them out"

@@ -109,6 +109,9 @@ fn start(global: &Global, args: &LandlockArgs) -> Done {
     use std::os::unix::process::CommandExt;
 
     let loaded = input::load(global, input::Purpose::Host)?;
+    if !input::is_closed(&loaded, false)? {
+        return Ok(Outcome::BelowDemand);
+    }
     let policy = &loaded.policy;
     let (program, arguments) = match super::start::program(policy, &args.command)? {
         Ok(found) => found,

@@ -6,24 +6,33 @@ use polc::backend::Evaluate;
 use polc::diagnostics::Diagnostics;
 use polc::fidelity::show_bytes;
 use polc::frontend::{self, AutoPaths, FindGit, LoadOptions, builtin};
+use polc::host::{self, Found, Link};
 use polc::policy::{Policy, Query};
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// What the policy is loaded for: it decides what `auto` paths of the subject are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Artefacts for some host: `/home/agent`, `/workspace`, `/tmp`, the same everywhere.
     Emit,
-    /// This host: the caller's home, the enclosing repository, the temporary directory.
+    /// This host: the caller's home, the enclosing repository, the temporary directory. What denied names lead to
+    /// through links of this host is denied as well.
     Host,
+    /// The same without a look at links.
+    Caller,
 }
 
 /// A policy with the name it was asked for by.
 pub struct Loaded {
     pub name: String,
     pub policy: Policy,
+    /// The links of this host that denied names lead through, where it was looked at.
+    pub links: Vec<Link>,
+    /// It is written in polc's own language.
+    pub native: bool,
 }
 
 /// One of the two that are compared.
@@ -91,12 +100,7 @@ pub fn load_with_warnings(
         ..LoadOptions::default()
     };
     let loaded = if name == "-" {
-        let mut text = Vec::new();
-        let mut input = std::io::stdin().lock().take(MAX_INPUT);
-        input
-            .read_to_end(&mut text)
-            .context("cannot read the policy from standard input")?;
-        frontend::load_bytes("<stdin>", &text, &options)?
+        frontend::load_bytes("<stdin>", from_stdin()?, &options)?
     } else {
         if !is_builtin(&name) && !Path::new(&name).exists() {
             let hint = name
@@ -109,11 +113,56 @@ pub fn load_with_warnings(
         }
         frontend::load_path(Path::new(&name), &options)?
     };
+    let (policy, links) = match purpose {
+        Purpose::Host => host::follow(loaded.policy, &host::RealLinks),
+        Purpose::Emit | Purpose::Caller => (loaded.policy, Vec::new()),
+    };
     let found = Loaded {
         name: shown(&name),
-        policy: loaded.policy,
+        policy,
+        links,
+        native: loaded.native,
     };
     Ok((found, loaded.warnings))
+}
+
+/// Whether a program may be started in this policy. It may not where a name that the policy denies is a link to so much
+/// that to deny all of it would keep the program from working; with `--allow-gaps` that is only told.
+pub fn is_closed(loaded: &Loaded, allow_gaps: bool) -> Result<bool, Stop> {
+    let mut closed = true;
+    let word = if allow_gaps { "warning" } else { "error" };
+    for link in &loaded.links {
+        let Found::Gap(operation, witness) = &link.found else {
+            continue;
+        };
+        closed = false;
+        let rule = loaded.policy.decider(Some(link.rule));
+        output::stderr(&format!(
+            "{word}: {}; what {rule} denies by that name cannot be denied there: {operation} {} is allowed\n",
+            link.followed,
+            show_bytes(witness)
+        ))?;
+    }
+    if !closed && !allow_gaps {
+        output::stderr(
+            "help: remove the link, or put what it stands for in its place; the program was not started\n",
+        )?;
+    }
+    Ok(closed || allow_gaps)
+}
+
+/// The policy that stands on standard input: it may be loaded twice, and is read once.
+fn from_stdin() -> anyhow::Result<&'static [u8]> {
+    static TEXT: OnceLock<Vec<u8>> = OnceLock::new();
+    if let Some(text) = TEXT.get() {
+        return Ok(text);
+    }
+    let mut text = Vec::new();
+    let mut input = std::io::stdin().lock().take(MAX_INPUT);
+    input
+        .read_to_end(&mut text)
+        .context("cannot read the policy from standard input")?;
+    Ok(TEXT.get_or_init(|| text))
 }
 
 /// A name of the command line, for messages: it need not be UTF-8.
@@ -147,7 +196,7 @@ fn nearest() -> Result<OsString, Stop> {
 fn auto_paths(purpose: Purpose) -> Result<AutoPaths, Stop> {
     match purpose {
         Purpose::Emit => Ok(AutoPaths::default()),
-        Purpose::Host => {
+        Purpose::Host | Purpose::Caller => {
             let here = std::env::current_dir().context("cannot tell the current directory")?;
             let repository = here
                 .ancestors()

@@ -46,6 +46,9 @@ pub fn run(global: &Global, args: &Args) -> Done {
     use polc::semantics::Meaning;
 
     let loaded = input::load(global, input::Purpose::Host)?;
+    if !input::is_closed(&loaded, args.allow_gaps)? {
+        return Ok(Outcome::BelowDemand);
+    }
     let policy = &loaded.policy;
     let (program, arguments) = match start::program(policy, &args.command)? {
         Ok(found) => found,
@@ -107,6 +110,9 @@ pub fn run(global: &Global, args: &Args) -> Done {
         ));
     }
     let loaded = input::load(global, input::Purpose::Host)?;
+    if !input::is_closed(&loaded, false)? {
+        return Ok(Outcome::BelowDemand);
+    }
     let (program, arguments) = match start::program(&loaded.policy, &args.command)? {
         Ok(found) => found,
         Err(outcome) => return Ok(outcome),

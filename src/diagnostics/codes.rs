@@ -272,6 +272,27 @@ elsewhere it may be read.
     CANNOT_ASK = "L010", "a question that no layer can put",
 "`ask` is kept by the gate for tool calls, which sees the commands, files and addresses that a tool is called with. It sees
 no system calls, no changes of mode or times, no local sockets and no listening. For these `ask` is `deny`.";
+    DIRECTORY_ALONE = "L011", "a directory that is denied without what is in it",
+"A path without `/**` is that one object. A rule that denies `~/.ssh` denies the directory itself, and says nothing of
+`~/.ssh/id_ed25519`, which another rule then allows. The lint looks at this host, where the path is a directory; `polc check
+--no-host` leaves it out.
+
+```yaml
+paths: [\"~/.ssh\"]       # the directory alone
+paths: [\"~/.ssh/**\"]    # the directory and everything beneath
+```";
+    LINK_ROUND = "L012", "a denial that this host's links go round",
+"A policy speaks of resolved paths, and a denied name is a symbolic link here, or leads through one. What it leads to is
+denied as well, in the place of the rule. This lint says that something there is allowed all the same: a rule above allows
+it, or the link leads to so much (the workspace, the home directory, a directory of the system) that the program could do
+nothing if all of it were denied. In the second case `polc run` and `polc enforce` do not start the program.";
+    WHOLE_HOME = "L013", "a rule that opens the whole home directory to changes",
+"Files may be changed anywhere in the home directory that no other rule speaks of: start-up files of shells, settings, other
+people's work. It mostly comes from a workspace that is the home directory itself, as `polc` was started there.";
+    LINK_ELSEWHERE = "L014", "an allowed path that this host's links lead elsewhere",
+"A policy speaks of resolved paths. The path that the rule allows is a symbolic link here, or leads through one, to a place
+that the policy does not allow: what is opened by this name is refused. Rules that allow are not followed through links, as
+whoever can make a link could then give rights.";
 }
 
 /// All codes as one page of the reference: Markdown.
@@ -300,7 +321,7 @@ mod tests {
             P201 P202 P203 P204 P205 P206 P207 \
             P301 P302 P303 P304 P305 P306 P307 P308 P401 \
             E100 E101 E102 E110 E111 E112 E113 E114 E115 \
-            L001 L002 L003 L004 L005 L006 L007 L008 L009 L010"
+            L001 L002 L003 L004 L005 L006 L007 L008 L009 L010 L011 L012 L013 L014"
             .split_whitespace()
             .collect();
         assert_eq!(ALL.iter().map(|c| c.code).collect::<Vec<_>>(), pinned);

@@ -86,6 +86,8 @@ pub struct Loaded {
     pub policy: Policy,
     /// No errors among them.
     pub warnings: Diagnostics,
+    /// It is written in polc's own language, not another tool's.
+    pub native: bool,
 }
 
 /// Loads a policy from its text. `source_name` is for messages, and where relative includes begin.
@@ -120,6 +122,7 @@ pub fn load(source_name: &str, text: &str, options: &LoadOptions) -> Result<Load
             Ok(Loaded {
                 policy,
                 warnings: found,
+                native: true,
             })
         }
         _ => {

@@ -14,6 +14,7 @@ pub(super) fn find(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), 
     moved_and_read(meaning, out)?;
     interpreted(meaning, out)?;
     asked(meaning.policy(), out);
+    whole_home(meaning, out)?;
     Ok(())
 }
 
@@ -294,6 +295,55 @@ fn asked(policy: &Policy, out: &mut Vec<Finding>) {
             .help("say `deny`, which is what every layer does with it"),
         );
     }
+}
+
+/// L013: a tree that is the home directory, or above it, in which files may be changed.
+fn whole_home(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), TooLarge> {
+    let policy = meaning.policy();
+    let Some(home) = &policy.subject.home else {
+        return Ok(());
+    };
+    let above = |tree: &[u8]| {
+        let rest = home.strip_prefix(tree);
+        tree == b"/" || rest.is_some_and(|r| r.is_empty() || r.starts_with(b"/"))
+    };
+    for rule in policy.rules.iter().filter(|r| r.action.permits()) {
+        let Objects::Paths { paths, .. } = &rule.objects else {
+            continue;
+        };
+        let mut trees = paths.iter().flat_map(|p| &p.sequences);
+        if !trees.any(|s| s.as_literal_tree().is_some_and(|t| above(&t))) {
+            continue;
+        }
+        for operation in [Operation::Create, Operation::Edit] {
+            if !rule.operations.contains(operation) {
+                continue;
+            }
+            // A name that no other rule speaks of.
+            let object = path([home.as_slice(), b"/.new/file"].concat());
+            if decide(policy, operation, &object).rule == Some(rule.id) {
+                let workspace = policy.subject.workspace.as_ref();
+                let help = if workspace.is_some_and(|w| above(w)) {
+                    "the workspace is the home directory, or above it: name a directory beneath, `--set workspace=PATH`"
+                } else {
+                    "name the directories in it that are meant"
+                };
+                out.push(
+                    Finding::new(
+                        "L013",
+                        Some(rule.id),
+                        format!(
+                            "rule `{}` lets the whole home directory be changed: {operation} {object}",
+                            rule.name
+                        ),
+                    )
+                    .help(help),
+                );
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn only(rule: &crate::policy::Rule, operations: &[Operation]) -> bool {

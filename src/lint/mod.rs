@@ -13,15 +13,17 @@
 //! ```
 //!
 //! Rules that an included set of polc's own brings are not told that they are of no use here (L001 to L003): a
-//! set is written for many policies.
+//! set is written for many policies. Neither are rules that are derived from others for links of this host.
 
 mod dangers;
 mod dead;
+mod links;
 #[cfg(test)]
 mod tests;
 
 use crate::diagnostics::Diagnostic;
 use crate::fidelity::Object;
+use crate::host::{Link, View};
 use crate::policy::{FileId, Policy, Rule, RuleId};
 use crate::semantics::{Meaning, TooLarge};
 
@@ -33,7 +35,20 @@ pub fn lints(meaning: &Meaning<'_>) -> Result<Vec<Diagnostic>, TooLarge> {
     let mut found: Vec<Finding> = Vec::new();
     dead::find(meaning, &mut found)?;
     dangers::find(meaning, &mut found)?;
-    let policy = meaning.policy();
+    Ok(told(meaning.policy(), found))
+}
+
+/// The lints that need a look at this host: what its directories and links make of the policy. `links` are those that
+/// were followed when the policy was loaded.
+#[must_use]
+pub fn on_host(meaning: &Meaning<'_>, followed: &[Link], view: &dyn View) -> Vec<Diagnostic> {
+    let mut found: Vec<Finding> = Vec::new();
+    // Where an automaton is too large, `lints` has said so.
+    let _ = links::find(meaning, followed, view, &mut found);
+    told(meaning.policy(), found)
+}
+
+fn told(policy: &Policy, mut found: Vec<Finding>) -> Vec<Diagnostic> {
     found.retain(|f| {
         let allowed = |list: &[(String, String)]| list.iter().any(|(code, _)| code == f.code);
         let by_rule = f
@@ -42,10 +57,10 @@ pub fn lints(meaning: &Meaning<'_>) -> Result<Vec<Diagnostic>, TooLarge> {
         !by_rule && !allowed(&policy.lint_allowed)
     });
     found.sort_by_key(|f| (f.rule.map_or(u32::MAX, |r| r.0), f.code));
-    Ok(found
+    found
         .into_iter()
         .map(|f| f.into_diagnostic(policy))
-        .collect())
+        .collect()
 }
 
 /// One lint that was found.
@@ -91,7 +106,8 @@ impl Finding {
 /// Whether a rule is the user's own: not of a set that comes with polc and is included.
 fn is_own(policy: &Policy, rule: &Rule) -> bool {
     let source = policy.sources.get(rule.span.file);
-    rule.span.file == FileId(0) || source.is_none_or(|s| !s.name.starts_with("builtin:"))
+    rule.link.is_none()
+        && (rule.span.file == FileId(0) || source.is_none_or(|s| !s.name.starts_with("builtin:")))
 }
 
 fn path(bytes: Vec<u8>) -> Object {

@@ -21,8 +21,8 @@ pub use pattern::{
     ByteSet, Component, PathPattern, PatternError, Sequence, Token, WordPattern, escape_literal,
 };
 pub use rule::{
-    ArgumentPattern, CommandPattern, Condition, CreateMissing, Objects, Rate, Rule, RuleId,
-    SyscallName, ToolPattern,
+    ArgumentPattern, CommandPattern, Condition, CreateMissing, FollowedLink, Objects, Rate, Rule,
+    RuleId, SyscallName, ToolPattern,
 };
 pub use settings::{Environment, Limits};
 pub use source::{FileId, SourceFile, Sources, Span};

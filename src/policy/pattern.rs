@@ -366,6 +366,15 @@ impl PathPattern {
     }
 }
 
+impl From<Sequence> for PathPattern {
+    fn from(sequence: Sequence) -> Self {
+        Self {
+            text: sequence.to_string(),
+            sequences: vec![sequence],
+        }
+    }
+}
+
 impl fmt::Display for PathPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

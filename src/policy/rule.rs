@@ -31,6 +31,17 @@ pub struct Rule {
     pub lint_allowed: Vec<(String, String)>,
     /// Where the rule's name stands (the rule's start where it has no name).
     pub span: Span,
+    /// The rule is derived from the one before it: it denies what that one's names lead to on this host.
+    pub link: Option<Box<FollowedLink>>,
+}
+
+/// A name that leads through a symbolic link of this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FollowedLink {
+    /// The name.
+    pub named: Vec<u8>,
+    /// Where it leads.
+    pub real: Vec<u8>,
 }
 
 /// Whether `run` makes what a rule names and what is not there when it starts.
@@ -202,6 +213,7 @@ impl Rule {
             rate: None,
             lint_allowed: Vec::new(),
             span: Span::default(),
+            link: None,
         }
     }
 

@@ -115,7 +115,7 @@ impl<'a> Includer<'a> {
                         continue;
                     }
                     self.names.insert(rule.name.clone(), rule.span);
-                    self.rules.push(rule);
+                    self.rules.push(*rule);
                 }
                 Some(Entry::Include(n, what)) => self.include(n, what, file, report),
                 None => {}

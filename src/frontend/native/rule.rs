@@ -49,7 +49,7 @@ pub(crate) const ON_HOSTS: [&str; 2] = ["connect", "bind"];
 /// What an entry of `rules` is.
 pub(crate) enum Entry<'n> {
     /// A rule.
-    Rule(Rule),
+    Rule(Box<Rule>),
     /// `include`.
     Include(&'n Node, &'n str),
 }
@@ -132,7 +132,7 @@ pub(crate) fn entry<'n>(
         .get("allow_lints")
         .map(|n| lints(n, report))
         .unwrap_or_default();
-    Some(Entry::Rule(Rule {
+    Some(Entry::Rule(Box::new(Rule {
         id: RuleId(0),
         name: format!("{prefix}{}", rule_name?),
         action: action?,
@@ -143,7 +143,8 @@ pub(crate) fn entry<'n>(
         rate: rule_rate,
         lint_allowed,
         span: f.span,
-    }))
+        link: None,
+    })))
 }
 
 /// `create_missing`, which belongs to a rule that allows something on paths without wildcards.

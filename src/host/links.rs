@@ -1,0 +1,204 @@
+//! Where a path leads.
+
+use rustc_hash::FxHashMap;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::io::ErrorKind::{NotADirectory, NotFound};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+/// What stands at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A symbolic link with this text.
+    Link(Vec<u8>),
+    /// Something else, or something that cannot be looked at.
+    Other,
+    /// Nothing.
+    Missing,
+}
+
+/// A file system to look at.
+pub trait View {
+    /// What stands at the path. Directories above it are resolved already.
+    fn place(&self, path: &[u8]) -> Place;
+
+    /// Whether a directory stands there. A link at the end is followed.
+    fn is_directory(&self, path: &[u8]) -> bool;
+}
+
+/// The file system of this host.
+#[derive(Debug, Clone, Copy)]
+pub struct RealLinks;
+
+impl View for RealLinks {
+    fn place(&self, path: &[u8]) -> Place {
+        // Links there lead somewhere else for each process that asks.
+        if path.starts_with(b"/proc/") {
+            return Place::Other;
+        }
+        match std::fs::read_link(Path::new(OsStr::from_bytes(path))) {
+            Ok(target) => Place::Link(target.into_os_string().into_vec()),
+            Err(e) if matches!(e.kind(), NotFound | NotADirectory) => Place::Missing,
+            Err(_) => Place::Other,
+        }
+    }
+
+    fn is_directory(&self, path: &[u8]) -> bool {
+        Path::new(OsStr::from_bytes(path)).is_dir()
+    }
+}
+
+/// As many links as Linux follows in one path.
+const MAX_LINKS: usize = 40;
+
+/// Resolves paths. Each path is looked at once.
+pub struct Resolver<'v> {
+    view: &'v dyn View,
+    known: RefCell<FxHashMap<Vec<u8>, Place>>,
+}
+
+/// A name that a link gives to what a path names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Met {
+    /// How many names of the path it stands for.
+    pub named: usize,
+    /// The names that it stands for them with.
+    pub real: Vec<Vec<u8>>,
+    /// It is a link on the way with `..` behind it: what lies beneath the path is not beneath this name.
+    pub alone: bool,
+}
+
+/// Where the names of a path lead.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    /// The names that links give to it, in the order in which they are met.
+    pub met: Vec<Met>,
+    /// The path without links; `None`: more links than the kernel follows, or a loop.
+    pub end: Option<Vec<Vec<u8>>>,
+}
+
+/// Names as a path. The root is `/`.
+pub(super) fn join(names: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for name in names {
+        out.push(b'/');
+        out.extend_from_slice(name.as_ref());
+    }
+    if out.is_empty() {
+        out.push(b'/');
+    }
+    out
+}
+
+/// The names of a path or of a link's text, empty ones and `.` left out.
+pub(super) fn names(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|b| *b == b'/')
+        .filter(|n| !n.is_empty() && *n != b".")
+}
+
+impl<'v> Resolver<'v> {
+    /// Of a file system.
+    #[must_use]
+    pub fn new(view: &'v dyn View) -> Self {
+        Self {
+            view,
+            known: RefCell::default(),
+        }
+    }
+
+    fn place(&self, path: Vec<u8>) -> Place {
+        if let Some(known) = self.known.borrow().get(&path) {
+            return known.clone();
+        }
+        let place = self.view.place(&path);
+        self.known.borrow_mut().insert(path, place.clone());
+        place
+    }
+
+    /// The path that a path leads to, as the kernel resolves it; what does not exist keeps its name. `None`: more
+    /// links than the kernel follows, or a loop.
+    #[must_use]
+    pub fn resolve(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let names: Vec<&[u8]> = names(path).collect();
+        self.walk(&names).end.map(|end| join(&end))
+    }
+
+    /// The same for calls that do not follow a link at the end, such as unlink.
+    #[must_use]
+    pub fn resolve_parent(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let mut names: Vec<&[u8]> = names(path).collect();
+        let last = names.pop();
+        let mut end = self.walk(&names).end?;
+        match last {
+            Some(b"..") => drop(end.pop()),
+            Some(name) => end.push(name.to_vec()),
+            None => {}
+        }
+        Some(join(&end))
+    }
+
+    pub(super) fn walk(&self, names: &[&[u8]]) -> Walk {
+        let mut out = Walk::default();
+        let mut real: Vec<Vec<u8>> = Vec::new();
+        let mut links = 0;
+        let mut missing = false;
+        for (i, name) in names.iter().enumerate() {
+            let mut left: VecDeque<Vec<u8>> = VecDeque::from([name.to_vec()]);
+            let mut linked = false;
+            while let Some(next) = left.pop_front() {
+                if next == b".." {
+                    real.pop();
+                    continue;
+                }
+                real.push(next);
+                if missing {
+                    continue;
+                }
+                let target = match self.place(join(&real)) {
+                    Place::Link(target) => target,
+                    Place::Other => continue,
+                    Place::Missing => {
+                        missing = true;
+                        continue;
+                    }
+                };
+                links += 1;
+                if links > MAX_LINKS {
+                    return out;
+                }
+                if linked {
+                    out.met.push(on_the_way(i + 1, &real, &left));
+                }
+                linked = true;
+                real.pop();
+                if target.starts_with(b"/") {
+                    real.clear();
+                }
+                for name in self::names(&target).rev() {
+                    left.push_front(name.to_vec());
+                }
+            }
+            if linked {
+                out.met.push(Met {
+                    named: i + 1,
+                    real: real.clone(),
+                    alone: false,
+                });
+            }
+        }
+        out.end = Some(real);
+        out
+    }
+}
+
+/// A link that another one led to, at `real`, with the names that are left behind it.
+fn on_the_way(named: usize, real: &[Vec<u8>], left: &VecDeque<Vec<u8>>) -> Met {
+    let alone = left.iter().any(|n| n == b"..");
+    let mut real = real.to_vec();
+    if !alone {
+        real.extend(left.iter().cloned());
+    }
+    Met { named, real, alone }
+}

@@ -1,0 +1,200 @@
+//! What this host's directories and symbolic links make of a policy.
+
+use super::{Finding, is_own};
+use crate::fidelity::{Object, show_bytes};
+use crate::host::{Found, Link, Resolver, View, led};
+use crate::policy::{Component, Objects, Operation, Policy, Rule, RuleId, Sequence};
+use crate::semantics::{Meaning, PathSet, TooLarge, decide};
+use std::collections::BTreeSet;
+
+pub(super) fn find(
+    meaning: &Meaning<'_>,
+    followed: &[Link],
+    view: &dyn View,
+    out: &mut Vec<Finding>,
+) -> Result<(), TooLarge> {
+    wide(meaning.policy(), followed, out);
+    let resolver = Resolver::new(view);
+    for rule in &meaning.policy().rules {
+        if rule.action.permits() {
+            if is_own(meaning.policy(), rule) {
+                elsewhere(meaning, rule, &resolver, out)?;
+            }
+        } else if rule.link.is_some() {
+            gone_round(meaning, rule, out)?;
+        } else if is_own(meaning.policy(), rule) {
+            directories(meaning, rule, view, out)?;
+        }
+    }
+    Ok(())
+}
+
+/// The set of what a rule on paths matches.
+fn matched(rule: &Rule) -> Result<Option<PathSet>, TooLarge> {
+    let Objects::Paths { paths, except } = &rule.objects else {
+        return Ok(None);
+    };
+    let set = PathSet::of(paths.iter().flat_map(|p| &p.sequences))?;
+    let except = PathSet::of(except.iter().flat_map(|p| &p.sequences))?;
+    Ok(Some(set.difference(&except)?))
+}
+
+/// L012: links that lead to so much that it is not denied.
+fn wide(policy: &Policy, followed: &[Link], out: &mut Vec<Finding>) {
+    for link in followed {
+        let Found::Gap(operation, witness) = &link.found else {
+            continue;
+        };
+        let rule = policy.rule(link.rule);
+        out.push(
+            Finding::new(
+                "L012",
+                Some(link.rule),
+                format!(
+                    "{}, which rule `{}` cannot deny as a whole: {operation} {} is allowed",
+                    link.followed,
+                    rule.name,
+                    show_bytes(witness)
+                ),
+            )
+            .help("remove the link, or put what it stands for in its place"),
+        );
+    }
+}
+
+/// L012: what a denied name leads to is allowed by a rule above.
+fn gone_round(meaning: &Meaning<'_>, rule: &Rule, out: &mut Vec<Finding>) -> Result<(), TooLarge> {
+    let policy = meaning.policy();
+    let (Some(link), Some(set)) = (&rule.link, matched(rule)?) else {
+        return Ok(());
+    };
+    let mut told: BTreeSet<Option<RuleId>> = BTreeSet::new();
+    for operation in rule.operations.iter() {
+        let allowed = meaning.decisions(operation)?.allowed();
+        let Some(witness) = set.common_witness(allowed)? else {
+            continue;
+        };
+        let object = Object::Path(witness);
+        let by = decide(policy, operation, &object).rule;
+        // What is decided below is excepted from the denial.
+        if by.is_none_or(|by| by > rule.id) || !told.insert(by) {
+            continue;
+        }
+        let mut finding = Finding::new(
+            "L012",
+            Some(rule.id),
+            format!(
+                "{link}, and what rule `{}` denies by that name is allowed there: {operation} {object}",
+                rule.name
+            ),
+        )
+        .help("put the rule above the one that allows it");
+        finding
+            .others
+            .extend(by.map(|by| (by, "this one allows it".to_owned())));
+        out.push(finding);
+    }
+    Ok(())
+}
+
+/// L014: an allowed name that leads to what is not allowed.
+fn elsewhere(
+    meaning: &Meaning<'_>,
+    rule: &Rule,
+    resolver: &Resolver<'_>,
+    out: &mut Vec<Finding>,
+) -> Result<(), TooLarge> {
+    for there in led(rule, resolver) {
+        let (Some(link), Some(set)) = (&there.link, matched(&there)?) else {
+            continue;
+        };
+        let mut refused: Vec<&str> = Vec::new();
+        for operation in rule.operations.iter() {
+            // That the link itself is removed or replaced is another matter.
+            if matches!(operation, Operation::Delete | Operation::Create) {
+                continue;
+            }
+            let allowed = meaning.decisions(operation)?.allowed();
+            if set.common_witness(allowed)?.is_none() {
+                refused.push(operation.name());
+            }
+        }
+        if refused.is_empty() {
+            continue;
+        }
+        out.push(
+            Finding::new(
+                "L014",
+                Some(rule.id),
+                format!(
+                    "{link}: rule `{}` allows that name, and nothing allows {} where it leads",
+                    rule.name,
+                    refused.join(", ")
+                ),
+            )
+            .help(format!(
+                "add `{}` to the paths of the rule, or leave the name out",
+                crate::policy::escape_literal(&link.real)
+            )),
+        );
+    }
+    Ok(())
+}
+
+/// L011: a directory is denied, and what is in it is not.
+fn directories(
+    meaning: &Meaning<'_>,
+    rule: &Rule,
+    view: &dyn View,
+    out: &mut Vec<Finding>,
+) -> Result<(), TooLarge> {
+    // To keep a directory from being listed, made or moved is to name it alone.
+    const CONTENTS: [Operation; 3] = [Operation::Read, Operation::Edit, Operation::Execute];
+    let Objects::Paths { paths, .. } = &rule.objects else {
+        return Ok(());
+    };
+    for sequence in paths.iter().flat_map(|p| &p.sequences) {
+        let Some(path) = sequence.as_literal() else {
+            continue;
+        };
+        if path == b"/" || !view.is_directory(&path) {
+            continue;
+        }
+        let beneath = Sequence {
+            components: sequence
+                .components
+                .iter()
+                .cloned()
+                .chain([
+                    Component::Name([crate::policy::Token::Star].into()),
+                    Component::AnyDepth,
+                ])
+                .collect(),
+        };
+        let beneath = PathSet::of([&beneath])?;
+        for operation in CONTENTS {
+            if !rule.operations.contains(operation) {
+                continue;
+            }
+            let allowed = meaning.decisions(operation)?.allowed();
+            let Some(witness) = beneath.common_witness(allowed)? else {
+                continue;
+            };
+            let shown = show_bytes(&path);
+            out.push(
+                Finding::new(
+                    "L011",
+                    Some(rule.id),
+                    format!(
+                        "rule `{}` denies the directory `{shown}` alone, and not what is in it: {operation} {} is allowed",
+                        rule.name,
+                        show_bytes(&witness)
+                    ),
+                )
+                .help(format!("write `{shown}/**`, which is the directory and everything beneath")),
+            );
+            break;
+        }
+    }
+    Ok(())
+}
