@@ -191,12 +191,12 @@ fn a_wrong_policy_is_two_and_leaves_nothing() {
     let json = polc(d.path(), &["check", "bad.yaml", "--format", "json"]);
     assert_eq!(status(&json), 2);
     assert!(
-        serde_json::from_slice::<serde_json::Value>(&json.stderr).is_ok(),
+        serde_json::from_slice::<serde_json::Value>(&json.stdout).is_ok() && json.stderr.is_empty(),
         "{}",
         err(&json)
     );
     let sarif = polc(d.path(), &["check", "bad.yaml", "--format", "sarif"]);
-    let value: serde_json::Value = serde_json::from_slice(&sarif.stderr).unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&sarif.stdout).unwrap();
     assert_eq!(value["version"], "2.1.0");
 }
 
@@ -209,7 +209,7 @@ fn a_program_reads_one_document_about_all_files() {
     }
     let read = |args: &[&str]| {
         let o = polc(d.path(), args);
-        serde_json::from_slice::<serde_json::Value>(&o.stderr).expect("one document")
+        serde_json::from_slice::<serde_json::Value>(&o.stdout).expect("one document")
     };
     let json = read(&["check", "one.yaml", "two.yaml", "--format", "json"]);
     let named = |n: &str| {
@@ -304,6 +304,14 @@ fn the_command_line_is_checked() {
         ),
         (&["explain", "X999"], "X999"),
         (&["explain", "reed", "/x"], "read"),
+        (
+            &["run", "bash", "-c", "ls"],
+            "write `polc run -- bash -c ls`",
+        ),
+        (
+            &["enforce", "landlock", "bash"],
+            "write `polc enforce landlock -- bash`",
+        ),
         (&["frobnicate"], "frobnicate"),
     ] {
         let o = polc(d.path(), args);
@@ -357,7 +365,8 @@ fn explain_and_test_answer_by_exit_status() {
     let o = polc(&work, &["test", "wrong.yaml"]);
     assert_eq!(status(&o), 4);
     assert!(
-        out(&o).contains("wrong.yaml:14: expected deny, but it is allow by rule `work`")
+        out(&o)
+            .contains("wrong.yaml:14: deny: read ${workspace}/x\n  but it is allow by rule `work`")
             && out(&o).contains("1 passed, 1 failed"),
         "{}",
         out(&o)

@@ -1,6 +1,8 @@
 //! Matching takes a time that is a product of lengths, whatever the pattern and the text are; and it is right, compared
 //! with an engine of regular expressions that shares no code with it.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
 use polc::frontend::{LoadOptions, load};
 use polc::lint::lints;
 use polc::policy::{Component, PathPattern, Policy, Query, Sequence, Token, WordPattern};

@@ -1,4 +1,4 @@
-//! The page of `polc coverage --as html`, laid out by headless Chromium.
+//! The page of `polc coverage --format html`, laid out by headless Chromium.
 //!
 //! The page forbids itself every script. What is measured is a copy that lets one in, which writes what
 //! it finds into the document; the page as it is has to load without a word on the console.
@@ -159,8 +159,8 @@ fn holds(policy: &str) {
     };
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("page.html");
-    std::fs::write(&page, polc(&["coverage", "-p", policy, "--as", "html"])).unwrap();
-    let json = polc(&["coverage", "-p", policy, "--as", "json"]);
+    std::fs::write(&page, polc(&["coverage", "-p", policy, "--format", "html"])).unwrap();
+    let json = polc(&["coverage", "-p", policy, "--format", "json"]);
     let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
     let loaded = load(&chromium, &page, 1280, false);
     assert_eq!(loaded.console, Vec::<String>::new(), "{policy}");
@@ -245,7 +245,7 @@ fn a_script_that_the_page_forbids_shows_on_the_console() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("page.html");
     let policy = "tests/policies/nothing.yaml";
-    let text = String::from_utf8(polc(&["coverage", "-p", policy, "--as", "html"])).unwrap();
+    let text = String::from_utf8(polc(&["coverage", "-p", policy, "--format", "html"])).unwrap();
     let with = text.replace("</body>", "<script>document.title = 'ran'</script></body>");
     std::fs::write(&page, with).unwrap();
     let loaded = load(&chromium, &page, 1280, false);

@@ -89,7 +89,7 @@ fn what_was_emitted_is_verified_and_what_was_edited_is_not() {
         "{}",
         out(&o)
     );
-    let json = polc(d.path(), &["verify", "made-apparmor", "--as", "json"]);
+    let json = polc(d.path(), &["verify", "made-apparmor", "--format", "json"]);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(json[0]["target"], "apparmor");
     assert_eq!(json[0]["equal"], false);
@@ -123,10 +123,12 @@ fn coverage_is_a_table_and_a_demand() {
     let d = folder();
     let o = polc(d.path(), &["coverage", "--layers", "landlock,seccomp"]);
     assert_eq!(status(&o), 0, "{}", err(&o));
-    let head = out(&o).lines().next().unwrap().to_owned();
+    let table = out(&o);
+    let head = table.lines().next().unwrap();
+    assert!(head.starts_with("rule") && head.ends_with(" 3"), "{head}");
     assert!(
-        head.starts_with("rule") && head.ends_with("together"),
-        "{head}"
+        table.contains("columns: 1 landlock, 2 seccomp, 3 together\n"),
+        "{table}"
     );
     let o = polc(
         d.path(),
@@ -141,7 +143,13 @@ fn coverage_is_a_table_and_a_demand() {
     assert_eq!(status(&o), 3);
     let json = polc(
         d.path(),
-        &["coverage", "--layers", "landlock,apparmor", "--as", "json"],
+        &[
+            "coverage",
+            "--layers",
+            "landlock,apparmor",
+            "--format",
+            "json",
+        ],
     );
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     let row = |rule: &str, operation: &str| {
@@ -167,7 +175,7 @@ fn coverage_is_a_table_and_a_demand() {
     assert_eq!(row("work", "create")["together"]["fidelity"], "stricter");
     let markdown = polc(
         d.path(),
-        &["coverage", "--layers", "landlock", "--as", "markdown"],
+        &["coverage", "--layers", "landlock", "--format", "markdown"],
     );
     assert!(out(&markdown).starts_with("| rule | operations | landlock | together |\n"));
     let none = polc(d.path(), &["coverage", "--layers", "windows"]);
@@ -188,7 +196,7 @@ fn the_page_holds_hostile_names_as_text() {
             "coverage",
             "--layers",
             "landlock,seccomp",
-            "--as",
+            "--format",
             "html",
             "-o",
             "page.html",
@@ -242,7 +250,10 @@ fn differences_are_told_and_counted_by_the_exit_status() {
     );
     let o = polc(d.path(), &["diff", "made.sb", "made.sb"]);
     assert_eq!(status(&o), 0, "{}", out(&o));
-    let o = polc(d.path(), &["diff", "polc.yaml", "made.sb", "--as", "json"]);
+    let o = polc(
+        d.path(),
+        &["diff", "polc.yaml", "made.sb", "--format", "json"],
+    );
     let json: serde_json::Value = serde_json::from_slice(&o.stdout).unwrap();
     let secret = |c: &&serde_json::Value| {
         c["operation"] == "read"
@@ -277,16 +288,23 @@ fn a_summary_of_the_coverage_has_no_rows() {
         text.contains("gaps get through all layers of the table:\n"),
         "{text}"
     );
-    let markdown = out(&with(&["--as", "markdown"]));
+    let markdown = out(&with(&["--format", "markdown"]));
     assert!(
         markdown.starts_with("| layer | exact | stricter | looser | mixed | unenforced |\n"),
         "{markdown}"
     );
-    let json: serde_json::Value = serde_json::from_slice(&with(&["--as", "json"]).stdout).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_slice(&with(&["--format", "json"]).stdout).unwrap();
     assert!(json.get("rows").is_none() && json["gaps"].is_array());
     let whole = polc(
         d.path(),
-        &["coverage", "--layers", "landlock,seccomp", "--as", "json"],
+        &[
+            "coverage",
+            "--layers",
+            "landlock,seccomp",
+            "--format",
+            "json",
+        ],
     );
     let whole: serde_json::Value = serde_json::from_slice(&whole.stdout).unwrap();
     assert_eq!(json["counts"], whole["counts"]);
@@ -296,7 +314,7 @@ fn a_summary_of_the_coverage_has_no_rows() {
         .filter(|r| r["layers"]["seccomp"]["fidelity"] == "exact")
         .count();
     assert_eq!(json["counts"]["seccomp"]["exact"], exact);
-    assert_eq!(status(&with(&["--as", "html"])), 2);
+    assert_eq!(status(&with(&["--format", "html"])), 2);
     assert_eq!(status(&with(&["--all"])), 2);
 }
 
@@ -378,7 +396,7 @@ fn an_artefact_that_confines_somebody_else_is_not_the_policys() {
     let (code, said) = edited("apparmor", &format!("{attached} flags"), "flags");
     assert_eq!(code, 3, "{said}");
     assert!(said.contains(&not(agent)), "{said}");
-    let json = polc(d.path(), &["verify", "apparmor.made", "--as", "json"]);
+    let json = polc(d.path(), &["verify", "apparmor.made", "--format", "json"]);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(json[0]["equal"], false);
     assert_eq!(json[0]["subject"][0]["what"], agent);

@@ -1,8 +1,9 @@
 //! `polc check`: validation, and lints.
 
-use super::{Done, Format, Global, Outcome, input, output};
-use polc::diagnostics::Diagnostics;
-use polc::lint::lints;
+use super::{Done, Format, Forms, Global, Outcome, input, output};
+use polc::diagnostics::{self, Diagnostic, Diagnostics};
+use polc::host::RealLinks;
+use polc::lint::{lints, on_host};
 use polc::policy::Sources;
 use polc::semantics::Meaning;
 use std::ffi::OsString;
@@ -16,6 +17,13 @@ pub struct Args {
     /// Exit 1 if there is a lint
     #[arg(long)]
     strict: bool,
+    /// Do not look at this host: whether its symbolic links go round a rule is not asked
+    #[arg(long)]
+    no_host: bool,
+}
+
+impl Forms for Args {
+    const FORMS: &'static [Format] = &[Format::Human, Format::Json, Format::Sarif];
 }
 
 pub fn run(global: &Global, args: &Args) -> Done {
@@ -43,21 +51,24 @@ pub fn run(global: &Global, args: &Args) -> Done {
             policy: name.cloned().or_else(|| global.policy.clone()),
             ..global.clone()
         };
-        match input::load_with_warnings(&global, input::Purpose::Host) {
+        let purpose = if args.no_host {
+            input::Purpose::Caller
+        } else {
+            input::Purpose::Host
+        };
+        match input::load_with_warnings(&global, purpose) {
             Ok((loaded, warnings)) => {
                 if !warnings.items.is_empty() {
                     tell(warnings)?;
                 }
-                let mut found = lints(&Meaning::new(&loaded.policy))
-                    .unwrap_or_else(|e| Diagnostics::from(e).items);
+                let meaning = Meaning::new(&loaded.policy);
+                let mut found = lints(&meaning).unwrap_or_else(|e| Diagnostics::from(e).items);
+                if !args.no_host {
+                    found.extend(on_host(&meaning, &loaded.links, &RealLinks));
+                }
+                advise(&mut found, loaded.native);
                 let count = found.len();
                 if !found.is_empty() {
-                    for d in found.iter_mut().filter(|d| d.code.starts_with('L')) {
-                        d.help.push(format!(
-                            "if it is meant so: `allow_lints: [{{code: {}, reason: why}}]` on the rule",
-                            d.code
-                        ));
-                    }
                     tell(Diagnostics {
                         items: found,
                         sources: loaded.policy.sources.clone(),
@@ -68,16 +79,16 @@ pub fn run(global: &Global, args: &Args) -> Done {
                 }
                 if for_people {
                     let p = &loaded.policy;
-                    let s = if p.rules.len() == 1 { "" } else { "s" };
+                    let rules = p.rules.iter().filter(|r| r.link.is_none()).count();
+                    let s = if rules == 1 { "" } else { "s" };
                     output::stderr(&format!(
-                        "{}: {}: {} rule{s}, {} tests\n",
+                        "{}: {}: {rules} rule{s}, {} tests\n",
                         loaded.name,
                         match count {
                             0 => "fine".to_owned(),
                             1 => "valid, 1 lint".to_owned(),
                             n => format!("valid, {n} lints"),
                         },
-                        p.rules.len(),
                         p.tests.len()
                     ))?;
                 }
@@ -89,8 +100,34 @@ pub fn run(global: &Global, args: &Args) -> Done {
             Err(e) => return Err(e),
         }
     }
-    if !for_people {
-        output::diagnostics(global, &all)?;
+    let document = match global.format {
+        Format::Json => Some(diagnostics::json(&all)),
+        Format::Sarif => Some(diagnostics::sarif(&all)),
+        _ => None,
+    };
+    if let Some(document) = document {
+        output::stdout(format!("{document:#}\n").as_bytes())?;
     }
     Ok(worst)
+}
+
+/// Adds how a lint is answered in the file's own language. Another tool's file has no word for the most of it, and rules
+/// that its front-end made are not its author's to leave out.
+fn advise(found: &mut Vec<Diagnostic>, native: bool) {
+    if native {
+        for d in found.iter_mut().filter(|d| d.code.starts_with('L')) {
+            d.help.push(format!(
+                "if it is meant so: `allow_lints: [{{code: {}, reason: why}}]` on the rule",
+                d.code
+            ));
+        }
+        return;
+    }
+    found.retain(|d| !matches!(d.code, "L001" | "L002" | "L003"));
+    for d in found.iter_mut().filter(|d| d.code.starts_with('L')) {
+        d.help = vec![match d.code {
+            "L005" => "list it under `sandbox.deny_paths.read`".to_owned(),
+            _ => "a file of AvaKill cannot say more: a policy of polc can (`polc init`)".to_owned(),
+        }];
+    }
 }

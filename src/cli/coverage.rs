@@ -5,7 +5,9 @@ mod page;
 mod terminal;
 
 use super::require::{self, Require};
-use super::{Done, Global, Outcome, Stop, emit, input, output, targets::TargetOptions};
+use super::{
+    Done, Format, Forms, Global, Outcome, Stop, emit, input, output, targets::TargetOptions,
+};
 use polc::backend;
 use polc::fidelity::{Fidelity, Witness};
 use polc::policy::{Operation, Policy, RuleId};
@@ -24,9 +26,6 @@ pub struct Args {
     /// equal to it
     #[arg(long, value_enum, value_name = "HOW")]
     require: Option<Require>,
-    /// How it is printed
-    #[arg(long = "as", value_enum, value_name = "FORM", default_value_t = Form::Table)]
-    form: Form,
     /// Where to write it. Without it: standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -40,16 +39,8 @@ pub struct Args {
     options: TargetOptions,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Form {
-    /// A table for terminals
-    Table,
-    /// Markdown
-    Markdown,
-    /// JSON
-    Json,
-    /// A page that needs nothing else
-    Html,
+impl Forms for Args {
+    const FORMS: &'static [Format] = &[Format::Human, Format::Markdown, Format::Json, Format::Html];
 }
 
 /// Which rows are told.
@@ -69,9 +60,9 @@ pub fn run(global: &Global, args: &Args) -> Done {
     };
     let chosen = emit::select(&words)?;
     args.options.check(backend::all()).map_err(Stop::Usage)?;
-    if args.summary && args.form == Form::Html {
+    if args.summary && global.format == Format::Html {
         return Err(Stop::Usage(
-            "the page is always whole: `--summary` goes with the forms `table`, `markdown` and `json`"
+            "the page is always whole: `--summary` goes with the forms `human`, `markdown` and `json`"
                 .to_owned(),
         ));
     }
@@ -90,11 +81,17 @@ pub fn run(global: &Global, args: &Args) -> Done {
         (_, true) => Rows::All,
         _ => Rows::NotKept,
     };
-    let text = match args.form {
-        Form::Table => terminal::render(policy, &table, rows),
-        Form::Markdown => markdown::render(policy, &table, rows),
-        Form::Json => format!("{:#}\n", to_json(policy, &table, rows)),
-        Form::Html => page::render(policy, &table)?,
+    let text = match global.format {
+        Format::Markdown => markdown::render(policy, &table, rows),
+        Format::Json => format!("{:#}\n", to_json(policy, &table, rows)),
+        Format::Html => page::render(policy, &table)?,
+        Format::Human | Format::Sarif => {
+            let (paint, columns) = match args.output {
+                Some(_) => (output::Paint::file(global), usize::MAX),
+                None => (output::Paint::stdout(global), output::columns()),
+            };
+            terminal::render(policy, &table, rows, paint, columns)
+        }
     };
     match &args.output {
         Some(path) => output::write_all(&[(path.clone(), text.as_bytes())])?,

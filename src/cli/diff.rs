@@ -1,6 +1,6 @@
 //! `polc diff`: what is newly allowed and newly denied.
 
-use super::{Done, Global, Outcome, Stop, input, output, targets::TargetOptions};
+use super::{Done, Format, Forms, Global, Outcome, Stop, input, output, targets::TargetOptions};
 use polc::diff::{Became, Change, Side, diff};
 use polc::policy::{Operation, Policy};
 use polc::semantics::{Decision, Meaning, TooLarge};
@@ -18,11 +18,12 @@ pub struct Args {
     /// Exit 1 only where there is a change of this kind; else 0
     #[arg(long, value_enum, value_name = "KIND")]
     fail_on: Option<Kind>,
-    /// How the changes are printed
-    #[arg(long = "as", value_enum, value_name = "FORM", default_value_t = Form::Text)]
-    form: Form,
     #[command(flatten)]
     options: TargetOptions,
+}
+
+impl Forms for Args {
+    const FORMS: &'static [Format] = &[Format::Human, Format::Json];
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -31,14 +32,6 @@ enum Kind {
     NewlyAllowed,
     /// Something is not allowed any more
     NewlyDenied,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Form {
-    /// For people
-    Text,
-    /// One JSON array
-    Json,
 }
 
 pub fn run(global: &Global, args: &Args) -> Done {
@@ -59,12 +52,11 @@ pub fn run(global: &Global, args: &Args) -> Done {
     let changes = diff(&side(0), &side(1))
         .map_err(|e: TooLarge| Stop::Diagnostics(polc::diagnostics::Diagnostics::from(e)))?;
     let policies = meanings.each_ref().map(|m| m.as_ref().map(Meaning::policy));
-    let text = match args.form {
-        Form::Text => human(&changes, policies),
-        Form::Json => {
-            let all: Vec<Value> = changes.iter().map(|c| to_json(c, policies)).collect();
-            format!("{:#}\n", Value::Array(all))
-        }
+    let text = if global.format == Format::Json {
+        let all: Vec<Value> = changes.iter().map(|c| to_json(c, policies)).collect();
+        format!("{:#}\n", Value::Array(all))
+    } else {
+        human(&changes, policies)
     };
     output::stdout(text.as_bytes())?;
     let some = |became: &[Became]| changes.iter().any(|c| became.contains(&c.became));

@@ -1,71 +1,215 @@
 //! `polc explain`: which rule decides, or what a code means.
+//!
+//! Two answers to one question. The first is for this host: what `polc run` does here, with the caller's home and workspace
+//! and through this host's symbolic links. The second is for the artefacts that `polc emit` writes, which know neither;
+//! there the object is the same one in the places that the artefacts are for.
 
-use super::{Done, Global, Outcome, Stop, input, output};
+use super::answer::{Answer, answer, moved, places, relative};
+use super::{Done, Format, Forms, Global, Outcome, Stop, input, output};
+use output::Paint;
 use polc::backend::{self, Backend, Target};
-use polc::diagnostics::codes;
+use polc::diagnostics::codes::{self, Code};
 use polc::fidelity::{Fidelity, Object, show_bytes};
-use polc::policy::{Action, Operation, Rule};
+use polc::host::{RealLinks, Resolver};
+use polc::parallel;
+use polc::policy::{Action, Operation, Policy, Query, Rule};
 use polc::semantics::{Decision, Meaning, decide, rule_matches};
+use serde_json::{Value, json};
 use std::fmt::Write;
 
 /// Say which rule decides, or what a diagnostic's code means.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// An operation and its object (`read ~/.ssh/id_ed25519`, `connect example.org:443`, `run git push`), or a
-    /// code such as P001. Words that begin with `-` go behind `--`
+    /// An operation and its object (`read ~/.ssh/id_ed25519`, `edit src/main.rs`, `connect example.org:443`, `run git
+    /// push`), or a code such as P001. Words that begin with `-` go behind `--`
     #[arg(required = true, value_name = "OPERATION OBJECT | CODE")]
     words: Vec<String>,
+    /// Do not look at this host: its symbolic links are not followed
+    #[arg(long)]
+    no_host: bool,
+}
+
+impl Forms for Args {
+    const FORMS: &'static [Format] = &[Format::Human, Format::Json];
+}
+
+/// What there is to say of one operation.
+struct Part {
+    operation: Operation,
+    object: Object,
+    answer: Answer,
+    /// The rules below the one that decides that would match too.
+    below: Vec<(String, Action)>,
+    /// The object as artefacts name it, and what each layer's artefact does.
+    emitted: Object,
+    layers: Vec<(&'static str, String)>,
 }
 
 pub fn run(global: &Global, args: &Args) -> Done {
     if let [code] = args.words.as_slice()
         && !code.contains(char::is_whitespace)
     {
-        let known = codes::find(code);
-        let Some(known) = known else {
-            return Err(Stop::Usage(format!(
+        let known = codes::find(code).ok_or_else(|| {
+            Stop::Usage(format!(
                 "`{code}` is neither a code nor an operation with an object; codes look like P001, questions like `read /etc/passwd`"
-            )));
-        };
-        output::stdout(
-            format!(
-                "{}: {}\n\n{}\n",
-                known.code,
-                known.title,
-                known.explanation.trim()
-            )
-            .as_bytes(),
-        )?;
+            ))
+        })?;
+        output::stdout(explained(known, global.format).as_bytes())?;
         return Ok(Outcome::Fine);
     }
-    let loaded = input::load(global, input::Purpose::Host)?;
+    let resolver = Resolver::new(&RealLinks);
+    let purpose = if args.no_host {
+        input::Purpose::Caller
+    } else {
+        input::Purpose::Host
+    };
+    let loaded = input::load(global, purpose)?;
+    let (emitted, _) = input::load_with_warnings(global, input::Purpose::Emit)?;
     let policy = &loaded.policy;
-    let query = input::query(policy, &args.words)?;
-    let mut out = String::new();
-    let mut action = Action::Allow;
-    let meaning = Meaning::new(policy);
-    for (operation, object) in super::test::parts(&query) {
-        let decision = decide(policy, operation, &object);
-        action = action.strictest(decision.action);
-        one(&mut out, &meaning, operation, &object, decision);
-    }
-    output::stdout(out.as_bytes())?;
-    Ok(if action == Action::Allow {
+    let query = match relative(&args.words, &resolver) {
+        Some((operation, path)) => {
+            let root = [operation, "/".to_owned()];
+            match input::query(policy, &root)? {
+                Query::Path(operations, _) => Query::Path(operations, path),
+                other => other,
+            }
+        }
+        None => input::query(policy, &args.words)?,
+    };
+    let meaning = Meaning::new(&emitted.policy);
+    let resolver = (!args.no_host).then_some(&resolver);
+    let parts: Vec<Part> = super::test::parts(&query)
+        .into_iter()
+        .map(|(operation, object)| part(policy, &meaning, operation, object, resolver))
+        .collect();
+    let strictest = parts.iter().fold(Action::Allow, |action, p| {
+        action.strictest(p.answer.decision.action)
+    });
+    let text = if global.format == Format::Json {
+        let all: Vec<Value> = parts.iter().map(|p| to_json(policy, p)).collect();
+        format!("{:#}\n", Value::Array(all))
+    } else {
+        let paint = Paint::stdout(global);
+        let places = places(&emitted.policy.subject, &policy.subject);
+        parts
+            .iter()
+            .map(|p| human(policy, p, places.as_deref(), paint))
+            .collect()
+    };
+    output::stdout(text.as_bytes())?;
+    Ok(if strictest == Action::Allow {
         Outcome::Fine
     } else {
         Outcome::Refused
     })
 }
 
-fn one(
-    out: &mut String,
-    meaning: &Meaning<'_>,
+fn explained(code: &Code, format: Format) -> String {
+    if format == Format::Json {
+        let value = json!({
+            "code": code.code,
+            "title": code.title,
+            "explanation": code.explanation.trim(),
+        });
+        return format!("{value:#}\n");
+    }
+    format!(
+        "{}: {}\n\n{}\n",
+        code.code,
+        code.title,
+        code.explanation.trim()
+    )
+}
+
+fn part(
+    policy: &Policy,
+    emitted: &Meaning<'_>,
     operation: Operation,
-    object: &Object,
-    decision: Decision,
-) {
-    let policy = meaning.policy();
-    let _ = writeln!(out, "{}: {operation} {object}", decision.action);
+    object: Object,
+    resolver: Option<&Resolver<'_>>,
+) -> Part {
+    let answer = answer(policy, operation, &object, resolver);
+    let decision = answer.decision;
+    let below = |r: &&Rule| {
+        decision.rule.is_some_and(|d| r.id > d) && rule_matches(r, operation, &answer.object)
+    };
+    let below = policy
+        .rules
+        .iter()
+        .filter(below)
+        .map(|r| (policy.decider(Some(r.id)), r.action))
+        .collect();
+    let there = moved(&object, &policy.subject, &emitted.policy().subject);
+    let decided = decide(emitted.policy(), operation, &there);
+    let layers = parallel::map(backend::all(), |b| {
+        (b.id(), layer(*b, emitted, operation, &there, decided))
+    });
+    Part {
+        operation,
+        object,
+        answer,
+        below,
+        emitted: there,
+        layers,
+    }
+}
+
+/// What links of this host have to do with the answer, a line each.
+fn links(policy: &Policy, p: &Part) -> Vec<String> {
+    let mut out = Vec::new();
+    let a = &p.answer;
+    if a.nowhere {
+        out.push("the path goes round in links: here nothing can be reached by it".to_owned());
+    }
+    if let Some(by_name) = a.by_name {
+        let leads = match &a.object {
+            Object::Command(words) => {
+                let program = words.first().map(Vec::as_slice).unwrap_or_default();
+                format!("here that starts {}", show_bytes(program))
+            }
+            other => format!("here {} leads to {other}", p.object),
+        };
+        out.push(leads);
+        if by_name.action != a.decision.action {
+            out.push(format!(
+                "what it leads to is decided on; of the name alone the policy says {}, by {}",
+                by_name.action,
+                policy.decider(by_name.rule)
+            ));
+        }
+    }
+    let rule = a.decision.rule.map(|id| policy.rule(id));
+    if let Some(link) = rule.and_then(|r| r.link.as_ref()) {
+        out.push(format!("{link}, and the rule is about both names"));
+    }
+    out
+}
+
+/// The rule that would allow what the name was allowed for, where a link leads it elsewhere.
+fn would_allow(policy: &Policy, p: &Part) -> Option<String> {
+    let by_name = p.answer.by_name?;
+    if !by_name.action.permits() || p.answer.decision.action.permits() {
+        return None;
+    }
+    polc::why::allowing(
+        policy,
+        p.operation,
+        &p.answer.object,
+        p.answer.decision.rule,
+    )
+    .map(|c| format!("{}, {}", c.yaml.trim_end(), c.put))
+}
+
+fn human(policy: &Policy, p: &Part, places: Option<&str>, paint: Paint) -> String {
+    let mut out = String::new();
+    let decision = p.answer.decision;
+    let word = decision.action.to_string();
+    let word = match decision.action {
+        Action::Allow => paint.good(&word),
+        Action::Ask => paint.middle(&word),
+        Action::Deny => paint.bad(&word),
+    };
+    let _ = writeln!(out, "{word}: {} {}", p.operation, p.object);
     let _ = writeln!(out, "  by {}", policy.decider(decision.rule));
     if let Some(message) = decision
         .rule
@@ -77,31 +221,72 @@ fn one(
             show_bytes(message.replace('\n', " ").as_bytes())
         );
     }
-    let below =
-        |r: &&Rule| decision.rule.is_some_and(|d| r.id > d) && rule_matches(r, operation, object);
-    for r in policy.rules.iter().filter(below) {
-        let _ = writeln!(
-            out,
-            "  below it, {} would match too: {}",
-            policy.decider(Some(r.id)),
-            r.action
-        );
+    for line in links(policy, p) {
+        let _ = writeln!(out, "  {line}");
+    }
+    if let Some(change) = would_allow(policy, p) {
+        let _ = writeln!(out, "  to allow it there:");
+        for line in change.lines() {
+            let _ = writeln!(out, "    {line}");
+        }
+    }
+    for (rule, action) in &p.below {
+        let _ = writeln!(out, "  below it, {rule} would match too: {action}");
     }
     #[cfg(target_os = "linux")]
-    if let (Some(rule), Object::Path(path)) = (decision.rule, object)
+    if let (Some(rule), Object::Path(path)) = (decision.rule, &p.answer.object)
         && decision.action.permits()
         && let Some(line) = polc::enforce::run::missing::told(policy, rule, path)
     {
         let _ = writeln!(out, "  {:<9} {line}", "run");
     }
-    for b in backend::all() {
-        let _ = writeln!(
-            out,
-            "  {:<9} {}",
-            b.id(),
-            layer(*b, meaning, operation, object, decision)
-        );
+    match places {
+        Some(places) => {
+            let _ = writeln!(
+                out,
+                "  artefacts of `polc emit` ({places}), asked for {}:",
+                p.emitted
+            );
+        }
+        None => out.push_str("  artefacts of `polc emit`:\n"),
     }
+    for (id, says) in &p.layers {
+        let _ = writeln!(out, "  {id:<9} {says}");
+    }
+    out
+}
+
+fn to_json(policy: &Policy, p: &Part) -> Value {
+    let by = |decision: Decision| {
+        let span = decision
+            .rule
+            .map_or(policy.default_span, |id| policy.rule(id).span);
+        json!({
+            "decision": decision.action.name(),
+            "rule": decision.rule.map(|id| policy.rule(id).name.as_str()),
+            "place": policy.sources.place(span),
+        })
+    };
+    let layers: serde_json::Map<String, Value> = p
+        .layers
+        .iter()
+        .map(|(id, says)| ((*id).to_owned(), json!(says)))
+        .collect();
+    let rule = p.answer.decision.rule.map(|id| policy.rule(id));
+    json!({
+        "operation": p.operation.name(),
+        "object": p.object.to_string(),
+        "answer": by(p.answer.decision),
+        "message": rule.and_then(|r| r.message.as_ref()),
+        "decided_on": p.answer.object.to_string(),
+        "of_the_name": p.answer.by_name.map(by),
+        "link": rule.and_then(|r| r.link.as_ref()).map(|l| json!({
+            "name": show_bytes(&l.named),
+            "leads_to": show_bytes(&l.real),
+        })),
+        "below": p.below.iter().map(|(rule, action)| json!({"rule": rule, "action": action.name()})).collect::<Vec<_>>(),
+        "artefacts": {"object": p.emitted.to_string(), "layers": layers},
+    })
 }
 
 /// What a layer does with the object, by its artefact, and how that stands to the policy.

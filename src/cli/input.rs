@@ -95,7 +95,7 @@ pub fn load_with_warnings(
         set: overrides(&global.set)?,
         git: match purpose {
             Purpose::Emit => FindGit::default(),
-            Purpose::Host => FindGit(polc::git::places),
+            Purpose::Host | Purpose::Caller => FindGit(polc::git::places),
         },
         ..LoadOptions::default()
     };

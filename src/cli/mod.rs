@@ -4,6 +4,7 @@
 //! (or `diff` found one), 2 the policy or the command line is wrong, 3 fidelity below what was demanded, 4 the decision is deny or
 //! ask (`explain`) or a policy's own test fails (`test`).
 
+mod answer;
 mod artefacts;
 mod check;
 mod completions;
@@ -12,10 +13,12 @@ mod diff;
 mod docs;
 mod emit;
 mod enforce;
+mod examples;
 mod explain;
 mod init;
 mod input;
 mod ledger;
+mod options;
 mod output;
 mod require;
 mod run;
@@ -28,8 +31,8 @@ mod test;
 mod verify;
 mod why;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use std::ffi::OsString;
+use clap::{Parser, Subcommand};
+use options::{Before, Color, Format, Formed, Forms, Global, Shared, With};
 use std::process::ExitCode;
 
 /// How a command ended, short of an error.
@@ -68,89 +71,90 @@ impl From<Outcome> for ExitCode {
     name = "polc",
     version,
     propagate_version = true,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_help = examples::START
 )]
 pub struct Cli {
     #[command(flatten)]
-    global: Global,
+    before: Before,
     #[command(subcommand)]
     command: Command,
-}
-
-/// Options of every command.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Global {
-    /// The policy: a file, `-` for standard input, or `builtin:NAME`. Without it the nearest `polc.yaml` upwards
-    #[arg(short, long, global = true, value_name = "FILE|builtin:NAME")]
-    policy: Option<OsString>,
-    /// Set a path of the subject, over what the policy says: `workspace`, `home` or `tmp`
-    #[arg(long = "set", global = true, value_name = "NAME=PATH")]
-    set: Vec<OsString>,
-    /// How diagnostics are printed
-    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
-    format: Format,
-    /// Colours in messages
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
-    color: Color,
-}
-
-/// How diagnostics are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people, on standard error.
-    Human,
-    /// One JSON array, an object for each, on standard error.
-    Json,
-    /// SARIF 2.1.0, on standard error.
-    Sarif,
-}
-
-/// When messages have colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    /// On a terminal, unless NO_COLOR is set.
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Write a policy that extends a built-in one
+    #[command(after_help = examples::INIT)]
     Init(init::Args),
     /// Validate policies
-    Check(check::Args),
+    #[command(after_help = examples::CHECK)]
+    Check(Formed<check::Args>),
     /// Compile the policy for one target, several, or all
-    Emit(emit::Args),
+    #[command(after_help = examples::EMIT)]
+    Emit(With<emit::Args>),
     /// Enforce on this host, or write what another tool enforces
-    Enforce(enforce::Args),
+    #[command(after_help = examples::ENFORCE)]
+    Enforce(With<enforce::Args>),
     /// Start a program in everything that this host can enforce of the policy
-    Run(run::Args),
+    #[command(after_help = examples::RUN)]
+    Run(With<run::Args>),
     /// Say which rule decides, or what a diagnostic's code means
-    Explain(explain::Args),
+    #[command(after_help = examples::EXPLAIN)]
+    Explain(Formed<explain::Args>),
     /// Show what each layer keeps of each rule, and what gets through
-    Coverage(coverage::Args),
+    #[command(after_help = examples::COVERAGE)]
+    Coverage(Formed<coverage::Args>),
     /// Say whether artefacts still mean the policy
-    Verify(verify::Args),
+    #[command(after_help = examples::VERIFY)]
+    Verify(Formed<verify::Args>),
     /// Say what one policy or artefact allows that another does not
-    Diff(diff::Args),
+    #[command(after_help = examples::DIFF)]
+    Diff(Formed<diff::Args>),
     /// Say why a kernel refused something, from its log
-    Why(why::Args),
+    #[command(after_help = examples::WHY)]
+    Why(Formed<why::Args>),
     /// Run the policy's own tests
-    Test(test::Args),
+    #[command(after_help = examples::TEST)]
+    Test(Formed<test::Args>),
     /// List the targets and their options
+    #[command(after_help = examples::TARGETS)]
     Targets(targets::Args),
     /// Print the JSON Schema of the language
+    #[command(after_help = examples::SCHEMA)]
     Schema(schema::Args),
     /// Print a completion script for a shell
+    #[command(after_help = examples::COMPLETIONS)]
     Completions(completions::CompletionsArgs),
     /// Print the manual page
+    #[command(after_help = examples::MAN)]
     Man(completions::ManArgs),
     /// Print the generated reference
     #[command(hide = true)]
     Docs(docs::Args),
+}
+
+impl Command {
+    /// What the command takes of the options that several have.
+    fn shared(&self) -> Shared<'_> {
+        match self {
+            Self::Check(a) => a.shared(),
+            Self::Emit(a) => a.shared(),
+            Self::Enforce(a) => a.shared(),
+            Self::Run(a) => a.shared(),
+            Self::Explain(a) => a.shared(),
+            Self::Coverage(a) => a.shared(),
+            Self::Verify(a) => a.shared(),
+            Self::Diff(a) => a.shared(),
+            Self::Why(a) => a.shared(),
+            Self::Test(a) => a.shared(),
+            Self::Init(_)
+            | Self::Targets(_)
+            | Self::Schema(_)
+            | Self::Completions(_)
+            | Self::Man(_)
+            | Self::Docs(_) => Shared::default(),
+        }
+    }
 }
 
 /// Reads the command line and runs the command.
@@ -158,27 +162,38 @@ enum Command {
 /// # Errors
 /// What kept the command from its work; the caller prints it and exits 1.
 pub fn run() -> anyhow::Result<Outcome> {
-    let Cli { global, command } = match run_alone::parse().map_or_else(Cli::try_parse, Ok) {
+    let Cli { before, command } = match run_alone::parse().map_or_else(Cli::try_parse, Ok) {
         Ok(cli) => cli,
         Err(e) => {
             // Help and version are answers; the rest is a wrong command line.
             let fine = !e.use_stderr();
+            if let Some(line) = options::without_dashes(&e) {
+                eprintln!("error: {line}");
+                return Ok(Outcome::Wrong);
+            }
             e.print()?;
             return Ok(if fine { Outcome::Fine } else { Outcome::Wrong });
         }
     };
+    let global = match before.with(command.shared()) {
+        Ok(global) => global,
+        Err(message) => {
+            eprintln!("error: {message}");
+            return Ok(Outcome::Wrong);
+        }
+    };
     let done = match command {
         Command::Init(a) => init::run(&a),
-        Command::Check(a) => check::run(&global, &a),
-        Command::Emit(a) => emit::run(&global, &a),
-        Command::Enforce(a) => enforce::run(&global, &a),
-        Command::Run(a) => run::run(&global, &a),
-        Command::Explain(a) => explain::run(&global, &a),
-        Command::Coverage(a) => coverage::run(&global, &a),
-        Command::Verify(a) => verify::run(&global, &a),
-        Command::Diff(a) => diff::run(&global, &a),
-        Command::Why(a) => why::run(&global, &a),
-        Command::Test(a) => test::run(&global, &a),
+        Command::Check(a) => check::run(&global, &a.args),
+        Command::Emit(a) => emit::run(&global, &a.args),
+        Command::Enforce(a) => enforce::run(&global, &a.args),
+        Command::Run(a) => run::run(&global, &a.args),
+        Command::Explain(a) => explain::run(&global, &a.args),
+        Command::Coverage(a) => coverage::run(&global, &a.args),
+        Command::Verify(a) => verify::run(&global, &a.args),
+        Command::Diff(a) => diff::run(&global, &a.args),
+        Command::Why(a) => why::run(&global, &a.args),
+        Command::Test(a) => test::run(&global, &a.args),
         Command::Targets(a) => targets::run(&a),
         Command::Schema(a) => schema::run(&a),
         Command::Completions(a) => completions::run(&a),

@@ -20,31 +20,80 @@ pub fn stderr(text: &str) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Prints diagnostics as the user asked for.
+/// Prints diagnostics on standard error: in JSON where the answer would be JSON, else for people.
 pub fn diagnostics(global: &Global, d: &Diagnostics) -> anyhow::Result<()> {
-    let text = match global.format {
-        Format::Human => {
-            let colored = match global.color {
-                Color::Always => true,
-                Color::Never => false,
-                Color::Auto => {
-                    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
-                }
-            };
-            diagnostics::render(
-                d,
-                if colored {
-                    Style::Coloured
-                } else {
-                    Style::Plain
-                },
-            )
-        }
-        Format::Json => format!("{:#}\n", diagnostics::json(d)),
-        Format::Sarif => format!("{:#}\n", diagnostics::sarif(d)),
+    let text = if global.format == Format::Json {
+        format!("{:#}\n", diagnostics::json(d))
+    } else {
+        let style = if is_coloured(global, std::io::stderr().is_terminal()) {
+            Style::Coloured
+        } else {
+            Style::Plain
+        };
+        diagnostics::render(d, style)
     };
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
     Ok(())
+}
+
+/// Whether colours are wanted on a stream, which may be a terminal.
+fn is_coloured(global: &Global, terminal: bool) -> bool {
+    match global.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+    }
+}
+
+/// Colours of what is printed on standard output.
+#[derive(Debug, Clone, Copy)]
+pub struct Paint(bool);
+
+impl Paint {
+    /// As the user wants it.
+    pub fn stdout(global: &Global) -> Self {
+        Self(is_coloured(global, std::io::stdout().is_terminal()))
+    }
+
+    /// Of what goes to a file.
+    pub fn file(global: &Global) -> Self {
+        Self(is_coloured(global, false))
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        if self.0 {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// What is allowed, or kept.
+    pub fn good(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    /// What is denied, or gets through.
+    pub fn bad(self, text: &str) -> String {
+        self.with("31", text)
+    }
+
+    /// What is in between.
+    pub fn middle(self, text: &str) -> String {
+        self.with("33", text)
+    }
+
+    /// A heading.
+    pub fn head(self, text: &str) -> String {
+        self.with("1", text)
+    }
+}
+
+/// How many columns a table may have: those of the terminal, or 80.
+pub fn columns() -> usize {
+    const NARROW: usize = 80;
+    let size = terminal_size::terminal_size_of(std::io::stdout());
+    size.map_or(NARROW, |(width, _)| usize::from(width.0).max(NARROW))
 }
 
 /// Whether a reader such as `head` went away.

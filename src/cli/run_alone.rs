@@ -5,7 +5,8 @@
 //! It is the same one, without the other commands: what it takes has the same meaning in the whole, and for what it does
 //! not take (another command, a mistake, `--help`) the whole is made, and says what there is to say.
 
-use super::{Cli, Command, Global, enforce, run};
+use super::options::{Before, With};
+use super::{Cli, Command, enforce, run};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 
@@ -17,16 +18,21 @@ use std::ffi::OsString;
 )]
 struct Alone {
     #[command(flatten)]
-    global: Global,
+    before: Before,
     #[command(subcommand)]
     command: Start,
 }
 
 #[derive(Debug, Subcommand)]
 enum Start {
+    Enforce(With<Layers>),
+    Run(With<run::Args>),
+}
+
+#[derive(Debug, clap::Args)]
+struct Layers {
     #[command(subcommand)]
-    Enforce(Layer),
-    Run(run::Args),
+    layer: Layer,
 }
 
 #[derive(Debug, Subcommand)]
@@ -48,12 +54,20 @@ fn parse_from(words: Vec<OsString>) -> Option<Cli> {
     let matches = definition.try_get_matches_from_mut(words);
     // The process becomes another one soon: nobody needs the memory.
     std::mem::forget(definition);
-    let Alone { global, command } = Alone::from_arg_matches_mut(&mut matches.ok()?).ok()?;
+    let Alone { before, command } = Alone::from_arg_matches_mut(&mut matches.ok()?).ok()?;
     let command = match command {
-        Start::Enforce(Layer::Landlock(args)) => Command::Enforce(args.into()),
+        Start::Enforce(With {
+            args: Layers {
+                layer: Layer::Landlock(args),
+            },
+            policy,
+        }) => Command::Enforce(With {
+            args: args.into(),
+            policy,
+        }),
         Start::Run(args) => Command::Run(args),
     };
-    Some(Cli { global, command })
+    Some(Cli { before, command })
 }
 
 #[cfg(test)]
@@ -76,7 +90,7 @@ mod tests {
             "polc run -- true",
             "polc run -p builtin:coding-agent --set workspace=/w --set home=/h -q -- sh -c run",
             "polc -p p.yaml run --no-namespaces --no-network --require safe -- run --help",
-            "polc --format json --color never run --explain",
+            "polc --color never run --explain",
             "polc run --policy=p.yaml --no-log -- -- x",
             "polc run --allow-gaps --fail-if-made -- x",
             "polc enforce landlock --dry-run",

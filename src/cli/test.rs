@@ -1,11 +1,13 @@
 //! `polc test`: the policy's own tests, against the policy and against every artefact.
 
-use super::{Done, Global, Outcome, input, output};
+use super::{Done, Format, Forms, Global, Outcome, answer, input, output};
 use polc::backend::{self, Backend, Target};
 use polc::fidelity::{Fidelity, Object};
+use polc::host::{RealLinks, Resolver};
 use polc::parallel;
-use polc::policy::{Operation, Query};
-use polc::semantics::{Meaning, decide, decide_query};
+use polc::policy::{Operation, Policy, PolicyTest, Query};
+use polc::semantics::{Meaning, decide};
+use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fmt::Write;
 
@@ -18,6 +20,22 @@ pub struct Args {
     /// Tell each test that a target does not keep, with the reason from its ledger
     #[arg(long)]
     layers: bool,
+    /// Do not look at this host: its symbolic links are not followed
+    #[arg(long)]
+    no_host: bool,
+}
+
+impl Forms for Args {
+    const FORMS: &'static [Format] = &[Format::Human, Format::Json];
+}
+
+/// What came out.
+#[derive(Default)]
+struct Results {
+    text: String,
+    failed: Vec<Value>,
+    passed: usize,
+    failures: usize,
 }
 
 pub fn run(global: &Global, args: &Args) -> Done {
@@ -26,48 +44,87 @@ pub fn run(global: &Global, args: &Args) -> Done {
     } else {
         args.files.iter().cloned().map(Some).collect()
     };
-    let mut out = String::new();
-    let (mut passed, mut failed) = (0usize, 0usize);
+    let purpose = if args.no_host {
+        input::Purpose::Caller
+    } else {
+        input::Purpose::Host
+    };
+    let resolver = Resolver::new(&RealLinks);
+    let resolver = (!args.no_host).then_some(&resolver);
+    let mut out = Results::default();
     for name in names {
-        let loaded = input::load(
-            &Global {
-                policy: name,
-                ..global.clone()
-            },
-            input::Purpose::Host,
-        )?;
+        let global = Global {
+            policy: name,
+            ..global.clone()
+        };
+        let loaded = input::load(&global, purpose)?;
         let policy = &loaded.policy;
-        let meaning = Meaning::new(policy);
         if !policy.tests.is_empty() {
-            failed += layers(&mut out, &meaning, args.layers);
+            // Artefacts are asked in their own places, which this host's links are not in.
+            let (emitted, _) = input::load_with_warnings(&global, input::Purpose::Emit)?;
+            let meaning = Meaning::new(&emitted.policy);
+            out.failures += layers(&mut out.text, &meaning, args.layers);
         }
         for t in &policy.tests {
-            let decision = decide_query(policy, &t.query);
-            if decision.action == t.expect {
-                passed += 1;
-                continue;
-            }
-            failed += 1;
-            let by = decision.rule.map_or("default_action".to_owned(), |id| {
-                let r = policy.rule(id);
-                format!("rule `{}` at {}", r.name, policy.sources.place(r.span))
-            });
-            let _ = writeln!(
-                out,
-                "FAILED {}: expected {}, but it is {} by {by}",
-                policy.sources.place(t.span),
-                t.expect,
-                decision.action
-            );
+            one(&mut out, policy, t, resolver);
         }
     }
-    let _ = writeln!(out, "{passed} passed, {failed} failed");
-    output::stdout(out.as_bytes())?;
-    Ok(if failed == 0 {
+    let text = if global.format == Format::Json {
+        let all = json!({
+            "passed": out.passed,
+            "failed": out.failures,
+            "failures": out.failed,
+        });
+        format!("{all:#}\n")
+    } else {
+        format!(
+            "{}{} passed, {} failed\n",
+            out.text, out.passed, out.failures
+        )
+    };
+    output::stdout(text.as_bytes())?;
+    Ok(if out.failures == 0 {
         Outcome::Fine
     } else {
         Outcome::Refused
     })
+}
+
+/// One test of the policy.
+fn one(out: &mut Results, policy: &Policy, t: &PolicyTest, resolver: Option<&Resolver<'_>>) {
+    let (decision, reached) = answer::test(policy, &t.query, resolver);
+    if decision.action == t.expect {
+        out.passed += 1;
+        return;
+    }
+    out.failures += 1;
+    let place = policy.sources.place(t.span);
+    let question = asked(policy, t);
+    let by = policy.decider(decision.rule);
+    let _ = writeln!(
+        out.text,
+        "FAILED {place}: {}: {question}\n  but it is {} by {by}",
+        t.expect, decision.action
+    );
+    if let Some(object) = &reached {
+        let _ = writeln!(out.text, "  here the path leads to {object}");
+    }
+    out.failed.push(json!({
+        "place": place,
+        "question": question,
+        "expected": t.expect.name(),
+        "decision": decision.action.name(),
+        "by": by,
+        "decided_on": reached.map(|o| o.to_string()),
+    }));
+}
+
+/// The question as its file has it.
+fn asked(policy: &Policy, t: &PolicyTest) -> String {
+    let file = policy.sources.get(t.span.file);
+    let text = file.and_then(|f| f.text.get(t.span.start..t.span.end));
+    let text = text.unwrap_or_default().trim_matches(['"', '\'']);
+    polc::fidelity::show_bytes(text.as_bytes())
 }
 
 /// The operations and objects of a question.

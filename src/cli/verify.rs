@@ -1,6 +1,8 @@
 //! `polc verify`: does an artefact still mean the policy?
 
-use super::{Done, Global, Outcome, Stop, artefacts, input, output, targets::TargetOptions};
+use super::{
+    Done, Format, Forms, Global, Outcome, Stop, artefacts, input, output, targets::TargetOptions,
+};
 use polc::backend::{Artifact, Backend, Evaluate, Form as ObjectForm};
 use polc::policy::Policy;
 use polc::proof::{Bound, Comparison, Difference, compare, compare_beyond, subjects};
@@ -18,19 +20,12 @@ pub struct Args {
     /// Demand that they are equal: without it they may differ as the ledger of their target says
     #[arg(long)]
     strict: bool,
-    /// How the answer is printed
-    #[arg(long = "as", value_enum, value_name = "FORM", default_value_t = Form::Text)]
-    form: Form,
     #[command(flatten)]
     options: TargetOptions,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Form {
-    /// For people
-    Text,
-    /// One JSON array, an object for each target
-    Json,
+impl Forms for Args {
+    const FORMS: &'static [Format] = &[Format::Human, Format::Json];
 }
 
 /// The files of one target.
@@ -66,18 +61,19 @@ pub fn run(global: &Global, args: &Args) -> Done {
         if !comparison.is_equal() || !others.is_empty() || others.bound.is_none() {
             worst = Outcome::BelowDemand;
         }
-        match args.form {
-            Form::Text => human(
+        if global.format == Format::Json {
+            all.push(to_json(policy, group, &comparison, &others));
+        } else {
+            human(
                 &mut text,
                 policy,
                 group,
                 (&comparison, &others),
                 args.strict,
-            ),
-            Form::Json => all.push(to_json(policy, group, &comparison, &others)),
+            );
         }
     }
-    if args.form == Form::Json {
+    if global.format == Format::Json {
         text = format!("{:#}\n", Value::Array(all));
     }
     output::stdout(text.as_bytes())?;

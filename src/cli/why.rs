@@ -1,10 +1,10 @@
 //! `polc why`: which line of the policy was it.
 
-use super::{Done, Format, Global, Outcome, Stop, input, output};
+use super::{Done, Format, Forms, Global, Outcome, Stop, input, output};
 use anyhow::Context;
 use polc::fidelity::show_bytes;
 use polc::semantics::Meaning;
-use polc::why::{Finding, Log, Place, Reader, Ruling, explain, human, summary};
+use polc::why::{Finding, Log, Place, Reader, Ruling, explain_each, human, summary};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::BufReader;
@@ -19,6 +19,10 @@ pub struct Args {
     /// The log; `-` is standard input
     #[arg(value_name = "LOG")]
     log: String,
+}
+
+impl Forms for Args {
+    const FORMS: &'static [Format] = &[Format::Human, Format::Json];
 }
 
 pub fn run(global: &Global, args: &Args) -> Done {
@@ -37,8 +41,11 @@ pub fn run(global: &Global, args: &Args) -> Done {
     };
     taken.with_context(|| format!("cannot read the log `{shown}`"))?;
     let log = reader.finish();
-    let meaning = Meaning::new(&loaded.policy);
-    let findings = explain(&meaning, &log);
+    // Artefacts know the home and the workspace that they were made for, and not the caller's.
+    let (emitted, _) = input::load_with_warnings(global, input::Purpose::Emit)?;
+    let meanings = [&loaded, &emitted].map(|l| Meaning::new(&l.policy));
+    let [here, there] = &meanings;
+    let findings = explain_each(here, there, &log);
     let text = if global.format == Format::Json {
         format!("{:#}\n", to_json(&loaded.name, &log, &findings))
     } else {

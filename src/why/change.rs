@@ -16,6 +16,20 @@ pub struct Change {
     pub put: String,
 }
 
+/// The change that allows an operation on an object; `first` is the rule that refuses it, `None` the default. There is none
+/// for what a rule cannot name.
+#[must_use]
+pub fn allowing(
+    policy: &Policy,
+    operation: Operation,
+    object: &Object,
+    first: Option<RuleId>,
+) -> Option<Change> {
+    let operations = OperationSet::from_iter([operation]);
+    let access = Access::Known(operations, object.clone());
+    change(policy, &access, operations, first)
+}
+
 /// The change that allows these operations of an access; `first` is the first rule that refuses, `None` the default.
 pub(super) fn change(
     policy: &Policy,

@@ -1,7 +1,7 @@
 //! A refusal put to the policy.
 
-pub use super::change::Change;
 use super::change::change;
+pub use super::change::{Change, allowing};
 use super::{Access, Denial, Layer, Log, one};
 use crate::backend;
 use crate::fidelity::{Entry, Fidelity, Ledger, Object, show_bytes};
@@ -81,13 +81,27 @@ impl Finding {
 /// Puts every refusal of a log to the policy.
 #[must_use]
 pub fn explain(meaning: &Meaning<'_>, log: &Log) -> Vec<Finding> {
-    let mut ledgers = Ledgers {
+    explain_each(meaning, meaning, log)
+}
+
+/// The same where artefacts were made for other places than those of who asks: what AppArmor, SELinux or Tetragon refused
+/// is put to the policy as `polc emit` reads it, the rest to the policy as `polc run` does.
+#[must_use]
+pub fn explain_each(here: &Meaning<'_>, emitted: &Meaning<'_>, log: &Log) -> Vec<Finding> {
+    let ledgers = |meaning| Ledgers {
         meaning,
         made: HashMap::new(),
     };
+    let (mut here, mut emitted) = (ledgers(here), ledgers(emitted));
     log.denials
         .iter()
-        .map(|(denial, count)| finding(&mut ledgers, denial, *count))
+        .map(|(denial, count)| {
+            let ledgers = match denial.layer {
+                Layer::AppArmor | Layer::SeLinux | Layer::Tetragon => &mut emitted,
+                Layer::Landlock | Layer::Seccomp | Layer::Egress => &mut here,
+            };
+            finding(ledgers, denial, *count)
+        })
         .collect()
 }
 

@@ -38,7 +38,7 @@ mod seccomp;
 mod selinux;
 mod tetragon;
 
-pub use explain::{Change, Finding, Place, Ruling, explain, operations};
+pub use explain::{Change, Finding, Place, Ruling, allowing, explain, explain_each, operations};
 pub use report::{human, summary};
 
 use crate::fidelity::{Object, show_bytes};

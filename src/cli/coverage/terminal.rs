@@ -1,15 +1,24 @@
 //! The table for terminals.
+//!
+//! Where the columns with their words do not fit, they are as narrow as their signs, with numbers for heads.
 
 use super::{Line, Rows, cells, closers, counts, lines, name, place, sign};
+use crate::cli::output::Paint;
 use polc::policy::Policy;
 use polc::proof::Coverage;
 use std::fmt::Write;
 
 /// The text.
-pub(super) fn render(policy: &Policy, table: &Coverage, rows: Rows) -> String {
+pub(super) fn render(
+    policy: &Policy,
+    table: &Coverage,
+    rows: Rows,
+    paint: Paint,
+    columns: usize,
+) -> String {
     let mut out = String::new();
     if rows != Rows::None {
-        write_rows(&mut out, policy, table, rows);
+        write_rows(&mut out, policy, table, rows, paint, columns);
     }
     for layer in &table.layers {
         if let Some(why) = &layer.refused {
@@ -37,11 +46,11 @@ pub(super) fn render(policy: &Policy, table: &Coverage, rows: Rows) -> String {
     } else {
         "s get"
     };
-    let _ = writeln!(
-        out,
+    let title = format!(
         "{} gap{s} through all layers of the table:",
         table.gaps.len()
     );
+    let _ = writeln!(out, "{}", paint.bad(&title));
     for gap in &table.gaps {
         let _ = writeln!(
             out,
@@ -62,35 +71,66 @@ fn trim(out: &mut String) {
     out.push('\n');
 }
 
-fn write_rows(out: &mut String, policy: &Policy, table: &Coverage, rows: Rows) {
+/// A column of words.
+const WIDE: usize = 12;
+/// A column of signs.
+const NARROW: usize = 2;
+
+fn write_rows(
+    out: &mut String,
+    policy: &Policy,
+    table: &Coverage,
+    rows: Rows,
+    paint: Paint,
+    columns: usize,
+) {
     let lines = lines(table, rows);
     let rules: Vec<&str> = lines.iter().map(|l| name(policy, l.rule)).collect();
     let operations: Vec<String> = lines.iter().map(Line::operations).collect();
-    let width =
-        |texts: &mut dyn Iterator<Item = usize>, least: usize| texts.max().unwrap_or(0).max(least);
-    let first = width(&mut rules.iter().map(|r| r.chars().count()), 4);
-    let second = width(&mut operations.iter().map(|o| o.len()), 10);
-    const COLUMN: usize = 12;
-    let heads = table.layers.iter().map(|l| l.id).chain(["together"]);
-    let _ = write!(out, "{:<first$}  {:<second$}", "rule", "operations");
-    for head in heads {
-        let _ = write!(out, "  {head:<COLUMN$}");
+    let widest = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
+    let first = widest(&mut rules.iter().map(|r| r.chars().count())).max(4);
+    let second = widest(&mut operations.iter().map(|o| o.len())).max(10);
+    let heads: Vec<&str> = table
+        .layers
+        .iter()
+        .map(|l| l.id)
+        .chain(["together"])
+        .collect();
+    let wide = first + 2 + second + heads.len() * (WIDE + 2) <= columns;
+    let (first, second) = if wide {
+        (first, second)
+    } else {
+        fitting(
+            columns.saturating_sub(heads.len() * (NARROW + 1) + 2),
+            first,
+            second,
+        )
+    };
+    let mut head = format!("{:<first$}  {:<second$}", "rule", "operations");
+    for (i, id) in heads.iter().enumerate() {
+        let _ = if wide {
+            write!(head, "  {id:<WIDE$}")
+        } else {
+            write!(head, " {:>NARROW$}", i + 1)
+        };
     }
-    trim(out);
+    let _ = writeln!(out, "{}", paint.head(head.trim_end()));
     for ((line, rule), operations) in lines.iter().zip(&rules).zip(&operations) {
-        let _ = write!(out, "{rule:<first$}  {operations:<second$}");
-        for (_, sign, word) in cells(table, line.row) {
-            let text = if line.row.decides {
-                format!("{sign} {word}")
-            } else {
-                "- decides nothing".to_owned()
-            };
-            let _ = write!(out, "  {text:<COLUMN$}");
-            if !line.row.decides {
-                break;
+        let rule = wrapped(rule, first, &['/', '-']);
+        let operations = wrapped(operations, second, &[' ']);
+        for i in 0..rule.len().max(operations.len()) {
+            let part = |list: &[String]| list.get(i).cloned().unwrap_or_default();
+            let _ = write!(
+                out,
+                "{:<first$}  {:<second$}",
+                part(&rule),
+                part(&operations).trim_end()
+            );
+            if i == 0 {
+                write_cells(out, table, line, paint, wide);
             }
+            trim(out);
         }
-        trim(out);
     }
     let hidden = table.rows.len() - lines.iter().map(|l| l.operations.len()).sum::<usize>();
     if hidden > 0 {
@@ -99,4 +139,81 @@ fn write_rows(out: &mut String, policy: &Policy, table: &Coverage, rows: Rows) {
             "and {hidden} more that every layer keeps (--all shows them)"
         );
     }
+    if !wide {
+        write_legend(out, &heads, columns);
+    }
+}
+
+fn write_cells(out: &mut String, table: &Coverage, line: &Line<'_>, paint: Paint, wide: bool) {
+    if !line.row.decides {
+        out.push_str(if wide {
+            "  - decides nothing"
+        } else {
+            "  decides nothing"
+        });
+        return;
+    }
+    for (_, sign, word) in cells(table, line.row) {
+        let text = if wide {
+            format!("{:<WIDE$}", format!("{sign} {word}"))
+        } else {
+            format!("{sign:>NARROW$}")
+        };
+        let text = match sign {
+            '=' => paint.good(&text),
+            '<' => paint.middle(&text),
+            _ => paint.bad(&text),
+        };
+        out.push_str(if wide { "  " } else { " " });
+        out.push_str(&text);
+    }
+}
+
+/// The widths of the first two columns, which share this room: neither takes more than it needs.
+fn fitting(room: usize, first: usize, second: usize) -> (usize, usize) {
+    const LEAST: usize = 14;
+    if first + second <= room {
+        return (first, second);
+    }
+    let second = second.min((room / 2).max(room.saturating_sub(first)).max(LEAST));
+    (first.min(room.saturating_sub(second).max(LEAST)), second)
+}
+
+/// Lines of at most this width, broken behind one of these characters where there is one.
+fn wrapped(text: &str, width: usize, behind: &[char]) -> Vec<String> {
+    let mut out = vec![String::new()];
+    for word in text.split_inclusive(behind) {
+        for c in word.chars() {
+            let fits = |line: &String| line.trim_end().chars().count() < width;
+            match out.last_mut() {
+                Some(line) if fits(line) || c == ' ' => line.push(c),
+                // The word began on this line: what of it stands there goes to the next.
+                Some(line) => {
+                    let kept = line.rfind(behind).map_or(line.len(), |at| at + 1);
+                    let mut next = line.split_off(kept);
+                    next.push(c);
+                    out.push(next);
+                }
+                None => {}
+            }
+        }
+    }
+    out
+}
+
+fn write_legend(out: &mut String, heads: &[&str], columns: usize) {
+    let numbered = heads.iter().enumerate();
+    let words: Vec<String> = numbered.map(|(i, id)| format!("{} {id}", i + 1)).collect();
+    let mut line = String::from("columns: ");
+    for (i, word) in words.iter().enumerate() {
+        let end = if i + 1 == words.len() { "" } else { ", " };
+        if line.len() + word.len() + end.len() > columns {
+            let _ = writeln!(out, "{}", line.trim_end());
+            line = "  ".to_owned();
+        }
+        line.push_str(word);
+        line.push_str(end);
+    }
+    let _ = writeln!(out, "{line}");
+    out.push_str("signs: = exact, < stricter, > looser, x mixed, . unenforced,\n  - no artefact, ? unknown\n");
 }
