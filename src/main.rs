@@ -8,8 +8,8 @@ mod cli;
 
 use std::process::ExitCode;
 
-/// A fifth of compiling was glibc's allocator, as `callgrind` counts it, with a system call for each page that a
-/// thread's heap grew. `polc run` splits the process while it has one thread, so that no lock is copied held.
+/// A fifth of compiling was glibc's allocator (docs/decisions.md). `polc run` splits the process while it has one thread,
+/// so no lock is held in the copy.
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

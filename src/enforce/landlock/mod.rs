@@ -2,21 +2,9 @@
 //!
 //! # What a start costs
 //!
-//! It is paid for each tool that an agent starts, so it is kept short: no ledger is made that nobody reads, directories are
-//! listed only where a right depends on it, and the command line is read by the definition of the two commands that start a
-//! program. `scripts/startup` measures it beside a wrapper in C that has the same six rules in it. `/bin/true` takes 2.3
-//! times as long as under the wrapper, and as long as under bwrap (medians of 60 starts, Linux 6.18, two idle processors).
-//! A million instructions are a fifth of the difference; the rest is the kernel's, for some 240 pages that are touched for
-//! the first time:
-//!
-//! - 0.3 ms until `main`: the dynamic linker's work on ten megabytes with almost 9,000 relocations, and mimalloc's
-//!   constructor, which looks through the environment for each of its options. A static program would have neither linker
-//!   nor relocations to wait for; but glibc, linked statically, loads what `nsswitch.conf` names at run
-//!   time all the same, and only of its own version, and the proxy of `polc run` asks it for names.
-//! - 0.2 ms for code: it lies in some 80 of the program's 130 pieces of 64 KiB, and the kernel maps it by such pieces. To
-//!   map all of it at once takes 0.7 ms; a list of functions for the linker to put side by side would hold names that
-//!   change with the compiler.
-//! - 0.3 ms of work: YAML, automata, and the rules themselves.
+//! An agent starts a program for each tool call, so a start has to be short. No ledger is made that nobody reads, a
+//! directory is listed only where a right depends on it, and the command line is read by the definition of `run` and
+//! `enforce` alone. `scripts/startup` measures a start; docs/decisions.md says where the time goes.
 
 #[cfg(target_os = "linux")]
 pub mod apply;

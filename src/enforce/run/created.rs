@@ -15,39 +15,8 @@
 //!
 //! # Why it is told, and not prevented
 //!
-//! What is not there cannot be mounted on, and Landlock knows no names. Each of the ways round that was tried, on Linux
-//! 6.18 with ext4, as an ordinary user in a user and a mount namespace; nothing that they are made of came later than
-//! 6.1.
-//!
-//! - **A placeholder**, an empty file or directory that is made at the denied path and covered. Inside it holds: to
-//!   remove or rename it is `EBUSY`, to make something in it `EROFS`. But it lies in the user's own tree, and when
-//!   somebody outside removes it (`rm`, `git clean`, the end of another run in the same tree) the kernel takes the
-//!   mount along without a word: after that both a file and a directory could be made inside, on the same paths. The
-//!   same happens to one that is removed at once, to hide it. Anthropic's sandbox-runtime makes placeholders by
-//!   bubblewrap; what its users report (its issues 103 and 139) is what an agent's user would have to live with: a
-//!   dozen empty files in `git status`, in editors and watchers, tools that take an empty `commondir` for a
-//!   broken one, and all of them for good once the sandbox is killed.
-//! - **An overlay**, with the placeholders in its lower layer and the user's directory as its upper one. It can be
-//!   mounted, and what was covered in it held. But the kernel's documentation leaves undefined what becomes of an upper
-//!   layer that others change, and that showed at once: when a file was replaced outside as editors do it, by a rename,
-//!   what was read inside afterwards were the old contents. It left `user.overlay.*` attributes on the user's
-//!   directories, and a character device in place of what was removed or renamed inside; `.git`, when it was moved,
-//!   became such a device.
-//! - **Landlock without the right to make**, on the directory in which a denied name may appear. It is a right on the
-//!   directory: with `.npmrc` denied nothing at all could be made at the workspace's top (`EACCES`). That is how `polc
-//!   enforce landlock` has it.
-//! - **A supervisor that is asked by seccomp** before each call that makes something, reads its path and lets the
-//!   kernel go on. The kernel reads the path again: of 20,000 calls whose path a second thread kept exchanging, 149
-//!   made the denied name. If the supervisor makes the file itself and hands over the descriptor, there is nothing to
-//!   exchange, and an `open` that makes a file takes 17 microseconds instead of 3. Then, however, it has to be the
-//!   kernel to the program: its working directory, umask and descriptors, `/proc/self` and `/dev/stdout`, links at the
-//!   end of a path, fifos that block; `openat2` would have to go, as its flags lie in memory. This is the one sound
-//!   way, and it is not built.
-//! - **fanotify.** Events that wait for an answer, and marks on a mount or a file system, are refused in a user
-//!   namespace (`EPERM`); a mark on a directory tells what has been made already.
-//! - **Removing what appears.** A script that was made under a denied name and started at once ran 12 times of 300,
-//!   though it was removed as soon as inotify told of it; and a tree that was prepared elsewhere and renamed into place
-//!   is not told name by name. To remove it at the end would also take what the user's own editor made meanwhile.
+//! What does not exist cannot be mounted on, and Landlock knows no names. docs/decisions.md lists what was tried
+//! instead, and what came of it.
 //!
 //! Whoever would rather not start at all has `--require safe`, which counts each such path as let through.
 
