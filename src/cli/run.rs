@@ -12,6 +12,9 @@ pub struct Args {
     /// Use no namespaces: no path is covered by a mount, and the network is closed by filters alone
     #[arg(long)]
     no_namespaces: bool,
+    /// Leave /tmp, /var/tmp and /dev/shm the host's: the program sees what others have there, and their sockets
+    #[arg(long)]
+    share_tmp: bool,
     /// No network at all, whatever hosts the policy names
     #[arg(long)]
     no_network: bool,
@@ -57,6 +60,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     let meaning = Meaning::new(policy);
     let choice = Choice {
         namespaces: !args.no_namespaces,
+        share_tmp: args.share_tmp,
         no_network: args.no_network,
         quiet: args.quiet,
         explain: args.explain,
@@ -76,7 +80,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
             let _ = output::stderr(&format!("{line}\n"));
         }
     };
-    let done = prepare(&meaning, choice).and_then(|p| p.start(request, say));
+    let done = prepare(&meaning, choice, request).and_then(|p| p.start(say));
     match done {
         Ok(never) => match never {},
         Err(Error::Policy(d)) => Err(Stop::Diagnostics(d)),

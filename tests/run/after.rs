@@ -187,9 +187,15 @@ fn before_time_is_over_the_status_is_the_program_s_and_daemons_end_with_it() {
     let done = limited(&place, "{wall_time: 100s}", &script);
     assert_eq!(done.status.code(), Some(5), "{}", said(&done));
     assert!(quiet(&place), "a daemon outlives the limit");
-    // Without that limit it is none of polc's business; it shows that the test can fail.
     let done = limited(&place, "{}", &script);
     assert_eq!(done.status.code(), Some(5), "{}", said(&done));
+    assert!(quiet(&place), "a daemon outlives the run");
+    // Without polc it lives on: the test can fail.
+    let free = std::process::Command::new("/bin/sh")
+        .args(["-c", &script])
+        .current_dir(place.path("ws"))
+        .status();
+    assert_eq!(free.unwrap().code(), Some(5));
     let lives = !quiet(&place);
     std::fs::write(place.path("ws/stop"), "").unwrap();
     assert!(lives);

@@ -103,8 +103,9 @@ attempt("alg", lambda: socket.socket(38, 5))
 attempt("vsock", lambda: socket.socket(40, socket.SOCK_STREAM))
 attempt("bind", lambda: socket.socket().bind(("0.0.0.0", 9)))
 attempt("io-uring", lambda: call(425, 8, ctypes.create_string_buffer(120)))
-attempt("docker", lambda: socket.socket(socket.AF_UNIX).connect(outside + "/docker.sock"))
-attempt("docker-by-relative-name", lambda: socket.socket(socket.AF_UNIX).connect(outside + "/relative.sock"))
+attempt("docker", lambda: socket.socket(socket.AF_UNIX).connect(home + "/docker.sock"))
+attempt("docker-by-relative-name", lambda: socket.socket(socket.AF_UNIX).connect(home + "/relative.sock"))
+attempt("socket-outside", lambda: socket.socket(socket.AF_UNIX).connect(outside + "/docker.sock"))
 attempt("kill", lambda: os.kill(victim, 0))
 attempt("limit-of-another", lambda: resource.prlimit(victim, resource.RLIMIT_CORE, (0, 0)))
 attempt("kill-cont", lambda: os.kill(victim, 18))
@@ -137,21 +138,22 @@ struct Outside {
     victim: Child,
     tcp: TcpListener,
     udp: UdpSocket,
-    _socket: UnixListener,
+    _sockets: [UnixListener; 2],
     /// Who listens on a path that it bound by a relative name.
     relative: Child,
 }
 
 impl Outside {
     fn new(place: &Place) -> Self {
-        let socket = UnixListener::bind(place.path("outside/docker.sock")).unwrap();
+        let sockets = ["home", "outside"]
+            .map(|d| UnixListener::bind(place.path(d).join("docker.sock")).unwrap());
         let listen = "import socket, time; s = socket.socket(socket.AF_UNIX); s.bind('relative.sock'); s.listen(); time.sleep(120)";
         let mut relative = Command::new("python3");
         let relative = relative
             .args(["-c", listen])
-            .current_dir(place.path("outside"));
+            .current_dir(place.path("home"));
         let relative = relative.stdin(Stdio::null()).spawn().unwrap();
-        while !place.path("outside/relative.sock").exists() {
+        while !place.path("home/relative.sock").exists() {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         let mut sleep = Command::new("sleep");
@@ -159,7 +161,7 @@ impl Outside {
             victim: sleep.arg("120").stdin(Stdio::null()).spawn().unwrap(),
             tcp: TcpListener::bind("127.0.0.1:0").unwrap(),
             udp: UdpSocket::bind("127.0.0.1:0").unwrap(),
-            _socket: socket,
+            _sockets: sockets,
             relative,
         }
     }
@@ -300,7 +302,8 @@ fn judge(answers: &BTreeMap<String, String>, mounts: bool, own_files: bool) {
             {
                 &["EROFS"]
             }
-            "rename-hook" | "link-env" | "link-secret" => &["EXDEV"],
+            "link-secret" => &["EXDEV", "ENOENT"],
+            "rename-hook" | "link-env" => &["EXDEV"],
             "replace-config" | "rename-hooks" | "rename-git" | "rename-above" | "rename-policy"
             | "rename-env"
                 if mounts =>
@@ -313,7 +316,20 @@ fn judge(answers: &BTreeMap<String, String>, mounts: bool, own_files: bool) {
             "setuid" if !own_files => &["EINVAL"],
             // Landlock grants `.git` whole, so that git works: of denials with wildcards in it the ledger says "looser".
             "rename-hooks" if !mounts => &["ok"],
-            "docker" | "docker-by-relative-name" | "start-by-loader" if !mounts => &["ok"],
+            "docker" | "docker-by-relative-name" | "socket-outside" | "start-by-loader"
+                if !mounts =>
+            {
+                &["ok"]
+            }
+            // It lies in the host's /tmp, which the program does not see.
+            "read-secret" | "symlink-then-read" | "read-by-proc-root" | "socket-outside"
+                if mounts =>
+            {
+                &["ENOENT"]
+            }
+            // Nor does it see that process.
+            "fd-of-another" | "root-of-another" | "mem" | "environ" if mounts => &["ENOENT"],
+            "kill" | "kill-cont" | "limit-of-another" if mounts => &["ESRCH"],
             // Where a process of somebody else was when it bound a name is not to be seen; it is said before the start.
             "docker-by-relative-name" if !own_files => &["ok"],
             _ => &[],

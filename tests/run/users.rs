@@ -224,3 +224,41 @@ fn where_nothing_may_be_mounted_it_does_without() {
         said(&done)
     );
 }
+
+/// A container's root, whose workspace is mounted from the host: without its capabilities it is a user as any other.
+#[test]
+fn root_is_told_that_another_user_s_workspace_cannot_be_written() {
+    if !possible() {
+        return;
+    }
+    let place = place();
+    let run = |capabilities: &str, folder: &str| {
+        let policy = format!(
+            "version: 1\nname: here\nsubject: {{workspace: auto}}\ncapabilities: [{capabilities}]\nrules:\n\
+             - {{name: w, action: allow, operations: [read, write], paths: ['${{workspace}}/**']}}\n\
+             - include: builtin:system-programs\n- include: builtin:linux-runtime\n"
+        );
+        let file = place.path("own-policy.yaml");
+        std::fs::write(&file, policy).unwrap();
+        Command::new(place.path("bin/polc"))
+            .args(["run", "-p"])
+            .arg(file)
+            .arg("--set")
+            .arg(format!("workspace={}", place.path(folder).display()))
+            .args(["--", "/bin/sh", "-c", "echo x > made && cat made"])
+            .current_dir(place.path(folder))
+            .output()
+            .unwrap()
+    };
+    let told =
+        |done: &Output| text(&done.stderr).contains("belongs to user 1000, and root without");
+    let done = run("", "ws");
+    assert!(done.stdout.is_empty() && told(&done), "{}", said(&done));
+    let done = run("DAC_OVERRIDE", "ws");
+    assert_eq!(text(&done.stdout), "x\n", "{}", said(&done));
+    assert!(!told(&done), "{}", said(&done));
+    // Its own.
+    let done = run("", "root");
+    assert_eq!(text(&done.stdout), "x\n", "{}", said(&done));
+    assert!(!told(&done), "{}", said(&done));
+}

@@ -10,6 +10,8 @@ use std::path::Path;
 pub struct Choice {
     /// Namespaces may be used.
     pub namespaces: bool,
+    /// `/tmp`, `/var/tmp` and `/dev/shm` are the host's.
+    pub share_tmp: bool,
     /// No network, whatever the policy says.
     pub no_network: bool,
     /// Nothing is said at the end of what the proxy refused.

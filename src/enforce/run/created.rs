@@ -21,6 +21,7 @@
 //! Whoever would rather not start at all has `--require safe`, which counts each such path as let through.
 
 use super::entries::Reader;
+use super::own_dirs::OwnDirs;
 use crate::backend::landlock::Kind;
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{Operation, Policy, RuleId};
@@ -37,6 +38,8 @@ const NAMED: usize = 5;
 /// Looks through the trees in which something may be made.
 pub struct Scan<'a> {
     policy: &'a Policy,
+    /// The program's own directories, in which nothing of the host's is seen.
+    own: Option<&'a OwnDirs>,
     create: &'a Decisions,
     /// By state: everything from it on may be made.
     fine: Vec<bool>,
@@ -68,6 +71,7 @@ impl<'a> Scan<'a> {
         let create = meaning.decisions(Operation::Create)?;
         let scan = Self {
             policy: meaning.policy(),
+            own: None,
             create,
             fine: create.dfa().all_below(|l| create.permits(l)),
             none: create.dfa().all_below(|l| !create.permits(l)),
@@ -93,6 +97,18 @@ impl<'a> Scan<'a> {
     /// Whether it may not be made, and nothing beneath it.
     fn none(&self, state: StateId) -> bool {
         self.none[state.index()]
+    }
+
+    /// Leaves out what the program does not see of the host.
+    #[must_use]
+    pub fn without(mut self, own: &'a OwnDirs) -> Self {
+        self.own = Some(own);
+        self
+    }
+
+    /// Leaves nothing out: the program has no directories of its own.
+    pub fn see_all(&mut self) {
+        self.own = None;
     }
 
     /// What is there now. Directories that are new since `before` and wholly denied are not entered.
@@ -160,7 +176,7 @@ impl<'a> Scan<'a> {
         }
         let path = [at.path.as_slice(), b"/", name].concat();
         // Processes are made by no program's leave.
-        if path == b"/proc" {
+        if path == b"/proc" || self.own.is_some_and(|own| own.hides(&path)) {
             return None;
         }
         if denied {

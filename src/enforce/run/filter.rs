@@ -117,17 +117,36 @@ fn second(arch: Arch, holes: Holes) -> Result<Vec<libc::sock_filter>, Error> {
         let rule = SeccompRule::new(conditions).map_err(Error::Filter)?;
         rules.entry(i64::from(n)).or_default().push(rule);
     }
+    compile(arch, rules, SeccompAction::Allow, refuse())
+}
+
+/// For the first process of a process namespace: it sleeps and ends, and does nothing else.
+///
+/// # Errors
+/// This architecture has none.
+pub fn sleeping() -> Result<Vec<libc::sock_filter>, Error> {
+    let arch = own_arch().ok_or(Error::Architecture)?;
+    let calls = ["pause", "ppoll", "restart_syscall", "exit_group"];
+    let numbers = calls.iter().filter_map(|name| number(arch, name));
+    let rules = numbers.map(|n| (i64::from(n), Vec::new())).collect();
+    compile(arch, rules, refuse(), SeccompAction::Allow)
+}
+
+fn refuse() -> SeccompAction {
+    SeccompAction::Errno(libc::EPERM as u32)
+}
+
+fn compile(
+    arch: Arch,
+    rules: BTreeMap<i64, Vec<SeccompRule>>,
+    otherwise: SeccompAction,
+    matched: SeccompAction,
+) -> Result<Vec<libc::sock_filter>, Error> {
     let target = match arch {
         Arch::X86_64 => TargetArch::x86_64,
         Arch::Aarch64 => TargetArch::aarch64,
     };
-    let filter = SeccompFilter::new(
-        rules,
-        SeccompAction::Allow,
-        SeccompAction::Errno(libc::EPERM as u32),
-        target,
-    )
-    .map_err(Error::Filter)?;
+    let filter = SeccompFilter::new(rules, otherwise, matched, target).map_err(Error::Filter)?;
     let program: BpfProgram = filter.try_into().map_err(Error::Filter)?;
     Ok(program
         .iter()

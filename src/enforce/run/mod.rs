@@ -1,22 +1,20 @@
 //! `polc run`: every layer that this host has, put on this process one after the other, and then the program.
 //!
-//! There is no supervisor where none is needed: the process puts itself into each layer and then *becomes* the
-//! program, so that exit status, signals, the terminal and job control are the program's own. There is one where
-//! the policy names hosts: the process splits, the first part serves the proxy ([`crate::enforce::egress`]) outside
-//! and waits ([`supervise`]); where something can be made that the policy denies, as it is not there yet
-//! ([`created`]); where there is a control group ([`cgroup`]) or a `wall_time` ([`wall_time`]); and with `--explain`.
+//! The process splits first. One part stays outside ([`supervise`]): it serves the proxy ([`crate::enforce::egress`]), waits
+//! for the program, and ends what the program leaves running. The other part puts itself into each layer and then *becomes* the
+//! program, so that exit status, signals, the terminal and job control are the program's own.
 //!
 //! The order, each step while what it needs is still there:
 //!
-//! 0. what rules with `create_missing` name is made ([`missing`]);
-//! 1. the environment is reduced, a control group is entered, limits are set;
-//! 2. namespaces are entered: mounts ([`cover`]) where that closes a gap of Landlock, network where the policy
-//!    does not leave it open;
-//! 3. paths are covered, the rest is made read-only;
-//! 4. the Landlock ruleset is made from what is there now;
-//! 5. capabilities are dropped; all descriptors but the three standard ones are marked to be closed;
-//! 6. Landlock is applied (with `no_new_privs`, and scopes for signals and abstract sockets);
-//! 7. the filters of system calls are loaded, last: the policy's may refuse what the steps before need.
+//! 1. namespaces are entered: mounts and System V's shared memory; network where the policy does not leave it open; processes
+//!    ([`init`]);
+//! 2. the control group is entered;
+//! 3. the program gets temporary directories ([`own_dirs`]) and terminals ([`terminals`]) of its own;
+//! 4. paths are covered ([`cover`]), the rest is made read-only, and the Landlock ruleset is made from what is there now;
+//! 5. limits are set; the part outside takes the proxy's listener;
+//! 6. capabilities are dropped; all descriptors but the three standard ones are marked to be closed;
+//! 7. Landlock is applied (with `no_new_privs`, and scopes for signals and abstract sockets);
+//! 8. the filters of system calls are loaded, last: the policy's may refuse what the steps before need.
 //!
 //! A step that fails after it was chosen ends it all, and the program does not start. Namespaces alone are a matter of
 //! choice: where they are not permitted, or with `--no-namespaces`, Landlock grants trees by their siblings, as
@@ -24,10 +22,11 @@
 //!
 //! The network by what the policy says of hosts: *every* host, and nothing is restricted; *none*, and there is an empty
 //! network namespace with a loopback interface of its own, or without namespaces the filter and Landlock; *some*,
-//! and the proxy is the only way out.
+//! and the proxy is the only way out. In a network namespace the program may connect to what it may bind.
 //!
-//! Unix sockets by path are not Landlock's before ABI 9: with namespaces, each socket that something listens on when the
-//! program starts, and that the policy does not let it connect to, is covered. Without, they are reachable.
+//! Unix sockets by path are not Landlock's before ABI 9. With namespaces those in temporary directories and in `/run` are not seen, also
+//! those that are made later; elsewhere each one that something listens on when the program starts, and that the policy does not let
+//! it connect to, is covered, and one that is made later is reachable. Without namespaces all are.
 
 mod capabilities;
 mod cgroup;
@@ -37,19 +36,27 @@ mod created;
 mod entries;
 mod exec;
 mod filter;
+mod init;
+mod leftovers;
 mod limits;
+mod line;
 pub mod missing;
 mod mounts;
 mod namespaces;
 mod network;
 mod notes;
+mod own_dirs;
 mod prepared;
 mod require;
+mod routes;
+mod signals;
 mod sockets;
 mod start;
 mod stdio;
 mod supervise;
 mod sys;
+mod sys_process;
+mod terminals;
 mod wall_time;
 
 pub use choice::{Choice, Start};
@@ -65,7 +72,9 @@ pub fn explained(meaning: &crate::semantics::Meaning<'_>) -> Result<(), Error> {
         tell: supervise::Tell::Explained { covers: false },
         ..supervise::Task::default()
     };
-    supervise::split(meaning, task)?.ready(None).map(drop)
+    let mut inside = supervise::split(meaning, task)?;
+    inside.begin(false)?;
+    inside.ready(None, &[]).map(drop)
 }
 
 use crate::diagnostics::Diagnostics;

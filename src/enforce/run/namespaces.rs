@@ -1,4 +1,4 @@
-//! The private mount namespace, and the network namespace.
+//! The private mount namespace, the network namespace, and that of System V's shared memory.
 //!
 //! Root makes them as it is; anybody else makes a user namespace first, in which the user keeps their own number.
 //! Every capability in it is dropped again before the program starts.
@@ -12,7 +12,7 @@
 
 use super::cover::mount::Outcome;
 use super::cover::{self, Plan};
-use super::{Error, capabilities, sys};
+use super::{Error, capabilities, routes, sys};
 use crate::backend::landlock::{AccessFs, Ruleset};
 use crate::fidelity::show_bytes;
 use std::collections::BTreeSet;
@@ -26,11 +26,11 @@ const MAX_WRITABLE: usize = 300;
 ///
 /// # Errors
 /// The user namespace could be made and not set up.
-pub fn enter(mounts: bool, network: bool) -> Result<bool, Error> {
-    if doubtful() && !tried(mounts, network) {
+pub fn enter(network: bool) -> Result<bool, Error> {
+    if doubtful() && !tried(network) {
         return Ok(false);
     }
-    make(mounts, network)
+    make(network)
 }
 
 /// Whether namespaces may be permitted and of no use.
@@ -45,11 +45,11 @@ fn doubtful() -> bool {
 }
 
 /// Whether another process can make them.
-fn tried(mounts: bool, network: bool) -> bool {
+fn tried(network: bool) -> bool {
     // SAFETY: this process has one thread, so that the child may do whatever it likes; it ends without coming back.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        let made = make(mounts, network);
+        let made = make(network);
         // SAFETY: takes a number.
         unsafe { libc::_exit(i32::from(!matches!(made, Ok(true)))) };
     }
@@ -66,22 +66,19 @@ fn tried(mounts: bool, network: bool) -> bool {
     }
 }
 
-fn make(mounts: bool, network: bool) -> Result<bool, Error> {
-    let mut flags = 0;
-    if mounts {
-        flags |= libc::CLONE_NEWNS;
-    }
+fn make(network: bool) -> Result<bool, Error> {
+    let mut flags = libc::CLONE_NEWNS;
     if network {
         flags |= libc::CLONE_NEWNET;
     }
     let admin = capabilities::bit("CAP_SYS_ADMIN").unwrap_or(0);
     let root = capabilities::effective().is_ok_and(|c| c & admin != 0);
-    if root && sys::unshare(flags).is_ok() {
-        return after(mounts, network).map(|()| true);
+    if root && unshare(flags) {
+        return after(network).map(|()| true);
     }
     // SAFETY: they take nothing and always succeed.
     let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
-    if sys::unshare(flags | libc::CLONE_NEWUSER).is_err() {
+    if !unshare(flags | libc::CLONE_NEWUSER) {
         return Ok(false);
     }
     let write = |name: &str, text: String| {
@@ -91,16 +88,21 @@ fn make(mounts: bool, network: bool) -> Result<bool, Error> {
     write("setgroups", "deny".to_owned())?;
     write("uid_map", format!("{uid} {uid} 1"))?;
     write("gid_map", format!("{gid} {gid} 1"))?;
-    after(mounts, network).map(|()| true)
+    after(network).map(|()| true)
 }
 
-fn after(mounts: bool, network: bool) -> Result<(), Error> {
-    if mounts {
-        sys::make_private().map_err(|e| Error::Namespace("cannot make the mounts private", e))?;
-    }
+/// With System V's shared memory, semaphores and queues, where the kernel has a namespace for them.
+fn unshare(flags: libc::c_int) -> bool {
+    sys::unshare(flags | libc::CLONE_NEWIPC).is_ok() || sys::unshare(flags).is_ok()
+}
+
+fn after(network: bool) -> Result<(), Error> {
+    sys::make_private().map_err(|e| Error::Namespace("cannot make the mounts private", e))?;
     if network {
         sys::loopback_up()
             .map_err(|e| Error::Namespace("cannot bring the loopback interface up", e))?;
+        // What they would refuse cannot be reached without them, either.
+        let _ = routes::prohibit();
     }
     Ok(())
 }
@@ -108,21 +110,25 @@ fn after(mounts: bool, network: bool) -> Result<(), Error> {
 /// Mounts everything that a plan says, in a private namespace.
 ///
 /// # Errors
-/// A mount fails, or the current directory cannot be entered again.
+/// Nothing can be mounted at all.
 pub fn mount(
     plan: &Plan,
     sockets: &[Vec<u8>],
     ruleset: &Ruleset,
 ) -> Result<(bool, Outcome), Error> {
-    let here = std::env::current_dir().ok();
     let read_only = rest_read_only(ruleset)?;
-    let outcome = cover::mount::all(plan, sockets)?;
-    // The current directory is still the one beneath the mounts.
-    let to = here.as_deref().unwrap_or(std::path::Path::new("/"));
+    Ok((read_only, cover::mount::all(plan, sockets)?))
+}
+
+/// Enters the current directory again: what was entered before is the one beneath the mounts.
+///
+/// # Errors
+/// Not even `/` can be entered.
+pub fn enter_again(here: Option<&std::path::Path>) -> Result<(), Error> {
+    let to = here.unwrap_or(std::path::Path::new("/"));
     std::env::set_current_dir(to)
         .or_else(|_| std::env::set_current_dir("/"))
-        .map_err(|e| Error::Namespace("cannot enter the current directory again", e))?;
-    Ok((read_only, outcome))
+        .map_err(|e| Error::Namespace("cannot enter the current directory again", e))
 }
 
 /// The places that stay writable when everything else is made read-only; `None`: everything stays as it is.

@@ -6,6 +6,7 @@ use crate::backend::landlock::{AccessNet, NetPort, Ruleset};
 use crate::fidelity::Object;
 use crate::policy::{HostSpec, Operation, Policy, Protocol};
 use crate::semantics::{Meaning, decide};
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener};
 
 /// How hosts are kept.
@@ -67,9 +68,21 @@ pub fn close_ports(
     Ok(())
 }
 
-/// In a network namespace there is nothing but the loopback interface to connect to: the ports of other hosts,
-/// which the proxy reaches, are refused at once.
+/// In a network namespace there is nothing but the program's own loopback interface to connect to. What it may bind there it
+/// may connect to; every other port is refused at once, the proxied hosts' too.
+///
+/// Where the policy lets it bind any port, and so one of the kernel's choice, the ports are not known before: then none is restricted. Nobody
+/// but the program itself listens there, and routes refuse all other addresses ([`super::routes`]).
 pub fn own_ports(policy: &Policy, ruleset: &mut Ruleset) {
+    if !ruleset.handled_net.contains(&AccessNet::BindTcp) {
+        ruleset.handled_net.clear();
+        ruleset.ports.clear();
+        return;
+    }
+    let of = |ruleset: &Ruleset, access| -> BTreeSet<u16> {
+        let granted = ruleset.ports.iter().filter(|p| p.access == access);
+        granted.flat_map(|p| p.ports.iter().copied()).collect()
+    };
     let local = |port: &u16| {
         ["localhost", "127.0.0.1", "[::1]"].iter().any(|host| {
             HostSpec::parse(&format!("tcp://{host}:{port}")).is_ok_and(|spec| {
@@ -79,12 +92,15 @@ pub fn own_ports(policy: &Policy, ruleset: &mut Ruleset) {
             })
         })
     };
-    let connect = ruleset
-        .ports
-        .iter_mut()
-        .filter(|p| p.access == AccessNet::ConnectTcp);
-    for grant in connect {
-        grant.ports.retain(local);
+    let mut ports = of(ruleset, AccessNet::ConnectTcp);
+    ports.retain(local);
+    ports.extend(of(ruleset, AccessNet::BindTcp));
+    ruleset.ports.retain(|p| p.access != AccessNet::ConnectTcp);
+    if !ports.is_empty() && ruleset.handled_net.contains(&AccessNet::ConnectTcp) {
+        ruleset.ports.push(NetPort {
+            access: AccessNet::ConnectTcp,
+            ports: ports.into_iter().collect(),
+        });
     }
 }
 

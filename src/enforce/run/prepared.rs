@@ -1,13 +1,15 @@
 //! What is known before anything is changed, and the layers that are put on.
 
-use super::choice::Choice;
-use super::cover::{self, Gap, Plan};
+use super::choice::{Choice, Start};
+use super::cover::{Gap, Plan};
 use super::network::{self, Network};
-use super::sockets::{self, Sockets};
+use super::own_dirs::{self, OwnDirs};
+use super::sockets::Sockets;
 use super::{Error, stdio, sys};
 use crate::enforce::landlock::{NEWEST_ABI, kernel_abi};
 use crate::policy::{Operation, Policy};
 use crate::semantics::Meaning;
+use std::os::unix::ffi::OsStrExt;
 
 /// Everything that is known before anything is changed.
 pub struct Prepared<'a> {
@@ -17,8 +19,10 @@ pub struct Prepared<'a> {
     pub abi: u32,
     /// How hosts are kept.
     pub network: Network,
-    /// What has to be covered.
-    pub plan: Plan,
+    /// The directories of the program's own.
+    pub own: OwnDirs,
+    /// What is to be started.
+    pub program: Start<'a>,
     /// What listens on this host and may not be asked.
     pub sockets: Sockets,
     /// Where standard input, output and error lead.
@@ -32,6 +36,10 @@ pub struct Prepared<'a> {
 /// The layers that are on, as far as the steps have come.
 #[derive(Default)]
 pub struct Layers<'a> {
+    /// There is a mount namespace.
+    pub mounts: bool,
+    /// There is a process namespace.
+    pub processes: bool,
     /// What is covered by mounts.
     pub plan: Option<&'a Plan>,
     /// What could not be covered, and may stay so.
@@ -50,24 +58,33 @@ pub struct Layers<'a> {
 ///
 /// # Errors
 /// There is no Landlock, a standard descriptor is a directory, or the policy's automata are too large.
-pub fn prepare<'a>(meaning: &'a Meaning<'a>, choice: Choice) -> Result<Prepared<'a>, Error> {
+pub fn prepare<'a>(
+    meaning: &'a Meaning<'a>,
+    choice: Choice,
+    program: Start<'a>,
+) -> Result<Prepared<'a>, Error> {
     let abi = kernel_abi().ok_or(Error::NoLandlock)?.min(NEWEST_ABI);
     if sys::directory_among_standard() {
         return Err(Error::Directory);
     }
-    let plan = cover::plan(meaning, choice.demand.is_none())?;
-    let sockets = if choice.namespaces {
-        sockets::denied(meaning.policy())
+    let standard = stdio::paths();
+    let own = if choice.namespaces {
+        let file = program.file.as_os_str().as_bytes();
+        let standard = standard.iter().flatten().map(Vec::as_slice);
+        let needed = own_dirs::needed(standard.chain([file]));
+        own_dirs::plan(meaning, &needed, choice.share_tmp)?
     } else {
-        Sockets::default()
+        OwnDirs::default()
     };
+    let sockets = Sockets::of_host(meaning.policy(), &own);
     Ok(Prepared {
         policy: meaning.policy(),
         abi,
         network: network::network(meaning, choice),
-        plan,
         sockets,
-        standard: stdio::paths(),
+        own,
+        standard,
+        program,
         choice,
         meaning,
     })

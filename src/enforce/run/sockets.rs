@@ -3,6 +3,7 @@
 //! `/proc/net/unix` has each with the path that it was bound with, which may be a relative one: then it lies in the directory
 //! that its process was in, and where that process is still there, and this user may look at it, its directory is taken for that.
 
+use super::own_dirs::OwnDirs;
 use super::sys;
 use crate::backend::landlock::{Host, Kind, RealHost};
 use crate::fidelity::Object;
@@ -14,46 +15,54 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 /// Names or directories by the number of the socket.
 type ByNumber = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// What may not be connected to.
+/// What something listens on, on this host, where the program can see it.
 #[derive(Debug, Default)]
 pub struct Sockets {
-    /// Their paths.
-    pub paths: Vec<Vec<u8>>,
+    /// What the policy does not let the program connect to.
+    pub denied: Vec<Vec<u8>>,
+    /// What it lets it connect to.
+    pub allowed: Vec<Vec<u8>>,
     /// The names of those of which the directory is not known.
     pub nowhere: Vec<Vec<u8>>,
 }
 
-/// The sockets to which the policy does not allow to connect.
-#[must_use]
-pub fn denied(policy: &Policy) -> Sockets {
-    let text = std::fs::read("/proc/net/unix").unwrap_or_default();
-    let (mut bound, relative) = read(&text);
-    let mut nowhere = Vec::new();
-    if !relative.is_empty() {
-        let folders = folders(&relative);
-        for (number, name) in relative {
-            match folders.get(&number) {
-                Some(folder) => bound.push([folder.as_slice(), b"/", &name].concat()),
-                None => nowhere.push(name),
+impl Sockets {
+    /// Looks for them.
+    #[must_use]
+    pub fn of_host(policy: &Policy, own: &OwnDirs) -> Self {
+        let text = std::fs::read("/proc/net/unix").unwrap_or_default();
+        let (mut bound, relative) = read(&text);
+        let mut nowhere = Vec::new();
+        if !relative.is_empty() {
+            let folders = folders(&relative);
+            for (number, name) in relative {
+                match folders.get(&number) {
+                    Some(folder) => bound.push([folder.as_slice(), b"/", &name].concat()),
+                    None => nowhere.push(name),
+                }
             }
         }
-    }
-    let mut paths: Vec<Vec<u8>> = bound
-        .into_iter()
-        .filter_map(|p| std::fs::canonicalize(sys::path(&p)).ok())
-        .map(|p| p.into_os_string().into_vec())
-        .filter(|p| {
-            !decide(policy, Operation::Connect, &Object::Path(p.clone()))
+        let mut paths: Vec<Vec<u8>> = bound
+            .into_iter()
+            .filter_map(|p| std::fs::canonicalize(sys::path(&p)).ok())
+            .map(|p| p.into_os_string().into_vec())
+            .filter(|p| RealHost.kind(p) == Kind::File && !own.hides(p))
+            .collect();
+        paths.sort();
+        paths.dedup();
+        nowhere.sort();
+        nowhere.dedup();
+        let (allowed, denied) = paths.into_iter().partition(|p| {
+            decide(policy, Operation::Connect, &Object::Path(p.clone()))
                 .action
                 .permits()
-        })
-        .filter(|p| RealHost.kind(p) == Kind::File)
-        .collect();
-    paths.sort();
-    paths.dedup();
-    nowhere.sort();
-    nowhere.dedup();
-    Sockets { paths, nowhere }
+        });
+        Self {
+            denied,
+            allowed,
+            nowhere,
+        }
+    }
 }
 
 /// Absolute paths, and relative ones with the number of the socket. A name that begins with `@` is an abstract one.

@@ -1,12 +1,12 @@
 //! Putting the layers on one after the other, and becoming the program.
 
-use super::choice::Start;
-use super::cover::{self, Gap, Reduced};
+use super::cover::{self, Gap, Plan, Reduced};
 use super::created::Scan;
 use super::exec::{Environment, Words};
 use super::filter::Holes;
 use super::network::{self, Network};
 use super::prepared::{Layers, Prepared, metadata_in_part};
+use super::terminals::{self, Terminals};
 use super::{
     Error, capabilities, cgroup, filter, limits, missing, namespaces, notes, require, stdio,
     supervise, sys,
@@ -26,23 +26,28 @@ impl Prepared<'_> {
     ///
     /// # Errors
     /// Always, if it returns: the program was not started.
-    pub fn start(self, program: Start<'_>, mut say: impl FnMut(&str)) -> Result<Infallible, Error> {
+    pub fn start(self, mut say: impl FnMut(&str)) -> Result<Infallible, Error> {
         let say: &mut dyn FnMut(&str) = &mut say;
         let variables = environment::reduced(&self.policy.environment, std::env::vars_os());
-        let command = Words::new(program)?;
+        let command = Words::new(self.program)?;
         missing::make(self.policy, say);
         if let Some(line) = crate::git::told(self.policy) {
             say(&line);
         }
         let mut outside = self.split()?;
-        let mut layers = Layers {
-            held: outside.as_ref().map_or(Vec::new(), |o| o.held.clone()),
-            ..Layers::default()
-        };
-        layers.unlimited = limits::apply(&self.policy.limits, &layers.held)?;
-        self.enter(&mut layers, say)?;
+        let mut layers = Layers::default();
+        self.enter(&mut layers, &mut outside, say)?;
+        layers.held = outside.enter_group();
+        let terminals = self.own_mounts(&layers)?;
+        // Only now: what the program has of its own need not be looked at.
+        let plan = cover::plan(self.meaning, self.choice.demand.is_none())?;
+        let helps = layers.mounts && self.helps(&plan)?;
+        layers.plan = helps.then_some(&plan);
         let (mut ruleset, ledger) = self.ruleset(&layers)?;
-        self.mount(&mut layers, &mut ruleset, ledger.as_ref(), say)?;
+        self.cover(&plan, &mut layers, &mut ruleset, ledger.as_ref(), say)?;
+        terminals.grant(self.policy, &mut ruleset);
+        notes::own(&self, &layers, &terminals, say);
+        layers.unlimited = limits::apply(&self.policy.limits, &layers.held)?;
         let mut holes = self.close_network(&layers, &mut ruleset)?;
         if let Some(ledger) = &ledger {
             self.compare(&layers, &ruleset, ledger, say)?;
@@ -50,7 +55,7 @@ impl Prepared<'_> {
         let variables = self.serve(
             &layers,
             &mut ruleset,
-            outside.as_mut(),
+            (&mut outside, &terminals),
             &mut holes,
             variables,
             say,
@@ -59,47 +64,54 @@ impl Prepared<'_> {
         self.confine(&layers, &ruleset, holes, say)?;
         let error = command.become_it(&environment);
         Err(Error::Program(
-            show_bytes(program.file.as_os_str().as_bytes()),
+            show_bytes(self.program.file.as_os_str().as_bytes()),
             error,
         ))
     }
 
-    /// Splits the process where something has to be done outside; it returns in the part that becomes the program.
-    fn split(&self) -> Result<Option<supervise::Inside>, Error> {
+    /// Splits the process; it returns in the part that becomes the program.
+    fn split(&self) -> Result<supervise::Inside, Error> {
         let limits = &self.policy.limits;
         let task = supervise::Task {
             tell: self.choice.into(),
-            scan: Scan::new(self.meaning)?,
+            scan: Scan::new(self.meaning)?.map(|s| s.without(&self.own)),
             fail_if_made: self.choice.fail_if_made,
             group: cgroup::make(limits),
             wall_time: limits.wall_time.map(Duration::from_secs),
+            ends_all: true,
         };
-        if self.network == Network::Proxy || task.needed() {
-            supervise::split(self.meaning, task).map(Some)
-        } else {
-            Ok(None)
-        }
+        supervise::split(self.meaning, task)
     }
 
     /// Enters namespaces, or says why not.
-    fn enter<'a>(
-        &'a self,
-        layers: &mut Layers<'a>,
+    fn enter(
+        &self,
+        layers: &mut Layers<'_>,
+        outside: &mut supervise::Inside,
         say: &mut dyn FnMut(&str),
     ) -> Result<(), Error> {
-        let helps =
-            self.plan.helps() || !self.sockets.paths.is_empty() || metadata_in_part(self.meaning)?;
         let closed = self.network != Network::Open;
-        let wanted = self.choice.namespaces && (helps || closed);
-        let entered = wanted && namespaces::enter(helps, closed)?;
-        if wanted && !entered {
-            say(
-                "note: namespaces are not permitted here: paths denied inside allowed trees are kept by granting their siblings, so that what is made later beside them gets nothing",
-            );
-        }
-        layers.apart = entered && closed;
-        layers.plan = (entered && helps).then_some(&self.plan);
+        layers.mounts = self.choice.namespaces && namespaces::enter(closed)?;
+        layers.processes = outside.begin(layers.mounts)?;
+        layers.apart = layers.mounts && closed;
+        notes::namespaces(self, layers, say);
         Ok(())
+    }
+
+    /// Gives the program directories and terminals of its own.
+    fn own_mounts(&self, layers: &Layers<'_>) -> Result<Terminals, Error> {
+        if !layers.mounts {
+            return Ok(Terminals::default());
+        }
+        let here = std::env::current_dir().ok();
+        self.own.mount(self.policy.limits.memory)?;
+        namespaces::enter_again(here.as_deref())?;
+        terminals::mount()
+    }
+
+    /// Whether there is anything that mounts make better.
+    fn helps(&self, plan: &Plan) -> Result<bool, Error> {
+        Ok(plan.helps() || !self.sockets.denied.is_empty() || metadata_in_part(self.meaning)?)
     }
 
     /// Landlock's ruleset for what is there now, and what it loses where something is said of that.
@@ -117,35 +129,34 @@ impl Prepared<'_> {
     }
 
     /// Covers paths, or says what is not kept where that cannot be.
-    fn mount(
+    fn cover(
         &self,
+        plan: &Plan,
         layers: &mut Layers<'_>,
         ruleset: &mut Ruleset,
         ledger: Option<&Ledger>,
         say: &mut dyn FnMut(&str),
     ) -> Result<(), Error> {
-        let Some(plan) = layers.plan else {
-            notes::without_mounts(self, ledger, say)?;
-            if let Some(line) = cover::narrow(&self.plan, ruleset) {
+        let Some(covered) = layers.plan else {
+            if !layers.mounts {
+                notes::without_mounts(self, ledger, say)?;
+            }
+            if let Some(line) = cover::narrow(plan, ruleset) {
                 say(&line);
             }
-            layers.gaps = cover::left_open(&self.plan, self.meaning, ruleset)?;
+            layers.gaps = cover::left_open(plan, self.meaning, ruleset)?;
             return self.admit(&layers.gaps, say);
         };
-        plan.widen(ruleset);
-        let (read_only, outcome) = namespaces::mount(plan, &self.sockets.paths, ruleset)?;
+        let here = std::env::current_dir().ok();
+        covered.widen(ruleset);
+        let (read_only, outcome) = namespaces::mount(covered, &self.sockets.denied, ruleset)?;
         layers.read_only = read_only;
-        layers.gaps = [plan.gaps.as_slice(), &outcome.gaps].concat();
+        layers.gaps = [covered.gaps.as_slice(), &outcome.gaps].concat();
         self.admit(&layers.gaps, say)?;
-        stdio::behind(plan, &self.standard)?;
-        for line in cover::told(plan, &outcome.links) {
+        namespaces::enter_again(here.as_deref())?;
+        stdio::behind(covered, &self.standard)?;
+        for line in cover::told(covered, &outcome.links) {
             say(&line);
-        }
-        for name in &self.sockets.nowhere {
-            say(&format!(
-                "note: something listens on a unix socket `{}`, of which the directory is not known: it is not covered",
-                show_bytes(name)
-            ));
         }
         Ok(())
     }
@@ -210,7 +221,7 @@ impl Prepared<'_> {
         &self,
         layers: &Layers<'_>,
         ruleset: &mut Ruleset,
-        outside: Option<&mut supervise::Inside>,
+        (outside, terminals): (&mut supervise::Inside, &Terminals),
         holes: &mut Holes,
         mut variables: Vec<(OsString, OsString)>,
         say: &mut dyn FnMut(&str),
@@ -228,10 +239,7 @@ impl Prepared<'_> {
                 "note: without a network namespace port {port} is open on every host, not on the proxy alone: Landlock knows ports and no addresses"
             ));
         }
-        let told = match outside {
-            Some(outside) => outside.ready(listener.as_ref())?,
-            None => Vec::new(),
-        };
+        let told = outside.ready(listener.as_ref(), &terminals.masters)?;
         for (name, value) in told {
             variables.retain(|(n, _)| n.as_os_str() != name.as_str());
             // In a network namespace the loopback interface is the program's own: what it serves there is
@@ -276,6 +284,9 @@ impl Prepared<'_> {
         }
         say(&notes::in_force(self, layers));
         capabilities::keep(&self.policy.capabilities)?;
+        if let Some(line) = notes::workspace(self.policy) {
+            say(&line);
+        }
         sys::close_on_exec().map_err(Error::Descriptors)?;
         // Rust ignores it; a program expects it as it was.
         // SAFETY: sets a disposition that is no function.

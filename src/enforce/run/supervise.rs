@@ -1,31 +1,24 @@
 //! The part that stays outside: it serves the proxy, and waits for the program.
 //!
 //! The process splits before anything is restricted. The first part stays what it was and where it was; the second
-//! confines itself, listens inside its network namespace, hands that descriptor out (`SCM_RIGHTS`), and becomes the
-//! program. Both stay in one process group, so that the terminal's signals reach the program without help:
-//!
-//! - SIGINT, SIGQUIT and SIGTSTP of the terminal are the program's; those that somebody sends to the supervisor, and
-//!   SIGTERM, SIGUSR1, SIGUSR2 and SIGWINCH, are passed on. So is SIGHUP, whoever sends it: of a terminal that goes away the
-//!   kernel tells the leader of the session alone, and that may be the supervisor.
-//! - When the program stops, the supervisor stops too, so that the shell outside sees a stopped job; continued, it continues
-//!   the program. It stops for no other reason: one that the terminal stopped beside the program would stop a second time
-//!   when it is continued. While it is stopped nobody would look at the clock, and what the program had started before would go
-//!   on without an end: where there is a `wall_time` a process is left that wakes it when that is over.
-//! - It ends as the program ended: with its status, or by its signal.
-//! - If it dies, the kernel kills the program.
+//! confines itself, listens inside its network namespace, hands that descriptor out ([`super::line`]), and becomes the
+//! program. Where there is a process namespace ([`super::init`]) a process between the two makes that, tells the first part
+//! which process becomes the program, and ends. Signals and the terminal: [`super::signals`]. If the first part dies, the kernel kills
+//! the program, and with a process namespace all that it has started.
 //!
 //! It also keeps what only somebody outside can: it looks before and after for what was made against the policy
-//! ([`super::created`]) and for covers that somebody outside has taken away ([`super::cover`]), ends the run when `wall_time` is over ([`super::wall_time`]), and removes the control group
-//! ([`super::cgroup`]).
+//! ([`super::created`]) and for covers that somebody outside has taken away ([`super::cover`]), ends the run when `wall_time` is over
+//! ([`super::wall_time`]), removes the control group ([`super::cgroup`]), and ends what the program has left running.
 //!
 //! With `--explain` it also listens to the kernel's records of the program ([`crate::enforce::audit`]), and says at the
 //! end which rule each refusal was ([`crate::why`]).
 
 use super::cgroup::Group;
 use super::created::Scan;
+use super::init::{self, Processes};
 use super::mounts::Mounts;
-use super::wall_time;
-use super::{Error, sys};
+use super::signals::{self, Foreground};
+use super::{Error, leftovers, line, sys, wall_time};
 use crate::enforce::audit;
 use crate::enforce::egress::{Egress, Refusal, told};
 use crate::enforce::landlock::kernel_abi;
@@ -35,26 +28,18 @@ use crate::semantics::Meaning;
 use crate::why;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// The program's process, for the signal handler.
-static PROGRAM: AtomicI32 = AtomicI32::new(0);
 /// The exit status where something was made against the policy, and that was not to be: less was kept than was demanded.
 const MADE: libc::c_int = 3;
-/// Of a message with one descriptor; `cmsghdr` wants to be aligned.
-#[repr(C, align(8))]
-struct Control([u8; 64]);
-
 /// The program's end of the line to the supervisor.
 pub struct Inside {
     line: UnixStream,
     outside: libc::pid_t,
-    /// The limits that a control group holds, as the policy names them.
-    pub held: Vec<&'static str>,
+    group: Option<Group>,
 }
 
 /// What the supervisor has to do.
@@ -70,17 +55,8 @@ pub struct Task<'a> {
     pub group: Option<Group>,
     /// How long the program may run.
     pub wall_time: Option<Duration>,
-}
-
-impl Task<'_> {
-    /// Whether there is anything to do, beside serving a proxy.
-    #[must_use]
-    pub fn needed(&self) -> bool {
-        matches!(self.tell, Tell::Explained { .. })
-            || self.scan.is_some()
-            || self.group.is_some()
-            || self.wall_time.is_some()
-    }
+    /// What the program leaves running ends with it.
+    pub ends_all: bool,
 }
 
 /// What is told at the end.
@@ -104,8 +80,8 @@ pub enum Tell {
 /// The process cannot be split.
 pub fn split(meaning: &Meaning<'_>, task: Task<'_>) -> Result<Inside, Error> {
     let (inside, outside) = UnixStream::pair().map_err(|e| Error::Proxy("make a socket", e))?;
-    if task.wall_time.is_some() {
-        wall_time::adopt().map_err(|e| Error::Limit("wall_time", e))?;
+    if task.wall_time.is_some() || task.ends_all {
+        leftovers::adopt().map_err(|e| Error::Proxy("adopt what the program starts", e))?;
     }
     // Before there is anything to hear.
     let records = matches!(task.tell, Tell::Explained { .. }).then(audit::Socket::open);
@@ -116,29 +92,55 @@ pub fn split(meaning: &Meaning<'_>, task: Task<'_>) -> Result<Inside, Error> {
         -1 => Err(Error::Proxy("start a process", io::Error::last_os_error())),
         0 => {
             drop(outside);
-            let group = task.group.filter(|g| g.enter().is_ok());
             Ok(Inside {
                 line: inside,
                 outside: own,
-                held: group.map(|g| g.holds).unwrap_or_default(),
+                group: task.group,
             })
         }
         child => {
             drop(inside);
-            supervise(meaning, outside, child, &task, records)
+            supervise(meaning, outside, child, task, records)
         }
     }
 }
 
 impl Inside {
-    /// Hands the listener over, if there is one, and waits until the supervisor is ready; the answer is what the program
-    /// has to be told of the proxy.
+    /// Tells the supervisor which process becomes the program. With `mounts`, which says that there is a mount namespace, this is one in
+    /// a new process namespace; `false`: there is none.
+    ///
+    /// # Errors
+    /// It is there and cannot be entered, or the supervisor is gone.
+    pub fn begin(&mut self, mounts: bool) -> Result<bool, Error> {
+        if mounts && init::enter(&self.line, self.outside)? {
+            return Ok(true);
+        }
+        let own = Processes {
+            program: std::process::id() as libc::pid_t,
+            init: 0,
+            mounts,
+        };
+        self.line
+            .write_all(&own.bytes())
+            .map_err(|e| Error::Proxy("start the program", e))?;
+        Ok(false)
+    }
+
+    /// Enters the control group. The answer are the limits that it holds, as the policy names them.
+    pub fn enter_group(&mut self) -> Vec<&'static str> {
+        let group = self.group.take().filter(|g| g.enter().is_ok());
+        group.map(|g| g.holds).unwrap_or_default()
+    }
+
+    /// Hands descriptors over, and waits until the supervisor is ready; the answer is what the program has to be told of the
+    /// proxy, which serves the listener, if there is one. The others are kept open until the end.
     ///
     /// # Errors
     /// The supervisor is gone, or cannot serve.
     pub fn ready(
         &mut self,
         listener: Option<&TcpListener>,
+        kept: &[OwnedFd],
     ) -> Result<Vec<(String, String)>, Error> {
         let what = if listener.is_some() {
             "start the proxy"
@@ -146,16 +148,14 @@ impl Inside {
             "start the program: the part of polc that waits for it is gone"
         };
         let error = |e| Error::Proxy(what, e);
-        // Only now: entering a user namespace takes this setting back.
+        // Only now: entering a user namespace takes this setting back. Whoever answers below is there after it.
         sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0).map_err(error)?;
-        // SAFETY: takes nothing.
-        if unsafe { libc::getppid() } != self.outside {
-            return Err(error(io::ErrorKind::BrokenPipe.into()));
-        }
-        match listener {
-            Some(l) => send(&self.line, l.as_raw_fd()).map_err(error)?,
-            None => self.line.write_all(&[0]).map_err(error)?,
-        }
+        let all: Vec<_> = listener
+            .map(AsRawFd::as_raw_fd)
+            .into_iter()
+            .chain(kept.iter().map(AsRawFd::as_raw_fd))
+            .collect();
+        line::send(&self.line, u8::from(listener.is_some()), &all).map_err(error)?;
         let mut text = String::new();
         self.line.read_to_string(&mut text).map_err(error)?;
         let Some(text) = text.strip_suffix('\0') else {
@@ -169,111 +169,47 @@ impl Inside {
     }
 }
 
-fn message(iov: &mut libc::iovec, control: &mut Control) -> libc::msghdr {
-    // SAFETY: an all-zero header is a valid one.
-    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
-    header.msg_iov = iov;
-    header.msg_iovlen = 1;
-    header.msg_control = control.0.as_mut_ptr().cast();
-    // SAFETY: only computes a number.
-    header.msg_controllen = unsafe { libc::CMSG_SPACE(size_of::<RawFd>() as u32) } as _;
-    header
-}
-
-fn send(line: &UnixStream, fd: RawFd) -> io::Result<()> {
-    let mut byte = [0u8];
-    let mut iov = libc::iovec {
-        iov_base: byte.as_mut_ptr().cast(),
-        iov_len: 1,
-    };
-    let mut control = Control([0; 64]);
-    let header = message(&mut iov, &mut control);
-    // SAFETY: the buffers outlive the call; `control` is aligned, and has room for one descriptor.
-    let sent = unsafe {
-        let first = libc::CMSG_FIRSTHDR(&raw const header);
-        (*first).cmsg_level = libc::SOL_SOCKET;
-        (*first).cmsg_type = libc::SCM_RIGHTS;
-        (*first).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as _;
-        libc::CMSG_DATA(first).cast::<RawFd>().write_unaligned(fd);
-        libc::sendmsg(line.as_raw_fd(), &raw const header, 0)
-    };
-    if sent == 1 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-/// One byte, and the descriptor that came with it, if one did.
-fn receive(line: &UnixStream) -> io::Result<Option<OwnedFd>> {
-    let mut byte = [0u8];
-    let mut iov = libc::iovec {
-        iov_base: byte.as_mut_ptr().cast(),
-        iov_len: 1,
-    };
-    let mut control = Control([0; 64]);
-    let mut header = message(&mut iov, &mut control);
-    // SAFETY: the buffers outlive the call; a descriptor is taken only from a message of that kind and length.
-    unsafe {
-        let got = libc::recvmsg(line.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC);
-        if got < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let first = libc::CMSG_FIRSTHDR(&raw const header);
-        if got == 1 && first.is_null() {
-            return Ok(None);
-        }
-        let fits = got == 1
-            && !first.is_null()
-            && (*first).cmsg_type == libc::SCM_RIGHTS
-            && (*first).cmsg_len as usize == libc::CMSG_LEN(size_of::<RawFd>() as u32) as usize;
-        if !fits {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(Some(OwnedFd::from_raw_fd(
-            libc::CMSG_DATA(first).cast::<RawFd>().read_unaligned(),
-        )))
-    }
-}
-
 /// Waits for the program, and ends as it did.
 fn supervise(
     meaning: &Meaning<'_>,
     line: UnixStream,
     child: libc::pid_t,
-    task: &Task<'_>,
+    mut task: Task<'_>,
     records: Option<io::Result<audit::Socket>>,
 ) -> ! {
-    PROGRAM.store(child, Ordering::SeqCst);
-    handle_signals();
+    signals::handle();
     let begin = Instant::now();
-    let watch = records.map(|r| r.and_then(|socket| socket.watch(child)));
+    let foreground = Foreground::now();
+    let processes = processes(&line, child);
+    if let (Some(scan), false) = (&mut task.scan, processes.mounts) {
+        scan.see_all();
+    }
+    signals::begin(processes.program);
+    let watch = records.map(|r| r.and_then(|socket| socket.watch(processes.program)));
     // While the child prepares itself.
     let seen = task.scan.as_ref().map(|scan| (scan, scan.look(None)));
     let clock = task.wall_time.map(wall_time::start).transpose();
     let served = match &clock {
         Ok(_) => serve(meaning.policy(), &line),
         // Without an answer the child does not start the program.
-        Err(_) => Ok(None),
+        Err(_) => Ok(Served::default()),
     };
     // Also tells the child, which waits for the end of what is sent.
     drop(line);
     // Held open, it holds the program's mounts too: they can be looked at when the program has ended.
-    let mounts = Mounts::of(child);
-    let status = wait(child, task.wall_time.and_then(|t| begin.checked_add(t)));
+    let mounts = Mounts::of(processes.program);
+    let deadline = task.wall_time.and_then(|t| begin.checked_add(t));
+    let status = signals::wait(processes.program, deadline);
     let over = wall_time::is_over();
-    if task.wall_time.is_some() {
-        if let Some(group) = &task.group {
-            group.kill();
-        }
-        wall_time::kill_descendants();
-    }
-    let refusals: Vec<Refusal> = match served {
-        Ok(Some((proxy, refusals))) => {
+    end_all(&task, processes);
+    foreground.restore();
+    let served = served.unwrap_or_default();
+    let refusals: Vec<Refusal> = match served.proxy {
+        Some((proxy, refusals)) => {
             proxy.shutdown();
             refusals.try_iter().collect()
         }
-        _ => Vec::new(),
+        None => Vec::new(),
     };
     match task.tell {
         Tell::Nothing => {}
@@ -314,18 +250,66 @@ fn supervise(
     match (made && task.fail_if_made, over) {
         (true, _) => std::process::exit(MADE),
         (_, true) => std::process::exit(wall_time::OVER),
-        _ => end(status),
+        _ => signals::end(status),
     }
 }
 
+/// Which processes to wait for. A child that gave up before it knew says so itself.
+fn processes(mut line: &UnixStream, child: libc::pid_t) -> Processes {
+    let mut bytes = [0; 9];
+    match line.read_exact(&mut bytes) {
+        Ok(()) => Processes::read(bytes),
+        Err(_) => Processes {
+            program: child,
+            init: 0,
+            mounts: false,
+        },
+    }
+}
+
+/// Ends what the program has started and left running.
+fn end_all(task: &Task<'_>, processes: Processes) {
+    if processes.init > 0 {
+        // The kernel ends all that is in the namespace, before it says that its first process has ended.
+        // SAFETY: they take numbers; that process has not been waited for.
+        unsafe {
+            libc::kill(processes.init, libc::SIGKILL);
+            libc::waitpid(processes.init, std::ptr::null_mut(), 0);
+        }
+        return;
+    }
+    if task.wall_time.is_none() && !task.ends_all {
+        return;
+    }
+    if let Some(group) = task.group.as_ref().filter(|_| task.wall_time.is_some()) {
+        group.kill();
+    }
+    let ended = leftovers::end();
+    if let (Some(line), false) = (leftovers::told(&ended), wall_time::is_over()) {
+        let _ = writeln!(io::stderr(), "{line}");
+    }
+}
+
+/// What is done for the program while it runs.
+#[derive(Default)]
+struct Served {
+    proxy: Option<(Egress, Receiver<Refusal>)>,
+    /// Held open for the program's sake.
+    _kept: Vec<OwnedFd>,
+}
+
 /// A child that gave up before it was ready says so itself; there is nothing to serve then.
-fn serve(
-    policy: &Policy,
-    mut line: &UnixStream,
-) -> io::Result<Option<(Egress, Receiver<Refusal>)>> {
-    let Some(listener) = receive(line)? else {
+fn serve(policy: &Policy, mut line: &UnixStream) -> io::Result<Served> {
+    let (with_listener, descriptors) = line::receive(line)?;
+    let mut descriptors = descriptors.into_iter().peekable();
+    let listener = descriptors.next_if(|_| with_listener == 1);
+    let kept = descriptors.collect();
+    let Some(listener) = listener else {
         line.write_all(&[0])?;
-        return Ok(None);
+        return Ok(Served {
+            proxy: None,
+            _kept: kept,
+        });
     };
     let listener = TcpListener::from(listener);
     let address: SocketAddr = listener.local_addr()?;
@@ -336,7 +320,10 @@ fn serve(
         text.push_str(&format!("{name}={value}\0"));
     }
     line.write_all(text.as_bytes())?;
-    Ok(Some((proxy, refusals)))
+    Ok(Served {
+        proxy: Some((proxy, refusals)),
+        _kept: kept,
+    })
 }
 
 /// What was refused, by which rule, and what would allow it.
@@ -383,97 +370,4 @@ fn explain(
         out.push_str(&format!("note: {note}\n"));
     }
     let _ = io::stderr().write_all(out.as_bytes());
-}
-
-extern "C" fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    // The terminal sends these to the program as well, but for the one that tells of its end; else only what a process
-    // sent is passed on.
-    // SAFETY: the kernel gives a valid pointer to a handler with SA_SIGINFO.
-    let from_terminal = unsafe { !info.is_null() && (*info).si_code > 0 };
-    let child = PROGRAM.load(Ordering::SeqCst);
-    if (!from_terminal || signal == libc::SIGHUP) && child > 0 {
-        // SAFETY: kill is safe in a handler and takes numbers.
-        unsafe { libc::kill(child, signal) };
-    }
-}
-
-fn handle_signals() {
-    let all = [
-        libc::SIGINT,
-        libc::SIGQUIT,
-        libc::SIGTERM,
-        libc::SIGHUP,
-        libc::SIGUSR1,
-        libc::SIGUSR2,
-        libc::SIGWINCH,
-        libc::SIGTSTP,
-        libc::SIGTTIN,
-        libc::SIGTTOU,
-    ];
-    for signal in all {
-        // SAFETY: the handler does what is allowed in one.
-        unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = pass_on as *const () as usize;
-            action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
-            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
-        }
-    }
-}
-
-fn wait(child: libc::pid_t, deadline: Option<Instant>) -> libc::c_int {
-    let mut status = 0;
-    loop {
-        // Also what was adopted.
-        // SAFETY: the kernel fills in the number.
-        let got = unsafe { libc::waitpid(-1, &raw mut status, libc::WUNTRACED) };
-        if got == child && libc::WIFSTOPPED(status) {
-            if !wall_time::is_over() {
-                stop_too(child, deadline);
-            }
-            continue;
-        }
-        if got == child {
-            PROGRAM.store(0, Ordering::SeqCst);
-            return status;
-        }
-        if got < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-            return 1 << 8;
-        }
-    }
-}
-
-/// Stops this process, as the program has stopped; when it goes on, so does the program, unless its time is over.
-fn stop_too(child: libc::pid_t, deadline: Option<Instant>) {
-    let left = || deadline.map(|d| d.saturating_duration_since(Instant::now()));
-    let waker = left().and_then(wall_time::wake_after);
-    // SAFETY: they take numbers; the waker is a child of this process that has not been waited for.
-    unsafe {
-        libc::raise(libc::SIGSTOP);
-        if let Some(waker) = waker {
-            libc::kill(waker, libc::SIGKILL);
-        }
-        if left() != Some(Duration::ZERO) {
-            libc::kill(child, libc::SIGCONT);
-        }
-    }
-}
-
-fn end(status: libc::c_int) -> ! {
-    if libc::WIFSIGNALED(status) {
-        let signal = libc::WTERMSIG(status);
-        // The program has left its core, if any.
-        let _ = sys::set_limit(libc::RLIMIT_CORE, 0, 0);
-        // SAFETY: the default action for the signal, which is then let through and ends this process.
-        unsafe {
-            libc::signal(signal, libc::SIG_DFL);
-            let mut set: libc::sigset_t = std::mem::zeroed();
-            libc::sigemptyset(&raw mut set);
-            libc::sigaddset(&raw mut set, signal);
-            libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
-            libc::raise(signal);
-        }
-        std::process::exit(128 + signal)
-    }
-    std::process::exit(libc::WEXITSTATUS(status))
 }

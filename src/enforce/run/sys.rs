@@ -24,7 +24,7 @@ struct MountAttr {
     userns: u64,
 }
 
-fn check(answer: libc::c_long) -> io::Result<libc::c_long> {
+pub(super) fn check(answer: libc::c_long) -> io::Result<libc::c_long> {
     if answer < 0 {
         Err(io::Error::last_os_error())
     } else {
@@ -114,6 +114,12 @@ pub fn copy_mount(path: &[u8]) -> io::Result<OwnedFd> {
     }
 }
 
+/// Whether that is a directory.
+#[must_use]
+pub fn is_directory(status: &libc::stat) -> bool {
+    status.st_mode & libc::S_IFMT == libc::S_IFDIR
+}
+
 /// Attaches a copy at a path, over what is there. A link at its end is not followed.
 ///
 /// # Errors
@@ -178,7 +184,7 @@ pub fn attach_over(mount: &OwnedFd, object: &OwnedFd) -> io::Result<()> {
 ///
 /// # Errors
 /// The kernel's.
-pub fn status(object: &OwnedFd) -> io::Result<libc::stat> {
+pub fn status(object: &impl AsRawFd) -> io::Result<libc::stat> {
     // SAFETY: an all-zero stat is a valid one, and the kernel fills it in.
     unsafe {
         let mut stat: libc::stat = std::mem::zeroed();
@@ -332,13 +338,7 @@ pub fn close_on_exec() -> io::Result<()> {
 /// past what is mounted over them.
 #[must_use]
 pub fn directory_among_standard() -> bool {
-    (0..3).any(|fd| {
-        // SAFETY: an all-zero stat is a valid one, and the kernel fills it in.
-        unsafe {
-            let mut stat: libc::stat = std::mem::zeroed();
-            libc::fstat(fd, &raw mut stat) == 0 && (stat.st_mode & libc::S_IFMT) == libc::S_IFDIR
-        }
-    })
+    (0..3).any(|fd| status(&fd).is_ok_and(|s| is_directory(&s)))
 }
 
 /// How a descriptor was opened: `F_GETFL`.

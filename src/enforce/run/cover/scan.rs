@@ -448,7 +448,9 @@ fn out_of_reach(at: &At, error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EACCES)
         && user != 0
         && !sys::may_walk_through(at.shown())
-        && std::fs::symlink_metadata(sys::path(at.shown())).is_ok_and(|m| m.uid() != user)
+        // In a user namespace somebody else's files may seem to be this user's. The owner could list this one, by its mode.
+        && std::fs::symlink_metadata(sys::path(at.shown()))
+            .is_ok_and(|m| m.uid() != user || m.mode() & 0o400 != 0)
 }
 
 impl Plan {

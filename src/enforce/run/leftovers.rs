@@ -1,0 +1,137 @@
+//! What the program has started, found and ended by its descent.
+//!
+//! polc adopts what is orphaned beneath it (`PR_SET_CHILD_SUBREAPER`), so that each process that the program ever started
+//! stays its descendant, in whatever session or group it is: there is no way out by `setsid` and two forks. All of
+//! them are stopped first, until no more are found, so that none makes another one while it is looked for.
+//!
+//! With a process namespace ([`super::init`]) the kernel does this at once; without one it is the only way.
+
+use super::sys;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::time::{Duration, Instant};
+
+/// Most rounds of looking for processes: none makes another one faster than it is stopped for so long.
+const ROUNDS: usize = 1000;
+/// How long to wait for what was killed.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How many are named.
+const NAMED: usize = 5;
+
+/// Makes this process adopt what is orphaned beneath it.
+///
+/// # Errors
+/// The kernel's.
+pub fn adopt() -> io::Result<()> {
+    sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).map(drop)
+}
+
+/// Kills every descendant of this process. The answer names them.
+pub fn kill() -> Vec<String> {
+    let mut stopped = BTreeMap::new();
+    for _ in 0..ROUNDS {
+        let mut new = descendants(std::process::id() as i32);
+        new.retain(|pid| !stopped.contains_key(pid));
+        if new.is_empty() {
+            break;
+        }
+        for pid in new {
+            send(pid, libc::SIGSTOP);
+            stopped.insert(pid, name(pid));
+        }
+    }
+    for pid in descendants(std::process::id() as i32) {
+        send(pid, libc::SIGKILL);
+    }
+    stopped.into_values().collect()
+}
+
+/// Reaps what has ended; the answer is whether there is a child left. Nobody else may wait for one.
+#[must_use]
+pub fn any() -> bool {
+    loop {
+        // SAFETY: takes numbers.
+        match unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } {
+            0 => return true,
+            1.. => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Kills every descendant, and waits until they are gone, but not for ever. The answer names them.
+pub fn end() -> Vec<String> {
+    if !any() {
+        return Vec::new();
+    }
+    let names = kill();
+    let end = Instant::now() + PATIENCE;
+    while any() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    names
+}
+
+/// The line that tells what was ended, if anything was.
+#[must_use]
+pub fn told(names: &[String]) -> Option<String> {
+    let mut shown: Vec<String> = names.iter().take(NAMED).cloned().collect();
+    if let more @ 1.. = names.len().saturating_sub(NAMED) {
+        shown.push(format!("{more} more"));
+    }
+    let what = match names.len() {
+        0 => return None,
+        1 => "process that the program had left running was",
+        _ => "processes that the program had left running were",
+    };
+    Some(format!(
+        "polc: {} {what} ended with it: {}",
+        names.len(),
+        shown.join(", ")
+    ))
+}
+
+/// A process by its name and number.
+fn name(pid: i32) -> String {
+    let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let name = crate::fidelity::show_bytes(name.trim_ascii_end());
+    format!("`{name}` ({pid})")
+}
+
+fn send(pid: i32, signal: libc::c_int) {
+    // SAFETY: takes numbers.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// The living descendants of a process.
+fn descendants(top: i32) -> BTreeSet<i32> {
+    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else {
+            continue;
+        };
+        // `PID (NAME) STATE PARENT …`, where the name may hold anything.
+        let Ok(stat) = std::fs::read(entry.path().join("stat")) else {
+            continue;
+        };
+        let after = stat.rsplit(|b| *b == b')').next().unwrap_or_default();
+        let text = String::from_utf8_lossy(after);
+        let mut fields = text.split_whitespace();
+        let state = fields.next();
+        if let (Some(parent), false) = (
+            fields.next().and_then(|p| p.parse().ok()),
+            matches!(state, Some("Z" | "X")),
+        ) {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let mut out = BTreeSet::new();
+    let mut work = vec![top];
+    while let Some(pid) = work.pop() {
+        for child in children.remove(&pid).into_iter().flatten() {
+            out.insert(child);
+            work.push(child);
+        }
+    }
+    out
+}

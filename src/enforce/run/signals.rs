@@ -1,0 +1,167 @@
+//! Signals and the terminal, as polc outside passes them on to the program and back.
+//!
+//! Both stay in one process group, so that the terminal's signals reach the program without help:
+//!
+//! - SIGINT, SIGQUIT and SIGTSTP of the terminal are the program's; those that somebody sends to polc, and
+//!   SIGTERM, SIGUSR1, SIGUSR2 and SIGWINCH, are passed on. So is SIGHUP, whoever sends it: of a terminal that goes away the
+//!   kernel tells the leader of the session alone, and that may be polc.
+//! - When the program stops, polc stops too, so that the shell outside sees a stopped job; continued, it continues
+//!   the program. It stops for no other reason: one that the terminal stopped beside the program would stop a second time
+//!   when it is continued. While it is stopped nobody would look at the clock, and what the program had started before would go
+//!   on without an end: where there is a `wall_time` a process is left that wakes it when that is over.
+//! - It ends as the program ended: with its status, or by its signal.
+//! - A shell inside a process namespace makes a group of its own the terminal's foreground, and cannot name the group outside to
+//!   give the terminal back. polc takes it back at the end, if it had it at the start.
+
+use super::{sys, wall_time};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
+
+/// The program's process, for the signal handler.
+static PROGRAM: AtomicI32 = AtomicI32::new(0);
+
+/// The signals that are passed on.
+const ALL: [libc::c_int; 10] = [
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGHUP,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGWINCH,
+    libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+];
+
+extern "C" fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // The terminal sends these to the program as well, but for the one that tells of its end; else only what a process
+    // sent is passed on.
+    // SAFETY: the kernel gives a valid pointer to a handler with SA_SIGINFO.
+    let from_terminal = unsafe { !info.is_null() && (*info).si_code > 0 };
+    let child = PROGRAM.load(Ordering::SeqCst);
+    if (!from_terminal || signal == libc::SIGHUP) && child > 0 {
+        // SAFETY: kill is safe in a handler and takes numbers.
+        unsafe { libc::kill(child, signal) };
+    }
+}
+
+/// Handles signals from now on; those that come are held back until [`begin`].
+pub fn handle() {
+    block(libc::SIG_BLOCK, &ALL);
+    for signal in ALL {
+        // SAFETY: the handler does what is allowed in one.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = pass_on as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+        }
+    }
+}
+
+/// Passes signals on to the program, whose number is known now.
+pub fn begin(program: libc::pid_t) {
+    PROGRAM.store(program, Ordering::SeqCst);
+    block(libc::SIG_UNBLOCK, &ALL);
+}
+
+fn block(how: libc::c_int, signals: &[libc::c_int]) {
+    // SAFETY: an all-zero set is a valid one; the calls fill it in and read it.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for signal in signals {
+            libc::sigaddset(&raw mut set, *signal);
+        }
+        libc::sigprocmask(how, &raw const set, std::ptr::null_mut());
+    }
+}
+
+/// Waits until the program has ended; the answer is its status.
+pub fn wait(child: libc::pid_t, deadline: Option<Instant>) -> libc::c_int {
+    let mut status = 0;
+    loop {
+        // Also what was adopted.
+        // SAFETY: the kernel fills in the number.
+        let got = unsafe { libc::waitpid(-1, &raw mut status, libc::WUNTRACED) };
+        if got == child && libc::WIFSTOPPED(status) {
+            if !wall_time::is_over() {
+                stop_too(child, deadline);
+            }
+            continue;
+        }
+        if got == child {
+            PROGRAM.store(0, Ordering::SeqCst);
+            return status;
+        }
+        if got < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return 1 << 8;
+        }
+    }
+}
+
+/// Stops this process, as the program has stopped; when it goes on, so does the program, unless its time is over.
+fn stop_too(child: libc::pid_t, deadline: Option<Instant>) {
+    let left = || deadline.map(|d| d.saturating_duration_since(Instant::now()));
+    let waker = left().and_then(wall_time::wake_after);
+    // SAFETY: they take numbers; the waker is a child of this process that has not been waited for.
+    unsafe {
+        libc::raise(libc::SIGSTOP);
+        if let Some(waker) = waker {
+            libc::kill(waker, libc::SIGKILL);
+        }
+        if left() != Some(Duration::ZERO) {
+            libc::kill(child, libc::SIGCONT);
+        }
+    }
+}
+
+/// The terminal of this process's session, where this process's group was its foreground.
+pub struct Foreground(Option<File>);
+
+impl Foreground {
+    /// As it is now.
+    #[must_use]
+    pub fn now() -> Self {
+        let terminal = File::options().read(true).write(true).open("/dev/tty").ok();
+        // SAFETY: they take numbers.
+        let own = |t: &File| unsafe { libc::tcgetpgrp(t.as_raw_fd()) == libc::getpgrp() };
+        Self(terminal.filter(own))
+    }
+
+    /// Makes this process's group the foreground again, where the one that is has no process any more.
+    pub fn restore(&self) {
+        let Some(terminal) = &self.0 else { return };
+        // SAFETY: they take numbers; a group in the background may do this where it blocks SIGTTOU.
+        unsafe {
+            let front = libc::tcgetpgrp(terminal.as_raw_fd());
+            let gone = front > 0 && libc::kill(-front, 0) != 0;
+            if gone && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH) {
+                block(libc::SIG_BLOCK, &[libc::SIGTTOU]);
+                libc::tcsetpgrp(terminal.as_raw_fd(), libc::getpgrp());
+                block(libc::SIG_UNBLOCK, &[libc::SIGTTOU]);
+            }
+        }
+    }
+}
+
+/// Ends as the program ended.
+pub fn end(status: libc::c_int) -> ! {
+    if libc::WIFSIGNALED(status) {
+        let signal = libc::WTERMSIG(status);
+        // The program has left its core, if any.
+        let _ = sys::set_limit(libc::RLIMIT_CORE, 0, 0);
+        // SAFETY: the default action for the signal, which is then let through and ends this process.
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+            block(libc::SIG_UNBLOCK, &[signal]);
+            libc::raise(signal);
+        }
+        std::process::exit(128 + signal)
+    }
+    std::process::exit(libc::WEXITSTATUS(status))
+}

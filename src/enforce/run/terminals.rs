@@ -1,0 +1,162 @@
+//! Terminals of the program's own, beside the one that it was started from.
+//!
+//! A policy grants `/dev/pts/**`, or no shell works, and in `/dev/pts` stand all terminals of the user: whoever opens another
+//! one reads what is typed there, and writes into it. So the program gets a new instance of devpts, in which there are only the
+//! terminals that it makes itself. The one that it was started from is mounted into it under its old name, so that `tty`, job
+//! control, `/dev/tty` and what opens it by its name work as outside.
+//!
+//! In an instance of devpts a name can only come to be by making a pair of terminals. So pairs are made until one has the
+//! number that is wanted; its master is held open by polc outside ([`super::supervise`]), which never uses it.
+
+use super::{Error, sys, sys_process};
+use crate::backend::landlock::{AccessFs, PathBeneath, Ruleset};
+use crate::fidelity::Object;
+use crate::policy::{Operation, Policy};
+use crate::semantics::decide;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+
+/// Where devpts is mounted.
+const FOLDER: &[u8] = b"/dev/pts";
+/// The highest number that is looked for: each one below it takes a descriptor for a moment.
+const HIGHEST: u32 = 500;
+/// The major number of terminals in devpts (Documentation/admin-guide/devices.txt).
+const MAJOR: u32 = 136;
+
+/// The terminals that stay reachable.
+#[derive(Debug, Default)]
+pub struct Terminals {
+    /// Held open as long as the program runs.
+    pub masters: Vec<OwnedFd>,
+    /// The paths of those that the program was started from.
+    paths: Vec<Vec<u8>>,
+    /// Why `/dev/pts` is still the host's, or lacks a terminal.
+    pub note: Option<&'static str>,
+}
+
+/// Mounts a devpts of the program's own, with the terminals of this process in it.
+///
+/// # Errors
+/// A terminal cannot be mounted into it.
+pub fn mount() -> Result<Terminals, Error> {
+    if !sys::path(FOLDER).is_dir() {
+        return Ok(Terminals::default());
+    }
+    let error = |e| Error::Mount("/dev/pts".to_owned(), e);
+    let mut copies = BTreeMap::new();
+    for number in own() {
+        let copy = sys::copy_mount(&path(number)).map_err(error)?;
+        copies.insert(number, copy);
+    }
+    let flags = libc::MS_NOSUID | libc::MS_NOEXEC;
+    let data = Some(c"newinstance,ptmxmode=0666,mode=0600");
+    if sys::mount(Some(c"devpts"), c"/dev/pts", Some(c"devpts"), flags, data).is_err() {
+        return Ok(Terminals {
+            note: Some(
+                "note: `/dev/pts` cannot be mounted here: other terminals of this user can be read and written",
+            ),
+            ..Terminals::default()
+        });
+    }
+    let mut out = Terminals::default();
+    let wanted: BTreeSet<u32> = copies.keys().copied().collect();
+    let mut pairs = pairs(&wanted).map_err(error)?;
+    for (number, copy) in copies {
+        let Some(master) = pairs.remove(&number) else {
+            out.note = Some(
+                "note: the terminal has too high a number to be seen by its name: `tty` does not know it, `/dev/tty` does",
+            );
+            continue;
+        };
+        sys::attach(&copy, &path(number)).map_err(error)?;
+        out.masters.push(master.into());
+        out.paths.push(path(number));
+    }
+    Ok(out)
+}
+
+fn path(number: u32) -> Vec<u8> {
+    [FOLDER, b"/", number.to_string().as_bytes()].concat()
+}
+
+/// The numbers of the terminals that this process has: as its standard descriptors, and as its session's.
+fn own() -> BTreeSet<u32> {
+    let mut out = BTreeSet::new();
+    for fd in 0..3 {
+        let Ok(status) = sys::status(&fd) else {
+            continue;
+        };
+        if status.st_mode & libc::S_IFMT == libc::S_IFCHR {
+            out.extend(number(status.st_rdev, Some((status.st_dev, status.st_ino))));
+        }
+    }
+    out.extend(sys_process::session_terminal().and_then(|device| number(device, None)));
+    out
+}
+
+/// The number of a terminal that stands in `/dev/pts`: there may be other instances of devpts.
+fn number(device: libc::dev_t, object: Option<(u64, u64)>) -> Option<u32> {
+    if libc::major(device) != MAJOR {
+        return None;
+    }
+    let number = libc::minor(device);
+    let there = std::fs::symlink_metadata(sys::path(&path(number))).ok()?;
+    let same = object.is_none_or(|o| o == (there.dev(), there.ino()));
+    (same && there.rdev() == device).then_some(number)
+}
+
+/// The masters of pairs with these numbers, those that are not too high.
+fn pairs(wanted: &BTreeSet<u32>) -> io::Result<BTreeMap<u32, File>> {
+    let mut out = BTreeMap::new();
+    let last = wanted.iter().rev().find(|n| **n <= HIGHEST).copied();
+    while let Some(last) = last {
+        let master = File::options()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NOCTTY)
+            .open("/dev/pts/ptmx")?;
+        let number = sys_process::terminal_number(master.as_raw_fd())?;
+        out.insert(number, master);
+        if number >= last {
+            break;
+        }
+    }
+    // What is not wanted is closed only now, or its number would be given again.
+    out.retain(|number, _| wanted.contains(number));
+    Ok(out)
+}
+
+impl Terminals {
+    /// Grants the terminals themselves: what is opened anew through a descriptor (`/dev/stdin`) is not beneath the new `/dev/pts`.
+    pub fn grant(&self, policy: &Policy, ruleset: &mut Ruleset) {
+        for path in &self.paths {
+            let permits = |operation| {
+                let object = Object::Path(path.clone());
+                decide(policy, operation, &object).action.permits()
+            };
+            let rights = [
+                (Operation::Read, AccessFs::ReadFile),
+                (Operation::Edit, AccessFs::WriteFile),
+            ];
+            let allowed: BTreeSet<AccessFs> = rights
+                .into_iter()
+                .filter(|(operation, right)| {
+                    ruleset.handled_fs.contains(right) && permits(*operation)
+                })
+                .map(|(_, right)| right)
+                .collect();
+            ruleset.paths.retain(|p| p.parent != *path);
+            if !allowed.is_empty() {
+                ruleset.paths.push(PathBeneath {
+                    parent: path.clone(),
+                    allowed,
+                    file: true,
+                });
+            }
+        }
+        ruleset.paths.sort_by(|a, b| a.parent.cmp(&b.parent));
+    }
+}
