@@ -45,13 +45,15 @@ pub struct Args {
 #[cfg(target_os = "linux")]
 pub fn run(global: &Global, args: &Args) -> Done {
     use super::{Outcome, Stop, input, output, start};
+    use polc::enforce::certificates;
     use polc::enforce::run::{Choice, Error, Start, prepare};
     use polc::semantics::Meaning;
 
-    let loaded = input::load(global, input::Purpose::Host)?;
+    let mut loaded = input::load(global, input::Purpose::Host)?;
     if !input::is_closed(&loaded, args.allow_gaps)? {
         return Ok(Outcome::BelowDemand);
     }
+    let closed = certificates::allow(&mut loaded.policy, std::env::vars_os());
     let policy = &loaded.policy;
     let (program, arguments) = match start::program(policy, &args.command)? {
         Ok(found) => found,
@@ -80,6 +82,9 @@ pub fn run(global: &Global, args: &Args) -> Done {
             let _ = output::stderr(&format!("{line}\n"));
         }
     };
+    for line in said_first(policy, &words, &closed) {
+        say(&line);
+    }
     let done = prepare(&meaning, choice, request).and_then(|p| p.start(say));
     match done {
         Ok(never) => match never {},
@@ -101,6 +106,37 @@ pub fn run(global: &Global, args: &Args) -> Done {
             .context("the program was not started")
             .into()),
     }
+}
+
+/// What is said of this program and this environment: which switch of its own to set, and which certificates it may not
+/// read.
+#[cfg(target_os = "linux")]
+fn said_first(
+    policy: &polc::policy::Policy,
+    words: &[OsString],
+    closed: &[(String, std::path::PathBuf)],
+) -> Vec<String> {
+    use polc::fidelity::show_bytes;
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::Path;
+
+    let subject = &policy.subject;
+    let folders: Vec<&Path> = [&subject.home, &subject.workspace]
+        .into_iter()
+        .flatten()
+        .map(|p| Path::new(std::ffi::OsStr::from_bytes(p)))
+        .collect();
+    let mut lines: Vec<String> = polc::enforce::agents::own_sandbox(words, &folders)
+        .map(|advice| format!("note: {advice}"))
+        .into_iter()
+        .collect();
+    lines.extend(closed.iter().map(|(name, path)| {
+        format!(
+            "note: `{name}` names `{}`, which is not a file or a directory of certificates alone: no rule is added to read it",
+            show_bytes(path.as_os_str().as_bytes())
+        )
+    }));
+    lines
 }
 
 #[cfg(target_os = "macos")]

@@ -4,22 +4,46 @@ use crate::policy::Environment;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-/// The variables that the program starts with, of those that this process has.
-pub fn reduced(
-    environment: &Environment,
-    own: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Vec<(OsString, OsString)> {
-    let passes = |name: &OsStr| match &environment.pass {
+/// Whether the policy passes a variable of this name on.
+#[must_use]
+pub fn passes(environment: &Environment, name: &OsStr) -> bool {
+    match &environment.pass {
         None => true,
         Some(list) => list.iter().any(|p| match p.strip_suffix('*') {
             Some(start) => name.as_bytes().starts_with(start.as_bytes()),
             None => name.as_bytes() == p.as_bytes(),
         }),
-    };
+    }
+}
+
+/// Gives the program a variable that polc sets. It takes the place of one of that name, but for options of the JVM, which
+/// are put behind those that the user has given.
+pub fn give(variables: &mut Vec<(OsString, OsString)>, name: &str, value: &str) {
+    let mut value = OsString::from(value);
+    if name == JVM_OPTIONS
+        && let Some((_, own)) = variables.iter().find(|(n, _)| n == name)
+    {
+        let mut all = own.clone();
+        all.push(" ");
+        all.push(&value);
+        value = all;
+    }
+    variables.retain(|(n, _)| n != name);
+    variables.push((OsString::from(name), value));
+}
+
+/// The variable in which the JVM finds options: it looks at none of the variables that name a proxy.
+pub const JVM_OPTIONS: &str = "JAVA_TOOL_OPTIONS";
+
+/// The variables that the program starts with, of those that this process has.
+pub fn reduced(
+    environment: &Environment,
+    own: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Vec<(OsString, OsString)> {
     let set = |name: &OsStr| environment.set.iter().any(|(n, _)| OsStr::new(n) == name);
     let mut out: Vec<_> = own
         .into_iter()
-        .filter(|(name, _)| passes(name) && !set(name))
+        .filter(|(name, _)| passes(environment, name) && !set(name))
         .collect();
     out.extend(
         environment
@@ -33,6 +57,22 @@ pub fn reduced(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_of_the_jvm_are_added_and_other_variables_replaced() {
+        let own = [
+            ("JAVA_TOOL_OPTIONS", "-Xmx1g"),
+            ("HTTP_PROXY", "http://old"),
+        ];
+        let mut all: Vec<_> = own.map(|(n, v)| (n.into(), v.into())).to_vec();
+        give(&mut all, "JAVA_TOOL_OPTIONS", "-Dx=y");
+        give(&mut all, "HTTP_PROXY", "http://new");
+        let want = [
+            ("JAVA_TOOL_OPTIONS", "-Xmx1g -Dx=y"),
+            ("HTTP_PROXY", "http://new"),
+        ];
+        assert_eq!(all, want.map(|(n, v)| (n.into(), v.into())));
+    }
 
     #[test]
     fn only_what_is_named_passes_and_what_is_set_wins() {

@@ -9,8 +9,12 @@
     reason = "system calls that no safe crate offers; each block says why it is sound"
 )]
 
+#[cfg(unix)]
+pub mod agents;
 #[cfg(target_os = "linux")]
 pub mod audit;
+#[cfg(unix)]
+pub mod certificates;
 #[cfg(unix)]
 pub mod command;
 pub mod egress;

@@ -13,7 +13,7 @@
 //! program in the place of `sandbox-exec`; it has not been run on a Mac.
 
 use super::egress::{Egress, Refusal, told};
-use super::environment::reduced;
+use super::environment::{give, reduced};
 use crate::backend::{Target, find};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Demand, Entry, Ledger};
@@ -122,8 +122,7 @@ pub fn prepare(
         let egress = Egress::start(policy, listener, sender)
             .map_err(|e| Error::Proxy("start the proxy", e))?;
         for (name, value) in egress.environment(address) {
-            variables.retain(|(n, _)| n.as_os_str() != name.as_str());
-            variables.push((name.into(), value.into()));
+            give(&mut variables, &name, &value);
         }
         proxy = Some((egress, refusals));
     }

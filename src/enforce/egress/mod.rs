@@ -350,16 +350,15 @@ impl Egress {
     }
 
     /// The variables that tell a program of the proxy, in both spellings. `NO_PROXY` is empty: what goes round
-    /// the proxy goes nowhere.
+    /// the proxy goes nowhere. The same port speaks SOCKS5, but no variable says so: clients without SOCKS (httpx of
+    /// Python) stop where `ALL_PROXY` names it. The JVM has options in place of the variables.
     #[must_use]
     pub fn environment(&self, address: SocketAddr) -> Vec<(String, String)> {
         let http = format!("http://{address}");
-        let socks = format!("socks5h://{address}");
         let mut out = Vec::new();
         for (name, value) in [
             ("HTTP_PROXY", http.as_str()),
             ("HTTPS_PROXY", http.as_str()),
-            ("ALL_PROXY", socks.as_str()),
             ("NO_PROXY", ""),
         ] {
             out.push((name.to_owned(), value.to_owned()));
@@ -367,6 +366,11 @@ impl Egress {
         }
         // Node.js looks at the variables only if it is told to.
         out.push(("NODE_USE_ENV_PROXY".to_owned(), "1".to_owned()));
+        let (host, port) = (address.ip(), address.port());
+        let jvm = ["http", "https"]
+            .map(|s| format!("-D{s}.proxyHost={host} -D{s}.proxyPort={port}"))
+            .join(" ");
+        out.push((super::environment::JVM_OPTIONS.to_owned(), jvm));
         out
     }
 

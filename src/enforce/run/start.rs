@@ -241,7 +241,6 @@ impl Prepared<'_> {
         }
         let told = outside.ready(listener.as_ref(), &terminals.masters)?;
         for (name, value) in told {
-            variables.retain(|(n, _)| n.as_os_str() != name.as_str());
             // In a network namespace the loopback interface is the program's own: what it serves there is
             // not the proxy's to reach.
             let own = layers.apart && name.eq_ignore_ascii_case("no_proxy");
@@ -250,7 +249,7 @@ impl Prepared<'_> {
             } else {
                 value
             };
-            variables.push((name.into(), value.into()));
+            environment::give(&mut variables, &name, &value);
         }
         holes.hosts |= listener.is_some();
         Ok(variables)

@@ -1,0 +1,208 @@
+//! Certificates that variables name: a company's own authority, told to each tool by a variable.
+//!
+//! A policy passes such a variable by its name. What the variable names may then be read as well, by a rule that is put
+//! behind all others: whatever the policy denies stays denied. Only certificates are opened so. A file in which there is
+//! a private key, or no certificate, is left as it was.
+
+use super::environment::passes;
+use crate::policy::{
+    Action, CreateMissing, Objects, Operation, OperationSet, PathPattern, Policy, Rule, RuleId,
+    Span,
+};
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// The variables by which programs are told of certificates.
+pub const VARIABLES: [&str; 14] = [
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "NODE_EXTRA_CA_CERTS",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "GIT_SSL_CAPATH",
+    "CARGO_HTTP_CAINFO",
+    "PIP_CERT",
+    "AWS_CA_BUNDLE",
+    "NIX_SSL_CERT_FILE",
+    "DENO_CERT",
+    "UV_SSL_CERT_FILE",
+    "CODEX_CA_CERTIFICATE",
+];
+
+/// The name of the rule.
+const RULE: &str = "certificates-by-variable";
+/// A larger file is no bundle of certificates.
+const FILE_SIZE: u64 = 16 * 1024 * 1024;
+/// A directory with more in it is no directory of certificates.
+const ENTRIES: usize = 2000;
+
+/// Lets the program read the certificates that variables of this process name, where the policy passes the variable and
+/// denies nothing of it. What a variable names and what is not opened is returned: (variable, path).
+pub fn allow(
+    policy: &mut Policy,
+    own: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Vec<(String, PathBuf)> {
+    let mut allowed: Vec<PathPattern> = Vec::new();
+    let mut closed = Vec::new();
+    let mut text = String::new();
+    for (name, value) in own {
+        let Some(name) = VARIABLES.into_iter().find(|v| OsStr::new(v) == name) else {
+            continue;
+        };
+        if !passes(&policy.environment, OsStr::new(name)) {
+            continue;
+        }
+        for path in std::env::split_paths(&value).filter(|p| p.is_absolute()) {
+            // A policy speaks of what a path leads to.
+            match path.canonicalize().ok().and_then(|p| certificates(&p)) {
+                Some(patterns) => {
+                    text.push_str(&format!("{name}={}\n", path.display()));
+                    allowed.extend(patterns);
+                }
+                None => closed.push((name.to_owned(), path)),
+            }
+        }
+    }
+    if !allowed.is_empty() {
+        let file = policy.sources.add("the environment", text);
+        policy.rules.push(Rule {
+            id: RuleId(u32::try_from(policy.rules.len()).unwrap_or(u32::MAX)),
+            name: RULE.to_owned(),
+            action: Action::Allow,
+            operations: OperationSet::from_iter([Operation::Read, Operation::List]),
+            objects: Objects::Paths {
+                paths: allowed,
+                except: Vec::new(),
+            },
+            message: None,
+            create_missing: CreateMissing::No,
+            rate: None,
+            link: None,
+            lint_allowed: Vec::new(),
+            span: Span {
+                file,
+                line: 1,
+                column: 1,
+                ..Span::default()
+            },
+        });
+    }
+    closed
+}
+
+/// The patterns for a file of certificates, or for a directory with nothing else in it. `None`: it is neither.
+fn certificates(path: &Path) -> Option<Vec<PathPattern>> {
+    let literal = |p: &Path| PathPattern::literal(p.as_os_str().as_bytes());
+    if path.is_file() {
+        return is_certificate(path).then(|| vec![literal(path)]);
+    }
+    let mut patterns = vec![literal(path)];
+    for (count, entry) in std::fs::read_dir(path).ok()?.enumerate() {
+        // An entry may be a link: to a neighbour by its hash, or to where the system keeps them.
+        let target = entry.ok()?.path().canonicalize().ok()?;
+        if count >= ENTRIES || !target.is_file() || !is_certificate(&target) {
+            return None;
+        }
+        if target.parent() == Some(path) {
+            patterns.push(literal(&target));
+        }
+    }
+    patterns.dedup_by_key(|p| p.to_string());
+    Some(patterns)
+}
+
+/// Whether a regular file holds certificates in PEM, and no private key.
+fn is_certificate(path: &Path) -> bool {
+    let read = || -> Option<Vec<u8>> {
+        let file = std::fs::File::open(path).ok()?;
+        let size = file
+            .metadata()
+            .ok()
+            .filter(std::fs::Metadata::is_file)?
+            .len();
+        let mut bytes = Vec::new();
+        file.take(FILE_SIZE).read_to_end(&mut bytes).ok()?;
+        (size <= FILE_SIZE).then_some(bytes)
+    };
+    let Some(bytes) = read() else { return false };
+    let has = |word: &[u8]| bytes.windows(word.len()).any(|w| w == word);
+    (has(b"-----BEGIN CERTIFICATE-----") || has(b"-----BEGIN TRUSTED CERTIFICATE-----"))
+        && !has(b"PRIVATE KEY-----")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fidelity::Object;
+    use crate::frontend::{LoadOptions, load};
+    use crate::semantics::decide;
+
+    const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
+    const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n";
+
+    fn policy(pass: &str, folder: &Path) -> Policy {
+        let text = format!(
+            "version: 1\nname: x\nrules:\n  - name: closed\n    action: deny\n    operations: [read]\n    paths: ['{}/denied.pem']\nenvironment: {{pass: [{pass}]}}\n",
+            folder.display()
+        );
+        load("x", &text, &LoadOptions::default()).unwrap().policy
+    }
+
+    fn reads(policy: &Policy, path: &Path) -> bool {
+        let object = Object::Path(path.as_os_str().as_bytes().to_vec());
+        decide(policy, Operation::Read, &object).action.permits()
+    }
+
+    #[test]
+    fn certificates_become_readable_and_nothing_else_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = root.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let good = write("good.pem", CERTIFICATE);
+        let denied = write("denied.pem", CERTIFICATE);
+        let both = write("both.pem", &format!("{CERTIFICATE}{KEY}"));
+        let token = write("token", "secret");
+        let one = write("certs/one.pem", CERTIFICATE);
+        let mixed = write("mixed/one.pem", CERTIFICATE);
+        write("mixed/key.pem", KEY);
+        let link = root.join("link.pem");
+        std::os::unix::fs::symlink(&good, &link).unwrap();
+        std::os::unix::fs::symlink("one.pem", root.join("certs/0a1b.0")).unwrap();
+
+        let given = |name: &str, path: &Path| (OsString::from(name), path.as_os_str().to_owned());
+        let opened = |name: &str, path: &Path| {
+            let mut p = policy(name, &root);
+            allow(&mut p, [given(name, path)]);
+            p
+        };
+        assert!(reads(&opened("SSL_CERT_FILE", &link), &good));
+        assert!(!reads(&opened("SSL_CERT_FILE", &good), &token));
+        assert!(reads(&opened("SSL_CERT_DIR", &root.join("certs")), &one));
+        for (name, path) in [
+            ("SSL_CERT_FILE", &denied),
+            ("PIP_CERT", &both),
+            ("CURL_CA_BUNDLE", &token),
+        ] {
+            assert!(!reads(&opened(name, path), path), "{}", path.display());
+        }
+        assert!(!reads(&opened("SSL_CERT_DIR", &root.join("mixed")), &mixed));
+        // A variable that the policy does not pass, and one that has nothing to do with certificates.
+        let mut p = policy("PATH", &root);
+        allow(
+            &mut p,
+            [given("SSL_CERT_FILE", &good), given("PATH", &good)],
+        );
+        assert!(!reads(&p, &good));
+        let mut p = policy("SSL_CERT_FILE", &root);
+        let closed = allow(&mut p, [given("SSL_CERT_FILE", &token)]);
+        assert_eq!(closed, [("SSL_CERT_FILE".to_owned(), token)]);
+    }
+}
