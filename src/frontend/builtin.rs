@@ -25,16 +25,52 @@ impl Builtin {
 /// In the order of the alphabet.
 static POLICIES: &[Builtin] = &[
     Builtin {
+        name: "aider",
+        text: include_str!("../../policies/aider.yaml"),
+    },
+    Builtin {
         name: "ci-agent",
         text: include_str!("../../policies/ci-agent.yaml"),
+    },
+    Builtin {
+        name: "claude-code",
+        text: include_str!("../../policies/claude-code.yaml"),
+    },
+    Builtin {
+        name: "codex",
+        text: include_str!("../../policies/codex.yaml"),
     },
     Builtin {
         name: "coding-agent",
         text: include_str!("../../policies/coding-agent.yaml"),
     },
     Builtin {
+        name: "copilot-cli",
+        text: include_str!("../../policies/copilot-cli.yaml"),
+    },
+    Builtin {
+        name: "cursor-agent",
+        text: include_str!("../../policies/cursor-agent.yaml"),
+    },
+    Builtin {
         name: "data-analyst",
         text: include_str!("../../policies/data-analyst.yaml"),
+    },
+    Builtin {
+        name: "gemini-cli",
+        text: include_str!("../../policies/gemini-cli.yaml"),
+    },
+    Builtin {
+        name: "goose",
+        text: include_str!("../../policies/goose.yaml"),
+    },
+    Builtin {
+        name: "opencode",
+        text: include_str!("../../policies/opencode.yaml"),
+    },
+    Builtin {
+        name: "qwen-code",
+        text: include_str!("../../policies/qwen-code.yaml"),
     },
     Builtin {
         name: "read-only-explorer",
