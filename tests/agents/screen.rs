@@ -1,0 +1,212 @@
+//! An agent's full-screen interface in a terminal: it comes up, takes keys, is resized, ends with Ctrl-C, and the
+//! terminal is afterwards what it was.
+
+use super::agent::Agent;
+use super::model::Model;
+use super::place::{Place, User, can_be};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+/// A program in a terminal of its own.
+struct Terminal {
+    master: File,
+    /// The side of the program, kept open: its settings are read at the end.
+    slave: OwnedFd,
+    output: Receiver<Vec<u8>>,
+    program: Child,
+    seen: Vec<u8>,
+}
+
+/// What `tcgetattr` says, as bytes to compare.
+fn settings(slave: &OwnedFd) -> ([u32; 4], Vec<u8>) {
+    // SAFETY: an all-zero `termios` is a value of it, and the call fills it.
+    let mut t: libc::termios = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open and `t` is writable.
+    let done = unsafe { libc::tcgetattr(slave.as_raw_fd(), &raw mut t) };
+    assert_eq!(done, 0);
+    (
+        [t.c_iflag, t.c_oflag, t.c_cflag, t.c_lflag],
+        t.c_cc.to_vec(),
+    )
+}
+
+impl Terminal {
+    fn start(mut command: Command) -> Self {
+        let (mut master, mut slave) = (0, 0);
+        let size = window(100, 30);
+        // SAFETY: two places for descriptors, no name, default settings, and a size that outlives the call.
+        let done = unsafe {
+            libc::openpty(
+                &raw mut master,
+                &raw mut slave,
+                std::ptr::null_mut(),
+                std::ptr::null(),
+                &raw const size,
+            )
+        };
+        assert_eq!(done, 0);
+        // SAFETY: both descriptors were just made and belong to nobody else.
+        let (master, slave) = unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
+        let standard = || Stdio::from(slave.try_clone().unwrap());
+        command
+            .stdin(standard())
+            .stdout(standard())
+            .stderr(standard());
+        // SAFETY: only calls that are allowed between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                if libc::setsid() < 0 || libc::ioctl(0, libc::TIOCSCTTY, 0) < 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+                Ok(())
+            });
+        }
+        let program = command.spawn().unwrap();
+        let (send, output) = channel();
+        let mut reader = master.try_clone().unwrap();
+        std::thread::spawn(move || {
+            let mut part = [0u8; 8192];
+            while let Ok(n) = reader.read(&mut part) {
+                if n == 0 || send.send(part[..n].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self {
+            master,
+            slave,
+            output,
+            program,
+            seen: Vec::new(),
+        }
+    }
+
+    fn keys(&mut self, keys: &[u8]) {
+        self.master.write_all(keys).unwrap();
+    }
+
+    fn resize(&self, columns: u16, rows: u16) {
+        let size = window(columns, rows);
+        // SAFETY: the descriptor is open and the size outlives the call.
+        let done =
+            unsafe { libc::ioctl(self.master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+        assert_eq!(done, 0);
+    }
+
+    /// Forgets what was drawn, and waits for words to be drawn from now on.
+    fn waits_for(&mut self, words: &str, does: impl FnOnce(&mut Self)) {
+        self.seen.clear();
+        does(self);
+        let end = Instant::now() + Duration::from_secs(60);
+        while !plain(&self.seen).contains(words) {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.output.recv_timeout(left) {
+                Ok(part) => self.seen.extend(part),
+                Err(e) => panic!(
+                    "no `{words}` ({}): {}",
+                    match e {
+                        RecvTimeoutError::Timeout => "timeout",
+                        RecvTimeoutError::Disconnected => "it ended",
+                    },
+                    plain(&self.seen)
+                ),
+            }
+        }
+    }
+
+    fn ends(&mut self) -> ExitStatus {
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(status) = self.program.try_wait().unwrap() {
+                return status;
+            }
+            while let Ok(part) = self.output.try_recv() {
+                self.seen.extend(part);
+            }
+            if Instant::now() > end {
+                let _ = self.program.kill();
+                panic!("it does not end: {}", plain(&self.seen));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+fn window(columns: u16, rows: u16) -> libc::winsize {
+    libc::winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    }
+}
+
+/// What was drawn without its escapes, words parted by one blank: programs draw a blank as a move of the cursor.
+fn plain(drawn: &[u8]) -> String {
+    let text = String::from_utf8_lossy(drawn);
+    let mut out = String::new();
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c != '\u{1b}' {
+            out.push(c);
+            continue;
+        }
+        out.push(' ');
+        match chars.next() {
+            Some('[') => while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
+            Some(']') => while chars.next().is_some_and(|c| c != '\u{7}' && c != '\\') {},
+            _ => {}
+        }
+    }
+    out.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What Claude Code asks nobody about a second time.
+const KNOWN: &str = r#"{"hasCompletedOnboarding":true,"theme":"dark","customApiKeyResponses":{"approved":["sk-test"],"rejected":[]}}"#;
+
+#[test]
+fn claude_code_draws_takes_keys_is_resized_and_leaves_the_terminal_as_it_was() {
+    let agent = Agent::of("claude-code");
+    for user in [User::Root, User::Ordinary] {
+        if !agent.is_there() || !can_be(user) {
+            continue;
+        }
+        let place = Place::new(user, agent);
+        place.write("home/.claude.json", KNOWN);
+        place.own_all();
+        let model = Model::start(&place.path(""), &[]);
+        let mut words = vec![place.path("bin/polc").display().to_string()];
+        words.extend(["run", "-q", "-p"].map(str::to_owned));
+        words.push(place.policy(agent, &model.host).display().to_string());
+        words.push("--".to_owned());
+        words.extend(agent.program_words());
+        let mut command = place.command(&words);
+        command.envs(agent.variables(&place, &model.url));
+        let mut terminal = Terminal::start(command);
+        let before = settings(&terminal.slave);
+
+        terminal.waits_for("No, exit", |_| {});
+        terminal.waits_for("❯ Yes, I trust this folder", |t| t.keys(b"\x1b[B"));
+        // Everything is drawn anew for the new size.
+        terminal.waits_for("Quick safety check", |t| t.resize(60, 24));
+        terminal.waits_for("for shortcuts", |t| t.keys(b"\r"));
+        terminal.waits_for("polc-types-this", |t| t.keys(b"polc-types-this"));
+        terminal.waits_for("finished", |t| t.keys(b"\r"));
+        terminal.waits_for("again to exit", |t| t.keys(b"\x03"));
+        terminal.keys(b"\x03");
+        terminal.ends();
+        assert_eq!(settings(&terminal.slave), before, "{user:?}");
+    }
+}
