@@ -99,9 +99,13 @@ fn sockets_of_others_in_temporary_directories_are_not_reached() {
             InShared::new("/tmp", &place, "early"),
             InShared::new("/var/tmp", &place, "early"),
         ];
+        // Where a container engine listens, once it is started.
+        std::fs::create_dir_all(place.path("home/.docker/run")).unwrap();
+        place.own_all();
         let late = [
             InShared(place.path("tmp/late")),
             InShared::new("/tmp", &place, "late"),
+            InShared(place.path("home/.docker/run/docker.sock")),
         ];
         early.iter().for_each(|p| key_server(&p.0));
         let paths: Vec<&str> = early
@@ -129,7 +133,7 @@ fn sockets_of_others_in_temporary_directories_are_not_reached() {
         late.iter().for_each(|p| key_server(&p.0));
         std::fs::write(place.path("ws/go"), "").unwrap();
         let done = child.wait_with_output().unwrap();
-        let expected = "refused\n".repeat(5) + "own socket works\n";
+        let expected = "refused\n".repeat(6) + "own socket works\n";
         assert_eq!(text(&done.stdout), expected, "{user:?}: {}", said(&done));
         // What is made elsewhere later is reached, and that is said.
         let before = text(&done.stderr);

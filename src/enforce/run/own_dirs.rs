@@ -7,6 +7,9 @@
 //! `/run` is such a directory too, and nothing can be written there, unless the policy allows something in it by a pattern: services listen
 //! there, and make their sockets anew when they are started again.
 //!
+//! So is a directory that a rule denies to `connect` to with all that is in it, and in which nothing else is allowed: the socket of a container engine
+//! that is started later.
+//!
 //! Some of what the host has in them the run needs. It is mounted in from the host, at its own path:
 //!
 //! - the workspace, the home directory, the current directory and the program itself;
@@ -23,8 +26,8 @@
 use super::{Error, sys, sys_process};
 use crate::enforce::unlinked;
 use crate::fidelity::show_bytes;
-use crate::policy::{Operation, Policy, Rule};
-use crate::semantics::{Meaning, TooLarge};
+use crate::policy::{Operation, Policy, Rule, Sequence};
+use crate::semantics::{Decisions, Meaning, TooLarge};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -56,6 +59,8 @@ const NEEDED: [&[u8]; 19] = [
 pub struct OwnDirs {
     /// By their paths, so that one inside another comes after it.
     tops: BTreeMap<Vec<u8>, Inside>,
+    /// Those in which everybody may make something.
+    temporary: BTreeSet<Vec<u8>>,
     /// Those that stay the host's.
     pub shared: Vec<Vec<u8>>,
 }
@@ -148,32 +153,74 @@ pub fn plan(
         }
     }
     named.retain(|n| !wanted.contains(n));
-    if resolved(RUN).as_deref() == Some(RUN) && nothing_new(meaning, RUN)? {
+    let closed = Closed::new(meaning)?;
+    if resolved(RUN).as_deref() == Some(RUN) && closed.holds(RUN, 1) {
         links.extend(links_in(RUN));
         out.add(RUN, &named, &links);
     }
     for path in &wanted {
         out.add(path, &named, &links);
     }
+    for path in closed_to_sockets(policy) {
+        let needed = named.iter().chain(&wanted).any(|n| beneath(n, &path));
+        let there = matches!(out.place(&path), Place::Host);
+        let own = resolved(&path).as_ref() == Some(&path);
+        if there && own && !needed && closed.holds(&path, 0) {
+            out.add(&path, &[], &[]);
+        }
+    }
+    out.temporary.extend(wanted);
     Ok(out)
 }
 
-/// Whether nothing is allowed beneath a directory but what the policy names there.
-fn nothing_new(meaning: &Meaning<'_>, folder: &[u8]) -> Result<bool, TooLarge> {
-    for operation in OPERATIONS {
-        let decisions = meaning.decisions(operation)?;
-        let nothing = decisions.dfa().all_below(|label| !decisions.permits(label));
-        let names = folder.split(|b| *b == b'/').skip(1);
-        let start = decisions.dfa().start();
-        let state = names
+/// By operation, for each state: whether nothing is allowed from it on.
+struct Closed<'m>(Vec<(&'m Decisions, Vec<bool>)>);
+
+impl<'m> Closed<'m> {
+    fn new(meaning: &'m Meaning<'_>) -> Result<Self, TooLarge> {
+        let one = |operation| {
+            let decisions = meaning.decisions(operation)?;
+            let nothing = decisions.dfa().all_below(|label| !decisions.permits(label));
+            Ok((decisions, nothing))
+        };
+        OPERATIONS
             .into_iter()
-            .try_fold(start, |state, name| decisions.enter(state, name))
-            .and_then(|state| decisions.enter_fresh(state, 1));
-        if state.is_some_and(|s| nothing.get(s.index()) != Some(&true)) {
-            return Ok(false);
-        }
+            .map(one)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
-    Ok(true)
+
+    /// Whether nothing is allowed at names that no rule mentions, `depth` levels beneath a path, nor beneath those.
+    fn holds(&self, path: &[u8], depth: usize) -> bool {
+        self.0.iter().all(|(decisions, nothing)| {
+            let mut names = path.split(|b| *b == b'/').skip(1);
+            let start = decisions.dfa().start();
+            let state = names
+                .try_fold(start, |state, name| decisions.enter(state, name))
+                .and_then(|state| decisions.enter_fresh(state, depth));
+            state.is_none_or(|s| nothing.get(s.index()) == Some(&true))
+        })
+    }
+}
+
+/// The directories in which a rule denies every socket, and that no rule denies to read: of what Landlock refuses, `--explain` knows
+/// the rule; a file that is not seen is not refused.
+fn closed_to_sockets(policy: &Policy) -> BTreeSet<Vec<u8>> {
+    let denied = |operation| {
+        let deny = policy.rules.iter().filter(|r| !r.action.permits());
+        deny.filter(move |r| r.concerns_paths(operation))
+            .flat_map(Rule::sequences)
+    };
+    let unread: Vec<Vec<u8>> = denied(Operation::Read)
+        .map(Sequence::literal_prefix)
+        .filter(|path| path != b"/")
+        .collect();
+    let unread = |path: &[u8]| unread.iter().any(|u| beneath(u, path) || beneath(path, u));
+    denied(Operation::Connect)
+        .filter_map(Sequence::as_literal_tree)
+        .filter(|path| !NEEDED.contains(&path.as_slice()) && !unread(path))
+        .filter(|path| sys::path(path).is_dir())
+        .collect()
 }
 
 /// The links in a directory, and where each leads in the end.
@@ -194,16 +241,11 @@ fn links_in(folder: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
 /// What the rules that allow something name, as far as it is literal.
 fn literal_paths(policy: &Policy) -> Vec<Vec<u8>> {
     let allow = policy.rules.iter().filter(|r| r.action.permits());
-    let mut out = BTreeSet::new();
-    for sequence in allow.flat_map(Rule::sequences) {
-        let mut path = Vec::new();
-        for name in sequence.literal_names() {
-            path.push(b'/');
-            path.extend_from_slice(name);
-        }
-        out.insert(path);
-    }
-    out.into_iter().collect()
+    let paths: BTreeSet<Vec<u8>> = allow
+        .flat_map(Rule::sequences)
+        .map(Sequence::literal_prefix)
+        .collect();
+    paths.into_iter().collect()
 }
 
 /// The links in a path, and where each leads in the end.
@@ -318,8 +360,11 @@ impl OwnDirs {
         let folder = |(number, top): (usize, &Vec<u8>)| {
             let path = [point, b"/", number.to_string().as_bytes()].concat();
             std::fs::create_dir(sys::path(&path))?;
-            // Nothing is made where services listen.
-            let mode = if top == RUN { 0o755 } else { 0o1777 };
+            let mode = if self.temporary.contains(top) {
+                0o1777
+            } else {
+                0o755
+            };
             std::fs::set_permissions(sys::path(&path), PermissionsExt::from_mode(mode))?;
             sys::copy_mount(&path)
         };
