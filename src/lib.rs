@@ -76,4 +76,6 @@ pub mod proof;
     reason = "numbers index the tables that gave them out"
 )]
 pub mod semantics;
+#[cfg(all(unix, feature = "enforce"))]
+pub mod trust;
 pub mod why;

@@ -71,7 +71,12 @@ fn artefacts_go_to_stdout_and_words_to_stderr() {
     assert_eq!(status(&o), 0, "{}", err(&o));
     let json: serde_json::Value = serde_json::from_slice(&o.stdout).unwrap();
     assert_eq!(json["abi"], 6);
-    assert!(err(&o).starts_with("landlock: "), "{}", err(&o));
+    let message = err(&o);
+    // The place that the policy leaves open, and the summary of the ledger.
+    let made =
+        "note: made for home /home/agent, workspace /workspace, tmp /tmp (the policy says `auto`; ";
+    assert!(message.starts_with(made), "{message}");
+    assert!(message.contains("\nlandlock: "), "{message}");
     let quiet = polc(d.path(), &["emit", "landlock", "--quiet"]);
     assert_eq!(
         (
@@ -300,7 +305,7 @@ fn the_command_line_is_checked() {
         ),
         (
             &["emit", "sbpl", "--set", "place=/x"],
-            "workspace, home or tmp",
+            "it is workspace, home, tmp, git_dir",
         ),
         (&["explain", "X999"], "X999"),
         (&["explain", "reed", "/x"], "read"),

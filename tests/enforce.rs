@@ -78,7 +78,14 @@ impl Place {
         // The folder itself, not the repository that it lies in.
         let workspace = format!("workspace={}", self.folder.path().display());
         Command::new(env!("CARGO_BIN_EXE_polc"))
-            .args(["enforce", "landlock", "--set", &workspace])
+            .args([
+                "enforce",
+                "landlock",
+                "-p",
+                "polc.yaml",
+                "--set",
+                &workspace,
+            ])
             .args(options)
             .arg("--")
             .args(command)
@@ -258,8 +265,9 @@ fn descriptors_that_were_closed_are_no_file_of_polc_s() {
         ),
     ] {
         std::fs::write(place.folder.path().join("a/file"), "").unwrap();
-        let script =
-            format!("exec \"$0\" enforce landlock -q --set \"$1\" -- sh -ec '{inside}' {closed}");
+        let script = format!(
+            "exec \"$0\" enforce landlock -q -p polc.yaml --set \"$1\" -- sh -ec '{inside}' {closed}"
+        );
         let done = Command::new("sh")
             .args(["-c", &script, env!("CARGO_BIN_EXE_polc"), &workspace])
             .current_dir(place.folder.path())

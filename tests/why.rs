@@ -667,6 +667,8 @@ fn explain_tells_at_the_end_and_ends_as_the_program_did() {
                 "enforce",
                 "landlock",
                 "-q",
+                "-p",
+                "polc.yaml",
                 "--explain",
                 "--",
                 "/bin/sh",

@@ -21,6 +21,7 @@ pub use evaluate::{Allowed, Clause, Confines, Deciders, Evaluate, Form, HostCuts
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::Ledger;
+use crate::policy::Policy;
 use crate::semantics::Meaning;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -112,6 +113,12 @@ pub trait Backend: Sync {
     /// Whether this is an artefact of this target, so that `polc verify` finds the reader. Content decides; the
     /// name helps where the content does not say.
     fn recognises(&self, artifact: &Artifact) -> bool;
+
+    /// Whom the artefact is for where the policy does not say: one line that goes on after the target's name.
+    fn assumes(&self, policy: &Policy) -> Option<String> {
+        let _ = policy;
+        None
+    }
 
     /// The other files that belong to one artefact, where a target has several: beside it, whether or not
     /// they are there.

@@ -26,6 +26,19 @@ impl Forms for Args {
     const FORMS: &'static [Format] = &[Format::Human, Format::Json, Format::Sarif];
 }
 
+/// The lints of a policy, each with what to do; `host`: those that this host's links give rise to as well.
+pub fn lints_of(meaning: &Meaning<'_>, loaded: &input::Loaded, host: bool) -> Diagnostics {
+    let mut found = lints(meaning).unwrap_or_else(|e| Diagnostics::from(e).items);
+    if host {
+        found.extend(on_host(meaning, &loaded.links, &RealLinks));
+    }
+    advise(&mut found, loaded.native);
+    Diagnostics {
+        items: found,
+        sources: meaning.policy().sources.clone(),
+    }
+}
+
 pub fn run(global: &Global, args: &Args) -> Done {
     let names: Vec<Option<&OsString>> = if args.files.is_empty() {
         vec![None]
@@ -62,17 +75,10 @@ pub fn run(global: &Global, args: &Args) -> Done {
                     tell(warnings)?;
                 }
                 let meaning = Meaning::new(&loaded.policy);
-                let mut found = lints(&meaning).unwrap_or_else(|e| Diagnostics::from(e).items);
-                if !args.no_host {
-                    found.extend(on_host(&meaning, &loaded.links, &RealLinks));
-                }
-                advise(&mut found, loaded.native);
-                let count = found.len();
-                if !found.is_empty() {
-                    tell(Diagnostics {
-                        items: found,
-                        sources: loaded.policy.sources.clone(),
-                    })?;
+                let found = lints_of(&meaning, &loaded, !args.no_host);
+                let count = found.items.len();
+                if count > 0 {
+                    tell(found)?;
                     if args.strict && worst == Outcome::Fine {
                         worst = Outcome::Failure;
                     }

@@ -95,7 +95,8 @@ fn by(policy: Option<&Policy>, decision: Option<Decision>) -> Option<String> {
     })
 }
 
-fn human(changes: &[Change], policies: [Option<&Policy>; 2]) -> String {
+/// The changes in words.
+pub fn human(changes: &[Change], policies: [Option<&Policy>; 2]) -> String {
     if changes.is_empty() {
         return "they mean the same\n".to_owned();
     }

@@ -4,7 +4,7 @@ use super::{Done, Global, Outcome, Stop, input, ledger, output, targets::TargetO
 use anyhow::anyhow;
 use polc::backend::{self, Artifact, Backend};
 use polc::diagnostics::Diagnostics;
-use polc::fidelity::Ledger;
+use polc::fidelity::{Ledger, show_bytes};
 use polc::parallel;
 use polc::policy::Policy;
 use polc::semantics::Meaning;
@@ -70,6 +70,9 @@ pub fn run(global: &Global, args: &Args) -> Done {
     let meaning = Meaning::new(policy);
     let made = compile(&backends, &meaning, args, policy)?;
 
+    if !args.quiet {
+        output::stderr(&assumed(&backends, policy))?;
+    }
     if !args.quiet || args.ledger.is_some() {
         let to_stdout = args.output.is_some() && args.ledger.is_some();
         let text = ledger::report(policy, made.iter().map(|m| &m.ledger), args.ledger);
@@ -114,6 +117,39 @@ pub fn run(global: &Global, args: &Args) -> Done {
         }
     }
     Ok(Outcome::Fine)
+}
+
+/// Whom the artefacts are for, where the policy leaves that open: at most two lines.
+fn assumed(backends: &[&'static dyn Backend], policy: &Policy) -> String {
+    let subject = &policy.subject;
+    let path = |name: &&'static str| {
+        let path = match *name {
+            "home" => &subject.home,
+            "workspace" => &subject.workspace,
+            _ => &subject.tmp,
+        };
+        let path = path.as_deref().unwrap_or_default();
+        format!("{name} {}", show_bytes(path))
+    };
+    let mut out = String::new();
+    if let Some(first) = subject.assumed.first() {
+        let paths: Vec<String> = subject.assumed.iter().map(path).collect();
+        out.push_str(&format!(
+            "note: made for {} (the policy says `auto`; `--set {first}=PATH` names another)\n",
+            paths.join(", ")
+        ));
+    }
+    let others: Vec<String> = backends
+        .iter()
+        .filter_map(|b| b.assumes(policy).map(|a| format!("{} {a}", b.id())))
+        .collect();
+    if !others.is_empty() {
+        out.push_str(&format!(
+            "note: made for {} (`subject.executable` and `subject.kubernetes` name others)\n",
+            others.join(", ")
+        ));
+    }
+    out
 }
 
 /// The back-ends that the words name, in the order of the registry, each once.

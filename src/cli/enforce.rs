@@ -76,8 +76,8 @@ struct FileArgs {
 pub fn run(global: &Global, args: &Args) -> Done {
     match &args.layer {
         Layer::Landlock(a) if a.dry_run => {
-            let loaded = input::load(global, input::Purpose::Host)?;
-            let meaning = Meaning::new(&loaded.policy);
+            let policy = input::with_own_rule(input::load(global, input::Purpose::Host)?);
+            let meaning = Meaning::new(&policy);
             let report = landlock::dry_run(&meaning, &RealHost, landlock::kernel_abi())?;
             output::stdout(report.as_bytes())?;
             Ok(Outcome::Fine)
@@ -108,10 +108,10 @@ fn start(global: &Global, args: &LandlockArgs) -> Done {
     use polc::enforce::landlock::{NEWEST_ABI, apply};
     use std::os::unix::process::CommandExt;
 
-    let loaded = input::load(global, input::Purpose::Host)?;
-    if !input::is_closed(&loaded, false)? {
-        return Ok(Outcome::BelowDemand);
-    }
+    let loaded = match input::load_to_start(global, &args.command, false, false)? {
+        Ok(loaded) => loaded,
+        Err(outcome) => return Ok(outcome),
+    };
     let policy = &loaded.policy;
     let (program, arguments) = match super::start::program(policy, &args.command)? {
         Ok(found) => found,
@@ -167,6 +167,7 @@ fn start(global: &Global, args: &LandlockArgs) -> Done {
     let error = command
         .arg0(super::start::name(&args.command, &program))
         .args(&arguments)
+        .env(polc::enforce::environment::MARK, "1")
         .exec();
     Err(super::start::failed(&program, &error))
 }

@@ -36,6 +36,13 @@ Examples:
   polc enforce landlock --dry-run
   polc enforce landlock -- git status";
 
+/// Of `polc trust`.
+pub const TRUST: &str = "\
+Examples:
+  polc trust            the polc.yaml here or above, after showing what it allows
+  polc trust --list
+  polc trust --revoke";
+
 /// Of `polc run`.
 pub const RUN: &str = "\
 Examples:

@@ -65,7 +65,8 @@ pub fn run(global: &Global, args: &Args) -> Done {
     };
     let loaded = input::load(global, purpose)?;
     let (emitted, _) = input::load_with_warnings(global, input::Purpose::Emit)?;
-    let policy = &loaded.policy;
+    // What `run` does, with the rule of polc's own; artefacts do not have it.
+    let policy = &input::with_own_rule(loaded);
     let query = match relative(&args.words, &resolver) {
         Some((operation, path)) => {
             let root = [operation, "/".to_owned()];

@@ -1,15 +1,16 @@
 //! Finding and loading the policy, and reading questions.
 
-use super::{Global, Stop, artefacts, output, targets::TargetOptions};
+use super::{Global, Outcome, Stop, artefacts, output, targets::TargetOptions, trust, workspace};
 use anyhow::Context;
 use polc::backend::Evaluate;
 use polc::diagnostics::Diagnostics;
 use polc::fidelity::show_bytes;
-use polc::frontend::{self, AutoPaths, FindGit, LoadOptions, builtin};
+use polc::frontend::{self, AutoPaths, Disk, FileRead, FindGit, LoadOptions, builtin};
 use polc::host::{self, Found, Link};
 use polc::policy::{Policy, Query};
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -33,6 +34,15 @@ pub struct Loaded {
     pub links: Vec<Link>,
     /// It is written in polc's own language.
     pub native: bool,
+    /// The files that it was read from, its own first; none for a built-in one and for standard input.
+    pub files: Vec<FileRead>,
+}
+
+/// A policy that a program is started with.
+pub struct ToStart {
+    pub policy: Policy,
+    /// Which one it is, and why it is used: for the first line of a start.
+    pub told: String,
 }
 
 /// One of the two that are compared.
@@ -88,40 +98,131 @@ pub fn load_with_warnings(
 ) -> Result<(Loaded, Diagnostics), Stop> {
     let name = match &global.policy {
         Some(name) => name.clone(),
+        None => nearest()?.ok_or_else(|| no_policy(None))?,
+    };
+    load_named(global, &name, purpose)
+}
+
+/// Loads a policy again from the bytes that were kept of it, its own file first.
+pub fn load_kept(global: &Global, files: &[FileRead]) -> Result<Policy, Stop> {
+    let own = files
+        .first()
+        .ok_or_else(|| Stop::Usage("nothing is kept of the policy".to_owned()))?;
+    let options = LoadOptions {
+        disk: Disk::Kept(files.into()),
+        ..options(global, Purpose::Host)?
+    };
+    let loaded = frontend::load_path(&own.named, &options)?;
+    Ok(host::follow(loaded.policy, &host::RealLinks).0)
+}
+
+/// Loads the policy that a program is started with: the one that the command line names, or the nearest `polc.yaml`
+/// if the user trusts it, or the built-in one for the program where there is no such file. It gets the rule that keeps
+/// polc's own state, and its workspace is one that may be opened.
+pub fn load_to_start(
+    global: &Global,
+    command: &[OsString],
+    builtin_for_program: bool,
+    allow_gaps: bool,
+) -> Result<Result<ToStart, Outcome>, Stop> {
+    let program = command.first().and_then(|w| w.to_str());
+    let known = program.and_then(builtin::for_program);
+    let found = match &global.policy {
+        Some(_) => None,
         None => nearest()?,
     };
-    let options = LoadOptions {
+    let (name, why) = match (&global.policy, &found, known) {
+        (Some(name), ..) | (None, Some(name), _) => (name.clone(), String::new()),
+        (None, None, Some(own)) if builtin_for_program => (
+            format!("builtin:{}", own.name).into(),
+            format!(
+                ", as there is no `polc.yaml` here or above and the program is `{}`",
+                program.unwrap_or_default()
+            ),
+        ),
+        (None, None, known) => return Err(no_policy(known)),
+    };
+    let (loaded, warnings) = load_named(global, &name, Purpose::Host)?;
+    workspace::check(&loaded.policy.subject)?;
+    let why = match found {
+        Some(_) => trust::consent(global, &loaded, &warnings)?,
+        None => {
+            if !warnings.items.is_empty() {
+                output::diagnostics(global, &warnings)?;
+            }
+            why
+        }
+    };
+    if !is_closed(&loaded, allow_gaps)? {
+        return Ok(Err(Outcome::BelowDemand));
+    }
+    let told = format!("{}{why}", loaded.name);
+    for state in trust::states() {
+        polc::trust::claim(&loaded.policy, &state);
+    }
+    let policy = with_own_rule(loaded);
+    Ok(Ok(ToStart { policy, told }))
+}
+
+/// The policy as `run` and `enforce` have it: with the rule that keeps polc's own state.
+pub fn with_own_rule(loaded: Loaded) -> Policy {
+    let Loaded {
+        mut policy, files, ..
+    } = loaded;
+    polc::trust::protect(&mut policy, &trust::states(), &files);
+    policy
+}
+
+/// That there is no policy, and what to do; `known` is the built-in one for the program that is to be started.
+fn no_policy(known: Option<builtin::Builtin>) -> Stop {
+    let name = known.map_or("coding-agent", |b| b.name);
+    Stop::Usage(format!(
+        "there is no `polc.yaml` here or above; write one with `polc init`, or name one with `--policy builtin:{name}`"
+    ))
+}
+
+fn options(global: &Global, purpose: Purpose) -> Result<LoadOptions, Stop> {
+    Ok(LoadOptions {
         auto: auto_paths(purpose)?,
-        set: overrides(&global.set)?,
+        set: overrides(&global.set, purpose)?,
         git: match purpose {
             Purpose::Emit => FindGit::default(),
             Purpose::Host | Purpose::Caller => FindGit(polc::git::places),
         },
         ..LoadOptions::default()
-    };
+    })
+}
+
+fn load_named(
+    global: &Global,
+    name: &OsStr,
+    purpose: Purpose,
+) -> Result<(Loaded, Diagnostics), Stop> {
+    let options = options(global, purpose)?;
     let loaded = if name == "-" {
         frontend::load_bytes("<stdin>", from_stdin()?, &options)?
     } else {
-        if !is_builtin(&name) && !Path::new(&name).exists() {
+        if !is_builtin(name) && !Path::new(name).exists() {
             let hint = name
                 .to_str()
                 .and_then(builtin::policy)
-                .map(|_| format!("; the built-in one is `builtin:{}`", shown(&name)))
+                .map(|_| format!("; the built-in one is `builtin:{}`", shown(name)))
                 .unwrap_or_default();
-            let name = shown(&name);
+            let name = shown(name);
             return Err(Stop::Usage(format!("there is no file `{name}`{hint}")));
         }
-        frontend::load_path(Path::new(&name), &options)?
+        frontend::load_path(Path::new(name), &options)?
     };
     let (policy, links) = match purpose {
         Purpose::Host => host::follow(loaded.policy, &host::RealLinks),
         Purpose::Emit | Purpose::Caller => (loaded.policy, Vec::new()),
     };
     let found = Loaded {
-        name: shown(&name),
+        name: shown(name),
         policy,
         links,
         native: loaded.native,
+        files: loaded.files,
     };
     Ok((found, loaded.warnings))
 }
@@ -173,24 +274,23 @@ fn shown(name: &OsStr) -> String {
 /// More than the largest policy that is taken: the front-end says that it is too large.
 const MAX_INPUT: u64 = 64 * 1024 * 1024;
 
-/// The nearest `polc.yaml` upwards.
-fn nearest() -> Result<OsString, Stop> {
+/// The nearest `polc.yaml` upwards. What has that name and is no file that can be read is found as well: loading it
+/// says what is wrong, where passing over it would take another policy in silence.
+pub fn nearest() -> Result<Option<OsString>, Stop> {
     let here = std::env::current_dir().context("cannot tell the current directory")?;
     for folder in here.ancestors() {
         let file = folder.join("polc.yaml");
-        if file.is_file() {
+        if std::fs::symlink_metadata(&file).is_ok() {
             // Relative where it is here: messages read better.
             let shown = if folder == here {
                 PathBuf::from("polc.yaml")
             } else {
                 file
             };
-            return Ok(shown.into_os_string());
+            return Ok(Some(shown.into_os_string()));
         }
     }
-    Err(Stop::Usage(
-        "there is no `polc.yaml` here or above; write one with `polc init`, or name one with `--policy builtin:coding-agent`".to_owned(),
-    ))
+    Ok(None)
 }
 
 fn auto_paths(purpose: Purpose) -> Result<AutoPaths, Stop> {
@@ -208,9 +308,8 @@ fn auto_paths(purpose: Purpose) -> Result<AutoPaths, Stop> {
                     .ok()
                     .map(|p| p.into_os_string().into_encoded_bytes())
             };
-            let home = std::env::var_os("HOME").filter(|h| Path::new(h).is_absolute());
             Ok(AutoPaths {
-                home: home.and_then(|h| resolved(Path::new(&h))),
+                home: home().and_then(|h| resolved(&h)),
                 workspace: resolved(&repository),
                 tmp: resolved(&std::env::temp_dir()),
             })
@@ -218,7 +317,13 @@ fn auto_paths(purpose: Purpose) -> Result<AutoPaths, Stop> {
     }
 }
 
-fn overrides(set: &[OsString]) -> Result<Vec<(String, Vec<u8>)>, Stop> {
+/// The caller's home, as the environment has it.
+pub fn home() -> Option<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    home.filter(|h| h.is_absolute())
+}
+
+fn overrides(set: &[OsString], purpose: Purpose) -> Result<Vec<(String, Vec<u8>)>, Stop> {
     set.iter()
         .map(|s| {
             let mut parts = s.as_encoded_bytes().splitn(2, |b| *b == b'=');
@@ -229,7 +334,7 @@ fn overrides(set: &[OsString]) -> Result<Vec<(String, Vec<u8>)>, Stop> {
                     "workspace" | "home" | "tmp" | "git_dir" | "git_common_dir" | "git_hooks"
                     | "git_config",
                     Some(path),
-                ) => Ok((name, path.to_vec())),
+                ) => Ok((name, place(path, purpose)?)),
                 (_, Some(_)) => Err(Stop::Usage(format!(
                     "`--set {s}`: `{name}` cannot be set; it is workspace, home, tmp, git_dir, git_common_dir, git_hooks or git_config"
                 ))),
@@ -239,6 +344,27 @@ fn overrides(set: &[OsString]) -> Result<Vec<(String, Vec<u8>)>, Stop> {
             }
         })
         .collect()
+}
+
+/// A path of `--set`. On this host it may be relative or begin with `~`, and links are followed: a policy speaks of where
+/// things are. For an artefact it stays as it is.
+fn place(path: &[u8], purpose: Purpose) -> Result<Vec<u8>, Stop> {
+    if purpose == Purpose::Emit || path.is_empty() {
+        return Ok(path.to_vec());
+    }
+    let typed = Path::new(OsStr::from_bytes(path));
+    let path = match (typed.strip_prefix("~"), home()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        (Ok(_), None) => {
+            return Err(Stop::Usage(
+                "`~` in `--set` stands for nothing here: the variable HOME is no absolute path"
+                    .to_owned(),
+            ));
+        }
+        (Err(_), _) => std::path::absolute(typed).context("cannot tell the current directory")?,
+    };
+    let real = std::fs::canonicalize(&path).unwrap_or(path);
+    Ok(real.into_os_string().into_encoded_bytes())
 }
 
 /// Reads a question such as `read ~/.ssh/id`: the words of the command line.

@@ -4,6 +4,7 @@
 //! (or `diff` found one), 2 the policy or the command line is wrong, 3 fidelity below what was demanded, 4 the decision is deny or
 //! ask (`explain`) or a policy's own test fails (`test`).
 
+mod allows;
 mod answer;
 mod artefacts;
 mod check;
@@ -28,8 +29,12 @@ mod schema;
 mod start;
 mod targets;
 mod test;
+#[cfg(target_os = "linux")]
+mod told;
+mod trust;
 mod verify;
 mod why;
+mod workspace;
 
 use clap::{Parser, Subcommand};
 use options::{Before, Color, Format, Formed, Forms, Global, Shared, With};
@@ -98,6 +103,9 @@ enum Command {
     /// Start a program in everything that this host can enforce of the policy
     #[command(after_help = examples::RUN)]
     Run(With<run::Args>),
+    /// Trust the policy of a repository, so that `run` and `enforce` use it
+    #[command(after_help = examples::TRUST)]
+    Trust(With<trust::Args>),
     /// Say which rule decides, or what a diagnostic's code means
     #[command(after_help = examples::EXPLAIN)]
     Explain(Formed<explain::Args>),
@@ -141,6 +149,7 @@ impl Command {
             Self::Emit(a) => a.shared(),
             Self::Enforce(a) => a.shared(),
             Self::Run(a) => a.shared(),
+            Self::Trust(a) => a.shared(),
             Self::Explain(a) => a.shared(),
             Self::Coverage(a) => a.shared(),
             Self::Verify(a) => a.shared(),
@@ -188,6 +197,7 @@ pub fn run() -> anyhow::Result<Outcome> {
         Command::Emit(a) => emit::run(&global, &a.args),
         Command::Enforce(a) => enforce::run(&global, &a.args),
         Command::Run(a) => run::run(&global, &a.args),
+        Command::Trust(a) => trust::run(&global, &a.args),
         Command::Explain(a) => explain::run(&global, &a.args),
         Command::Coverage(a) => coverage::run(&global, &a.args),
         Command::Verify(a) => verify::run(&global, &a.args),

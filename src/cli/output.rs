@@ -25,15 +25,19 @@ pub fn diagnostics(global: &Global, d: &Diagnostics) -> anyhow::Result<()> {
     let text = if global.format == Format::Json {
         format!("{:#}\n", diagnostics::json(d))
     } else {
-        let style = if is_coloured(global, std::io::stderr().is_terminal()) {
-            Style::Coloured
-        } else {
-            Style::Plain
-        };
-        diagnostics::render(d, style)
+        diagnostics::render(d, style(global))
     };
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
     Ok(())
+}
+
+/// What standard error looks like.
+pub fn style(global: &Global) -> Style {
+    if is_coloured(global, std::io::stderr().is_terminal()) {
+        Style::Coloured
+    } else {
+        Style::Plain
+    }
 }
 
 /// Whether colours are wanted on a stream, which may be a terminal.

@@ -6,9 +6,12 @@ use std::ffi::OsString;
 /// Start a program in everything that this host can enforce of the policy
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Do not say which layers are in force, and what they lose
+    /// Say nothing before the program starts
     #[arg(short, long)]
     quiet: bool,
+    /// Say before the program starts what each layer holds, and what is not kept and why, one line each
+    #[arg(long, conflicts_with = "quiet")]
+    explain_start: bool,
     /// Use no namespaces: no path is covered by a mount, and the network is closed by filters alone
     #[arg(long)]
     no_namespaces: bool,
@@ -44,15 +47,15 @@ pub struct Args {
 
 #[cfg(target_os = "linux")]
 pub fn run(global: &Global, args: &Args) -> Done {
-    use super::{Outcome, Stop, input, output, start};
+    use super::{Outcome, Stop, input, output, start, told};
     use polc::enforce::certificates;
-    use polc::enforce::run::{Choice, Error, Start, prepare};
+    use polc::enforce::run::{Choice, Error, Report, Start, prepare};
     use polc::semantics::Meaning;
 
-    let mut loaded = input::load(global, input::Purpose::Host)?;
-    if !input::is_closed(&loaded, args.allow_gaps)? {
-        return Ok(Outcome::BelowDemand);
-    }
+    let mut loaded = match input::load_to_start(global, &args.command, true, args.allow_gaps)? {
+        Ok(loaded) => loaded,
+        Err(outcome) => return Ok(outcome),
+    };
     let closed = certificates::allow(&mut loaded.policy, std::env::vars_os());
     let policy = &loaded.policy;
     let (program, arguments) = match start::program(policy, &args.command)? {
@@ -77,15 +80,22 @@ pub fn run(global: &Global, args: &Args) -> Done {
         file: &program.file,
         words: &words,
     };
-    let say = |line: &str| {
-        if !args.quiet {
-            let _ = output::stderr(&format!("{line}\n"));
+    let advice = said_first(policy, &words, &closed);
+    let tell = |report: &Report| {
+        let told = told::Start {
+            advice: &advice,
+            policy: &loaded.told,
+            workspace: policy.subject.workspace.as_deref(),
+            report,
+            style: output::style(global),
+        };
+        if args.explain_start {
+            let _ = output::stderr(&told.long());
+        } else if !args.quiet {
+            let _ = output::stderr(&told.short());
         }
     };
-    for line in said_first(policy, &words, &closed) {
-        say(&line);
-    }
-    let done = prepare(&meaning, choice, request).and_then(|p| p.start(say));
+    let done = prepare(&meaning, choice, request).and_then(|p| p.start(tell));
     match done {
         Ok(never) => match never {},
         Err(Error::Policy(d)) => Err(Stop::Diagnostics(d)),
@@ -127,12 +137,12 @@ fn said_first(
         .map(|p| Path::new(std::ffi::OsStr::from_bytes(p)))
         .collect();
     let mut lines: Vec<String> = polc::enforce::agents::own_sandbox(words, &folders)
-        .map(|advice| format!("note: {advice}"))
+        .map(str::to_owned)
         .into_iter()
         .collect();
     lines.extend(closed.iter().map(|(name, path)| {
         format!(
-            "note: `{name}` names `{}`, which is not a file or a directory of certificates alone: no rule is added to read it",
+            "`{name}` names `{}`, which is not a file or a directory of certificates alone: no rule is added to read it",
             show_bytes(path.as_os_str().as_bytes())
         )
     }));
@@ -149,10 +159,10 @@ pub fn run(global: &Global, args: &Args) -> Done {
             "macOS tells no program what its sandbox refused: `log stream --predicate 'sender == \"Sandbox\"'` shows it".to_owned(),
         ));
     }
-    let loaded = input::load(global, input::Purpose::Host)?;
-    if !input::is_closed(&loaded, false)? {
-        return Ok(Outcome::BelowDemand);
-    }
+    let loaded = match input::load_to_start(global, &args.command, true, false)? {
+        Ok(loaded) => loaded,
+        Err(outcome) => return Ok(outcome),
+    };
     let (program, arguments) = match start::program(&loaded.policy, &args.command)? {
         Ok(found) => found,
         Err(outcome) => return Ok(outcome),
@@ -183,9 +193,9 @@ pub fn run(global: &Global, args: &Args) -> Done {
             ""
         };
         output::stderr(&format!(
-            "{}polc: `{}` in force: seatbelt{proxy}\n",
+            "{}polc: policy {}\npolc: in force: seatbelt{proxy}\n",
             prepared.kept(),
-            loaded.policy.name
+            loaded.told
         ))?;
     }
     let say = |line: &str| {

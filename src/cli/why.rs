@@ -43,11 +43,13 @@ pub fn run(global: &Global, args: &Args) -> Done {
     let log = reader.finish();
     // Artefacts know the home and the workspace that they were made for, and not the caller's.
     let (emitted, _) = input::load_with_warnings(global, input::Purpose::Emit)?;
-    let meanings = [&loaded, &emitted].map(|l| Meaning::new(&l.policy));
+    let name = loaded.name.clone();
+    let own = input::with_own_rule(loaded);
+    let meanings = [&own, &emitted.policy].map(Meaning::new);
     let [here, there] = &meanings;
     let findings = explain_each(here, there, &log);
     let text = if global.format == Format::Json {
-        format!("{:#}\n", to_json(&loaded.name, &log, &findings))
+        format!("{:#}\n", to_json(&name, &log, &findings))
     } else {
         findings.iter().map(human).collect()
     };

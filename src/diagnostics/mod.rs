@@ -7,7 +7,6 @@ mod machine;
 mod render;
 
 pub use machine::{json, sarif};
-pub(crate) use render::visible;
 pub use render::{Style, render};
 
 use crate::policy::{Sources, Span};

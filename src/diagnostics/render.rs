@@ -1,7 +1,7 @@
 //! Diagnostics for people: the text underlined, through annotate-snippets.
 
 use super::{Diagnostic, Diagnostics, Label, Severity};
-use crate::policy::{SourceFile, Sources, Span};
+use crate::policy::{SourceFile, Sources, Span, visible};
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Patch, Renderer, Snippet};
 use std::borrow::Cow;
@@ -157,20 +157,4 @@ impl<'a> Window<'a> {
             .clamp(start, self.text.len());
         start..end
     }
-}
-
-/// Control characters, which a policy's text may bring into a message, made visible: a terminal must
-/// not obey them.
-pub(crate) fn visible(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control()
-            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
-        {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
 }

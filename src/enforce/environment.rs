@@ -1,8 +1,11 @@
-//! The environment of the program: what the policy passes on and sets, and nothing else.
+//! The environment of the program: what the policy passes on and sets, and [one variable](MARK) of polc's own.
 
 use crate::policy::Environment;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+
+/// The variable that tells a program, and what it starts, that polc confines it. Its value is `1`.
+pub const MARK: &str = "POLC_SANDBOX";
 
 /// Whether the policy passes a variable of this name on.
 #[must_use]
@@ -43,12 +46,12 @@ pub fn reduced(
     let set = |name: &OsStr| environment.set.iter().any(|(n, _)| OsStr::new(n) == name);
     let mut out: Vec<_> = own
         .into_iter()
-        .filter(|(name, _)| passes(environment, name) && !set(name))
+        .filter(|(name, _)| passes(environment, name) && !set(name) && name != MARK)
         .collect();
+    let own_mark = (MARK.to_owned(), "1".to_owned());
+    let set = environment.set.iter().filter(|(n, _)| n != MARK);
     out.extend(
-        environment
-            .set
-            .iter()
+        set.chain([&own_mark])
             .map(|(n, v)| (OsString::from(n), OsString::from(v))),
     );
     out
@@ -88,13 +91,32 @@ mod tests {
             set: vec![("HOME".into(), "/h".into())],
         };
         let got = reduced(&policy, own.clone());
-        let want = [("PATH", "/bin"), ("LC_ALL", "C"), ("HOME", "/h")];
-        assert_eq!(got, want.map(|(a, b)| (a.into(), b.into())));
-        assert_eq!(reduced(&Environment::default(), own.clone()), own);
+        let pairs = |all: &[(&str, &str)]| -> Vec<(OsString, OsString)> {
+            all.iter().map(|(a, b)| (a.into(), b.into())).collect()
+        };
+        let want = [
+            ("PATH", "/bin"),
+            ("LC_ALL", "C"),
+            ("HOME", "/h"),
+            (MARK, "1"),
+        ];
+        assert_eq!(got, pairs(&want));
+        let mut all = own.to_vec();
+        all.extend(pairs(&[(MARK, "1")]));
+        assert_eq!(reduced(&Environment::default(), own.clone()), all);
+        // Neither the caller nor the policy takes the mark away.
+        let lying = Environment {
+            pass: None,
+            set: vec![(MARK.into(), String::new())],
+        };
+        assert_eq!(
+            reduced(&lying, pairs(&[(MARK, "0")])),
+            pairs(&[(MARK, "1")])
+        );
         let nothing = Environment {
             pass: Some(vec![]),
             set: vec![],
         };
-        assert!(reduced(&nothing, own).is_empty());
+        assert_eq!(reduced(&nothing, own), pairs(&[(MARK, "1")]));
     }
 }

@@ -30,5 +30,9 @@ pub mod run;
 #[cfg(unix)]
 pub mod sandbox_exec;
 pub mod summary;
+#[cfg(unix)]
+pub mod terminal;
 #[cfg(target_os = "linux")]
 mod unlinked;
+#[cfg(unix)]
+pub mod user;

@@ -158,6 +158,27 @@ pub fn rule_sets() -> &'static [Builtin] {
     RULE_SETS
 }
 
+/// The programs that a built-in policy is for, by the base name of the program.
+const PROGRAMS: [(&str, &str); 9] = [
+    ("aider", "aider"),
+    ("claude", "claude-code"),
+    ("codex", "codex"),
+    ("copilot", "copilot-cli"),
+    ("cursor-agent", "cursor-agent"),
+    ("gemini", "gemini-cli"),
+    ("goose", "goose"),
+    ("opencode", "opencode"),
+    ("qwen", "qwen-code"),
+];
+
+/// The built-in policy for a program, by the name that the program is started by, with or without a path.
+#[must_use]
+pub fn for_program(name: &str) -> Option<Builtin> {
+    let base = name.rsplit('/').next().unwrap_or_default();
+    let (_, policy) = PROGRAMS.iter().find(|(program, _)| *program == base)?;
+    POLICIES.iter().find(|b| b.name == *policy).copied()
+}
+
 /// The text of a built-in policy.
 #[must_use]
 pub fn policy(name: &str) -> Option<&'static str> {

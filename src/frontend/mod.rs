@@ -6,8 +6,10 @@
 
 pub mod avakill;
 pub mod builtin;
+pub(crate) mod disk;
 pub mod native;
 
+pub use disk::{Disk, FileRead};
 pub use native::question::question;
 
 use crate::diagnostics::{Diagnostic, Diagnostics, codes};
@@ -77,6 +79,8 @@ pub struct LoadOptions {
     /// Whether a policy without `subject` gets `auto` for all three paths: for rule sets that are looked
     /// at by themselves.
     pub auto_without_subject: bool,
+    /// Where its files are.
+    pub disk: Disk,
 }
 
 /// A policy, and what is to be said of it.
@@ -88,6 +92,9 @@ pub struct Loaded {
     pub warnings: Diagnostics,
     /// It is written in polc's own language, not another tool's.
     pub native: bool,
+    /// The files that it was read from, its own first, then the others in the order of reading. A text that came from
+    /// the caller and what is built in are none.
+    pub files: Vec<FileRead>,
 }
 
 /// Loads a policy from its text. `source_name` is for messages, and where relative includes begin.
@@ -115,6 +122,7 @@ pub fn load(source_name: &str, text: &str, options: &LoadOptions) -> Result<Load
         return avakill::load(&root, file, options, report);
     }
     let policy = native::policy(&root, file, options, &mut report);
+    let files = std::mem::take(&mut report.files);
     let mut found = report.finish();
     match policy {
         Some(mut policy) if !found.has_errors() => {
@@ -123,6 +131,7 @@ pub fn load(source_name: &str, text: &str, options: &LoadOptions) -> Result<Load
                 policy,
                 warnings: found,
                 native: true,
+                files,
             })
         }
         _ => {
@@ -191,8 +200,17 @@ pub fn load_path(path: &Path, options: &LoadOptions) -> Result<Loaded, Diagnosti
         return load_builtin(name, options);
     }
     let shown = path.to_string_lossy();
-    match native::read_bytes(path) {
-        Ok(bytes) => load_bytes(&shown, &bytes, options),
+    let read = options
+        .disk
+        .resolve(path)
+        .map_err(|e| disk::reason(&e))
+        .and_then(|real| options.disk.read(path, &real));
+    match read {
+        Ok(file) => {
+            let mut loaded = load_bytes(&shown, &file.bytes, options)?;
+            loaded.files.insert(0, file);
+            Ok(loaded)
+        }
         Err(why) => Err(Diagnostic::error(
             codes::INCLUDE_UNREADABLE,
             format!("cannot read `{shown}`: {why}"),

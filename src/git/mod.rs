@@ -97,7 +97,7 @@ pub fn told(policy: &Policy) -> Option<String> {
         let leads_away = dot.symlink_metadata().is_ok_and(|m| !m.is_dir());
         return leads_away.then(|| {
             format!(
-                "note: `{}` leads to no directory that belongs to this workspace: git does not work inside",
+                "`{}` leads to no directory that belongs to this workspace: git does not work inside",
                 shown(&dot)
             )
         });
@@ -112,7 +112,7 @@ pub fn told(policy: &Policy) -> Option<String> {
         closed(dir, "/index.lock") || git.common_dir.iter().any(|d| closed(d, "/objects/00"));
     shut.then(|| {
         format!(
-            "note: the git directory of this workspace is `{}`, outside it, and no rule allows to write there: add `- include: builtin:git-directories` to the rules, below builtin:git-hooks",
+            "the git directory of this workspace is `{}`, outside it, and no rule allows to write there: add `- include: builtin:git-directories` to the rules, below builtin:git-hooks",
             show_bytes(dir)
         )
     })

@@ -25,6 +25,7 @@ pub use rule::{
     RuleId, SyscallName, ToolPattern,
 };
 pub use settings::{Environment, Limits};
+pub(crate) use source::visible;
 pub use source::{FileId, SourceFile, Sources, Span};
 pub use subject::{GitFiles, GitPlaces, Kubernetes, Subject};
 
@@ -59,6 +60,8 @@ pub struct Policy {
     pub notes: Vec<Note>,
     /// The files the policy was read from, for messages.
     pub sources: Sources,
+    /// How many rules at the beginning are polc's own ([`Policy::put_first`]): no policy can lift them.
+    own_rules: u32,
 }
 
 /// One line of `tests:`.
@@ -122,7 +125,27 @@ impl Policy {
             tests: Vec::new(),
             notes: Vec::new(),
             sources: Sources::default(),
+            own_rules: 0,
         }
+    }
+
+    /// Puts a rule of polc's own before all others.
+    pub fn put_first(&mut self, rule: Rule) {
+        self.rules.insert(0, rule);
+        for (i, rule) in self.rules.iter_mut().enumerate() {
+            rule.id = RuleId(u32::try_from(i).unwrap_or(u32::MAX));
+        }
+        let in_notes = self.notes.iter_mut().filter_map(|n| n.rule.as_mut());
+        for id in in_notes.chain(&mut self.base_rules) {
+            id.0 = id.0.saturating_add(1);
+        }
+        self.own_rules = self.own_rules.saturating_add(1);
+    }
+
+    /// Whether a rule is polc's own: the policy's author did not write it, and cannot lift it.
+    #[must_use]
+    pub fn is_own(&self, rule: RuleId) -> bool {
+        rule.0 < self.own_rules
     }
 
     /// What decides, for people: a rule (`None`: the default) and where it stands.

@@ -64,8 +64,24 @@ impl Sources {
     #[must_use]
     pub fn place(&self, span: Span) -> String {
         match self.get(span.file) {
-            Some(f) => format!("{}:{}", f.name, span.line),
+            Some(f) => format!("{}:{}", visible(&f.name), span.line),
             None => "<unknown>".to_owned(),
         }
     }
+}
+
+/// Control characters, which a policy's text may bring into a message, made visible: a terminal must
+/// not obey them.
+pub(crate) fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control()
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+        {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }

@@ -17,6 +17,8 @@ pub struct Subject {
     pub git: GitPlaces,
     /// The pods, for targets of a cluster.
     pub kubernetes: Option<Kubernetes>,
+    /// Which of the paths the policy leaves to whoever loads it (`auto`), by the variable's name.
+    pub assumed: Vec<&'static str>,
 }
 
 /// Where the repository of the workspace keeps its things. A list without entries: there is no repository, and a

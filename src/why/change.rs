@@ -37,6 +37,9 @@ pub(super) fn change(
     operations: OperationSet,
     first: Option<RuleId>,
 ) -> Option<Change> {
+    if first.is_some_and(|id| policy.is_own(id)) {
+        return None;
+    }
     if let Access::Capability(name) = access {
         let mut all = policy.capabilities.clone();
         all.push(name.clone());

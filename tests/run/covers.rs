@@ -145,7 +145,13 @@ pub fn by(place: &Place, policy: &str, options: &[&str], script: &str) -> Output
     let file = place.path("own-policy.yaml");
     std::fs::write(&file, policy).unwrap();
     let mut c = Command::new(place.path("bin/polc"));
-    c.args(["run", "-p"]).arg(file).arg("--set");
+    // The long form names what the four lines only count.
+    let told = if options.contains(&"-q") {
+        &[][..]
+    } else {
+        &["--explain-start"]
+    };
+    c.arg("run").args(told).arg("-p").arg(file).arg("--set");
     c.arg(format!("workspace={}", place.path("ws").display()));
     c.args(options).args(["--", "/bin/sh", "-c", script]);
     c.current_dir(place.path("ws")).stdin(Stdio::null());

@@ -133,7 +133,7 @@ fn the_proxy_alone_does_not_keep_hosts() {
         return;
     }
     let place = Place::new(User::Own);
-    let policy = place.path("hosts.yaml");
+    let policy = place.path("ws/hosts.yaml");
     let rules = "version: 1\nname: hosts\ndefault_action: allow\nrules:\n  \
         - {name: net, action: deny, operations: [connect], hosts: [192.0.2.0/24]}\n";
     std::fs::write(&policy, rules).unwrap();
@@ -156,7 +156,7 @@ fn the_proxy_alone_does_not_keep_hosts() {
         "{}",
         said(&done)
     );
-    let done = run(&["--no-namespaces"]);
+    let done = run(&["--no-namespaces", "--explain-start"]);
     assert!(
         text(&done.stderr).contains("is open on every host, not on the proxy alone"),
         "{}",

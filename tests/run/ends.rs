@@ -62,30 +62,56 @@ fn what_may_not_start_does_not() {
 }
 
 #[test]
-fn one_line_says_what_is_in_force() {
+fn four_lines_say_what_is_in_force_and_what_is_not() {
     if !landlock() {
         return;
     }
     let place = Place::new(User::Own);
     let done = place.shell(&["--no-network"], "true");
     let message = text(&done.stderr);
-    let lines: Vec<&str> = message
-        .lines()
-        .filter(|l| l.starts_with("polc: "))
-        .collect();
-    assert_eq!(lines.len(), 1, "{message}");
+    let lines: Vec<&str> = message.lines().collect();
+    let first = format!(
+        "polc: policy builtin:coding-agent; workspace {}",
+        place.path("ws").display()
+    );
+    // A fourth one is advice about this environment.
+    let [policy, in_force, not_kept, ..] = lines.as_slice() else {
+        panic!("{message}");
+    };
+    assert!(lines.len() <= 4, "{message}");
+    assert_eq!(*policy, first);
     for word in [
-        "landlock",
-        "seccomp",
+        "in force: files and programs",
+        "system calls",
         "no network",
         "no capabilities",
         "limits",
     ] {
-        assert!(lines[0].contains(word), "{word}: {message}");
+        assert!(in_force.contains(word), "{word}: {message}");
     }
     // What does not exist cannot be protected, and it is said.
-    let note = "note: a file that does not exist at start cannot be protected";
-    assert!(message.contains(note), "{message}");
+    assert!(
+        not_kept.contains("not kept in every case: files that do not exist yet"),
+        "{message}"
+    );
+    let long = place.shell(&["--no-network", "--explain-start"], "true");
+    let message = text(&long.stderr);
+    for line in [
+        "polc: in force:\n  files and programs, by Landlock (ABI ",
+        "\n  system calls, by seccomp\n",
+        "polc: not kept in every case:\n  a file that does not exist at start cannot be protected: ",
+    ] {
+        assert!(message.contains(line), "{line}: {message}");
+    }
+    let quiet = place.shell(&["--no-network", "-q"], "true");
+    assert_eq!(text(&quiet.stderr), "");
+    // Colours come when they are asked for.
+    let coloured = place.shell(&["--no-network", "--color", "always"], "true");
+    let coloured = text(&coloured.stderr);
+    assert!(
+        coloured.starts_with("\x1b[1mpolc:\x1b[0m policy "),
+        "{coloured:?}"
+    );
 }
 
 #[test]

@@ -340,7 +340,7 @@ fn a_git_directory_that_no_rule_opens_is_told() {
         let file = place.path("own-policy.yaml");
         std::fs::write(&file, policy).unwrap();
         let done = Command::new(place.path("bin/polc"))
-            .args(["run", "-p"])
+            .args(["run", "--explain-start", "-p"])
             .arg(file)
             .args(["--", "sh", "-c", "git status --short"])
             .current_dir(folder)

@@ -124,7 +124,7 @@ fn sockets_of_others_in_temporary_directories_are_not_reached() {
         );
         std::fs::remove_file(place.path("tmp/own")).unwrap();
 
-        let mut run = place.polc(&[], true);
+        let mut run = place.polc(&["--explain-start"], true);
         run.args(["/usr/bin/python3", "-c", ASK, "wait"])
             .args(&paths);
         let child = run.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -142,7 +142,7 @@ fn sockets_of_others_in_temporary_directories_are_not_reached() {
             "{before}"
         );
 
-        let mut shared = place.polc(&["--share-tmp"], true);
+        let mut shared = place.polc(&["--share-tmp", "--explain-start"], true);
         let done = shared.args(&words).output().unwrap();
         assert!(text(&done.stdout).contains("the key"), "{}", said(&done));
         let before = text(&done.stderr);

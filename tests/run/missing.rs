@@ -62,7 +62,11 @@ fn a_package_is_installed_in_a_fresh_home() {
         }
         place.own_all();
         let script = "npm install --offline --no-audit --no-fund ./dependency && npm cache ls && echo x > ~/.npm/_cacache/x";
-        let done = polc(&place, &policy(""), &["run", "--", "sh", "-ec", script]);
+        let done = polc(
+            &place,
+            &policy(""),
+            &["run", "--explain-start", "--", "sh", "-ec", script],
+        );
         assert!(done.status.success(), "{user:?}: {}", said(&done));
         assert!(place.path("ws/node_modules/dependency").exists());
         for directory in [
@@ -120,7 +124,11 @@ fn only_what_the_rule_names_is_made() {
   - {name: present, action: allow, operations: [write], paths: ["~/.present/**"], create_missing: [no-such-program, sh]}"#;
     let script =
         "echo made > ~/.half/a/x && echo '{}' > ~/.file.json && mkdir -p ~/.tree/deep && echo fine";
-    let done = polc(&place, &policy(rules), &["run", "--", "sh", "-ec", script]);
+    let done = polc(
+        &place,
+        &policy(rules),
+        &["run", "--explain-start", "--", "sh", "-ec", script],
+    );
     assert!(done.status.success(), "{}", said(&done));
     for there in [".half/a/x", ".file.json", ".tree/deep", ".present"] {
         assert!(place.path("fresh").join(there).exists(), "{there}");
@@ -149,7 +157,11 @@ fn nothing_is_made_behind_a_link_or_in_a_directory_of_somebody_else() {
     if is_root() {
         chown(place.path("fresh/.theirs"), Some(12345), Some(12345)).unwrap();
     }
-    let done = polc(&place, &policy(rules), &["run", "--", "sh", "-ec", "true"]);
+    let done = polc(
+        &place,
+        &policy(rules),
+        &["run", "--explain-start", "--", "sh", "-ec", "true"],
+    );
     assert!(done.status.success(), "{}", said(&done));
     let told = text(&done.stderr);
     assert!(!place.path("outside/x").exists(), "{told}");

@@ -17,7 +17,7 @@ fn run(place: &Place, rules: &str, variables: &[(&str, &Path)], script: &str) ->
     );
     std::fs::write(&file, policy).unwrap();
     let mut c = Command::new(place.path("bin/polc"));
-    c.args(["run", "-p"])
+    c.args(["run", "--explain-start", "-p"])
         .arg(file)
         .arg("--set")
         .arg(format!("workspace={}", place.path("ws").display()))

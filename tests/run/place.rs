@@ -133,7 +133,7 @@ impl Place {
         let file = self.path("own-policy.yaml");
         std::fs::write(&file, policy).unwrap();
         Command::new(self.path("bin/polc"))
-            .args(["run", "-p"])
+            .args(["run", "--explain-start", "-p"])
             .arg(file)
             .arg("--set")
             .arg(format!("workspace={}", self.path("ws").display()))

@@ -368,7 +368,10 @@ fn what_is_open_without_namespaces_is_said_first() {
     }
     let place = Place::new(User::Own);
     let _socket = UnixListener::bind(place.path("outside/docker.sock")).unwrap();
-    let done = place.shell(&["--no-namespaces"], "echo here it begins >&2");
+    let done = place.shell(
+        &["--no-namespaces", "--explain-start"],
+        "echo here it begins >&2",
+    );
     let message = text(&done.stderr);
     let (before, _) = message.split_once("here it begins").unwrap();
     for open in [
@@ -379,7 +382,7 @@ fn what_is_open_without_namespaces_is_said_first() {
     ] {
         assert!(before.contains(open), "{open}: {message}");
     }
-    let done = place.shell(&[], "true");
+    let done = place.shell(&["--explain-start"], "true");
     assert!(
         !text(&done.stderr).contains("without mounts"),
         "{}",

@@ -95,11 +95,12 @@ fn an_ordinary_user_has_namespaces_where_the_host_permits() {
         return;
     }
     let place = place();
-    let done = somebody(&place, false, &["run"], SCRIPT);
+    let done = somebody(&place, false, &["run", "--explain-start"], SCRIPT);
     holds(&place, &done, true);
     let message = text(&done.stderr);
     assert!(
-        message.contains(" covered, the rest read-only)") && message.contains("(namespace)"),
+        message.contains(" covered by mounts; what may not be written is read-only\n")
+            && message.contains(" in a namespace of its own\n"),
         "{message}"
     );
     assert!(!message.contains("not permitted"), "{message}");
@@ -122,7 +123,7 @@ fn an_ordinary_user_is_told_where_the_host_does_not_permit_them() {
     holds(&place, &done, true);
     let message = text(&done.stderr);
     assert!(
-        message.contains("note: namespaces are not permitted here"),
+        message.contains("namespaces are not permitted here"),
         "{message}"
     );
     assert!(
@@ -219,7 +220,7 @@ fn where_nothing_may_be_mounted_it_does_without() {
         .unwrap();
     assert_eq!(text(&done.stdout), "one\n", "{}", said(&done));
     assert!(
-        text(&done.stderr).contains("note: namespaces are not permitted here"),
+        text(&done.stderr).contains("namespaces are not permitted here"),
         "{}",
         said(&done)
     );
@@ -241,7 +242,7 @@ fn root_is_told_that_another_user_s_workspace_cannot_be_written() {
         let file = place.path("own-policy.yaml");
         std::fs::write(&file, policy).unwrap();
         Command::new(place.path("bin/polc"))
-            .args(["run", "-p"])
+            .args(["run", "--explain-start", "-p"])
             .arg(file)
             .arg("--set")
             .arg(format!("workspace={}", place.path(folder).display()))

@@ -35,6 +35,7 @@ mod tests;
 
 use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Target};
 use crate::diagnostics::Diagnostics;
+use crate::policy::Policy;
 use crate::semantics::Meaning;
 
 /// The back-end.
@@ -55,6 +56,16 @@ impl Backend for AppArmor {
 
     fn summary(&self) -> &'static str {
         "an AppArmor profile for `apparmor_parser -r`"
+    }
+
+    fn assumes(&self, policy: &Policy) -> Option<String> {
+        let none = policy.subject.executable.is_none();
+        none.then(|| {
+            format!(
+                "no program (`aa-exec -p {}` enters the profile)",
+                policy.name
+            )
+        })
     }
 
     fn options(&self) -> &'static [OptionSpec] {

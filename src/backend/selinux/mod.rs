@@ -44,6 +44,7 @@ mod tests;
 
 use super::{Artifact, Backend, Compiled, Evaluate, Target};
 use crate::diagnostics::Diagnostics;
+use crate::policy::Policy;
 use crate::semantics::Meaning;
 use std::path::{Path, PathBuf};
 
@@ -57,6 +58,11 @@ impl Backend for SeLinux {
 
     fn summary(&self) -> &'static str {
         "an SELinux module and its file contexts, for `checkmodule` and `semodule_package`"
+    }
+
+    fn assumes(&self, policy: &Policy) -> Option<String> {
+        let none = policy.subject.executable.is_none();
+        none.then(|| "no program (`runcon` enters the domain)".to_owned())
     }
 
     fn compile(&self, meaning: &Meaning<'_>, target: &Target) -> Result<Compiled, Diagnostics> {

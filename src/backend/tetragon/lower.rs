@@ -216,7 +216,7 @@ impl Binding {
 }
 
 /// The policy's name as a Kubernetes object name: lower case, digits, `-`.
-fn object_name(name: &str) -> String {
+pub(super) fn object_name(name: &str) -> String {
     let text: String = name
         .chars()
         .map(|c| {

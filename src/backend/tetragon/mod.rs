@@ -50,6 +50,7 @@ mod tests;
 
 use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Target};
 use crate::diagnostics::Diagnostics;
+use crate::policy::Policy;
 use crate::semantics::Meaning;
 
 /// The back-end.
@@ -78,6 +79,18 @@ impl Backend for Tetragon {
 
     fn summary(&self) -> &'static str {
         "Tetragon TracingPolicies for `kubectl apply -f -`"
+    }
+
+    fn assumes(&self, policy: &Policy) -> Option<String> {
+        let subject = &policy.subject;
+        let pods = subject.kubernetes.as_ref();
+        let named = pods.is_some_and(|k| !k.labels.is_empty() || k.namespace.is_some());
+        (subject.executable.is_none() && !named).then(|| {
+            format!(
+                "pods with the label `app.kubernetes.io/name={}`",
+                lower::object_name(&policy.name)
+            )
+        })
     }
 
     fn options(&self) -> &'static [OptionSpec] {

@@ -14,6 +14,7 @@
 //!
 //! Directories in the home directory get mode 0700, others what the umask leaves of 0755.
 
+use super::report::Report;
 use super::sys;
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{CreateMissing, Objects, Operation, Policy, Rule, RuleId};
@@ -52,8 +53,8 @@ enum Failed {
     System(Vec<u8>, std::io::Error),
 }
 
-/// Makes what rules with `create_missing` name and what is not there. Each thing that cannot be made is told on one line.
-pub(super) fn make(policy: &Policy, say: &mut dyn FnMut(&str)) {
+/// Makes what rules with `create_missing` name and what is not there. What cannot be made is told.
+pub(super) fn make(policy: &Policy, report: &mut Report) {
     let mut left = MOST;
     for rule in &policy.rules {
         if !is_wanted(&rule.create_missing) {
@@ -61,18 +62,22 @@ pub(super) fn make(policy: &Policy, say: &mut dyn FnMut(&str)) {
         }
         for missing in of_rule(policy, rule) {
             if left == 0 {
-                say(&format!(
-                    "note: more than {MOST} paths of `create_missing` are not there: the others are not made"
-                ));
+                report.stricter(
+                    "paths that are not there",
+                    format!("more than {MOST} paths of `create_missing` are not there: the others are not made"),
+                );
                 return;
             }
             left -= 1;
             if let Err(why) = create(policy, &missing) {
-                say(&format!(
-                    "note: `{}`, which rule `{}` allows, is not there and cannot be made: {why}",
-                    show_bytes(&missing.path),
-                    rule.name
-                ));
+                report.stricter(
+                    "paths that are not there",
+                    format!(
+                        "`{}`, which rule `{}` allows, is not there and cannot be made: {why}",
+                        show_bytes(&missing.path),
+                        rule.name
+                    ),
+                );
             }
         }
     }

@@ -47,6 +47,7 @@ mod network;
 mod notes;
 mod own_dirs;
 mod prepared;
+mod report;
 mod require;
 mod routes;
 mod signals;
@@ -61,6 +62,7 @@ mod wall_time;
 
 pub use choice::{Choice, Start};
 pub use prepared::{Prepared, prepare};
+pub use report::{Item, Report};
 
 /// Splits the process for `--explain`, where nothing else needs a supervisor: it returns in the part that becomes the
 /// program; the other one waits, tells what was refused and ends as the program did.

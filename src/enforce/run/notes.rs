@@ -2,13 +2,13 @@
 
 use super::network::Network;
 use super::prepared::{Layers, Prepared, metadata_in_part};
+use super::report::Report;
 use super::terminals::Terminals;
 use super::{Error, sys, sys_process};
 use crate::backend::landlock::{LOADER, started_by_loader};
 use crate::fidelity::{Entry, Fidelity, Ledger, Object, show_bytes};
 use crate::policy::{Operation, Policy};
 use crate::semantics::decide;
-use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
 
 /// What Landlock restricts on paths, but for programs.
@@ -27,45 +27,35 @@ const OPERATIONS: [Operation; 5] = [
 pub fn without_mounts(
     prepared: &Prepared<'_>,
     ledger: Option<&Ledger>,
-    say: &mut dyn FnMut(&str),
+    report: &mut Report,
 ) -> Result<(), Error> {
     let loose = |e: &Entry| {
         let kind = e.operation;
         e.fidelity.leaks() && e.fidelity != Fidelity::Unenforced && OPERATIONS.contains(&kind)
     };
     if ledger.into_iter().flat_map(|l| &l.entries).any(loose) {
-        say(
-            "note: without mounts some directories are granted whole that hold paths denied by wildcards: what is denied there can be changed, moved away and replaced; `polc enforce landlock --dry-run` shows them",
-        );
+        report.not_kept("paths denied by wildcards", "without mounts some directories are granted whole that hold paths denied by wildcards: what is denied there can be changed, moved away and replaced; `polc enforce landlock --dry-run` shows them");
     }
-    say(
-        "note: without mounts every unix socket that has a path is reachable, also one that another program makes later; `/tmp`, shared memory, the terminals and the list of processes are those of this user's other programs",
-    );
+    report.not_kept("unix sockets", "without mounts every unix socket that has a path is reachable, also one that another program makes later; `/tmp`, shared memory, the terminals and the list of processes are those of this user's other programs");
     if let Some(path) = started_by_loader(prepared.policy).find(|p| sys::path(p).is_file()) {
-        say(&format!(
-            "note: without mounts the loader starts what may be read and not be started: `{LOADER} {}`",
+        report.not_kept("programs that the loader starts", format!(
+            "without mounts the loader starts what may be read and not be started: `{LOADER} {}`",
             show_bytes(&path)
         ));
     }
     if metadata_in_part(prepared.meaning)? {
-        say(
-            "note: without mounts mode, owner, times and attributes can be changed everywhere, as far as the user may: a filter of system calls cannot tell paths apart",
-        );
+        report.not_kept("mode, owner and times", "without mounts mode, owner, times and attributes can be changed everywhere, as far as the user may: a filter of system calls cannot tell paths apart");
     }
     Ok(())
 }
 
 /// Says which namespaces there are not.
-pub fn namespaces(prepared: &Prepared<'_>, layers: &Layers<'_>, say: &mut dyn FnMut(&str)) {
+pub fn namespaces(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Report) {
     if prepared.choice.namespaces && !layers.mounts {
-        say(
-            "note: namespaces are not permitted here: paths denied inside allowed trees are kept by granting their siblings, so that what is made later beside them gets nothing",
-        );
+        report.not_kept("namespaces are not permitted here", "namespaces are not permitted here: paths denied inside allowed trees are kept by granting their siblings, so that what is made later beside them gets nothing");
     }
     if layers.mounts && !layers.processes {
-        say(
-            "note: there can be no process namespace here (a container may cover parts of `/proc`): command lines of this user's other processes can be read",
-        );
+        report.not_kept("command lines of other processes", "there can be no process namespace here (a container may cover parts of `/proc`): command lines of this user's other processes can be read");
     }
 }
 
@@ -74,28 +64,33 @@ pub fn own(
     prepared: &Prepared<'_>,
     layers: &Layers<'_>,
     terminals: &Terminals,
-    say: &mut dyn FnMut(&str),
+    report: &mut Report,
 ) {
     if !layers.mounts {
         return;
     }
-    terminals.note.into_iter().for_each(&mut *say);
+    if let Some((short, long)) = terminals.note {
+        report.not_kept(short, long);
+    }
     let sockets = &prepared.sockets;
     for name in &sockets.nowhere {
-        say(&format!(
-            "note: something listens on a unix socket `{}`, of which the directory is not known: it is not covered",
+        report.not_kept("a unix socket", format!(
+            "something listens on a unix socket `{}`, of which the directory is not known: it is not covered",
             show_bytes(name)
         ));
     }
     if !sockets.allowed.is_empty() {
-        say(&format!(
-            "note: in reach, as the policy allows `connect`: the unix sockets {}",
-            few(&sockets.allowed)
-        ));
+        report.not_kept(
+            "unix sockets in reach",
+            format!(
+                "in reach, as the policy allows `connect`: the unix sockets {}",
+                few(&sockets.allowed)
+            ),
+        );
     }
     for path in &prepared.own.shared {
-        say(&format!(
-            "note: `{}` stays the host's, as it is the workspace, the home directory or one of the system",
+        report.not_kept("a directory of the host's", format!(
+            "`{}` stays the host's, as it is the workspace, the home directory or one of the system",
             show_bytes(path)
         ));
     }
@@ -105,8 +100,8 @@ pub fn own(
     } else {
         format!(" outside {}", few(&own))
     };
-    say(&format!(
-        "note: a unix socket that another program makes later{where_not} can be reached: what is not there yet cannot be covered"
+    report.not_kept("unix sockets made later", format!(
+        "a unix socket that another program makes later{where_not} can be reached: what is not there yet cannot be covered"
     ));
 }
 
@@ -124,61 +119,67 @@ pub fn workspace(policy: &Policy) -> Option<String> {
     }
     let owner = std::fs::metadata(sys::path(path)).ok()?.uid();
     Some(format!(
-        "note: the workspace `{}` belongs to user {owner}, and root without CAP_DAC_OVERRIDE cannot write there: add `capabilities: [CAP_DAC_OVERRIDE]` to the policy, or run polc as user {owner}",
+        "the workspace `{}` belongs to user {owner}, and root without CAP_DAC_OVERRIDE cannot write there: add `capabilities: [CAP_DAC_OVERRIDE]` to the policy, or run polc as user {owner}",
         show_bytes(path)
     ))
 }
 
-/// The line that says which layers are in force.
-#[must_use]
-pub fn in_force(prepared: &Prepared<'_>, layers: &Layers<'_>) -> String {
-    let mut out = format!(
-        "polc: `{}` in force: landlock (ABI {}), seccomp",
-        prepared.policy.name, prepared.abi
+/// Tells which layers are in force.
+pub fn in_force(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Report) {
+    report.in_force(
+        "files and programs",
+        format!("files and programs, by Landlock (ABI {})", prepared.abi),
     );
     if let Some(plan) = layers.plan {
-        let _ = write!(
-            out,
-            ", mounts ({} covered",
-            plan.covers.len() + prepared.sockets.denied.len()
-        );
-        out.push_str(if layers.read_only {
-            ", the rest read-only)"
+        let rest = if layers.read_only {
+            "; what may not be written is read-only"
         } else {
-            ")"
-        });
-    }
-    out.push_str(match (layers.mounts, layers.processes) {
-        (true, true) => ", processes, /tmp and terminals of its own",
-        (true, false) => ", /tmp and terminals of its own",
-        _ => "",
-    });
-    out.push_str(match (prepared.network, layers.apart) {
-        (Network::Open, _) => ", network open as the policy says",
-        (Network::None, true) => ", no network (namespace)",
-        (Network::None, false) => ", no network",
-        (Network::Proxy, true) => ", network by proxy alone (namespace)",
-        (Network::Proxy, false) => ", network by proxy alone",
-    });
-    if prepared.policy.capabilities.is_empty() {
-        out.push_str(", no capabilities");
-    } else {
-        let _ = write!(
-            out,
-            ", capabilities {}",
-            prepared.policy.capabilities.join(" ")
+            ""
+        };
+        report.in_force(
+            "denied paths covered",
+            format!(
+                "{} paths and sockets covered by mounts{rest}",
+                plan.covers.len() + prepared.sockets.denied.len()
+            ),
         );
     }
+    let own = match (layers.mounts, layers.processes) {
+        (true, true) => Some("processes, /tmp and terminals of its own"),
+        (true, false) => Some("/tmp and terminals of its own"),
+        _ => None,
+    };
+    if let Some(own) = own {
+        report.in_force(own, format!("{own}, by namespaces"));
+    }
+    report.in_force("system calls", "system calls, by seccomp");
+    let (short, long) = match (prepared.network, layers.apart) {
+        (Network::Open, _) => ("network open", "network open, as the policy says"),
+        (Network::None, true) => ("no network", "no network, by a namespace of its own"),
+        (Network::None, false) => ("no network", "no network, by Landlock and seccomp"),
+        (Network::Proxy, true) => (
+            "network by proxy alone",
+            "network by proxy alone, in a namespace of its own",
+        ),
+        (Network::Proxy, false) => (
+            "network by proxy alone",
+            "network by proxy alone, by Landlock and seccomp",
+        ),
+    };
+    report.in_force(short, long);
+    let capabilities = match prepared.policy.capabilities.as_slice() {
+        [] => "no capabilities".to_owned(),
+        kept => format!("capabilities {}", kept.join(" ")),
+    };
+    report.in_force(capabilities.clone(), capabilities);
     if !prepared.policy.limits.is_empty() {
-        out.push_str(", limits");
+        let by = if layers.held.is_empty() {
+            String::new()
+        } else {
+            format!(" ({} by a control group)", layers.held.join(", "))
+        };
+        report.in_force("limits", format!("limits{by}"));
     }
-    if !layers.held.is_empty() {
-        let _ = write!(out, " ({} by a control group)", layers.held.join(", "));
-    }
-    if !layers.unlimited.is_empty() {
-        let _ = write!(out, " (but {})", layers.unlimited.join(", "));
-    }
-    out
 }
 
 /// The first few of some paths.

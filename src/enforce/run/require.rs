@@ -16,6 +16,7 @@
 use super::cover::{Gap, Plan};
 use super::namespaces;
 use super::network::Network;
+use super::report::Report;
 use super::{Error, sys};
 use crate::backend::landlock::{AccessFs, LOADED, LOADER, Ruleset, UNASKED, started_by_loader};
 use crate::backend::seccomp::Seccomp;
@@ -80,17 +81,27 @@ impl Shortfall {
         out
     }
 
-    /// Of what something gets through, in one line for whoever starts a program; `None`: nothing does.
-    #[must_use]
-    pub fn summary(&self) -> Option<String> {
-        let what: BTreeSet<&str> = self.leaks.values().flatten().map(String::as_str).collect();
-        let what: Vec<&str> = what.into_iter().collect();
-        (!what.is_empty()).then(|| {
-            format!(
-                "note: not kept in every case: {}; `--require safe` tells why",
-                what.join(", ")
-            )
-        })
+    /// Tells of what something gets through. What is about paths has one short form, with all its operations.
+    pub fn tell(&self, report: &mut Report) {
+        let is_path = |w: &str| PATHS.iter().any(|(o, _)| o.name() == w);
+        let on_paths: BTreeSet<&str> = self
+            .leaks
+            .values()
+            .flatten()
+            .map(String::as_str)
+            .filter(|w| is_path(w))
+            .collect();
+        let on_paths: Vec<&str> = on_paths.into_iter().collect();
+        let on_paths = format!("{} on some paths", on_paths.join(", "));
+        for (reason, what) in &self.leaks {
+            let words: Vec<&str> = what.iter().map(String::as_str).collect();
+            let short = if words.iter().all(|w| is_path(w)) {
+                on_paths.clone()
+            } else {
+                words.join(", ")
+            };
+            report.not_kept(short, format!("{}: {reason}", words.join(", ")));
+        }
     }
 
     fn add(&mut self, what: impl Into<String>, reason: &str) {

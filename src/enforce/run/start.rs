@@ -6,6 +6,7 @@ use super::exec::{Environment, Words};
 use super::filter::Holes;
 use super::network::{self, Network};
 use super::prepared::{Layers, Prepared, metadata_in_part};
+use super::report::Report;
 use super::terminals::{self, Terminals};
 use super::{
     Error, capabilities, cgroup, filter, limits, missing, namespaces, notes, require, stdio,
@@ -21,22 +22,22 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 impl Prepared<'_> {
-    /// Puts the layers on this process and becomes the program. What is worth saying goes to `say`, one line each;
-    /// the first word of a line tells what it is: `polc:` the layers, `note:` what is lost.
+    /// Puts the layers on this process and becomes the program. `tell` gets what holds and what does not, just before
+    /// that cannot be undone any more.
     ///
     /// # Errors
     /// Always, if it returns: the program was not started.
-    pub fn start(self, mut say: impl FnMut(&str)) -> Result<Infallible, Error> {
-        let say: &mut dyn FnMut(&str) = &mut say;
+    pub fn start(self, tell: impl FnOnce(&Report)) -> Result<Infallible, Error> {
+        let report = &mut Report::default();
         let variables = environment::reduced(&self.policy.environment, std::env::vars_os());
         let command = Words::new(self.program)?;
-        missing::make(self.policy, say);
+        missing::make(self.policy, report);
         if let Some(line) = crate::git::told(self.policy) {
-            say(&line);
+            report.stricter("git", line);
         }
         let mut outside = self.split()?;
         let mut layers = Layers::default();
-        self.enter(&mut layers, &mut outside, say)?;
+        self.enter(&mut layers, &mut outside, report)?;
         layers.held = outside.enter_group();
         let terminals = self.own_mounts(&layers)?;
         // Only now: what the program has of its own need not be looked at.
@@ -44,13 +45,13 @@ impl Prepared<'_> {
         let helps = layers.mounts && self.helps(&plan)?;
         layers.plan = helps.then_some(&plan);
         let (mut ruleset, ledger) = self.ruleset(&layers)?;
-        self.cover(&plan, &mut layers, &mut ruleset, ledger.as_ref(), say)?;
+        self.cover(&plan, &mut layers, &mut ruleset, ledger.as_ref(), report)?;
         terminals.grant(self.policy, &mut ruleset);
-        notes::own(&self, &layers, &terminals, say);
+        notes::own(&self, &layers, &terminals, report);
         layers.unlimited = limits::apply(&self.policy.limits, &layers.held)?;
         let mut holes = self.close_network(&layers, &mut ruleset)?;
         if let Some(ledger) = &ledger {
-            self.compare(&layers, &ruleset, ledger, say)?;
+            self.compare(&layers, &ruleset, ledger, report)?;
         }
         let variables = self.serve(
             &layers,
@@ -58,10 +59,10 @@ impl Prepared<'_> {
             (&mut outside, &terminals),
             &mut holes,
             variables,
-            say,
+            report,
         )?;
         let environment = Environment::new(&variables)?;
-        self.confine(&layers, &ruleset, holes, say)?;
+        self.confine(&layers, &ruleset, holes, (report, tell))?;
         let error = command.become_it(&environment);
         Err(Error::Program(
             show_bytes(self.program.file.as_os_str().as_bytes()),
@@ -88,13 +89,13 @@ impl Prepared<'_> {
         &self,
         layers: &mut Layers<'_>,
         outside: &mut supervise::Inside,
-        say: &mut dyn FnMut(&str),
+        report: &mut Report,
     ) -> Result<(), Error> {
         let closed = self.network != Network::Open;
         layers.mounts = self.choice.namespaces && namespaces::enter(closed)?;
         layers.processes = outside.begin(layers.mounts)?;
         layers.apart = layers.mounts && closed;
-        notes::namespaces(self, layers, say);
+        notes::namespaces(self, layers, report);
         Ok(())
     }
 
@@ -135,41 +136,37 @@ impl Prepared<'_> {
         layers: &mut Layers<'_>,
         ruleset: &mut Ruleset,
         ledger: Option<&Ledger>,
-        say: &mut dyn FnMut(&str),
+        report: &mut Report,
     ) -> Result<(), Error> {
         let Some(covered) = layers.plan else {
             if !layers.mounts {
-                notes::without_mounts(self, ledger, say)?;
+                notes::without_mounts(self, ledger, report)?;
             }
-            if let Some(line) = cover::narrow(plan, ruleset) {
-                say(&line);
-            }
+            cover::narrow(plan, ruleset, report);
             layers.gaps = cover::left_open(plan, self.meaning, ruleset)?;
-            return self.admit(&layers.gaps, say);
+            return self.admit(&layers.gaps, report);
         };
         let here = std::env::current_dir().ok();
         covered.widen(ruleset);
         let (read_only, outcome) = namespaces::mount(covered, &self.sockets.denied, ruleset)?;
         layers.read_only = read_only;
         layers.gaps = [covered.gaps.as_slice(), &outcome.gaps].concat();
-        self.admit(&layers.gaps, say)?;
+        self.admit(&layers.gaps, report)?;
         namespaces::enter_again(here.as_deref())?;
         stdio::behind(covered, &self.standard)?;
-        for line in cover::told(covered, &outcome.links) {
-            say(&line);
-        }
+        cover::told(covered, &outcome.links, report);
         Ok(())
     }
 
     /// Refuses to start where something that is denied cannot be protected, unless the user allowed that.
-    fn admit(&self, gaps: &[Gap], say: &mut dyn FnMut(&str)) -> Result<(), Error> {
+    fn admit(&self, gaps: &[Gap], report: &mut Report) -> Result<(), Error> {
         if gaps.is_empty() {
             return Ok(());
         }
         if !self.choice.allow_gaps {
             return Err(Error::Unprotected(cover::refusal(self.policy, gaps)));
         }
-        say(&cover::allowed_gaps(gaps));
+        cover::allowed_gaps(gaps, report);
         Ok(())
     }
 
@@ -194,7 +191,7 @@ impl Prepared<'_> {
         layers: &Layers<'_>,
         ruleset: &Ruleset,
         ledger: &Ledger,
-        say: &mut dyn FnMut(&str),
+        report: &mut Report,
     ) -> Result<(), Error> {
         let force = require::InForce {
             plan: layers.plan,
@@ -210,9 +207,7 @@ impl Prepared<'_> {
         if demand.is_some_and(|d| !d.is_met(short.is_exact(), short.is_safe())) {
             return Err(Error::Demand(short.text()));
         }
-        if let Some(line) = short.summary() {
-            say(&line);
-        }
+        short.tell(report);
         Ok(())
     }
 
@@ -224,7 +219,7 @@ impl Prepared<'_> {
         (outside, terminals): (&mut supervise::Inside, &Terminals),
         holes: &mut Holes,
         mut variables: Vec<(OsString, OsString)>,
-        say: &mut dyn FnMut(&str),
+        report: &mut Report,
     ) -> Result<Vec<(OsString, OsString)>, Error> {
         let listener = match self.network {
             Network::Proxy => Some(network::proxy_listener(ruleset)?),
@@ -235,9 +230,12 @@ impl Prepared<'_> {
             let port = address
                 .map_err(|e| Error::Proxy("listen for the proxy", e))?
                 .port();
-            say(&format!(
-                "note: without a network namespace port {port} is open on every host, not on the proxy alone: Landlock knows ports and no addresses"
-            ));
+            report.not_kept(
+                format!("port {port} of every host"),
+                format!(
+                    "without a network namespace port {port} is open on every host, not on the proxy alone: Landlock knows ports and no addresses"
+                ),
+            );
         }
         let told = outside.ready(listener.as_ref(), &terminals.masters)?;
         for (name, value) in told {
@@ -262,7 +260,7 @@ impl Prepared<'_> {
         layers: &Layers<'_>,
         ruleset: &Ruleset,
         holes: Holes,
-        say: &mut dyn FnMut(&str),
+        (report, tell): (&mut Report, impl FnOnce(&Report)),
     ) -> Result<(), Error> {
         let filters = filter::prepare(self.meaning, holes)?;
         let mut domain = apply::prepare(ruleset)?;
@@ -276,16 +274,20 @@ impl Prepared<'_> {
             domain = domain.logged()?;
         }
         for gone in &domain.gone {
-            say(&format!(
-                "note: `{}` went away: nothing is granted on it",
-                show_bytes(gone)
-            ));
+            report.stricter(
+                "what went away meanwhile",
+                format!("`{}` went away: nothing is granted on it", show_bytes(gone)),
+            );
         }
-        say(&notes::in_force(self, layers));
+        notes::in_force(self, layers, report);
         capabilities::keep(&self.policy.capabilities)?;
         if let Some(line) = notes::workspace(self.policy) {
-            say(&line);
+            report.stricter(
+                "writing in the workspace, which belongs to another user",
+                line,
+            );
         }
+        tell(report);
         sys::close_on_exec().map_err(Error::Descriptors)?;
         // Rust ignores it; a program expects it as it was.
         // SAFETY: sets a disposition that is no function.

@@ -34,7 +34,7 @@ pub struct Terminals {
     /// The paths of those that the program was started from.
     paths: Vec<Vec<u8>>,
     /// Why `/dev/pts` is still the host's, or lacks a terminal.
-    pub note: Option<&'static str>,
+    pub note: Option<(&'static str, &'static str)>,
 }
 
 /// Mounts a devpts of the program's own, with the terminals of this process in it.
@@ -55,9 +55,10 @@ pub fn mount() -> Result<Terminals, Error> {
     let data = Some(c"newinstance,ptmxmode=0666,mode=0600");
     if sys::mount(Some(c"devpts"), c"/dev/pts", Some(c"devpts"), flags, data).is_err() {
         return Ok(Terminals {
-            note: Some(
-                "note: `/dev/pts` cannot be mounted here: other terminals of this user can be read and written",
-            ),
+            note: Some((
+                "other terminals",
+                "`/dev/pts` cannot be mounted here: other terminals of this user can be read and written",
+            )),
             ..Terminals::default()
         });
     }
@@ -66,9 +67,10 @@ pub fn mount() -> Result<Terminals, Error> {
     let mut pairs = pairs(&wanted).map_err(error)?;
     for (number, copy) in copies {
         let Some(master) = pairs.remove(&number) else {
-            out.note = Some(
-                "note: the terminal has too high a number to be seen by its name: `tty` does not know it, `/dev/tty` does",
-            );
+            out.note = Some((
+                "the terminal's name",
+                "the terminal has too high a number to be seen by its name: `tty` does not know it, `/dev/tty` does",
+            ));
             continue;
         };
         sys::attach(&copy, &path(number)).map_err(error)?;

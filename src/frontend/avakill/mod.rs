@@ -113,6 +113,7 @@ pub(crate) fn load(
         policy,
         warnings,
         native: false,
+        files: Vec::new(),
     })
 }
 

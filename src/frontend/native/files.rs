@@ -6,9 +6,8 @@
 use super::node::{self, MAX_BYTES, Node};
 use super::reader::{Report, nearest, one_of, quoted};
 use crate::diagnostics::{Diagnostic, codes};
-use crate::frontend::{LoadOptions, builtin};
+use crate::frontend::{LoadOptions, builtin, disk};
 use crate::policy::FileId;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -79,7 +78,14 @@ pub(super) struct Found {
     pub key: Key,
     /// Its name in messages.
     pub shown: String,
-    text: Option<&'static str>,
+    from: From,
+}
+
+/// Where its text comes from.
+enum From {
+    Builtin(&'static str),
+    /// The name that led to it, and where that leads.
+    File(PathBuf, PathBuf),
 }
 
 /// The files of one policy.
@@ -107,7 +113,7 @@ impl<'a> Files<'a> {
             None => Path::new(name)
                 .file_name()
                 .map(|n| out.directory(root, report).join(n))
-                .and_then(|p| std::fs::canonicalize(p).ok())
+                .and_then(|p| options.disk.resolve(&p).ok())
                 .map(Key::File),
         };
         out
@@ -132,7 +138,7 @@ impl<'a> Files<'a> {
                 return Some(Found {
                     key: Key::Builtin(name.to_owned()),
                     shown: what.to_owned(),
-                    text: Some(text),
+                    from: From::Builtin(text),
                 });
             }
             report.push(no_builtin(n, name, wanted));
@@ -168,16 +174,16 @@ impl<'a> Files<'a> {
         }
         let path = directory.join(what);
         let shown = path.to_string_lossy().into_owned();
-        match std::fs::canonicalize(&path) {
+        match self.options.disk.resolve(&path) {
             Ok(real) => Some(Found {
-                key: Key::File(real),
+                key: Key::File(real.clone()),
                 shown,
-                text: None,
+                from: From::File(path, real),
             }),
             Err(e) => {
                 report.error(
                     codes::INCLUDE_UNREADABLE,
-                    format!("cannot read {}: {}", quoted(&shown), reason(&e)),
+                    format!("cannot read {}: {}", quoted(&shown), disk::reason(&e)),
                     n.span,
                     "",
                     "the path is relative to the file that names it; what is built in is `builtin:NAME`",
@@ -199,10 +205,13 @@ impl<'a> Files<'a> {
             too_many(n, report);
             return None;
         }
-        let text: Result<Arc<str>, String> = match (&found.key, found.text) {
-            (_, Some(text)) => Ok(text.into()),
-            (Key::File(path), None) => read_file(path),
-            (Key::Builtin(_), None) => Err("there is no such text".to_owned()),
+        let text: Result<Arc<str>, String> = match &found.from {
+            From::Builtin(text) => Ok((*text).into()),
+            From::File(name, path) => self.options.disk.read(name, path).and_then(|file| {
+                let text = disk::text(&file.bytes).map(Arc::from);
+                report.files.push(file);
+                text
+            }),
         };
         let text = match text {
             Ok(text) => text,
@@ -301,47 +310,4 @@ fn no_builtin(n: &Node, name: &str, wanted: Wanted) -> Diagnostic {
                 .unwrap_or_else(|| format!("there are {}", one_of(&names))),
         ),
     }
-}
-
-fn reason(e: &std::io::Error) -> String {
-    match e.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        std::io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
-        _ => e.to_string(),
-    }
-}
-
-/// Reads a file that must be a regular one (a fifo would wait for ever), in UTF-8, and not too large.
-///
-/// # Errors
-/// One line.
-pub(crate) fn read_file(path: &Path) -> Result<Arc<str>, String> {
-    let bytes = read_bytes(path)?;
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|e| format!("it is not UTF-8 from byte {} on", e.valid_up_to()))?;
-    Ok(text.strip_prefix('\u{feff}').unwrap_or(text).into())
-}
-
-/// Reads at most one byte more than a policy may have.
-///
-/// # Errors
-/// One line.
-pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
-    // The kind is asked before opening, since opening a fifo waits.
-    let meta = std::fs::metadata(path).map_err(|e| reason(&e))?;
-    if !meta.is_file() {
-        return Err(if meta.is_dir() {
-            "it is a directory"
-        } else {
-            "it is not a regular file"
-        }
-        .to_owned());
-    }
-    let file = std::fs::File::open(path).map_err(|e| reason(&e))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| reason(&e))?;
-    Ok(bytes)
 }

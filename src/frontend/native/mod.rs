@@ -23,7 +23,6 @@ mod extends;
 mod files;
 mod include;
 pub(crate) use extends::policy;
-pub(crate) use files::read_bytes;
 pub(crate) mod node;
 pub(crate) mod question;
 pub(crate) mod reader;

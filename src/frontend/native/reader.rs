@@ -2,6 +2,7 @@
 
 use super::node::{Kind, Node, Type};
 use crate::diagnostics::{Diagnostic, Diagnostics, Label, Severity, codes};
+use crate::frontend::FileRead;
 use crate::policy::{Sources, Span};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
@@ -18,6 +19,8 @@ pub(crate) struct Report {
     left_out: usize,
     failed: bool,
     pub sources: Sources,
+    /// The files that were read beside the policy's own.
+    pub files: Vec<FileRead>,
 }
 
 impl Report {
@@ -106,7 +109,7 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 
 /// A text of the user in a message: in backticks, on one line, cut where it is long.
 pub(crate) fn quoted(text: &str) -> String {
-    let text = crate::diagnostics::visible(text);
+    let text = crate::policy::visible(text);
     if text.chars().count() <= 80 {
         return format!("`{text}`");
     }

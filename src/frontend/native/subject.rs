@@ -58,6 +58,7 @@ pub(crate) fn subject(nodes: &[&Rc<Node>], options: &LoadOptions, report: &mut R
         let Some(n) = get(name) else {
             if implied_auto && !is_set {
                 *slot(&mut out, name) = options.auto.get(name).map(<[u8]>::to_vec);
+                out.assumed.push(name);
             }
             continue;
         };
@@ -69,7 +70,10 @@ pub(crate) fn subject(nodes: &[&Rc<Node>], options: &LoadOptions, report: &mut R
         }
         if t == "auto" {
             match options.auto.get(name) {
-                Some(v) => *slot(&mut out, name) = Some(v.to_vec()),
+                Some(v) => {
+                    *slot(&mut out, name) = Some(v.to_vec());
+                    out.assumed.push(name);
+                }
                 None => report.error(
                     codes::NO_AUTO,
                     format!("the {name} of whoever runs this cannot be found out"),

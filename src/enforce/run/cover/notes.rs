@@ -2,6 +2,7 @@
 
 use super::{Gap, Plan, Whole};
 use crate::backend::landlock::{AccessFs, Ruleset};
+use crate::enforce::run::report::Report;
 use crate::fidelity::show_bytes;
 use std::collections::BTreeMap;
 
@@ -20,10 +21,8 @@ fn few<'p>(paths: impl IntoIterator<Item = &'p [u8]>) -> String {
     }
 }
 
-/// What to say of a plan that is in force. `links` are those that could not be pinned.
-#[must_use]
-pub fn told(plan: &Plan, links: &[Vec<u8>]) -> Vec<String> {
-    let mut out = Vec::new();
+/// Tells of a plan that is in force. `links` are those that could not be pinned.
+pub fn told(plan: &Plan, links: &[Vec<u8>], report: &mut Report) {
     let mut by_reason: BTreeMap<(Whole, bool), Vec<&[u8]>> = BTreeMap::new();
     for (path, why) in &plan.coarse {
         let hidden = plan.covers.get(path).is_none_or(|(c, _)| c.hidden);
@@ -39,35 +38,43 @@ pub fn told(plan: &Plan, links: &[Vec<u8>]) -> Vec<String> {
             Whole::TooDeep => "the paths in it are too long for the kernel",
             Whole::TooMany => "it holds more denied files than can be covered one by one",
         };
-        out.push(format!("note: {how} as a whole: {}: {why}", few(paths)));
+        let paths = few(paths);
+        report.stricter(
+            format!("{paths}: {how} as a whole"),
+            format!("{how} as a whole: {paths}: {why}"),
+        );
     }
     if !links.is_empty() {
-        out.push(format!(
-            "note: this kernel takes no mount over a symbolic link, so the program can replace {}; what a link leads to keeps its own protection",
+        report.not_kept(
+            "symbolic links at denied names",
+            format!(
+            "this kernel takes no mount over a symbolic link, so the program can replace {}; what a link leads to keeps its own protection",
             few(links.iter().map(Vec::as_slice))
-        ));
+        ),
+        );
     }
     if !plan.missing.is_empty() {
-        out.push(format!(
-            "note: a file that does not exist at start cannot be protected: the program can make {}, though the policy denies it, and names that only a pattern denies; what was made is told at the end",
+        report.not_kept(
+            "files that do not exist yet",
+            format!(
+            "a file that does not exist at start cannot be protected: the program can make {}, though the policy denies it, and names that only a pattern denies; what was made is told at the end",
             few(plan.missing.iter().map(Vec::as_slice))
-        ));
+        ),
+        );
     }
-    out
 }
 
-/// One line about gaps that the user allowed.
-#[must_use]
-pub fn allowed_gaps(gaps: &[Gap]) -> String {
-    format!(
-        "note: denied and not protected, as `--allow-gaps` permits: {}",
-        few(gaps.iter().map(|g| g.path.as_slice()))
-    )
+/// Tells of gaps that the user allowed.
+pub fn allowed_gaps(gaps: &[Gap], report: &mut Report) {
+    let paths = few(gaps.iter().map(|g| g.path.as_slice()));
+    report.not_kept(
+        format!("{paths} (`--allow-gaps`)"),
+        format!("denied and not protected, as `--allow-gaps` permits: {paths}"),
+    );
 }
 
-/// What a ruleset refuses where nothing can be mounted, though the policy allows it.
-#[must_use]
-pub fn narrow(plan: &Plan, ruleset: &Ruleset) -> Option<String> {
+/// Tells what a ruleset refuses where nothing can be mounted, though the policy allows it.
+pub fn narrow(plan: &Plan, ruleset: &Ruleset, report: &mut Report) {
     let granted = |path: &[u8]| {
         super::above(path).chain([path]).any(|p| {
             let mut grants = ruleset.paths.iter().filter(|g| g.parent == p);
@@ -81,7 +88,7 @@ pub fn narrow(plan: &Plan, ruleset: &Ruleset) -> Option<String> {
         .filter(|p| handled && !granted(p))
         .collect();
     if lost.is_empty() {
-        return None;
+        return;
     }
     let git = lost.iter().any(|p| {
         let path = super::super::sys::path(p);
@@ -92,8 +99,11 @@ pub fn narrow(plan: &Plan, ruleset: &Ruleset) -> Option<String> {
     } else {
         ""
     };
-    Some(format!(
-        "note: without namespaces nothing can be made, renamed or removed directly in {}, as Landlock alone cannot take away what is denied in it{git}. Use a host or a container that permits user namespaces",
-        few(lost)
-    ))
+    let lost = few(lost);
+    report.stricter(
+        format!("new, renamed and removed files directly in {lost}"),
+        format!(
+            "without namespaces nothing can be made, renamed or removed directly in {lost}, as Landlock alone cannot take away what is denied in it{git}. Use a host or a container that permits user namespaces"
+        ),
+    );
 }

@@ -1,0 +1,119 @@
+//! What `run` says on standard error before the program starts: at most four lines, or all of it.
+
+use polc::diagnostics::Style;
+use polc::enforce::run::{Item, Report};
+use polc::fidelity::show_bytes;
+use std::fmt::Write;
+
+/// A start, as it is told.
+pub struct Start<'a> {
+    /// The policy: its file or its built-in name, and why it is used.
+    pub policy: &'a str,
+    /// The workspace, if the policy has one.
+    pub workspace: Option<&'a [u8]>,
+    /// What to do about this program or this environment, one line each.
+    pub advice: &'a [String],
+    /// What holds and what does not.
+    pub report: &'a Report,
+    /// Colours.
+    pub style: Style,
+}
+
+impl Start<'_> {
+    /// At most four lines.
+    #[must_use]
+    pub fn short(&self) -> String {
+        let mut out = self.head();
+        self.line(
+            &mut out,
+            Paint::Plain,
+            &format!("in force: {}", shorts(&self.report.in_force)),
+        );
+        let parts: Vec<String> = [
+            ("not kept in every case", &self.report.not_kept),
+            ("refused though allowed", &self.report.stricter),
+        ]
+        .into_iter()
+        .filter(|(_, items)| !items.is_empty())
+        .map(|(head, items)| format!("{head}: {}", shorts(items)))
+        .collect();
+        if !parts.is_empty() {
+            let text = format!("{} (`--explain-start` says why)", parts.join("; "));
+            self.line(&mut out, Paint::Warning, &text);
+        }
+        if !self.advice.is_empty() {
+            self.line(&mut out, Paint::Warning, &self.advice.join("; "));
+        }
+        out
+    }
+
+    /// Everything, one line each.
+    #[must_use]
+    pub fn long(&self) -> String {
+        let mut out = self.head();
+        self.list(&mut out, "in force:", Paint::Plain, &self.report.in_force);
+        self.list(
+            &mut out,
+            "not kept in every case:",
+            Paint::Warning,
+            &self.report.not_kept,
+        );
+        self.list(
+            &mut out,
+            "refused though allowed:",
+            Paint::Warning,
+            &self.report.stricter,
+        );
+        for line in self.advice {
+            self.line(&mut out, Paint::Warning, line);
+        }
+        out
+    }
+
+    fn head(&self) -> String {
+        let mut out = String::new();
+        let workspace = self.workspace.map_or_else(String::new, |path| {
+            format!("; workspace {}", show_bytes(path))
+        });
+        let text = format!("policy {}{workspace}", self.policy);
+        self.line(&mut out, Paint::Plain, &text);
+        out
+    }
+
+    fn list(&self, out: &mut String, head: &str, paint: Paint, items: &[Item]) {
+        if items.is_empty() {
+            return;
+        }
+        self.line(out, paint, head);
+        for item in items {
+            let _ = writeln!(out, "  {}", item.long);
+        }
+    }
+
+    fn line(&self, out: &mut String, paint: Paint, text: &str) {
+        let _ = match (self.style, paint) {
+            (Style::Plain, _) => writeln!(out, "polc: {text}"),
+            (Style::Coloured, Paint::Plain) => writeln!(out, "\x1b[1mpolc:\x1b[0m {text}"),
+            (Style::Coloured, Paint::Warning) => {
+                writeln!(out, "\x1b[1mpolc:\x1b[0m \x1b[33m{text}\x1b[0m")
+            }
+        };
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Paint {
+    Plain,
+    Warning,
+}
+
+/// The short words, each once.
+fn shorts(items: &[Item]) -> String {
+    let mut all: Vec<&str> = Vec::new();
+    for item in items {
+        if !all.contains(&item.short.as_str()) {
+            all.push(&item.short);
+        }
+    }
+    all.join(", ")
+}

@@ -1,0 +1,47 @@
+//! What is told of a start, as values: the command line chooses the words around them.
+
+/// What holds when the program starts, and what does not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Each layer that is in force.
+    pub in_force: Vec<Item>,
+    /// Each part of the policy that something gets past.
+    pub not_kept: Vec<Item>,
+    /// Each part of what the policy allows that is refused all the same.
+    pub stricter: Vec<Item>,
+}
+
+/// One thing that is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// A few plain words, for a list of many.
+    pub short: String,
+    /// One line with the reason or the numbers.
+    pub long: String,
+}
+
+impl Report {
+    /// A layer that is in force.
+    pub fn in_force(&mut self, short: impl Into<String>, long: impl Into<String>) {
+        self.in_force.push(Item::new(short, long));
+    }
+
+    /// Something that the policy denies and that can happen all the same.
+    pub fn not_kept(&mut self, short: impl Into<String>, long: impl Into<String>) {
+        self.not_kept.push(Item::new(short, long));
+    }
+
+    /// Something that the policy allows and that is refused all the same.
+    pub fn stricter(&mut self, short: impl Into<String>, long: impl Into<String>) {
+        self.stricter.push(Item::new(short, long));
+    }
+}
+
+impl Item {
+    fn new(short: impl Into<String>, long: impl Into<String>) -> Self {
+        Self {
+            short: short.into(),
+            long: long.into(),
+        }
+    }
+}

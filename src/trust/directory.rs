@@ -1,0 +1,138 @@
+//! The state directory, and who could change what is in it.
+
+use super::Error;
+use std::ffi::OsString;
+use std::fs::{DirBuilder, Metadata};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// polc's state directory: `$XDG_STATE_HOME/polc`, else `~/.local/state/polc`. It need not be there. `None`: neither
+/// the variable nor the home is an absolute path.
+#[must_use]
+pub fn state_directory(state_home: Option<OsString>, home: Option<&Path>) -> Option<PathBuf> {
+    let named = state_home.map(PathBuf::from).filter(|p| p.is_absolute());
+    let base = named.or_else(|| {
+        home.filter(|h| h.is_absolute())
+            .map(|h| h.join(".local/state"))
+    });
+    base.map(|b| b.join("polc"))
+}
+
+/// Makes a directory that only the user may enter, and what is missing above it.
+///
+/// # Errors
+/// The system refuses.
+pub(super) fn make(path: &Path) -> Result<(), Error> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|e| Error::System("make", path.to_owned(), e))
+}
+
+/// Checks that nobody but the user and root can change what is in a directory: not there, and not by putting another
+/// one in the place of it or of one above.
+///
+/// # Errors
+/// Somebody can, or it is no directory.
+pub(super) fn check(path: &Path) -> Result<(), Error> {
+    let real =
+        std::fs::canonicalize(path).map_err(|e| Error::System("resolve", path.to_owned(), e))?;
+    let me = crate::enforce::user::effective();
+    for (depth, part) in real.ancestors().enumerate() {
+        let meta =
+            std::fs::metadata(part).map_err(|e| Error::System("look at", part.to_owned(), e))?;
+        if depth == 0 {
+            own(part, &meta, me)?;
+        } else if let Some(why) = changeable(&meta, me) {
+            return Err(Error::NotOurs(part.to_owned(), why));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that something is the user's, and that nobody else may write there.
+///
+/// # Errors
+/// It is not.
+pub(super) fn own(path: &Path, meta: &Metadata, me: u32) -> Result<(), Error> {
+    let why = if meta.uid() != me {
+        "belongs to another user"
+    } else if meta.mode() & 0o022 != 0 {
+        "can be written by others"
+    } else {
+        return Ok(());
+    };
+    Err(Error::NotOurs(path.to_owned(), why))
+}
+
+/// Why others can change what is in this directory, which lies above the user's.
+fn changeable(meta: &Metadata, me: u32) -> Option<&'static str> {
+    if meta.uid() != me && meta.uid() != 0 {
+        return Some("belongs to another user");
+    }
+    // With the sticky bit everybody may add entries and nobody takes another's away.
+    if meta.mode() & 0o1000 != 0 {
+        return None;
+    }
+    // Many systems give each user a group of the same number, and let it write to what the user makes.
+    let own_group = meta.uid() == me && meta.gid() == me;
+    if meta.mode() & 0o002 != 0 || (meta.mode() & 0o020 != 0 && !own_group) {
+        return Some("can be written by others");
+    }
+    None
+}
+
+/// Whether an error says that something is not there.
+pub(super) fn is_missing(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_variable_goes_before_the_home() {
+        let at = |variable: Option<&str>, home: Option<&str>| {
+            state_directory(variable.map(OsString::from), home.map(Path::new))
+        };
+        assert_eq!(at(Some("/s"), Some("/h")), Some("/s/polc".into()));
+        for none in [None, Some(""), Some("relative")] {
+            let home = at(none, Some("/h"));
+            assert_eq!(home, Some("/h/.local/state/polc".into()));
+            assert_eq!(at(none, None), None);
+            assert_eq!(at(none, Some("h")), None);
+        }
+    }
+
+    #[test]
+    fn a_directory_that_others_may_change_is_refused() {
+        let top = tempfile::tempdir().unwrap();
+        let inner = top.path().join("a/b");
+        make(&inner).unwrap();
+        check(&inner).unwrap();
+        let mode = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for open in [0o770, 0o707, 0o720, 0o1777] {
+            mode(&inner, open);
+            assert!(matches!(check(&inner), Err(Error::NotOurs(..))), "{open:o}");
+        }
+        mode(&inner, 0o700);
+        for (open, fine) in [
+            (0o777, false),
+            (0o703, false),
+            (0o1777, true),
+            (0o755, true),
+        ] {
+            mode(&top.path().join("a"), open);
+            assert_eq!(check(&inner).is_ok(), fine, "{open:o}");
+        }
+    }
+}
