@@ -45,7 +45,7 @@ fn diagnostics() -> String {
 
 fn target_reference() -> String {
     let mut out = format!(
-        "{GENERATED}# Targets\n\n`polc emit TARGET…` writes the artefacts of one target, several, or `all`.\n"
+        "{GENERATED}# Targets\n\n`polc emit TARGET…` writes the artifacts of one target, several, or `all`.\n"
     );
     for b in backend::all() {
         let id = b.id();

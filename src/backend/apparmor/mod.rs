@@ -46,7 +46,7 @@ const VERSION: OptionSpec = OptionSpec {
     value_name: Some("ABI"),
     values: &["3.0", "4.0"],
     default: Some("3.0"),
-    help: "the feature ABI that the profile pins",
+    help: "the feature ABI that the profile asks for",
 };
 
 impl Backend for AppArmor {

@@ -5,16 +5,14 @@
 //! Measured on 6.18 (ABI 7) where nothing else is said; the rest is from the kernel's documentation
 //! (Documentation/userspace-api/landlock.rst).
 //!
-//! - Allow-list only. A right on a directory reaches everything beneath, and nothing below can be taken
-//!   away again. So what is granted are the largest trees that hold nothing forbidden, and a tree
-//!   with a hole shrinks to its parts. Without a host to look at, the parts are the paths that the
-//!   policy names; with one (`--expand`, and `enforce landlock`) they are the siblings on the way to the
-//!   hole.
-//! - A hole here is a *literal* path. A deny with wildcards (`/w/**/.env`) could be anywhere; to keep it,
-//!   nothing of `/w` could be granted. That would be a sandbox in which nothing works, so it is looser,
-//!   and the ledger says so.
-//! - A right that is not handled is not restricted. An operation that the policy allows everywhere is
-//!   not handled at all.
+//! - Landlock only allows. A right on a directory reaches everything below it, and nothing below can be taken
+//!   away again. So the back-end grants the largest trees that hold nothing denied. A tree that holds a denied path is
+//!   granted in parts. Without a host to look at, the parts are the paths that the policy names. With a host
+//!   (`--expand`, and `enforce landlock`), the parts are the other entries of each directory above the denied path.
+//! - Only a literal denied path is kept this way. A denied pattern (`/w/**/.env`) could match anywhere, and nothing of
+//!   `/w` could be granted. No program could work so. The back-end grants `/w`, and the ledger says `looser`.
+//! - Landlock does not restrict a right that a ruleset does not handle. So an operation that the policy allows
+//!   everywhere is not handled.
 //! - Making and removing are rights of the parent directory: `make_*` on D is for what lies beneath D.
 //! - A directory's right on a file is EINVAL when it is applied: an object that is not a tree gets file
 //!   rights only. Whether it is a file the static artefact cannot know; it takes a path that is named
@@ -70,7 +68,7 @@ const EXPAND: OptionSpec = OptionSpec {
     value_name: None,
     values: &[],
     default: None,
-    help: "look at this host: list the siblings of holes, and what patterns with wildcards match",
+    help: "look at this host: where a tree holds something denied, grant its other entries one by one, and list what wildcards match",
 };
 
 impl Backend for Landlock {

@@ -49,7 +49,7 @@ const PROXY_PORT: OptionSpec = OptionSpec {
     value_name: Some("PORT"),
     values: &[],
     default: None,
-    help: "the port on localhost of a proxy that keeps the policy's hosts; the only way out",
+    help: "the port on localhost of a proxy that judges hosts; the profile opens no other way out",
 };
 
 impl Backend for Sbpl {

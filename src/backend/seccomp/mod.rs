@@ -70,7 +70,7 @@ const BPF: OptionSpec = OptionSpec {
     value_name: None,
     values: &[],
     default: None,
-    help: "the filter itself as BPF instructions, one file an architecture, in place of OCI JSON",
+    help: "write the filter as BPF instructions, one file for each architecture, instead of OCI JSON",
 };
 
 impl Backend for Seccomp {

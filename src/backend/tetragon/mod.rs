@@ -61,7 +61,7 @@ const SCOPE: OptionSpec = OptionSpec {
     value_name: Some("SCOPE"),
     values: &["auto", "cluster", "namespaced"],
     default: Some("auto"),
-    help: "whether the policies bind one namespace; auto: if the subject names one",
+    help: "whether the policies hold for one namespace or the whole cluster; auto: one namespace if the subject names one",
 };
 
 const ON_VIOLATION: OptionSpec = OptionSpec {
@@ -69,7 +69,7 @@ const ON_VIOLATION: OptionSpec = OptionSpec {
     value_name: Some("ACTION"),
     values: &["refuse", "kill"],
     default: Some("refuse"),
-    help: "refuse: the call fails with EACCES; kill: and the process gets SIGKILL",
+    help: "refuse: the call fails with EACCES; kill: it fails, and the process is killed",
 };
 
 impl Backend for Tetragon {
