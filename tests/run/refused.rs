@@ -327,6 +327,8 @@ fn judge(answers: &BTreeMap<String, String>, mounts: bool, own_files: bool) {
             {
                 &["ENOENT"]
             }
+            // In a network of its own, in which it may bind any port, nobody listens.
+            "tcp-here" if mounts => &["ECONNREFUSED"],
             // Nor does it see that process.
             "fd-of-another" | "root-of-another" | "mem" | "environ" if mounts => &["ENOENT"],
             "kill" | "kill-cont" | "limit-of-another" if mounts => &["ESRCH"],
