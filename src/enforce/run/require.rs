@@ -92,7 +92,7 @@ impl Shortfall {
             .filter(|w| is_path(w))
             .collect();
         let on_paths: Vec<&str> = on_paths.into_iter().collect();
-        let on_paths = format!("{} on some paths", on_paths.join(", "));
+        let on_paths = format!("some paths ({})", on_paths.join(", "));
         for (reason, what) in &self.leaks {
             let words: Vec<&str> = what.iter().map(String::as_str).collect();
             let short = if words.iter().all(|w| is_path(w)) {
