@@ -27,7 +27,7 @@ pub struct Agent {
 }
 
 /// The scripted model as a provider of opencode.
-const OPENCODE: &str = r#"{"model":"polc/polc-test","provider":{"polc":{"npm":"@ai-sdk/openai-compatible","name":"polc","options":{"baseURL":"@U/v1","apiKey":"x"},"models":{"polc-test":{"name":"polc-test"}}}}}"#;
+const OPENCODE: &str = r#"{"model":"polc/polc-test","permission":{"*":"allow","external_directory":"allow"},"provider":{"polc":{"npm":"@ai-sdk/openai-compatible","name":"polc","options":{"baseURL":"@U/v1","apiKey":"x"},"models":{"polc-test":{"name":"polc-test"}}}}}"#;
 
 /// The same for Codex.
 const CODEX: &str = r#"model_providers.polc={name="polc",base_url="@U/v1",env_key="OPENAI_API_KEY",wire_api="responses"}"#;

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -98,6 +99,25 @@ impl Terminal {
         assert_eq!(done, 0);
     }
 
+    /// Presses keys until words are drawn: a program that has just drawn a question may not listen yet.
+    fn presses_until(&mut self, keys: &[u8], words: &str) {
+        self.seen.clear();
+        for _ in 0..12 {
+            self.keys(keys);
+            let end = Instant::now() + Duration::from_secs(5);
+            while let Ok(part) = self
+                .output
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
+                self.seen.extend(part);
+                if plain(&self.seen).contains(words) {
+                    return;
+                }
+            }
+        }
+        panic!("no `{words}`: {}", plain(&self.seen));
+    }
+
     /// Forgets what was drawn, and waits for words to be drawn from now on.
     fn waits_for(&mut self, words: &str, does: impl FnOnce(&mut Self)) {
         self.seen.clear();
@@ -174,7 +194,15 @@ fn plain(drawn: &[u8]) -> String {
 }
 
 /// What Claude Code asks nobody about a second time.
-const KNOWN: &str = r#"{"hasCompletedOnboarding":true,"theme":"dark","customApiKeyResponses":{"approved":["sk-test"],"rejected":[]}}"#;
+fn known(workspace: &Path) -> String {
+    serde_json::json!({
+        "hasCompletedOnboarding": true,
+        "theme": "dark",
+        "customApiKeyResponses": {"approved": ["sk-test"], "rejected": []},
+        "projects": {workspace.to_str().unwrap(): {"hasTrustDialogAccepted": true}},
+    })
+    .to_string()
+}
 
 #[test]
 fn claude_code_draws_takes_keys_is_resized_and_leaves_the_terminal_as_it_was() {
@@ -184,7 +212,7 @@ fn claude_code_draws_takes_keys_is_resized_and_leaves_the_terminal_as_it_was() {
             continue;
         }
         let place = Place::new(user, agent);
-        place.write("home/.claude.json", KNOWN);
+        place.write("home/.claude.json", &known(&place.workspace()));
         place.own_all();
         let model = Model::start(&place.path(""), &[]);
         let mut words = vec![place.path("bin/polc").display().to_string()];
@@ -197,12 +225,12 @@ fn claude_code_draws_takes_keys_is_resized_and_leaves_the_terminal_as_it_was() {
         let mut terminal = Terminal::start(command);
         let before = settings(&terminal.slave);
 
-        terminal.waits_for("No, exit", |_| {});
-        terminal.waits_for("❯ Yes, I trust this folder", |t| t.keys(b"\x1b[B"));
+        // It asks which renderer to use, once.
+        terminal.waits_for("Not now", |_| {});
+        terminal.presses_until(b"2", "auto mode on");
+        terminal.presses_until(b"typed-", "typed-");
         // Everything is drawn anew for the new size.
-        terminal.waits_for("Quick safety check", |t| t.resize(60, 24));
-        terminal.waits_for("for shortcuts", |t| t.keys(b"\r"));
-        terminal.waits_for("polc-types-this", |t| t.keys(b"polc-types-this"));
+        terminal.waits_for("typed-", |t| t.resize(60, 24));
         terminal.waits_for("finished", |t| t.keys(b"\r"));
         terminal.waits_for("again to exit", |t| t.keys(b"\x03"));
         terminal.keys(b"\x03");
