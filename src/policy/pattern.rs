@@ -489,6 +489,15 @@ mod tests {
     }
 
     #[test]
+    fn a_class_of_one_byte_is_that_byte() {
+        let p = PathPattern::parse("/srv/[*]/a[{]b[]]").unwrap();
+        assert_eq!(p.sequences[0].as_literal().unwrap(), b"/srv/*/a{b]");
+        assert!(PathPattern::parse("/srv/[.][.]/a").is_err());
+        let two = PathPattern::parse("/srv/[*?]").unwrap();
+        assert!(two.sequences[0].as_literal().is_none());
+    }
+
+    #[test]
     fn what_is_not_a_path_is_refused() {
         for bad in [
             "a", "", "/a//b", "/a/", "//", "/a/../b", "/.", "/a**", "/**a", "/[", "/[z-a]", "/{a",

@@ -278,6 +278,11 @@ impl<'a> Parser<'a> {
         if set.is_empty() {
             return fail(open, "a class that no byte is in", None);
         }
+        // `[*]` is the byte `*`. As a class it would count as a wildcard, which some targets cannot express.
+        let mut members = set.iter();
+        if let (Some(only), None) = (members.next(), members.next()) {
+            return Ok(Item::Byte(only));
+        }
         self.classes.push(set);
         Ok(Item::Class(self.classes.len() as u32 - 1))
     }
