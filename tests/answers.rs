@@ -112,9 +112,9 @@ fn what_a_denied_link_leads_to_is_denied_and_told() {
     assert_eq!(status(&check), 0, "{}", err(&check));
     if cfg!(target_os = "linux") && polc::enforce::landlock::kernel_abi().is_some() {
         for layers in [
-            &["run", "-q", "--no-namespaces"][..],
-            &["run", "-q"],
-            &["enforce", "landlock", "-q"],
+            &["run", "-q", "-p", "polc.yaml", "--no-namespaces"][..],
+            &["run", "-q", "-p", "polc.yaml"],
+            &["enforce", "landlock", "-q", "-p", "polc.yaml"],
         ] {
             for file in ["aws/credentials", "../.aws/credentials"] {
                 let o = h.polc(&[layers, &["--", "cat", file]].concat());
@@ -171,7 +171,7 @@ fn a_planted_link_to_the_workspace_stops_the_start_and_says_why() {
     assert!(err(&o).contains("L012"), "{}", err(&o));
     if cfg!(target_os = "linux") {
         for start in [&["run"][..], &["enforce", "landlock"]] {
-            let o = h.polc(&[start, &["--", "/bin/true"]].concat());
+            let o = h.polc(&[start, &["-p", "polc.yaml", "--", "/bin/true"]].concat());
             assert_eq!(status(&o), 3, "{}", err(&o));
             let link = format!(
                 "`{}/.aws` is a link to `{}`",

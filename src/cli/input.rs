@@ -143,7 +143,7 @@ pub fn load_to_start(
         (None, None, known) => return Err(no_policy(known)),
     };
     let (loaded, warnings) = load_named(global, &name, Purpose::Host)?;
-    workspace::check(&loaded.policy.subject)?;
+    workspace::check(&loaded.policy)?;
     let why = match found {
         Some(_) => trust::consent(global, &loaded, &warnings)?,
         None => {

@@ -140,6 +140,12 @@ fn said_first(
         .map(str::to_owned)
         .into_iter()
         .collect();
+    if let (Some(home), true) = (&subject.home, subject.home == subject.workspace) {
+        lines.push(format!(
+            "the workspace is your home directory `{}`: the program can use all that the policy allows in a workspace",
+            show_bytes(home)
+        ));
+    }
     lines.extend(closed.iter().map(|(name, path)| {
         format!(
             "`{name}` names `{}`, which is not a file or a directory of certificates alone: no rule is added to read it",

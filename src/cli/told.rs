@@ -41,10 +41,17 @@ impl Start<'_> {
             let text = format!("{} (`--explain-start` says why)", parts.join("; "));
             self.line(&mut out, Paint::Warning, &text);
         }
-        if !self.advice.is_empty() {
-            self.line(&mut out, Paint::Warning, &self.advice.join("; "));
+        let todo: Vec<&str> = self.todo().collect();
+        if !todo.is_empty() {
+            self.line(&mut out, Paint::Warning, &todo.join("; "));
         }
         out
+    }
+
+    /// What the user has to do, for this program or this workspace.
+    fn todo(&self) -> impl Iterator<Item = &str> {
+        let lines = self.advice.iter().chain(&self.report.to_do);
+        lines.map(String::as_str)
     }
 
     /// Everything, one line each.
@@ -64,7 +71,7 @@ impl Start<'_> {
             Paint::Warning,
             &self.report.stricter,
         );
-        for line in self.advice {
+        for line in self.todo() {
             self.line(&mut out, Paint::Warning, line);
         }
         out

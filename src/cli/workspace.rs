@@ -2,11 +2,12 @@
 //!
 //! A policy with `workspace: auto` opens the repository around the current directory, or that directory. Typed in the
 //! home, that would be every key and start-up file that the user has. So some directories are never taken of
-//! themselves; `--set workspace=PATH` takes any.
+//! themselves, unless the policy lets the program change nothing there; `--set workspace=PATH` takes any.
 
 use super::Stop;
-use polc::fidelity::show_bytes;
-use polc::policy::Subject;
+use polc::fidelity::{Object, show_bytes};
+use polc::policy::{Operation, Policy};
+use polc::semantics::decide;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -71,9 +72,12 @@ struct Homes {
 
 /// Checks the workspace of a policy that a program is about to be started with.
 ///
+/// A policy that lets the program change nothing there needs no consent: what it may read is in its rules.
+///
 /// # Errors
 /// It is not there, or it is one that must be named.
-pub fn check(subject: &Subject) -> Result<(), Stop> {
+pub fn check(policy: &Policy) -> Result<(), Stop> {
+    let subject = &policy.subject;
     let Some(bytes) = &subject.workspace else {
         return Ok(());
     };
@@ -90,7 +94,7 @@ pub fn check(subject: &Subject) -> Result<(), Stop> {
             "the workspace `{shown}` {wrong}; `--set workspace=PATH` names another"
         )));
     }
-    if !subject.assumed.contains(&"workspace") {
+    if !subject.assumed.contains(&"workspace") || !may_change(policy, bytes) {
         return Ok(());
     }
     let Some(why) = refusal(path, &Homes::of_this_host()) else {
@@ -100,6 +104,14 @@ pub fn check(subject: &Subject) -> Result<(), Stop> {
         "the workspace would be `{shown}`, {why}: the program could change all that is in it; go to the directory of your \
          project, or name the workspace: `--set workspace=.` is the current directory"
     )))
+}
+
+/// Whether the policy lets the program make, change or remove a file of the directory that no rule names.
+fn may_change(policy: &Policy, directory: &[u8]) -> bool {
+    let file = Object::Path([directory, b"/a file that no rule names"].concat());
+    [Operation::Edit, Operation::Create, Operation::Delete]
+        .into_iter()
+        .any(|o| decide(policy, o, &file).action.permits())
 }
 
 /// Why a directory is not taken of itself; `None`: it is.

@@ -9,6 +9,8 @@ pub struct Report {
     pub not_kept: Vec<Item>,
     /// Each part of what the policy allows that is refused all the same.
     pub stricter: Vec<Item>,
+    /// What is refused though the policy allows it, until the user does something: one line each, with what to do.
+    pub to_do: Vec<String>,
 }
 
 /// One thing that is told.
@@ -29,6 +31,11 @@ impl Report {
     /// Something that the policy denies and that can happen all the same.
     pub fn not_kept(&mut self, short: impl Into<String>, long: impl Into<String>) {
         self.not_kept.push(Item::new(short, long));
+    }
+
+    /// Something that is refused until the user does what the line says.
+    pub fn to_do(&mut self, line: impl Into<String>) {
+        self.to_do.push(line.into());
     }
 
     /// Something that the policy allows and that is refused all the same.

@@ -33,7 +33,7 @@ impl Prepared<'_> {
         let command = Words::new(self.program)?;
         missing::make(self.policy, report);
         if let Some(line) = crate::git::told(self.policy) {
-            report.stricter("git", line);
+            report.to_do(line);
         }
         let mut outside = self.split()?;
         let mut layers = Layers::default();
@@ -282,10 +282,7 @@ impl Prepared<'_> {
         notes::in_force(self, layers, report);
         capabilities::keep(&self.policy.capabilities)?;
         if let Some(line) = notes::workspace(self.policy) {
-            report.stricter(
-                "writing in the workspace, which belongs to another user",
-                line,
-            );
+            report.to_do(line);
         }
         tell(report);
         sys::close_on_exec().map_err(Error::Descriptors)?;
