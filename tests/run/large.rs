@@ -335,3 +335,43 @@ fn what_is_there_and_cannot_be_protected_stops_the_start() {
         assert_eq!(text(&done.stdout), "started\n", "{user:?}: {}", said(&done));
     }
 }
+
+/// Rights by a pattern are found beside a huge directory, and hundreds of them take nothing from what lies outside.
+#[test]
+fn hundreds_of_writable_places_leave_the_rest_read_only() {
+    if !landlock() {
+        return;
+    }
+    let policy = r#"version: 1
+name: places
+subject: {home: /nonexistent, workspace: auto, tmp: /nonexistent}
+rules:
+  - {name: out, action: allow, operations: [write], paths: ["${workspace}/*/out/**"]}
+  - {name: tree, action: allow, operations: [read], paths: ["${workspace}/**"]}
+  - include: builtin:linux-runtime
+  - include: builtin:system-programs
+"#;
+    for user in users() {
+        let place = filled_for(user);
+        for i in 0..400 {
+            std::fs::create_dir_all(place.path("ws").join(format!("d{i}/out"))).unwrap();
+        }
+        let huge = place.path("ws/zzz");
+        std::fs::create_dir(&huge).unwrap();
+        let first = huge.join("0");
+        std::fs::write(&first, "").unwrap();
+        for i in 1..21_000 {
+            std::fs::hard_link(&first, huge.join(i.to_string())).unwrap();
+        }
+        place.own_all();
+        let outside = place.path("outside/secret");
+        let script = format!(
+            "chmod 777 {0} || touch {0} || echo kept; chmod 777 d7 || echo also; \
+             for d in d0 d399; do echo x > $d/out/f && chmod 700 $d/out/f && echo $d; done",
+            outside.display()
+        );
+        let done = by(&place, policy, &["-q"], &script);
+        let want = "kept\nalso\nd0\nd399\n";
+        assert_eq!(text(&done.stdout), want, "{user:?}: {}", said(&done));
+    }
+}

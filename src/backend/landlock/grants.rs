@@ -6,8 +6,9 @@ use crate::semantics::{Clause, Decisions, LiteralTree, Meaning, PathSet, StateId
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-/// Most entries of a host that one operation looks at.
-const MAX_ENTRIES: usize = 20_000;
+/// Most entries of a host that one operation looks at. What comes after them gets no rights: one huge directory must not
+/// take them from the rest.
+const MAX_ENTRIES: usize = 2_000_000;
 
 /// What is granted, by operation.
 pub(super) struct Granted {

@@ -14,13 +14,8 @@ use super::cover::mount::Outcome;
 use super::cover::{self, Plan};
 use super::{Error, capabilities, routes, sys};
 use crate::backend::landlock::{AccessFs, Ruleset};
-use crate::fidelity::show_bytes;
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::OwnedFd;
-
-/// Above this number of writable places the rest of the file system stays as writable as it is.
-const MAX_WRITABLE: usize = 300;
 
 /// Enters new namespaces, in this process. `false`: they are not permitted here, and nothing has changed.
 ///
@@ -111,13 +106,8 @@ fn after(network: bool) -> Result<(), Error> {
 ///
 /// # Errors
 /// Nothing can be mounted at all.
-pub fn mount(
-    plan: &Plan,
-    sockets: &[Vec<u8>],
-    ruleset: &Ruleset,
-) -> Result<(bool, Outcome), Error> {
-    let read_only = rest_read_only(ruleset)?;
-    Ok((read_only, cover::mount::all(plan, sockets)?))
+pub fn mount(plan: &Plan, sockets: &[Vec<u8>], ruleset: &Ruleset) -> Result<Outcome, Error> {
+    cover::mount::all(plan, sockets, writable(ruleset).as_ref())
 }
 
 /// Enters the current directory again: what was entered before is the one beneath the mounts.
@@ -161,27 +151,5 @@ pub fn writable(ruleset: &Ruleset) -> Option<BTreeSet<&[u8]>> {
             places.insert(path);
         }
     }
-    (places.len() <= MAX_WRITABLE).then_some(places)
-}
-
-fn rest_read_only(ruleset: &Ruleset) -> Result<bool, Error> {
-    let Some(places) = writable(ruleset) else {
-        return Ok(false);
-    };
-    let mut copies: Vec<(&[u8], OwnedFd)> = Vec::new();
-    for path in places {
-        match sys::copy_mount(path) {
-            Ok(copy) => copies.push((path, copy)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(Error::Mount(show_bytes(path), e)),
-        }
-    }
-    let root = |e| Error::Mount("/".to_owned(), e);
-    sys::set_read_only(c"/", true).map_err(root)?;
-    // Where `/proc` is no mount of its own, or is locked, it stays read-only.
-    let _ = sys::set_read_only(c"/proc", false);
-    for (path, copy) in copies {
-        sys::attach(&copy, path).map_err(|e| Error::Mount(show_bytes(path), e))?;
-    }
-    Ok(true)
+    Some(places)
 }

@@ -148,8 +148,8 @@ impl Prepared<'_> {
         };
         let here = std::env::current_dir().ok();
         covered.widen(ruleset);
-        let (read_only, outcome) = namespaces::mount(covered, &self.sockets.denied, ruleset)?;
-        layers.read_only = read_only;
+        let outcome = namespaces::mount(covered, &self.sockets.denied, ruleset)?;
+        layers.read_only = outcome.read_only;
         layers.gaps = [covered.gaps.as_slice(), &outcome.gaps].concat();
         self.admit(&layers.gaps, report)?;
         namespaces::enter_again(here.as_deref())?;

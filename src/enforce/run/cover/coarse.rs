@@ -39,6 +39,7 @@ impl Plan {
                     self.covers.remove(&path);
                     self.gaps.push(Gap {
                         path,
+                        inside: false,
                         reason: format!("there are more than the {most} that can be covered"),
                     });
                 }

@@ -13,6 +13,8 @@ use std::fmt::Write as _;
 pub struct Gap {
     /// The object, or a directory in which it may be.
     pub path: Vec<u8>,
+    /// It is a directory in which denied objects may be.
+    pub inside: bool,
     /// Why.
     pub reason: String,
 }
@@ -54,6 +56,7 @@ pub fn left_open(
         if open || replaced {
             gaps.push(Gap {
                 path: path.clone(),
+                inside: false,
                 reason: "nothing can be mounted over it without namespaces".to_owned(),
             });
         }
@@ -63,6 +66,7 @@ pub fn left_open(
         if unknown && (granted.allows(READ, path) || granted.allows(EDIT, path)) {
             gaps.push(Gap {
                 path: path.clone(),
+                inside: true,
                 reason: "polc cannot look into it, nor hide it without namespaces".to_owned(),
             });
         }
@@ -110,7 +114,7 @@ pub fn refusal(policy: &Policy, gaps: &[Gap]) -> String {
             let decision = decide(policy, operation, &object);
             (!decision.action.permits()).then_some((operation, decision))
         });
-        let _ = match denied {
+        let _ = match denied.filter(|_| !gap.inside) {
             Some((operation, decision)) => writeln!(
                 out,
                 "  `{path}` cannot be protected: {}; to {} it is denied by {}",

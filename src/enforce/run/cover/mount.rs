@@ -4,66 +4,104 @@
 //! what is covered, whatever somebody renames meanwhile. An object that is gone needs no cover. An object that has
 //! become something else is covered as what it is.
 //!
+//! Where the ruleset says which places may be written, everything else becomes read-only first. That keeps mode, owner
+//! and times of files outside, which Landlock does not see. The places, and the covers, are then put on as copies.
+//!
 //! Copies are made from a second view of the file system, which has none of the covers: the kernel looks at every mount
 //! within the one that it copies from, so that thousands of copies from the covered tree would take minutes. Measured on
 //! Linux 6.18: 5,000 copies took 0.9 s from the tree, and 0.04 s from a view without covers.
 
-use super::{Cover, Gap, Plan};
+use super::{Cover, Gap, Plan, above};
 use crate::backend::landlock::Kind;
 use crate::enforce::run::entries::{is_gone, kind_of_mode};
 use crate::enforce::run::{Error, sys};
 use crate::enforce::unlinked;
+use crate::fidelity::show_bytes;
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
+
+/// Most places that are kept writable where no second view can be had: each costs a descriptor.
+const DIRECT: usize = 300;
 
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct Outcome {
+    /// Everything but the places that may be written is read-only.
+    pub read_only: bool,
     /// What could not be covered.
     pub gaps: Vec<Gap>,
     /// Links that could not be pinned.
     pub links: Vec<Vec<u8>>,
 }
 
-/// Puts on the covers of a plan, and hides sockets.
+/// Puts on the covers of a plan, and hides sockets. Everything but `places` becomes read-only; `None`: nothing does.
 ///
 /// # Errors
 /// Nothing can be mounted at all.
-pub fn all(plan: &Plan, sockets: &[Vec<u8>]) -> Result<Outcome, Error> {
+pub fn all(
+    plan: &Plan,
+    sockets: &[Vec<u8>],
+    places: Option<&BTreeSet<&[u8]>>,
+) -> Result<Outcome, Error> {
     let mut out = Outcome::default();
     let sockets: Vec<&Vec<u8>> = sockets.iter().filter(|p| !plan.hides(p)).collect();
-    if plan.covers.is_empty() && sockets.is_empty() {
+    if plan.covers.is_empty() && sockets.is_empty() && places.is_none() {
         return Ok(out);
     }
-    let place = Place::make()
-        .map_err(|e| Error::Namespace("cannot make the empty file that hides others", e))?;
+    let error = |e| Error::Namespace("cannot mount what protects files", e);
+    // Not everybody may copy everything: some container engines lock mounts that cannot be copied.
+    let view = sys::copy_mount(b"/").ok();
+    let fits = |places: &BTreeSet<&[u8]>| {
+        let most = if view.is_some() {
+            super::coarse::most()
+        } else {
+            DIRECT
+        };
+        places.len() <= most
+    };
+    out.read_only = places.is_some_and(fits);
+    if places.is_some() && !out.read_only {
+        out.gaps.push(Gap {
+            path: b"/".to_vec(),
+            inside: true,
+            reason:
+                "so many places may be written that mode, owner and times of other files stay open"
+                    .to_owned(),
+        });
+    }
+    let places = places.filter(|_| out.read_only);
+    let scratch = Scratch::make(view, places).map_err(error)?;
     for (path, (cover, kind)) in &plan.covers {
-        match place.put(path, *cover, *kind) {
+        let outside = places.is_some_and(|p| !above(path).chain([&**path]).any(|d| p.contains(d)));
+        let cover = Cover {
+            read_only: cover.read_only || outside,
+            ..*cover
+        };
+        match scratch.put(path, cover, *kind) {
             Ok(()) => {}
             Err(e) if is_gone(&e) => {}
             Err(_) if *kind == Kind::Link => out.links.push(path.clone()),
             Err(e) => out.gaps.push(Gap {
                 path: path.clone(),
+                inside: false,
                 reason: format!("it cannot be mounted over: {e}"),
             }),
         }
     }
     for path in sockets {
-        match place.put(path, Cover::HIDDEN, Kind::File) {
+        match scratch.put(path, Cover::HIDDEN, Kind::File) {
             Err(e) if is_gone(&e) => {}
-            done => done.map_err(|e| Error::Mount(crate::fidelity::show_bytes(path), e))?,
+            done => done.map_err(|e| Error::Mount(show_bytes(path), e))?,
         }
     }
-    place
-        .clear()
-        .map_err(|e| Error::Namespace("cannot unmount the empty file that hides others", e))?;
+    scratch.clear().map_err(error)?;
     Ok(out)
 }
 
-/// Something empty to hide objects by, and a view of the file system to copy from, for as long as covers are put on.
-///
-/// They lie over `/proc`, a directory that every host has. Nobody else sees this namespace.
-struct Place {
+/// What is needed while mounts are put on: something empty to hide objects by, and a view of the file system to copy
+/// from. They lie over `/proc`, a directory that every host has. Nobody else sees this namespace.
+struct Scratch {
     /// What lies beneath.
     proc: OwnedFd,
     file: OwnedFd,
@@ -72,49 +110,74 @@ struct Place {
     view: Option<OwnedFd>,
 }
 
-impl Place {
-    fn make() -> io::Result<Self> {
-        use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+impl Scratch {
+    /// Makes everything but `places` read-only, and prepares for covers.
+    fn make(view: Option<OwnedFd>, places: Option<&BTreeSet<&[u8]>>) -> io::Result<Self> {
         let proc = unlinked::open(None, b"/proc", libc::O_PATH)?;
-        // Not everybody may copy everything: some container engines lock mounts that cannot be copied.
-        let view = sys::copy_mount(b"/").ok();
+        let protects = places.is_some();
+        let places = places.into_iter().flatten().copied();
+        // Copied while it can still be written.
+        let direct: Vec<(&[u8], OwnedFd)> = match view {
+            Some(_) => Vec::new(),
+            None => places
+                .clone()
+                .filter_map(|p| Some((p, sys::copy_mount(p).ok()?)))
+                .collect(),
+        };
+        if protects {
+            sys::set_read_only(c"/", true)?;
+            // Where `/proc` is no mount of its own, or is locked, it stays read-only.
+            let _ = sys::set_read_only(c"/proc", false);
+        }
         let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
         let data = Some(c"size=64k,mode=755");
         sys::mount(Some(c"polc"), c"/proc", Some(c"tmpfs"), flags, data)?;
-        let made = (|| {
-            std::fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o000)
-                .open("/proc/file")?;
-            std::fs::DirBuilder::new()
-                .mode(0o000)
-                .create("/proc/directory")?;
-            std::fs::create_dir("/proc/view")?;
-            let object = |path: &[u8]| unlinked::open(None, path, libc::O_PATH);
-            let view = view.filter(|view| {
-                object(b"/proc/view").is_ok_and(|over| sys::attach_over(view, &over).is_ok())
-            });
-            // So that its owner, who is the user, cannot change the mode of what is copied from here.
-            sys::set_read_only_here(c"/proc")?;
-            Ok((object(b"/proc/file")?, object(b"/proc/directory")?, view))
-        })();
-        match made {
-            Ok((file, directory, view)) => Ok(Self {
-                proc,
-                file,
-                directory,
-                view,
-            }),
-            Err(e) => {
-                let _ = sys::unmount(c"/proc");
-                Err(e)
+        let scratch = Self::fill(proc, view).and_then(|scratch| {
+            for place in places {
+                scratch.open(place, &direct).or_else(unless_gone)?;
             }
+            Ok(scratch)
+        });
+        scratch.inspect_err(|_| drop(sys::unmount(c"/proc")))
+    }
+
+    fn fill(proc: OwnedFd, view: Option<OwnedFd>) -> io::Result<Self> {
+        use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+        let mut file = std::fs::OpenOptions::new();
+        let file = file.write(true).create_new(true).mode(0o000);
+        drop(file.open("/proc/file")?);
+        let mut directory = std::fs::DirBuilder::new();
+        directory.mode(0o000).create("/proc/directory")?;
+        std::fs::create_dir("/proc/view")?;
+        let object = |path: &[u8]| unlinked::open(None, path, libc::O_PATH);
+        if let Some(view) = &view {
+            sys::attach_over(view, &object(b"/proc/view")?)?;
         }
+        // So that its owner, who is the user, cannot change the mode of what is copied from here.
+        sys::set_read_only_here(c"/proc")?;
+        Ok(Self {
+            proc,
+            file: object(b"/proc/file")?,
+            directory: object(b"/proc/directory")?,
+            view,
+        })
     }
 
     fn clear(self) -> io::Result<()> {
         sys::unmount(c"/proc")
+    }
+
+    /// Makes a place writable again.
+    fn open(&self, place: &[u8], direct: &[(&[u8], OwnedFd)]) -> io::Result<()> {
+        let object = self.object(place)?;
+        let status = sys::status(&object).ok();
+        if self.view.is_some() {
+            return sys::attach_over(&self.copy(place, &object, status)?, &object);
+        }
+        match direct.iter().find(|(path, _)| *path == place) {
+            Some((_, copy)) => sys::attach_over(copy, &object),
+            None => Ok(()),
+        }
     }
 
     /// The object at a path, as the program will see it.
@@ -164,9 +227,15 @@ impl Place {
             let (a, b) = (status?, sys::status(other).ok()?);
             Some(a.st_dev == b.st_dev && a.st_ino == b.st_ino)
         };
+        // From the objects themselves what is outside the writable places is read-only, which is more, not less.
         match seen {
             Some(seen) if same(&seen) == Some(true) => sys::copy_object(&seen),
             _ => sys::copy_object(object),
         }
     }
+}
+
+/// What is gone needs nothing.
+fn unless_gone(error: io::Error) -> io::Result<()> {
+    if is_gone(&error) { Ok(()) } else { Err(error) }
 }

@@ -253,6 +253,7 @@ impl Walk<'_> {
         for at in std::mem::take(&mut self.work) {
             self.plan.gaps.push(Gap {
                 path: at.shown().to_vec(),
+                inside: true,
                 reason: reason.clone(),
             });
         }
