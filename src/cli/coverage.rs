@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// Show what each layer keeps of each rule, what the layers keep together, and what gets through.
+///
+/// A layer is what enforces the artefact of one target: a part of the kernel, mostly.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The layers, as the names of targets; without it all of them

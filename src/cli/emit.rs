@@ -19,7 +19,7 @@ pub struct Args {
     /// Where to write: a file for one artefact, a folder for several. Without it: standard output
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// Print the whole ledger instead of its summary: on standard output where artefacts go to
+    /// Print the whole ledger (what the artefact keeps and loses of each rule) instead of its summary: on standard output where artefacts go to
     /// files, else on standard error
     #[arg(long, value_enum, value_name = "FORMAT")]
     ledger: Option<ledger::LedgerFormat>,

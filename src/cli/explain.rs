@@ -328,7 +328,9 @@ fn layer(
     };
     let Some(allows) = read.allows(operation, object) else {
         let why = match entry.map_or("", |e| e.reason.as_ref()) {
-            "" if operation == Operation::Tool => "only the tool-call gate sees tool calls",
+            "" if operation == Operation::Tool => {
+                "only the tool-call gate, which an agent asks before each call, sees tool calls"
+            }
             why => why,
         };
         let colon = if why.is_empty() { "" } else { ": " };

@@ -210,7 +210,7 @@ fn layer(b: &dyn Backend, meaning: &Meaning<'_>, all: bool) -> (String, usize) {
     }
     let _ = writeln!(
         out,
-        "{id:<9} keeps {kept}, differs on {} as its ledger says, says nothing of {silent}",
+        "{id:<9} keeps {kept}, differs on {} as its ledger (`polc emit {id} --ledger human`) says, says nothing of {silent}",
         lost.len()
     );
     if all {
