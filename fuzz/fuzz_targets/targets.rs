@@ -86,7 +86,7 @@ pub fn read_back(bytes: &[u8]) {
 
 fn small() -> Policy {
     let text = "version: 1\nname: fuzz\nsubject: {home: /h, workspace: /w, tmp: /tmp}\nrules:\n  \
-        - {name: keys, action: deny, operations: [read], paths: ['~/.ssh/**'], message: no}\n  \
+        - {name: keys, action: deny, operations: [read], paths: ['~/.ssh/**'], message: keys stay here}\n  \
         - {name: work, action: allow, operations: [read, write], paths: ['${workspace}/**']}\n  \
         - {name: web, action: allow, operations: [connect], hosts: ['*.example.org:443']}\n";
     load_bytes("fuzz.yaml", text.as_bytes(), &LoadOptions::default())
