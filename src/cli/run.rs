@@ -126,7 +126,9 @@ fn said_first(
     words: &[OsString],
     closed: &[(String, std::path::PathBuf)],
 ) -> Vec<String> {
-    use polc::fidelity::show_bytes;
+    use polc::fidelity::{Object, show_bytes};
+    use polc::policy::Operation;
+    use polc::semantics::decide;
     use std::os::unix::ffi::OsStrExt;
     use std::path::Path;
 
@@ -146,7 +148,13 @@ fn said_first(
             show_bytes(home)
         ));
     }
-    lines.extend(closed.iter().map(|(name, path)| {
+    // What a rule of the policy lets it read needs no rule of its own.
+    let unread = |path: &Path| {
+        let object = Object::Path(path.as_os_str().as_bytes().to_vec());
+        !decide(policy, Operation::Read, &object).action.permits()
+    };
+    let closed = closed.iter().filter(|(_, path)| unread(path));
+    lines.extend(closed.map(|(name, path)| {
         format!(
             "`{name}` names `{}`, which is not a file or a directory of certificates alone: no rule is added to read it",
             show_bytes(path.as_os_str().as_bytes())
