@@ -35,10 +35,10 @@ pub fn matching(bytes: &[u8]) {
     }
     for a in &first.sequences {
         for b in &second.sequences {
-            if let (Ok(x), Ok(y)) = (PathSet::of([a]), PathSet::of([b])) {
-                if let Ok(witness) = x.common_witness(&y) {
-                    assert_eq!(intersects(a, b), witness.is_some(), "{a} {b}");
-                }
+            if let (Ok(x), Ok(y)) = (PathSet::of([a]), PathSet::of([b]))
+                && let Ok(witness) = x.common_witness(&y)
+            {
+                assert_eq!(intersects(a, b), witness.is_some(), "{a} {b}");
             }
         }
     }
