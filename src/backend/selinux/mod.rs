@@ -18,7 +18,7 @@
 //!   moving something there is, too. No rule is about that alone, and a transition by name would not stop a move.
 //! - Names are added and removed in directories whose type lets them: those of the module that may be written in. Above
 //!   the top of a tree lies a directory of the base policy's, or one that may not, and `add_name` on it would let
-//!   files be moved there: so the top itself is neither made nor removed ([`held`]).
+//!   files be moved there: so the top itself is neither made nor removed ([`domain_rights`]).
 //! - Mapping a file as code takes `execute`, which reading does not bring: a setting of the ledger says so. Starting it
 //!   takes `execute_no_trans`, too.
 //! - Starting a program opens it for reading. Setting times to now takes `write`, all other metadata `setattr`.
