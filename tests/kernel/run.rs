@@ -53,6 +53,12 @@ fn run_here() {
     let (mut plan, mut sheets) = (String::new(), Vec::new());
     let mut add = |name: &str, text: &str, under: &str| {
         let policy = load(name, text, &LoadOptions::default()).unwrap().policy;
+        // A workspace that is not there is an error.
+        if let Some(workspace) = &policy.subject.workspace {
+            let workspace = show_bytes(workspace);
+            let workspace = root.path().join(workspace.trim_start_matches('/'));
+            std::fs::create_dir_all(workspace).unwrap();
+        }
         let meaning = Meaning::new(&policy);
         let Ok(compiled) = landlock.compile(&meaning, &Target::default()) else {
             return;
