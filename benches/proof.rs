@@ -54,7 +54,7 @@ fn floating(rules: usize) -> String {
     out
 }
 
-/// Compiles a policy for a target, reads the artefact back, compares it with the policy, and holds the ledger
+/// Compiles a policy for a target, reads the artifact back, compares it with the policy, and holds the ledger
 /// against that. `None`: the target refuses the policy.
 fn proven(policy: &Policy, backend: &dyn backend::Backend) -> Option<Duration> {
     let start = Instant::now();

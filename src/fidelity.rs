@@ -2,7 +2,7 @@
 //!
 //! A ledger is total: it has an entry for every rule and each of its operations, and for the default
 //! action and every operation. [`crate::semantics::LedgerBuilder`] makes it from the sets that a
-//! back-end says its artefact allows.
+//! back-end says its artifact allows.
 
 use crate::policy::{Action, HostSpec, Operation, RuleId};
 use std::borrow::Cow;

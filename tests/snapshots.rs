@@ -1,4 +1,4 @@
-//! Every policy × every target: the raw artefact, in `snapshots/<policy>/`.
+//! Every policy × every target: the raw artifact, in `snapshots/<policy>/`.
 //!
 //! A snapshot shows only that the output did not change; what it means is for the targets' own tools
 //! (`tests/native`) and for the comparison with the policy. `POLC_BLESS=1 cargo test --test snapshots` writes
@@ -79,7 +79,7 @@ fn on_disk(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 #[test]
-fn artefacts_are_as_they_were() {
+fn artifacts_are_as_they_were() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("snapshots");
     let mut expected_files = expected("policies");
     expected_files.extend(expected("tests/policies"));

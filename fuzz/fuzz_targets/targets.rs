@@ -77,7 +77,7 @@ pub fn avakill(bytes: &[u8]) {
     );
 }
 
-/// An artefact: the first byte chooses the reader, the rest is the file.
+/// An artifact: the first byte chooses the reader, the rest is the file.
 pub fn read_back(bytes: &[u8]) {
     let Some((first, rest)) = bytes.split_first() else {
         return;

@@ -1,4 +1,4 @@
-//! What an artefact's comments say of its ledger, in every language that has comments.
+//! What an artifact's comments say of its ledger, in every language that has comments.
 
 use crate::fidelity::{Fidelity, Ledger, show_bytes};
 use crate::policy::Policy;

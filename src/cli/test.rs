@@ -1,4 +1,4 @@
-//! `polc test`: the policy's own tests, against the policy and against every artefact.
+//! `polc test`: the policy's own tests, against the policy and against every artifact.
 
 use super::{Done, Format, Forms, Global, Outcome, answer, input, output};
 use polc::backend::{self, Backend, Target};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fmt::Write;
 
-/// Run the policy's own tests, against the policy and against each target's artefact.
+/// Run the policy's own tests, against the policy and against each target's artifact.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Policies to test; without any, the policy of `--policy`
@@ -60,7 +60,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
         let loaded = input::load(&global, purpose)?;
         let policy = &loaded.policy;
         if !policy.tests.is_empty() {
-            // Artefacts are asked in their own places, which this host's links are not in.
+            // Artifacts are asked in their own places, which this host's links are not in.
             let (emitted, _) = input::load_with_warnings(&global, input::Purpose::Emit)?;
             let meaning = Meaning::new(&emitted.policy);
             out.failures += layers(&mut out.text, &meaning, args.layers);
@@ -148,7 +148,7 @@ pub fn parts(query: &Query) -> Vec<(Operation, Object)> {
     }
 }
 
-/// Asks each target's artefact what the tests ask. A difference that the target's ledger does not account for is a
+/// Asks each target's artifact what the tests ask. A difference that the target's ledger does not account for is a
 /// failure; how many there are of the others is told.
 fn layers(out: &mut String, meaning: &Meaning<'_>, all: bool) -> usize {
     // Targets share the decided sets and nothing else.
@@ -162,7 +162,7 @@ fn layer(b: &dyn Backend, meaning: &Meaning<'_>, all: bool) -> (String, usize) {
     let id = b.id();
     let mut target = Target::default();
     let Ok(made) = b.compile(meaning, &target) else {
-        return (format!("{id:<9} has no artefact for this policy\n"), 0);
+        return (format!("{id:<9} has no artifact for this policy\n"), 0);
     };
     target.files = made.files;
     let read = match b.read_back(&made.artifacts, &target) {

@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 pub struct Layer {
     /// The back-end's name.
     pub id: &'static str,
-    /// Why it has no artefact for this policy, where it has none: then it enforces nothing.
+    /// Why it has no artifact for this policy, where it has none: then it enforces nothing.
     pub refused: Option<String>,
 }
 
@@ -89,10 +89,10 @@ struct Read {
     meant: Box<dyn Evaluate>,
 }
 
-/// Compiles a policy for a target and reads the artefacts back.
+/// Compiles a policy for a target and reads the artifacts back.
 ///
 /// # Errors
-/// The artefacts cannot be read back: a fault of polc.
+/// The artifacts cannot be read back: a fault of polc.
 fn read(
     meaning: &Meaning<'_>,
     backend: &'static dyn Backend,
@@ -173,7 +173,7 @@ enum Task {
 /// Makes the table of these layers for a policy. `others` are the layers that may close what they leave open.
 ///
 /// # Errors
-/// An artefact cannot be read back, which is a fault of polc.
+/// An artifact cannot be read back, which is a fault of polc.
 pub fn coverage(
     meaning: &Meaning<'_>,
     chosen: &[(&'static dyn Backend, Target)],
@@ -226,7 +226,7 @@ pub fn coverage(
     let mut comparisons: Vec<Comparison> = by_column.into_iter().map(joined).collect();
     let together = comparisons.pop().unwrap_or_default();
     if !meaning.has_ledgers() && comparisons.iter().any(Comparison::is_unknown) {
-        // What is too large to compare may be too large for a ledger, and then there is no artefact.
+        // What is too large to compare may be too large for a ledger, and then there is no artifact.
         return coverage(&Meaning::new(meaning.policy()), chosen, others);
     }
     let read = layers.finish()?;

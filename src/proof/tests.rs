@@ -8,7 +8,7 @@ use crate::policy::PathPattern;
 use crate::policy::{Address, Host, HostPattern, Operation, Policy, RuleId};
 use crate::semantics::{Meaning, PathSet, TooLarge};
 
-/// An artefact that says of every operation on paths the same, in one way or several, and allows a list of hosts.
+/// An artifact that says of every operation on paths the same, in one way or several, and allows a list of hosts.
 struct Fake {
     /// A name (or several, with blanks), and what is let happen so; `None`: it is silent.
     ways: Option<Vec<(&'static str, Form, PathSet)>>,

@@ -1,6 +1,6 @@
 //! From what a layer allows to its ledger.
 //!
-//! A back-end says, for each operation, which objects its artefact lets through, as a set. The ledger
+//! A back-end says, for each operation, which objects its artifact lets through, as a set. The ledger
 //! follows by comparing that set with the policy's on the objects that each rule decides. A back-end
 //! never states a fidelity itself; it only words the reason.
 

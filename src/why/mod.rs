@@ -70,7 +70,7 @@ pub enum Layer {
 }
 
 impl Layer {
-    /// The id of the back-end whose artefact it enforces, or the word in reports.
+    /// The id of the back-end whose artifact it enforces, or the word in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

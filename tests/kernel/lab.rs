@@ -91,7 +91,7 @@ fn made(
     })
 }
 
-/// The rows of a policy; `skips` says of what the artefact cannot be asked: the way, and the path.
+/// The rows of a policy; `skips` says of what the artifact cannot be asked: the way, and the path.
 pub fn sheet(ready: &Ready, skips: impl Fn(&str, &[u8]) -> bool) -> Sheet {
     let meaning = Meaning::new(&ready.policy);
     Sheet::new(&ready.name, &meaning, &ready.compiled.ledger, skips)
@@ -114,7 +114,7 @@ impl Plan {
     }
 
     /// Adds a policy's rows, to be tried under this confinement (the words of the probe).
-    /// `skips` says of what the artefact cannot be asked: the way, and the path.
+    /// `skips` says of what the artifact cannot be asked: the way, and the path.
     pub fn add(&mut self, ready: &Ready, confinement: &str, skips: impl Fn(&str, &[u8]) -> bool) {
         self.add_sheet(ready, sheet(ready, skips), confinement, "");
     }
@@ -163,7 +163,7 @@ impl Plan {
             if self.planted.contains(&index) {
                 assert!(
                     !found.is_empty(),
-                    "{column}: under another policy's artefact {} agrees too",
+                    "{column}: under another policy's artifact {} agrees too",
                     sheet.policy
                 );
             } else if let Some((_, text)) = self.random.iter().find(|r| r.0 == index) {

@@ -1,4 +1,4 @@
-//! No ledger claims more, or less, than its artefact's bytes bear out.
+//! No ledger claims more, or less, than its artifact's bytes bear out.
 
 use crate::corpus::policies;
 use polc::backend::{self, Evaluate, OnPaths, Target};
@@ -9,7 +9,7 @@ use polc::proof::{Comparison, Disagreement, compare, disagreements};
 use polc::semantics::{Decision, Meaning, decide};
 use std::collections::BTreeMap;
 
-/// Options that make other artefacts of the same policy.
+/// Options that make other artifacts of the same policy.
 fn variants(backend: &str) -> Vec<BTreeMap<&'static str, String>> {
     let of = |list: &[(&'static str, &str)]| {
         let pairs = list.iter().map(|(k, v)| (*k, (*v).to_owned()));
@@ -62,7 +62,7 @@ pub fn faults(file: &str, policy: &Policy, id: &str) -> Vec<String> {
     out
 }
 
-/// What a ledger claims and its artefact does not bear out: entries, and the witnesses that they give.
+/// What a ledger claims and its artifact does not bear out: entries, and the witnesses that they give.
 fn contradictions(
     meaning: &Meaning<'_>,
     ledger: &Ledger,
@@ -107,7 +107,7 @@ fn contradictions(
             if !bears_out(read, entry.operation, w) {
                 let does = if w.layer_allows { "allows" } else { "denies" };
                 out.push(format!(
-                    "{name} shows that the artefact {does} {}, and it does not",
+                    "{name} shows that the artifact {does} {}, and it does not",
                     w.object
                 ));
             }
@@ -124,7 +124,7 @@ fn decides(policy: &Policy, entry: &Entry, witness: &Witness) -> bool {
     rule == entry.rule && (action == witness.policy || moved)
 }
 
-/// Whether the artefact does with the object what the witness says, in some way and for some form.
+/// Whether the artifact does with the object what the witness says, in some way and for some form.
 fn bears_out(read: &dyn Evaluate, operation: Operation, witness: &Witness) -> bool {
     let path = match &witness.object {
         Object::Path(path) => path,
@@ -152,7 +152,7 @@ fn line(policy: &Policy, d: &Disagreement) -> String {
             .as_ref()
             .map_or_else(String::new, |c| format!(" by line {}: {}", c.line, c.text));
         format!(
-            "; the artefact {says} {} ({:?}){clause}",
+            "; the artifact {says} {} ({:?}){clause}",
             s.witness.object, s.form
         )
     });
@@ -276,7 +276,7 @@ fn a_ledger_with_a_fault_planted_is_found_out() {
         let lies = with(looser, &|e| e.fidelity = Fidelity::Exact);
         assert!(
             lies.iter()
-                .any(|l| l.contains("claims exact, found looser; the artefact allows")),
+                .any(|l| l.contains("claims exact, found looser; the artifact allows")),
             "{id}: {lies:?}"
         );
         let lies = with(looser, &|e| {

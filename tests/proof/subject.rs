@@ -1,4 +1,4 @@
-//! An artefact confines whom its policy names.
+//! An artifact confines whom its policy names.
 
 use crate::corpus::policies;
 use polc::backend::{self, Evaluate, OnPaths, Target};

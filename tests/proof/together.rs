@@ -99,7 +99,7 @@ fn layers_together_are_what_they_are_alone() {
     );
 }
 
-/// What an artefact says but for its comments, which tell of its ledger.
+/// What an artifact says but for its comments, which tell of its ledger.
 fn said(artifact: &Artifact) -> String {
     let text = String::from_utf8_lossy(&artifact.bytes);
     let comment = |l: &&str| l.starts_with('#') || l.starts_with(';');
@@ -110,7 +110,7 @@ fn said(artifact: &Artifact) -> String {
 }
 
 #[test]
-fn without_ledgers_artefacts_and_the_table_are_the_same() {
+fn without_ledgers_artifacts_and_the_table_are_the_same() {
     for (file, policy) in policies() {
         let (with, without) = (
             Meaning::new(&policy),

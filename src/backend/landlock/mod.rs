@@ -15,7 +15,7 @@
 //!   everywhere is not handled.
 //! - Making and removing are rights of the parent directory: `make_*` on D is for what lies beneath D.
 //! - A directory's right on a file is EINVAL when it is applied: an object that is not a tree gets file
-//!   rights only. Whether it is a file the static artefact cannot know; it takes a path that is named
+//!   rights only. Whether it is a file the static artifact cannot know; it takes a path that is named
 //!   without anything beneath for one. If it is a directory the same rights reach beneath it.
 //! - Execution needs `read_file` too: a program that may be executed but not read does not start.
 //! - `refer` (ABI 2) is needed to link or rename across directories; where it is not handled that

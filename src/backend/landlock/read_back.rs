@@ -29,7 +29,7 @@ use crate::semantics::{PathSet, TooLarge};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// An error in an artefact.
+/// An error in an artifact.
 fn refuse(message: String) -> Diagnostics {
     Diagnostic::error("E115", message)
         .help("`polc emit landlock` makes a ruleset anew; what was added by hand can be written as it writes it")

@@ -54,7 +54,7 @@ pub(super) struct Loaded {
     by_name: OnceLock<StepsIndex>,
     /// The module's rules that are about the domain's sockets.
     sockets: Vec<usize>,
-    /// Which of the artefacts the file contexts are.
+    /// Which of the artifacts the file contexts are.
     contexts_at: usize,
     module_at: usize,
     answers: Answers,

@@ -179,7 +179,7 @@ fn action(rule: &FileRule) -> Action {
     }
 }
 
-/// A rule's name as it stands in artefacts, reports and on command lines.
+/// A rule's name as it stands in artifacts, reports and on command lines.
 fn slug(name: &str, index: usize) -> String {
     let mut out = String::new();
     for c in name.chars().take(60) {
