@@ -19,6 +19,7 @@ mod isolated;
 mod large;
 mod missing;
 mod own_dirs;
+mod patterns;
 mod place;
 mod refused;
 mod users;

@@ -57,6 +57,7 @@ struct At {
 }
 
 struct Walk<'a> {
+    operation: Operation,
     decisions: &'a Decisions,
     tree: &'a LiteralTree,
     reach: Reach,
@@ -195,7 +196,10 @@ impl Walk<'_> {
                 }
             }
             Some(host) => {
-                let listed = if self.looked < MAX_ENTRIES && self.may_hold_more(node, state) {
+                let listed = if self.looked < MAX_ENTRIES
+                    && self.may_hold_more(node, state)
+                    && !host.is_granted(self.operation, &shown)
+                {
                     host.list(&shown)
                 } else {
                     Rc::default()
@@ -306,6 +310,7 @@ pub(super) fn granted(
             other => other.insert((decisions, tree.states(decisions))),
         };
         let walk = Walk {
+            operation,
             decisions,
             tree: &tree,
             states: &known.1,
