@@ -2,7 +2,7 @@
 
 use super::host::{Kind, Remembered};
 use crate::policy::{Component, Operation, Sequence, Token};
-use crate::semantics::{Clause, Decisions, LiteralTree, Meaning, PathSet, StateId, TooLarge};
+use crate::semantics::{Case, Decisions, LiteralTree, Meaning, PathSet, StateId, TooLarge};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -252,22 +252,22 @@ pub(super) fn reached<const N: usize>(
             *sets_of.entry(granted).or_default() |= 1 << i;
         }
     }
-    let mut clauses: BTreeMap<u16, Vec<Sequence>> = BTreeMap::new();
+    let mut cases: BTreeMap<u16, Vec<Sequence>> = BTreeMap::new();
     for ((path, tree, reach), sets) in sets_of {
         let mut s = Sequence::literal(path);
         if tree && reach == Reach::Beneath {
             s.components.push(Component::Name([Token::Star].into()));
         }
-        let list = clauses.entry(sets).or_default();
+        let list = cases.entry(sets).or_default();
         list.push(if tree { s.tree() } else { s });
     }
-    let clauses = clauses.iter().map(|(sets, include)| Clause {
+    let cases = cases.iter().map(|(sets, include)| Case {
         include,
         except: &[],
         sets: *sets,
         allows: true,
     });
-    let mut sets = PathSet::family(clauses, false)?;
+    let mut sets = PathSet::family(cases, false)?;
     for (set, (grants, _)) in sets.iter_mut().zip(all) {
         if grants.free {
             *set = PathSet::all();

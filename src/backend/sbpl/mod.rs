@@ -27,11 +27,11 @@
 //! - A string holds at most 1,024 bytes, as does a path on macOS.
 //! - Names on macOS are UTF-8; a name that is not is refused.
 
-mod clauses;
 mod lower;
 mod model;
 mod moving;
 mod network;
+mod path_rules;
 mod private;
 mod read_back;
 #[cfg(test)]

@@ -444,12 +444,12 @@ impl Evaluate for Loaded {
                 })
         };
         let files = self.contexts.iter().filter(|c| c.applies.to(Form::File));
-        let clauses = files.map(|c| {
+        let cases = files.map(|c| {
             let member = c.label.as_deref().is_some_and(enters);
             (c.patterns.as_slice(), [].as_slice(), member)
         });
         Ok(Confines {
-            programs: Some(PathSet::first_match_except(clauses, false)?),
+            programs: Some(PathSet::first_match_except(cases, false)?),
             ..Confines::unsaid()
         })
     }

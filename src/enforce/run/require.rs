@@ -280,9 +280,9 @@ impl InForce<'_> {
             }
         }
         let none: &[Vec<Step>] = &[];
-        let clauses = [(&refused[..], none, false), (&granted[..], none, true)]
+        let cases = [(&refused[..], none, false), (&granted[..], none, true)]
             .into_iter()
             .chain(tops.iter().map(|(t, e)| (&t[..], &e[..], true)));
-        Ok(PathSet::first_match_except(clauses, false)?)
+        Ok(PathSet::first_match_except(cases, false)?)
     }
 }
