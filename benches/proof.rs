@@ -8,7 +8,7 @@
     clippy::unwrap_used
 )]
 
-use polc::backend::{self, Target};
+use polc::backend::{self, Options};
 use polc::frontend::{LoadOptions, load};
 use polc::policy::Policy;
 use polc::proof::{compare, disagreements};
@@ -59,9 +59,9 @@ fn floating(rules: usize) -> String {
 fn proven(policy: &Policy, backend: &dyn backend::Backend) -> Option<Duration> {
     let start = Instant::now();
     let meaning = Meaning::new(policy);
-    let target = Target::default();
-    let compiled = backend.compile(&meaning, &target).ok()?;
-    let read = backend.read_back(&compiled.artifacts, &target).ok()?;
+    let options = Options::default();
+    let compiled = backend.compile(&meaning, &options).ok()?;
+    let read = backend.read_back(&compiled.artifacts, &options).ok()?;
     let comparison = compare(&meaning, read.as_ref());
     let wrong = disagreements(&compiled.ledger, &comparison);
     assert!(wrong.is_empty(), "{}: {wrong:?}", backend.id());

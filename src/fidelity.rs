@@ -143,11 +143,11 @@ pub struct Entry {
     pub witnesses: Vec<Witness>,
 }
 
-/// All entries of one back-end.
+/// All entries of one target.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    /// The back-end.
-    pub backend: &'static str,
+    /// The target.
+    pub target: &'static str,
     /// In the order of rules, the default last; within a rule, of operations.
     pub entries: Vec<Entry>,
     /// What the layer does with parts of a policy that are not rules (limits, environment,

@@ -21,8 +21,12 @@
 //! - *operation*: what the subject does, such as [`policy::Operation::Read`].
 //! - *object*: what it does it to: a path, a host, a program with arguments, a system call, a tool.
 //! - *rule*: an action for operations on objects. The first rule that matches decides.
-//! - *artifact*: a file for a target's own tool.
+//! - *target*: what an artifact is for, by the name that `polc emit` takes: `apparmor`.
+//! - *back-end*: the part of polc that makes the artifacts of one target and reads them back.
+//! - *layer*: what enforces an artifact on a host while the program runs, mostly a part of the kernel.
+//! - *artifact*: a file for a target's own tool. Its *clauses* are what it writes, so that *rule* is the policy's word.
 //! - *fidelity*: how much of a rule's meaning a layer keeps.
+//! - *ledger*: the list of what a target keeps of each rule and operation.
 //! - *witness*: one object on which a layer and the policy disagree.
 
 // The essays lead to the modules that they are about, which are private (`cargo doc --document-private-items`).

@@ -11,7 +11,7 @@
     clippy::unwrap_used
 )]
 
-use polc::backend::{self, Target};
+use polc::backend::{self, Options};
 use polc::diagnostics::{Style, render};
 use polc::frontend::{LoadOptions, load_path};
 use polc::semantics::Meaning;
@@ -35,7 +35,7 @@ fn expected(folder: &str) -> BTreeMap<PathBuf, Vec<u8>> {
         let meaning = Meaning::new(&policy);
         let place = Path::new(file.file_stem().unwrap());
         for b in backend::all() {
-            match b.compile(&meaning, &Target::default()) {
+            match b.compile(&meaning, &Options::default()) {
                 Ok(compiled) => {
                     for a in compiled.artifacts {
                         assert!(
@@ -133,7 +133,7 @@ fn the_same_policy_gives_the_same_bytes() {
         let meaning = Meaning::new(&policy);
         backend::all()
             .iter()
-            .map(|b| b.compile(&meaning, &Target::default()).unwrap().artifacts)
+            .map(|b| b.compile(&meaning, &Options::default()).unwrap().artifacts)
             .collect::<Vec<_>>()
     };
     assert_eq!(make(), make());

@@ -38,7 +38,7 @@ pub(super) fn differing(policy: &Policy, ledger: &Ledger) -> Vec<String> {
         out.push(format!(
             "and {} more: polc emit {} --ledger json",
             differing.len() - SHOWN,
-            ledger.backend
+            ledger.target
         ));
     }
     out

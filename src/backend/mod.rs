@@ -43,7 +43,7 @@ pub struct Compiled {
     /// What they keep.
     pub ledger: Ledger,
     /// Paths that they take for no directories, where neither the policy nor the artifact can say: of a directory
-    /// the rights would reach beneath. A reader needs to be told ([`Target::files`]).
+    /// the rights would reach beneath. A reader needs to be told ([`Options::files`]).
     pub files: Vec<Vec<u8>>,
 }
 
@@ -62,11 +62,11 @@ pub struct OptionSpec {
     pub help: &'static str,
 }
 
-/// A back-end's options. Values are strings until the back-end reads them.
+/// The options that a back-end is called with. Values are strings until it reads them.
 #[derive(Debug, Clone, Default)]
-pub struct Target {
-    /// By name.
-    pub options: BTreeMap<&'static str, String>,
+pub struct Options {
+    /// The values that were given, by the name of the option.
+    pub values: BTreeMap<&'static str, String>,
     /// Text for the artifact's first comment line, where its language has comments: which command
     /// made it. The same for the same input.
     pub banner: Option<String>,
@@ -74,11 +74,11 @@ pub struct Target {
     pub files: Vec<Vec<u8>>,
 }
 
-impl Target {
+impl Options {
     /// The value of an option, its default where it is not given.
     #[must_use]
     pub fn value(&self, spec: &OptionSpec) -> Option<&str> {
-        self.options
+        self.values
             .get(spec.name)
             .map(String::as_str)
             .or(spec.default)
@@ -87,13 +87,13 @@ impl Target {
     /// Whether a switch is on.
     #[must_use]
     pub fn is_set(&self, spec: &OptionSpec) -> bool {
-        self.options.contains_key(spec.name)
+        self.values.contains_key(spec.name)
     }
 }
 
-/// A back-end.
+/// A back-end: it makes the artifacts of one target, and reads them back.
 pub trait Backend: Sync {
-    /// Its name on the command line.
+    /// The name of its target, as on the command line.
     fn id(&self) -> &'static str;
 
     /// One line: what it makes.
@@ -108,7 +108,7 @@ pub trait Backend: Sync {
     ///
     /// # Errors
     /// A name that the target cannot quote, an option that is wrong.
-    fn compile(&self, meaning: &Meaning<'_>, target: &Target) -> Result<Compiled, Diagnostics>;
+    fn compile(&self, meaning: &Meaning<'_>, options: &Options) -> Result<Compiled, Diagnostics>;
 
     /// Whether this is an artifact of this target, so that `polc verify` finds the reader. Content decides; the
     /// name helps where the content does not say.
@@ -127,7 +127,7 @@ pub trait Backend: Sync {
         Vec::new()
     }
 
-    /// Reads artifacts back and evaluates them by the target's own rules. `target` has the options that
+    /// Reads artifacts back and evaluates them by the target's own rules. `options` has what
     /// the artifact does not itself say (the port of a proxy).
     ///
     /// # Errors
@@ -135,7 +135,7 @@ pub trait Backend: Sync {
     fn read_back(
         &self,
         artifacts: &[Artifact],
-        target: &Target,
+        options: &Options,
     ) -> Result<Box<dyn Evaluate>, Diagnostics>;
 }
 

@@ -29,7 +29,7 @@ pub fn read(path: &Path) -> Result<Artifact, Stop> {
 }
 
 /// The back-end that an artifact is of.
-pub fn target_of(artifact: &Artifact) -> Option<&'static dyn Backend> {
+pub fn backend_of(artifact: &Artifact) -> Option<&'static dyn Backend> {
     backend::all()
         .iter()
         .copied()
@@ -39,13 +39,13 @@ pub fn target_of(artifact: &Artifact) -> Option<&'static dyn Backend> {
 /// What artifacts of one target mean; where the policy is known, which paths are no directories is known too
 /// ([`backend::Compiled::files`]).
 pub fn meant(
-    target: &'static dyn Backend,
+    backend: &'static dyn Backend,
     artifacts: &[Artifact],
     options: &TargetOptions,
     known: Option<(&Policy, &[Vec<u8>])>,
 ) -> Result<Box<dyn Evaluate>, Stop> {
     let nobody = Policy::of_rules("artifact", polc::policy::Action::Deny, Vec::new());
-    let mut read = options.target(target, known.map_or(&nobody, |k| k.0));
+    let mut read = options.of(backend, known.map_or(&nobody, |k| k.0));
     read.files = known.map_or_else(Vec::new, |k| k.1.to_vec());
-    Ok(target.read_back(artifacts, &read)?)
+    Ok(backend.read_back(artifacts, &read)?)
 }

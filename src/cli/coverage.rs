@@ -75,7 +75,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     let is_chosen = |id: &str| chosen.iter().any(|c| c.id() == id);
     let (chosen, others): (Vec<_>, Vec<_>) = backend::all()
         .iter()
-        .map(|b| (*b, args.options.target(*b, policy)))
+        .map(|b| (*b, args.options.of(*b, policy)))
         .partition(|(b, _)| is_chosen(b.id()));
     let table = coverage(&meaning, &chosen, &others)?;
     let rows = match (args.summary, args.all) {

@@ -196,7 +196,7 @@ fn compile(
     // first, they leave no processor idle at the end.
     let order: Vec<_> = backends.iter().rev().collect();
     let results = parallel::map(&order, |b| {
-        b.compile(meaning, &args.options.target(**b, policy))
+        b.compile(meaning, &args.options.of(**b, policy))
     });
     for result in results.into_iter().rev() {
         match result {

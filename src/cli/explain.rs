@@ -7,7 +7,7 @@
 use super::answer::{Answer, answer, moved, places, relative};
 use super::{Done, Format, Forms, Global, Outcome, Stop, input, output};
 use output::Paint;
-use polc::backend::{self, Backend, Target};
+use polc::backend::{self, Backend, Options};
 use polc::diagnostics::codes::{self, Code};
 use polc::fidelity::{Fidelity, Object, show_bytes};
 use polc::host::{RealLinks, Resolver};
@@ -298,15 +298,15 @@ fn layer(
     object: &Object,
     decision: Decision,
 ) -> String {
-    let mut target = Target::default();
-    let made = match b.compile(meaning, &target) {
+    let mut options = Options::default();
+    let made = match b.compile(meaning, &options) {
         Ok(made) => made,
         Err(d) => {
             let why = d.items.first().map_or("", |d| &d.message);
             return format!("no artifact: {why}");
         }
     };
-    target.files = made.files;
+    options.files = made.files;
     let entry = made
         .ledger
         .entries
@@ -322,7 +322,7 @@ fn layer(
             _ => String::new(),
         }
     };
-    let read = match b.read_back(&made.artifacts, &target) {
+    let read = match b.read_back(&made.artifacts, &options) {
         Ok(read) => read,
         Err(d) => return format!("cannot be read back: {d}"),
     };

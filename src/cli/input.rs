@@ -59,15 +59,15 @@ pub fn side(global: &Global, name: &OsStr, options: &TargetOptions) -> Result<Co
     let path = Path::new(name);
     if name != "-" && !is_builtin(name) && path.is_file() {
         let artifact = artifacts::read(path)?;
-        if let Some(target) = artifacts::target_of(&artifact) {
+        if let Some(backend) = artifacts::backend_of(&artifact) {
             let mut all = vec![artifact];
-            for other in target.companions(path) {
+            for other in backend.companions(path) {
                 if other.is_file() {
                     all.push(artifacts::read(&other)?);
                 }
             }
             return Ok(Comparable::Artifact(artifacts::meant(
-                target, &all, options, None,
+                backend, &all, options, None,
             )?));
         }
     }

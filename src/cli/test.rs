@@ -1,7 +1,7 @@
 //! `polc test`: the policy's own tests, against the policy and against every artifact.
 
 use super::{Done, Format, Forms, Global, Outcome, answer, input, output};
-use polc::backend::{self, Backend, Target};
+use polc::backend::{self, Backend, Options};
 use polc::fidelity::{Fidelity, Object};
 use polc::host::{RealLinks, Resolver};
 use polc::parallel;
@@ -160,12 +160,12 @@ fn layers(out: &mut String, meaning: &Meaning<'_>, all: bool) -> usize {
 fn layer(b: &dyn Backend, meaning: &Meaning<'_>, all: bool) -> (String, usize) {
     let policy = meaning.policy();
     let id = b.id();
-    let mut target = Target::default();
-    let Ok(made) = b.compile(meaning, &target) else {
+    let mut options = Options::default();
+    let Ok(made) = b.compile(meaning, &options) else {
         return (format!("{id:<9} has no artifact for this policy\n"), 0);
     };
-    target.files = made.files;
-    let read = match b.read_back(&made.artifacts, &target) {
+    options.files = made.files;
+    let read = match b.read_back(&made.artifacts, &options) {
         Ok(read) => read,
         Err(d) => return (format!("FAILED {id} cannot be read back: {d}\n"), 1),
     };

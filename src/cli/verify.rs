@@ -30,14 +30,14 @@ impl Forms for Args {
 
 /// The files of one target.
 struct Group {
-    target: &'static dyn Backend,
+    backend: &'static dyn Backend,
     paths: Vec<PathBuf>,
     artifacts: Vec<Artifact>,
 }
 
 pub fn run(global: &Global, args: &Args) -> Done {
     let groups = groups(&args.artifacts)?;
-    let used: Vec<&'static dyn Backend> = groups.iter().map(|g| g.target).collect();
+    let used: Vec<&'static dyn Backend> = groups.iter().map(|g| g.backend).collect();
     args.options.check(&used).map_err(Stop::Usage)?;
     let loaded = input::load(global, input::Purpose::Emit)?;
     let policy = &loaded.policy;
@@ -47,11 +47,11 @@ pub fn run(global: &Global, args: &Args) -> Done {
     let mut all: Vec<Value> = Vec::new();
     let mut worst = Outcome::Fine;
     for group in &groups {
-        let target = args.options.target(group.target, policy);
-        let fresh = group.target.compile(&meaning, &target)?;
+        let options = args.options.of(group.backend, policy);
+        let fresh = group.backend.compile(&meaning, &options)?;
         let known = Some((policy, fresh.files.as_slice()));
-        let found = artifacts::meant(group.target, &group.artifacts, &args.options, known)?;
-        let fresh = artifacts::meant(group.target, &fresh.artifacts, &args.options, known)?;
+        let found = artifacts::meant(group.backend, &group.artifacts, &args.options, known)?;
+        let fresh = artifacts::meant(group.backend, &fresh.artifacts, &args.options, known)?;
         let comparison = if args.strict {
             compare(&meaning, found.as_ref())
         } else {
@@ -115,7 +115,7 @@ fn groups(paths: &[PathBuf]) -> Result<Vec<Group>, Stop> {
         let from_folder = path.is_dir();
         for file in files(path)? {
             let artifact = artifacts::read(&file)?;
-            let Some(target) = artifacts::target_of(&artifact) else {
+            let Some(backend) = artifacts::backend_of(&artifact) else {
                 // In a folder there may be other things; a file that was named is meant.
                 if from_folder {
                     continue;
@@ -127,14 +127,14 @@ fn groups(paths: &[PathBuf]) -> Result<Vec<Group>, Stop> {
             };
             match groups
                 .iter_mut()
-                .find(|g| g.target.id() == target.id() && belongs(g, &file))
+                .find(|g| g.backend.id() == backend.id() && belongs(g, &file))
             {
                 Some(group) => {
                     group.paths.push(file);
                     group.artifacts.push(artifact);
                 }
                 None => groups.push(Group {
-                    target,
+                    backend,
                     paths: vec![file],
                     artifacts: vec![artifact],
                 }),
@@ -143,7 +143,7 @@ fn groups(paths: &[PathBuf]) -> Result<Vec<Group>, Stop> {
     }
     // A target of several files may have been named by one of them.
     for group in &mut groups {
-        for other in group.target.companions(&group.paths[0]) {
+        for other in group.backend.companions(&group.paths[0]) {
             if other.is_file() && !group.paths.contains(&other) {
                 group.artifacts.push(artifacts::read(&other)?);
                 group.paths.push(other);
@@ -163,7 +163,7 @@ fn belongs(group: &Group, file: &Path) -> bool {
     group
         .paths
         .iter()
-        .any(|p| group.target.companions(p).iter().any(|c| c == file))
+        .any(|p| group.backend.companions(p).iter().any(|c| c == file))
 }
 
 fn files(path: &Path) -> Result<Vec<PathBuf>, Stop> {
@@ -202,7 +202,7 @@ fn human(
 ) {
     let differences: Vec<&Difference> = comparison.differences().collect();
     let name = names(group);
-    let id = group.target.id();
+    let id = group.backend.id();
     let unknown = comparison.is_unknown() || others.bound.is_none();
     if unknown {
         let _ = writeln!(
@@ -318,7 +318,7 @@ fn to_json(policy: &Policy, group: &Group, comparison: &Comparison, others: &Oth
         .map(|b| json!({"what": b.what, "policy": !b.by_found, "artifact": b.by_found}))
         .collect();
     json!({
-        "target": group.target.id(),
+        "target": group.backend.id(),
         "files": group.paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
         "equal": comparison.is_equal() && others.is_empty() && others.bound.is_some(),
         "unknown": comparison.is_unknown() || others.bound.is_none(),

@@ -14,7 +14,7 @@
 
 use super::egress::{Egress, Refusal, told};
 use super::environment::{give, reduced};
-use crate::backend::{Target, find};
+use crate::backend::{Options, find};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Demand, Entry, Ledger};
 use crate::policy::{
@@ -89,16 +89,16 @@ pub fn prepare(
         .map_err(|e| Error::Proxy("listen for the proxy", e))?;
     let address = listener.as_ref().map(TcpListener::local_addr).transpose();
     let address = address.map_err(|e| Error::Proxy("listen for the proxy", e))?;
-    let mut target = Target::default();
+    let mut options = Options::default();
     if let Some(address) = address {
-        target
-            .options
+        options
+            .values
             .insert("proxy-port", address.port().to_string());
     }
 
     let missing = || Diagnostics::from(Diagnostic::error("E112", "there is no profile to apply"));
     let backend = find("sbpl").ok_or_else(missing)?;
-    let mut compiled = backend.compile(&meaning, &target)?;
+    let mut compiled = backend.compile(&meaning, &options)?;
     // This process sees to the environment, and macOS has no system calls of Linux but those that a rule means.
     compiled
         .ledger

@@ -227,7 +227,7 @@ fn a_ledger_that_claims_too_much_or_too_little_is_found() {
             witnesses: vec![],
         };
         let ledger = Ledger {
-            backend: "fake",
+            target: "fake",
             entries: vec![entry(0, hole), entry(1, tree)],
             settings: vec![],
         };

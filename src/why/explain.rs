@@ -122,7 +122,7 @@ impl Ledgers<'_, '_> {
             .entry(layer)
             .or_insert_with(|| {
                 let backend = backend::find(layer.name())?;
-                let made = backend.compile(meaning, &backend::Target::default());
+                let made = backend.compile(meaning, &backend::Options::default());
                 made.ok().map(|c| c.ledger)
             })
             .as_ref()?

@@ -70,7 +70,7 @@ pub enum Layer {
 }
 
 impl Layer {
-    /// The id of the back-end whose artifact it enforces, or the word in reports.
+    /// The target whose artifact it enforces, or `egress`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -5,7 +5,7 @@ use crate::lab::{self, Plan, Ready};
 use crate::machine::{self, Image};
 use crate::rows::hex;
 use crate::tool;
-use polc::backend::Target;
+use polc::backend::Options;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -117,9 +117,9 @@ fn parents(artifact: &[u8]) -> BTreeSet<Vec<u8>> {
 
 /// Fills a plan; `put` stores a file for the probe and returns the name that it has there.
 fn fill(plan: &mut Plan, abi: u32, mut put: impl FnMut(&str, &[u8]) -> String) {
-    let mut target = Target::default();
-    target.options.insert("abi", abi.to_string());
-    let all = lab::ready_and_random("landlock", &target);
+    let mut options = Options::default();
+    options.values.insert("abi", abi.to_string());
+    let all = lab::ready_and_random("landlock", &options);
     let mut confine = |r: &Ready| {
         let text = digest(&r.compiled.artifacts[0].bytes, abi);
         format!("landlock {}", put(&r.name, text.as_bytes()))

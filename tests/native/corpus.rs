@@ -6,7 +6,7 @@
 use crate::policies::policies;
 use crate::runc::As;
 use crate::{apparmor, runc, schema, selinux, tool};
-use polc::backend::Target;
+use polc::backend::Options;
 use polc::frontend::{LoadOptions, load};
 use polc::semantics::Meaning;
 use serde_json::Value;
@@ -33,7 +33,7 @@ fn artifacts(backend: &str, end: &str) -> Option<Artifacts> {
         for (file, policy) in policies() {
             let folder = made.path().join(file.replace('/', "-"));
             std::fs::create_dir(&folder).unwrap();
-            let compiled = found.compile(&Meaning::new(&policy), &Target::default());
+            let compiled = found.compile(&Meaning::new(&policy), &Options::default());
             let compiled = match compiled {
                 Ok(compiled) => compiled,
                 Err(_) if may_be_refused(&file) => continue,
@@ -149,7 +149,7 @@ fn the_compiled_profile_means_what_the_ledger_says() {
     };
     each(&policies(), |(name, policy)| {
         let meaning = Meaning::new(policy);
-        let compiled = backend.compile(&meaning, &Target::default());
+        let compiled = backend.compile(&meaning, &Options::default());
         let compiled = match compiled {
             Ok(compiled) => compiled,
             Err(_) if may_be_refused(name) => return Ok(()),
@@ -190,7 +190,7 @@ fn the_linked_module_means_what_the_ledger_says() {
     let done = Mutex::new(Vec::new());
     each(&policies, |(name, policy)| {
         let meaning = Meaning::new(policy);
-        let compiled = backend.compile(&meaning, &Target::default());
+        let compiled = backend.compile(&meaning, &Options::default());
         let compiled = match compiled {
             Ok(compiled) => compiled,
             Err(_) if may_be_refused(name) => return Ok(()),

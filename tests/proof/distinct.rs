@@ -1,6 +1,6 @@
 //! Each clause by which an artifact differs from a policy has a witness of its own, however many there are.
 
-use polc::backend::{self, Target};
+use polc::backend::{self, Options};
 use polc::frontend::{LoadOptions, load};
 use polc::policy::{Operation, Policy};
 use polc::proof::{Difference, compare};
@@ -24,13 +24,13 @@ fn policy(rules: &str) -> Policy {
 fn differences(id: &str, rules: &str) -> Vec<Difference> {
     let (more, meant) = (policy(rules), policy(""));
     let backend = backend::find(id).unwrap();
-    let made = backend.compile(&Meaning::new(&more), &Target::default());
+    let made = backend.compile(&Meaning::new(&more), &Options::default());
     let made = made.unwrap();
-    let target = Target {
+    let options = Options {
         files: made.files,
-        ..Target::default()
+        ..Options::default()
     };
-    let read = backend.read_back(&made.artifacts, &target).unwrap();
+    let read = backend.read_back(&made.artifacts, &options).unwrap();
     let comparison = compare(&Meaning::new(&meant), read.as_ref());
     assert!(!comparison.is_unknown());
     let all = comparison.differences();

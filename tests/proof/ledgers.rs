@@ -1,7 +1,7 @@
 //! No ledger claims more, or less, than its artifact's bytes bear out.
 
 use crate::corpus::policies;
-use polc::backend::{self, Evaluate, OnPaths, Target};
+use polc::backend::{self, Evaluate, OnPaths, Options};
 use polc::fidelity::{Entry, Fidelity, Ledger, Object, Witness};
 use polc::frontend::{LoadOptions, load};
 use polc::policy::{Action, Operation, Policy};
@@ -32,19 +32,19 @@ pub fn faults(file: &str, policy: &Policy, id: &str) -> Vec<String> {
     let backend = backend::find(id).unwrap();
     let meaning = Meaning::new(policy);
     let mut out = Vec::new();
-    for options in variants(id) {
-        let shown: Vec<String> = options.iter().map(|(k, v)| format!("--{k} {v}")).collect();
+    for values in variants(id) {
+        let shown: Vec<String> = values.iter().map(|(k, v)| format!("--{k} {v}")).collect();
         let shown = shown.join(" ");
-        let mut target = Target {
-            options,
-            ..Target::default()
+        let mut options = Options {
+            values,
+            ..Options::default()
         };
         // A policy that the target cannot hold is refused; which ones is pinned by the snapshots.
-        let Ok(made) = backend.compile(&meaning, &target) else {
+        let Ok(made) = backend.compile(&meaning, &options) else {
             continue;
         };
-        target.files = made.files.clone();
-        let read = match backend.read_back(&made.artifacts, &target) {
+        options.files = made.files.clone();
+        let read = match backend.read_back(&made.artifacts, &options) {
             Ok(read) => read,
             Err(e) => {
                 out.push(format!("{file} {id} {shown}: {e}"));
@@ -245,12 +245,12 @@ fn a_ledger_with_a_fault_planted_is_found_out() {
     let meaning = Meaning::new(&policy);
     for id in ["landlock", "apparmor", "selinux", "sbpl", "tetragon"] {
         let backend = backend::find(id).unwrap();
-        let made = backend.compile(&meaning, &Target::default()).unwrap();
-        let target = Target {
+        let made = backend.compile(&meaning, &Options::default()).unwrap();
+        let options = Options {
             files: made.files.clone(),
-            ..Target::default()
+            ..Options::default()
         };
-        let read = backend.read_back(&made.artifacts, &target).unwrap();
+        let read = backend.read_back(&made.artifacts, &options).unwrap();
         let comparison = compare(&meaning, read.as_ref());
         let found = |ledger: &Ledger| contradictions(&meaning, ledger, read.as_ref(), &comparison);
         assert_eq!(found(&made.ledger), Vec::<String>::new(), "{id}");

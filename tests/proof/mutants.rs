@@ -9,7 +9,7 @@
 //! `POLC_MUTANTS=N` makes N of each artifact in place of the usual number.
 
 use super::compiled;
-use polc::backend::{self, Artifact, Backend, Evaluate, Form, OnPaths, Target};
+use polc::backend::{self, Artifact, Backend, Evaluate, Form, OnPaths, Options};
 use polc::fidelity::Object;
 use polc::frontend::{LoadOptions, load_path};
 use polc::policy::{Operation, Policy, syscalls};
@@ -479,20 +479,20 @@ fn noticed(id: &str) {
             continue;
         };
         let meaning = Meaning::new(&policy);
-        let Ok(made) = backend.compile(&meaning, &Target::default()) else {
+        let Ok(made) = backend.compile(&meaning, &Options::default()) else {
             continue;
         };
-        let target = Target {
+        let options = Options {
             files: made.files.clone(),
-            ..Target::default()
+            ..Options::default()
         };
-        let original = backend.read_back(&made.artifacts, &target).unwrap();
+        let original = backend.read_back(&made.artifacts, &options).unwrap();
         for (i, artifact) in made.artifacts.iter().enumerate() {
             for mutant in mutants(id, artifact) {
                 total += 1;
                 let mut all = made.artifacts.clone();
                 all[i].bytes.clone_from(&mutant.bytes);
-                let Ok(read) = backend.read_back(&all, &target) else {
+                let Ok(read) = backend.read_back(&all, &options) else {
                     refused += 1;
                     continue;
                 };

@@ -49,7 +49,7 @@ mod read_back;
 
 pub use read_back::Filters;
 
-use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Target};
+use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Options};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::policy::syscalls::Arch;
 use crate::semantics::Meaning;
@@ -87,15 +87,15 @@ impl Backend for Seccomp {
         ALL
     }
 
-    fn compile(&self, meaning: &Meaning<'_>, target: &Target) -> Result<Compiled, Diagnostics> {
-        let arches = match target.value(&ARCH) {
+    fn compile(&self, meaning: &Meaning<'_>, options: &Options) -> Result<Compiled, Diagnostics> {
+        let arches = match options.value(&ARCH) {
             Some("x86_64") => vec![Arch::X86_64],
             Some("aarch64") => vec![Arch::Aarch64],
             _ => Arch::ALL.to_vec(),
         };
         let (profile, ledger) = lower::lower(meaning, arches)?;
         let name = &meaning.policy().name;
-        let artifacts = if target.is_set(&BPF) {
+        let artifacts = if options.is_set(&BPF) {
             let one = |arch: &Arch| -> Result<Artifact, Diagnostics> {
                 Ok(Artifact {
                     file_name: format!("{name}.{}.bpf", arch.name()),
@@ -123,7 +123,7 @@ impl Backend for Seccomp {
     fn read_back(
         &self,
         artifacts: &[Artifact],
-        _: &Target,
+        _: &Options,
     ) -> Result<Box<dyn Evaluate>, Diagnostics> {
         Ok(Box::new(read_back::read(artifacts)?))
     }

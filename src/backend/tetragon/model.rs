@@ -1,6 +1,6 @@
 //! What a TracingPolicy can say, as far as this back-end says it: the CRD's names, and nothing else.
 
-use crate::backend::Target;
+use crate::backend::Options;
 use crate::backend::header;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Ledger, show_bytes};
@@ -263,10 +263,10 @@ pub fn render(
     policy: &Policy,
     objects: Vec<TracingPolicy>,
     ledger: &Ledger,
-    target: &Target,
+    options: &Options,
 ) -> Result<String, Diagnostics> {
     let mut out = String::new();
-    if let Some(banner) = &target.banner {
+    if let Some(banner) = &options.banner {
         let _ = writeln!(out, "# {}", show_bytes(banner.as_bytes()));
     }
     out.push_str("# Applied is not loaded: `tetra tracingpolicy list` shows load errors.\n");

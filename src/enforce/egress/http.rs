@@ -217,9 +217,9 @@ fn agrees(headers: &HeaderMap, version: Version, host: &str, port: u16) -> Resul
         .to_str()
         .ok()
         .and_then(|v| split(v).ok())
-        .and_then(|(h, p)| super::address::target(h.as_bytes(), p.unwrap_or(80)).ok())
+        .and_then(|(h, p)| super::address::destination(h.as_bytes(), p.unwrap_or(80)).ok())
         .is_some_and(|named| {
-            super::address::target(host.as_bytes(), port).is_ok_and(|t| t == named)
+            super::address::destination(host.as_bytes(), port).is_ok_and(|t| t == named)
         });
     if same {
         Ok(())

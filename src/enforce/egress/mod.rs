@@ -230,7 +230,8 @@ impl Shared {
 
     /// Judges a peer, and connects to one of the addresses that were judged.
     async fn dial(self: &Arc<Self>, host: &[u8], port: u16, via: Via) -> Result<TcpStream, Stop> {
-        let spec = address::target(host, port).map_err(|why| self.malformed(host, via, why))?;
+        let spec =
+            address::destination(host, port).map_err(|why| self.malformed(host, via, why))?;
         decide::peer(&self.policy, &spec).map_err(|no| self.refused(&spec, via, no))?;
         let work = async {
             let addresses = match &spec.address {

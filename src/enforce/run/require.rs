@@ -20,7 +20,7 @@ use super::report::Report;
 use super::{Error, sys};
 use crate::backend::landlock::{AccessFs, LOADED, LOADER, Ruleset, UNASKED, started_by_loader};
 use crate::backend::seccomp::Seccomp;
-use crate::backend::{Backend, Target};
+use crate::backend::{Backend, Options};
 use crate::fidelity::{Fidelity, Ledger, show_bytes};
 use crate::policy::{Objects, Operation, RuleId};
 use crate::semantics::{Meaning, PathSet, Step};
@@ -120,7 +120,7 @@ pub fn shortfall(
     force: &InForce<'_>,
 ) -> Result<Shortfall, Error> {
     let policy = meaning.policy();
-    let seccomp = Seccomp.compile(meaning, &Target::default())?.ledger;
+    let seccomp = Seccomp.compile(meaning, &Options::default())?.ledger;
     let filtered: BTreeMap<(Option<RuleId>, Operation), Fidelity> = seccomp
         .entries
         .iter()

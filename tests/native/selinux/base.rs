@@ -6,7 +6,7 @@
 
 use super::{Allowed, Module, Tools, tools};
 use crate::tool;
-use polc::backend::{Artifact, Evaluate, Form, OnPaths, Target};
+use polc::backend::{Artifact, Evaluate, Form, OnPaths, Options};
 use polc::policy::Operation;
 use std::collections::BTreeMap;
 
@@ -222,7 +222,7 @@ fn the_readers_table_is_the_installed_policy() {
             bytes: te.into_bytes(),
         };
         let backend = polc::backend::find("selinux").unwrap();
-        let read = backend.read_back(&[artifact], &Target::default());
+        let read = backend.read_back(&[artifact], &Options::default());
         let read = read.unwrap_or_else(|e| panic!("{label}: {:?}", e.items));
         (tools.build(&te_file, &fc_file).unwrap(), read)
     };
