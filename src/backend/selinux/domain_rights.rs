@@ -6,8 +6,8 @@
 //! removed (`may_link`, `may_rename`). Times that are set to now take `write`, other metadata `setattr`.
 
 use super::base::{
-    BaseType, EVERYONE_LISTS, EVERYONE_READS, NOT_LISTED, SECURITY, SECURITY_FILES, SPECIAL,
-    SPECIAL_FILES, WITHIN_OPT,
+    BaseType, EVERYONE_LISTS, EVERYONE_READS, LabelledAs, NOT_LISTED, SECURITY, SECURITY_FILES, SPECIAL,
+    SPECIAL_FILES, WITHIN_OPT, within_etc,
 };
 use super::lower::Labels;
 use super::model::Rights;
@@ -79,9 +79,9 @@ fn beneath(directory: &Sequence) -> Sequence {
     s
 }
 
-fn parsed(list: &[&str]) -> Vec<Sequence> {
+fn parsed<P: AsRef<str>>(list: &[P]) -> Vec<Sequence> {
     list.iter()
-        .filter_map(|p| PathPattern::parse(p).ok())
+        .filter_map(|p| PathPattern::parse(p.as_ref()).ok())
         .flat_map(|p| p.sequences)
         .collect()
 }
@@ -168,9 +168,20 @@ impl DomainRights<'_> {
         }
         rules.add(ALL, parsed(&SECURITY), Label::Nothing);
         rules.add(ALL, parsed(&SPECIAL), Label::Open);
+        let label_of = |name: &str| {
+            let of = self.base.iter().find(|(t, _)| t.name == name);
+            of.map_or(Label::Open, |(_, rights)| Label::Rights(*rights))
+        };
+        for (labelled, label, patterns) in within_etc() {
+            let views = match labelled {
+                LabelledAs::Files => FILE,
+                LabelledAs::Directories => DIRECTORY | ABOVE,
+                LabelledAs::Everything => ALL,
+            };
+            rules.add(views, parsed(&patterns), label_of(label));
+        }
         for (pattern, files, label) in WITHIN_OPT {
-            let of = self.base.iter().find(|(t, _)| t.name == label);
-            let label = of.map_or(Label::Open, |(_, rights)| Label::Rights(*rights));
+            let label = label_of(label);
             rules.add(if files { FILE } else { ALL }, parsed(&[pattern]), label);
         }
         let mut trees: Vec<(&str, Rights)> = Vec::new();

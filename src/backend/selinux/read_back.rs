@@ -141,6 +141,9 @@ pub(super) fn read(artifacts: &[Artifact]) -> Result<Loaded, Diagnostics> {
             .iter()
             .map(|(p, tree, t, applies)| contexts::base(p, *tree, t, *applies)),
     );
+    contexts.extend(
+        base::within_etc().map(|(p, tree, t, applies)| contexts::base(&p, tree, t, applies)),
+    );
     contexts.extend(base::programs().map(|(p, t)| {
         let whatever = p.ends_with('*') && !p.ends_with(".*");
         contexts::base(&p, whatever, t, Applies::Files)
@@ -170,6 +173,7 @@ pub(super) fn read(artifacts: &[Artifact]) -> Result<Loaded, Diagnostics> {
 /// Whether it is a type of the base policy that the reader knows of.
 fn of_base(t: &str) -> bool {
     base::CONTEXTS.iter().any(|c| c.2 == t)
+        || base::within_etc().any(|c| c.2 == t)
         || base::PROGRAMS.iter().any(|p| p.0 == t)
         || base::WITHOUT_PATHS.contains(&t)
         || base::PORTS.iter().any(|p| p.0 == t)
