@@ -6,8 +6,8 @@
 //! removed (`may_link`, `may_rename`). Times that are set to now take `write`, other metadata `setattr`.
 
 use super::base::{
-    BaseType, EVERYONE_LISTS, EVERYONE_READS, LabelledAs, NOT_LISTED, SECURITY, SECURITY_FILES, SPECIAL,
-    SPECIAL_FILES, WITHIN_OPT, within_etc,
+    BaseType, EVERYONE_LISTS, EVERYONE_READS, LabelledAs, NOT_LISTED, SECURITY, SECURITY_FILES,
+    SPECIAL, SPECIAL_FILES, WITHIN_OPT, within_etc,
 };
 use super::lower::Labels;
 use super::model::Rights;
