@@ -166,16 +166,16 @@ pub struct SettingEntry {
     pub reason: Cow<'static, str>,
 }
 
-/// What is demanded of layers before something is done (`--require`).
+/// What `--require` asks of layers before something is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Demand {
+pub enum Requirement {
     /// Equal to the policy.
     Exact,
     /// Nothing gets through that the policy denies.
     Safe,
 }
 
-impl Demand {
+impl Requirement {
     /// Whether layers that are exact, or safe, are enough. What is exact is safe.
     #[must_use]
     pub fn is_met(self, exact: bool, safe: bool) -> bool {

@@ -119,7 +119,7 @@ fn what_is_no_artifact_is_refused_with_its_name() {
 }
 
 #[test]
-fn coverage_is_a_table_and_a_demand() {
+fn coverage_is_a_table_and_a_requirement() {
     let d = folder();
     let o = polc(d.path(), &["coverage", "--layers", "landlock,seccomp"]);
     assert_eq!(status(&o), 0, "{}", err(&o));

@@ -162,7 +162,7 @@ pub fn moved(object: &Object, from: &Subject, to: &Subject) -> Object {
 }
 
 /// What a subject's places are, for people, where they are not those of another; `None`: they are.
-pub fn places(of: &Subject, but: &Subject) -> Option<String> {
+pub fn subject_paths(of: &Subject, but: &Subject) -> Option<String> {
     let shown = |name: &str, a: &Option<Vec<u8>>, b: &Option<Vec<u8>>| {
         let path = a.as_deref().filter(|_| a != b)?;
         Some(format!("{name} {}", show_bytes(path)))

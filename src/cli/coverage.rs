@@ -103,7 +103,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     Ok(if kept {
         Outcome::Fine
     } else {
-        Outcome::BelowDemand
+        Outcome::BelowRequirement
     })
 }
 

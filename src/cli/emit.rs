@@ -86,7 +86,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
         output::stderr(
             "error: `--strict`: a layer lets through what the policy denies; nothing was written\n",
         )?;
-        return Ok(Outcome::BelowDemand);
+        return Ok(Outcome::BelowRequirement);
     }
     let artifacts: Vec<&Artifact> = made.iter().flat_map(|m| &m.artifacts).collect();
     match &args.output {

@@ -4,7 +4,7 @@
 //! and through this host's symbolic links. The second is for the artifacts that `polc emit` writes, which know neither;
 //! there the object is the same one in the places that the artifacts are for.
 
-use super::answer::{Answer, answer, moved, places, relative};
+use super::answer::{Answer, answer, moved, relative, subject_paths};
 use super::{Done, Format, Forms, Global, Outcome, Stop, input, output};
 use output::Paint;
 use polc::backend::{self, Backend, Options};
@@ -91,7 +91,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
         format!("{:#}\n", Value::Array(all))
     } else {
         let paint = Paint::stdout(global);
-        let places = places(&emitted.policy.subject, &policy.subject);
+        let places = subject_paths(&emitted.policy.subject, &policy.subject);
         parts
             .iter()
             .map(|p| human(policy, p, places.as_deref(), paint))

@@ -109,7 +109,7 @@ pub fn load_kept(global: &Global, files: &[FileRead]) -> Result<Policy, Stop> {
         .first()
         .ok_or_else(|| Stop::Usage("nothing is kept of the policy".to_owned()))?;
     let options = LoadOptions {
-        disk: Disk::Kept(files.into()),
+        disk: Disk::Memory(files.into()),
         ..options(global, Purpose::Host)?
     };
     let loaded = frontend::load_path(&own.named, &options)?;
@@ -154,7 +154,7 @@ pub fn load_to_start(
         }
     };
     if !is_closed(&loaded, allow_gaps)? {
-        return Ok(Err(Outcome::BelowDemand));
+        return Ok(Err(Outcome::BelowRequirement));
     }
     let told = format!("{}{why}", loaded.name);
     for state in trust::states() {
@@ -187,7 +187,7 @@ fn options(global: &Global, purpose: Purpose) -> Result<LoadOptions, Stop> {
         set: overrides(&global.set, purpose)?,
         git: match purpose {
             Purpose::Emit => FindGit::default(),
-            Purpose::Host | Purpose::Caller => FindGit(polc::git::places),
+            Purpose::Host | Purpose::Caller => FindGit(polc::git::paths),
         },
         ..LoadOptions::default()
     })

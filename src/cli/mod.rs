@@ -1,7 +1,7 @@
 //! The command line: one file a command, each thin over the library.
 //!
 //! Artifacts and answers go to standard output, words to standard error. Exit status: 0 fine, 1 failure
-//! (or `diff` found one), 2 the policy or the command line is wrong, 3 fidelity below what was demanded, 4 the decision is deny or
+//! (or `diff` found one), 2 the policy or the command line is wrong, 3 fidelity below what `--require` or `--strict` asks for, 4 the decision is deny or
 //! ask (`explain`) or a policy's own test fails (`test`).
 
 mod allows;
@@ -50,7 +50,7 @@ pub enum Outcome {
     /// 2: the policy is wrong; it has been said.
     Wrong,
     /// 3.
-    BelowDemand,
+    BelowRequirement,
     /// 4.
     Refused,
     /// The status of a program that was to be started: 126 it may not, 127 it is not there.
@@ -63,7 +63,7 @@ impl From<Outcome> for ExitCode {
             Outcome::Fine => 0u8,
             Outcome::Failure => 1,
             Outcome::Wrong => 2,
-            Outcome::BelowDemand => 3,
+            Outcome::BelowRequirement => 3,
             Outcome::Refused => 4,
             Outcome::Program(status) => status,
         })

@@ -70,7 +70,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
         quiet: args.quiet,
         explain: args.explain,
         log: !args.no_log,
-        demand: args.require.map(Into::into),
+        required: args.require.map(Into::into),
         fail_if_made: args.fail_if_made,
         allow_gaps: args.allow_gaps,
     };
@@ -99,17 +99,17 @@ pub fn run(global: &Global, args: &Args) -> Done {
     match done {
         Ok(never) => match never {},
         Err(Error::Policy(d)) => Err(Stop::Diagnostics(d)),
-        Err(Error::Demand(what)) => {
+        Err(Error::Required(what)) => {
             output::stderr(&format!(
-                "error: the layers together do not keep what `--require` demands; the program was not started\n{what}"
+                "error: the layers together keep less than `--require` asks for; the program was not started\n{what}"
             ))?;
-            Ok(Outcome::BelowDemand)
+            Ok(Outcome::BelowRequirement)
         }
         Err(Error::Unprotected(what)) => {
             output::stderr(&format!(
                 "error: some of what the policy denies cannot be protected; the program was not started\n{what}help: `--allow-gaps` starts it without that protection\n"
             ))?;
-            Ok(Outcome::BelowDemand)
+            Ok(Outcome::BelowRequirement)
         }
         Err(e @ Error::Program(..)) => Err(Stop::NotStarted(e.to_string())),
         Err(e) => Err(anyhow::Error::new(e)
@@ -183,16 +183,16 @@ pub fn run(global: &Global, args: &Args) -> Done {
     };
     let choice = Choice {
         no_network: args.no_network,
-        demand: args.require.map(Into::into),
+        required: args.require.map(Into::into),
     };
     let prepared = match prepare(&loaded.policy, choice, std::env::vars_os()) {
         Ok(prepared) => prepared,
         Err(Error::Policy(d)) => return Err(Stop::Diagnostics(d)),
-        Err(Error::Demand(what)) => {
+        Err(Error::Required(what)) => {
             output::stderr(&format!(
-                "{what}error: the profile does not keep what `--require` demands; the program was not started\n"
+                "{what}error: the profile keeps less than `--require` asks for; the program was not started\n"
             ))?;
-            return Ok(Outcome::BelowDemand);
+            return Ok(Outcome::BelowRequirement);
         }
         Err(e) => {
             return Err(anyhow::Error::new(e)

@@ -5,7 +5,7 @@ use super::{
 };
 use polc::backend::{Artifact, Backend, Evaluate, Form as ObjectForm};
 use polc::policy::Policy;
-use polc::proof::{Bound, Comparison, Difference, compare, compare_beyond, subjects};
+use polc::proof::{Bound, Comparison, Difference, compare, compare_unaccounted, subjects};
 use polc::semantics::Meaning;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -17,7 +17,7 @@ pub struct Args {
     /// Artifacts of one target or several; a folder stands for the artifacts in it
     #[arg(required = true, value_name = "ARTIFACT")]
     artifacts: Vec<PathBuf>,
-    /// Demand that they are equal: without it they may differ as the ledger of their target says
+    /// Require that they are equal: without it they may differ as the ledger of their target says
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
@@ -55,11 +55,11 @@ pub fn run(global: &Global, args: &Args) -> Done {
         let comparison = if args.strict {
             compare(&meaning, found.as_ref())
         } else {
-            compare_beyond(&meaning, found.as_ref(), fresh.as_ref())
+            compare_unaccounted(&meaning, found.as_ref(), fresh.as_ref())
         };
         let others = Others::of(found.as_ref(), fresh.as_ref());
         if !comparison.is_equal() || !others.is_empty() || others.bound.is_none() {
-            worst = Outcome::BelowDemand;
+            worst = Outcome::BelowRequirement;
         }
         if global.format == Format::Json {
             all.push(to_json(policy, group, &comparison, &others));

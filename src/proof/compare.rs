@@ -175,7 +175,7 @@ pub fn compare(meaning: &Meaning<'_>, artifact: &dyn Evaluate) -> Comparison {
 /// The differences between an artifact and a policy that are not also differences of `fresh`, the artifact that
 /// the compiler makes of the policy for the same target: what the ledger does not account for.
 #[must_use]
-pub fn compare_beyond(
+pub fn compare_unaccounted(
     meaning: &Meaning<'_>,
     artifact: &dyn Evaluate,
     fresh: &dyn Evaluate,

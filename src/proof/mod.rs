@@ -28,7 +28,7 @@ mod tests;
 mod together;
 mod unaccounted;
 
-pub use compare::{Account, Comparison, Difference, compare, compare_beyond};
+pub use compare::{Account, Comparison, Difference, compare, compare_unaccounted};
 pub use coverage::{Cell, Coverage, Gap, Layer, Row, coverage};
 pub use ledger::{Disagreement, disagreements};
 pub use subject::{Bound, subjects};

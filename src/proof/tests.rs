@@ -1,6 +1,6 @@
 //! The comparison finds what differs, in both directions, and nothing else.
 
-use super::{compare, compare_beyond, disagreements};
+use super::{compare, compare_unaccounted, disagreements};
 use crate::backend::{Allowed, Clause, Evaluate, Form, HostCuts, OnPaths};
 use crate::fidelity::{Entry, Fidelity, Ledger, Object};
 use crate::frontend::{LoadOptions, load};
@@ -253,7 +253,7 @@ fn a_change_in_one_way_alone_is_beyond_the_ledger() {
     let meaning = Meaning::new(&policy);
     let kept = || set("/w/**", "/w/**/k");
     let told = |found: &Fake, fresh: &Fake| -> Vec<String> {
-        compare_beyond(&meaning, found, fresh)
+        compare_unaccounted(&meaning, found, fresh)
             .differences()
             .filter(|d| d.operation == Operation::Edit)
             .map(|d| {

@@ -210,7 +210,7 @@ fn finding(ledgers: &mut Ledgers<'_, '_>, denial: &Denial, count: u64) -> Findin
             };
             rulings.push((None, said));
         }
-        Access::Beyond(_) => {}
+        Access::Other(_) => {}
     }
     let refused: OperationSet = rulings
         .iter()
@@ -316,6 +316,6 @@ pub fn operations(access: &Access) -> OperationSet {
     match access {
         Access::Known(set, _) | Access::Within(set, _) | Access::Named(set, ..) => *set,
         Access::Port(o, ..) => one(*o),
-        Access::Capability(_) | Access::Beyond(_) => OperationSet::EMPTY,
+        Access::Capability(_) | Access::Other(_) => OperationSet::EMPTY,
     }
 }

@@ -13,7 +13,7 @@ use polc::backend::{self, Artifact, Backend, Evaluate, Form, OnPaths, Options};
 use polc::fidelity::Object;
 use polc::frontend::{LoadOptions, load_path};
 use polc::policy::{Operation, Policy, syscalls};
-use polc::proof::{compare_beyond, subjects};
+use polc::proof::{compare_unaccounted, subjects};
 use polc::semantics::{HostSpace, Meaning, PathSet, decide};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -268,7 +268,7 @@ fn moves_more(original: &dyn Evaluate, mutant: &dyn Evaluate) -> bool {
 
 /// What `verify` says of it.
 fn told(meaning: &Meaning<'_>, original: &dyn Evaluate, mutant: &dyn Evaluate) -> bool {
-    let comparison = compare_beyond(meaning, mutant, original);
+    let comparison = compare_unaccounted(meaning, mutant, original);
     !comparison.is_equal()
         || original.others() != mutant.others()
         || !subjects(mutant, original).unwrap().is_empty()

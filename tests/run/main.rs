@@ -12,7 +12,6 @@
 
 mod after;
 mod covers;
-mod demands;
 mod ends;
 mod git;
 mod isolated;
@@ -22,5 +21,6 @@ mod own_dirs;
 mod patterns;
 mod place;
 mod refused;
+mod require;
 mod users;
 mod works;

@@ -86,7 +86,7 @@ impl Walk<'_> {
     }
 
     /// Fills in [`Walk::whole`] for every node.
-    fn judge(&mut self) {
+    fn find_whole(&mut self) {
         let nodes = self.tree.len();
         self.whole = vec![false; nodes];
         // Whether the node itself is allowed and can be granted whole.
@@ -115,7 +115,7 @@ impl Walk<'_> {
 
     fn run(mut self) -> (Grants, Vec<Entry>) {
         let start = self.decisions.dfa().start();
-        self.judge();
+        self.find_whole();
         if self.whole[self.tree.root()] {
             self.grants.free = true;
             return (self.grants, self.absent);

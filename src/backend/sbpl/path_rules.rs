@@ -55,8 +55,8 @@ pub(super) struct PathRules {
     /// The patterns of rules with the action of the default, for each set of operations apart: programs by name
     /// float, and would be held against the patterns of all operations.
     against: Vec<Against>,
-    /// For each of `patterns`, which of those it meets.
-    met: Vec<OnceCell<Vec<usize>>>,
+    /// For each of `patterns`, which of those it intersects.
+    intersecting: Vec<OnceCell<Vec<usize>>>,
 }
 
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl PathRules {
             patterns: Vec::new(),
             owner: Vec::new(),
             against: Vec::new(),
-            met: Vec::new(),
+            intersecting: Vec::new(),
         };
         let above = moving::ancestors(policy);
         let moves = bit(Operation::Create) | bit(Operation::Delete);
@@ -112,7 +112,8 @@ impl PathRules {
             let edit = bit(Operation::Edit);
             out.add(base(Operation::Edit).iter(), [].iter(), true, edit);
         }
-        out.met.resize_with(out.patterns.len(), OnceCell::new);
+        out.intersecting
+            .resize_with(out.patterns.len(), OnceCell::new);
         out
     }
 
@@ -291,7 +292,7 @@ impl PathRules {
                     let rule = self.owner[**n];
                     rule < run[0].0 && self.list[rule].operations & bit(operation) != 0
                 };
-                against.extend(self.met(*at as usize).iter().filter(above));
+                against.extend(self.intersecting(*at as usize).iter().filter(above));
             }
             against.sort_unstable();
             against.dedup();
@@ -300,7 +301,7 @@ impl PathRules {
                 union.push(allowed);
                 continue;
             }
-            // Of a rule only the patterns that are met.
+            // Of a rule only the patterns that intersect.
             let met = against.chunk_by(|a, b| self.owner[*a] == self.owner[*b]);
             let met = met.map(|of| {
                 let rule = &self.list[self.owner[of[0]]];
@@ -316,9 +317,9 @@ impl PathRules {
         }
     }
 
-    /// The patterns that one meets of rules about some of its operations, with the action of the default.
-    fn met(&self, at: usize) -> &[usize] {
-        self.met[at].get_or_init(|| {
+    /// The patterns that one intersects, of rules about some of its operations and with the action of the default.
+    fn intersecting(&self, at: usize) -> &[usize] {
+        self.intersecting[at].get_or_init(|| {
             let operations = self.list[self.owner[at]].operations;
             let against = self.against.iter();
             let against = against.filter(|a| a.operations & operations != 0);

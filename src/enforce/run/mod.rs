@@ -103,9 +103,9 @@ pub enum Error {
         "the network cannot be closed here: there is no network namespace, and Landlock has no rules on ports before ABI 4 (Linux 6.7)"
     )]
     Network,
-    /// Less is kept than was demanded: what.
-    #[error("the layers together do not keep what is demanded")]
-    Demand(String),
+    /// The layers keep less than `--require` asks for: what they lose.
+    #[error("the layers together keep less than `--require` asks for")]
+    Required(String),
     /// Denied objects that cannot be protected: which, and why.
     #[error("some of what the policy denies cannot be protected")]
     Unprotected(String),

@@ -153,7 +153,7 @@ pub fn in_force(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Repor
         report.in_force(own, format!("{own}, by namespaces"));
     }
     report.in_force("system calls", "system calls, by seccomp");
-    let (short, long) = match (prepared.network, layers.apart) {
+    let (short, long) = match (prepared.network, layers.own_network) {
         (Network::Open, _) => ("network open", "network open, as the policy says"),
         (Network::None, true) => ("no network", "no network, by a namespace of its own"),
         (Network::None, false) => ("no network", "no network, by Landlock and seccomp"),
@@ -173,10 +173,10 @@ pub fn in_force(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Repor
     };
     report.in_force(capabilities.clone(), capabilities);
     if !prepared.policy.limits.is_empty() {
-        let by = if layers.held.is_empty() {
+        let by = if layers.in_cgroup.is_empty() {
             String::new()
         } else {
-            format!(" ({} by a control group)", layers.held.join(", "))
+            format!(" ({} by a control group)", layers.in_cgroup.join(", "))
         };
         report.in_force("limits", format!("limits{by}"));
     }

@@ -26,7 +26,7 @@ pub struct Prepared<'a> {
     /// What listens on this host and may not be asked.
     pub sockets: Sockets,
     /// Where standard input, output and error lead.
-    pub standard: [Option<Vec<u8>>; 3],
+    pub stdio: [Option<Vec<u8>>; 3],
     /// What the user chose.
     pub choice: Choice,
     /// The policy, compiled.
@@ -47,9 +47,9 @@ pub struct Layers<'a> {
     /// Everything else is read-only.
     pub read_only: bool,
     /// There is a network namespace.
-    pub apart: bool,
+    pub own_network: bool,
     /// The limits that a control group holds.
-    pub held: Vec<&'static str>,
+    pub in_cgroup: Vec<&'static str>,
     /// The limits that nothing holds.
     pub unlimited: Vec<&'static str>,
 }
@@ -83,7 +83,7 @@ pub fn prepare<'a>(
         network: network::network(meaning, choice),
         sockets,
         own,
-        standard,
+        stdio: standard,
         program,
         choice,
         meaning,

@@ -41,7 +41,7 @@ pub struct InForce<'a> {
     /// How hosts are kept.
     pub network: Network,
     /// There is a network namespace.
-    pub apart: bool,
+    pub own_network: bool,
     /// Limits that nothing holds.
     pub unlimited: &'a [&'static str],
 }
@@ -161,7 +161,7 @@ pub fn shortfall(
         let kept = kept_by_filter(e.rule, e.operation)
             || paths(e.operation)
             || match e.operation {
-                Operation::Connect | Operation::Bind => about_hosts(e.rule) && force.apart,
+                Operation::Connect | Operation::Bind => about_hosts(e.rule) && force.own_network,
                 _ => false,
             };
         if !kept {
@@ -173,7 +173,7 @@ pub fn shortfall(
         .entries
         .iter()
         .filter(|e| e.operation == Operation::Bind);
-    let asked = force.apart || binds.all(|e| kept_by_filter(e.rule, e.operation));
+    let asked = force.own_network || binds.all(|e| kept_by_filter(e.rule, e.operation));
     for s in landlock.lost() {
         let own = ["limits", "environment", "capabilities", LOADED];
         let kept = own.iter().any(|o| s.setting.starts_with(o)) || (s.setting == UNASKED && asked);

@@ -38,17 +38,17 @@ impl Prepared<'_> {
         let mut outside = self.split()?;
         let mut layers = Layers::default();
         self.enter(&mut layers, &mut outside, report)?;
-        layers.held = outside.enter_group();
+        layers.in_cgroup = outside.enter_group();
         let terminals = self.own_mounts(&layers)?;
         // Only now: what the program has of its own need not be looked at.
-        let plan = cover::plan(self.meaning, self.choice.demand.is_none())?;
+        let plan = cover::plan(self.meaning, self.choice.required.is_none())?;
         let helps = layers.mounts && self.helps(&plan)?;
         layers.plan = helps.then_some(&plan);
         let (mut ruleset, ledger) = self.ruleset(&layers)?;
         self.cover(&plan, &mut layers, &mut ruleset, ledger.as_ref(), report)?;
         terminals.grant(self.policy, &mut ruleset);
         notes::own(&self, &layers, &terminals, report);
-        layers.unlimited = limits::apply(&self.policy.limits, &layers.held)?;
+        layers.unlimited = limits::apply(&self.policy.limits, &layers.in_cgroup)?;
         let mut holes = self.close_network(&layers, &mut ruleset)?;
         if let Some(ledger) = &ledger {
             self.compare(&layers, &ruleset, ledger, report)?;
@@ -94,7 +94,7 @@ impl Prepared<'_> {
         let closed = self.network != Network::Open;
         layers.mounts = self.choice.namespaces && namespaces::enter(closed)?;
         layers.processes = outside.begin(layers.mounts)?;
-        layers.apart = layers.mounts && closed;
+        layers.own_network = layers.mounts && closed;
         notes::namespaces(self, layers, report);
         Ok(())
     }
@@ -123,7 +123,7 @@ impl Prepared<'_> {
         };
         let rules = crate::backend::landlock::rules(self.meaning, self.abi, Some(&host))?;
         // The ledger takes longer than the ruleset.
-        let ledger = (self.choice.demand.is_some() || !self.choice.quiet)
+        let ledger = (self.choice.required.is_some() || !self.choice.quiet)
             .then(|| rules.ledger(self.meaning))
             .transpose()?;
         Ok((rules.ruleset, ledger))
@@ -153,7 +153,7 @@ impl Prepared<'_> {
         layers.gaps = [covered.gaps.as_slice(), &outcome.gaps].concat();
         self.admit(&layers.gaps, report)?;
         namespaces::enter_again(here.as_deref())?;
-        stdio::behind(covered, &self.standard)?;
+        stdio::behind(covered, &self.stdio)?;
         cover::told(covered, &outcome.links, report);
         Ok(())
     }
@@ -172,8 +172,8 @@ impl Prepared<'_> {
 
     /// Closes the ports that nothing else closes. The answer is what the filter of system calls has to refuse.
     fn close_network(&self, layers: &Layers<'_>, ruleset: &mut Ruleset) -> Result<Holes, Error> {
-        let (closed, apart) = (self.network != Network::Open, layers.apart);
-        if closed && !apart {
+        let (closed, own_network) = (self.network != Network::Open, layers.own_network);
+        if closed && !own_network {
             network::close_ports(self.meaning, self.network, self.abi, ruleset)?;
         } else if closed {
             network::own_ports(self.policy, ruleset);
@@ -181,7 +181,8 @@ impl Prepared<'_> {
         Ok(Holes {
             hosts: closed,
             // What goes through the proxy is TCP; where the policy itself allows no UDP, its own filter refuses it.
-            udp: closed && (!apart || self.network == Network::Proxy || self.choice.no_network),
+            udp: closed
+                && (!own_network || self.network == Network::Proxy || self.choice.no_network),
         })
     }
 
@@ -199,13 +200,13 @@ impl Prepared<'_> {
             read_only: layers.read_only,
             ruleset,
             network: self.network,
-            apart: layers.apart,
+            own_network: layers.own_network,
             unlimited: &layers.unlimited,
         };
         let short = require::shortfall(self.meaning, ledger, &force)?;
-        let demand = self.choice.demand;
-        if demand.is_some_and(|d| !d.is_met(short.is_exact(), short.is_safe())) {
-            return Err(Error::Demand(short.text()));
+        let required = self.choice.required;
+        if required.is_some_and(|d| !d.is_met(short.is_exact(), short.is_safe())) {
+            return Err(Error::Required(short.text()));
         }
         short.tell(report);
         Ok(())
@@ -225,7 +226,7 @@ impl Prepared<'_> {
             Network::Proxy => Some(network::proxy_listener(ruleset)?),
             _ => None,
         };
-        if let (Some(listener), false) = (&listener, layers.apart) {
+        if let (Some(listener), false) = (&listener, layers.own_network) {
             let address = listener.local_addr();
             let port = address
                 .map_err(|e| Error::Proxy("listen for the proxy", e))?
@@ -241,7 +242,7 @@ impl Prepared<'_> {
         for (name, value) in told {
             // In a network namespace the loopback interface is the program's own: what it serves there is
             // not the proxy's to reach.
-            let own = layers.apart && name.eq_ignore_ascii_case("no_proxy");
+            let own = layers.own_network && name.eq_ignore_ascii_case("no_proxy");
             let value = if own {
                 "localhost,127.0.0.1,::1".to_owned()
             } else {
@@ -264,8 +265,8 @@ impl Prepared<'_> {
     ) -> Result<(), Error> {
         let filters = filter::prepare(self.meaning, holes)?;
         let mut domain = apply::prepare(ruleset)?;
-        // What is demanded is compared by paths, and a descriptor has none that stays.
-        if self.choice.demand.is_none() {
+        // `--require` compares by paths, and a descriptor has no path that stays.
+        if self.choice.required.is_none() {
             for (descriptor, rights) in stdio::reopened(self.policy, layers.plan) {
                 domain.grant(&descriptor, &rights, ruleset);
             }

@@ -33,7 +33,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// The exit status where something was made against the policy, and that was not to be: less was kept than was demanded.
+/// The exit status where something was made against the policy, and that was not to be: less was kept than `--require` asks for.
 const MADE: libc::c_int = 3;
 /// The program's end of the line to the supervisor.
 pub struct Inside {

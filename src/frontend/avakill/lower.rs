@@ -12,8 +12,8 @@
 //! loader, libraries, `/dev/null`), nor of what `sandbox` allows by name: AvaKill's rules judge tool calls.
 
 use super::base::Base;
+use super::enforceable::{Enforceable, enforceable};
 use super::file::{Enforcement, FileRule};
-use super::judge::{Judged, judge};
 use super::tools::{Kind, Reach, reach};
 use crate::policy::{
     Action, ArgumentPattern, CommandPattern, Component, Condition, Host, HostPattern, Note,
@@ -266,24 +266,24 @@ fn parts_of(index: usize, rule: &FileRule, said: &mut Vec<String>) -> Vec<Part> 
         if operations.is_empty() {
             continue;
         }
-        let judged = judge(kind, &rule.conditions);
-        if judged.never {
+        let enforced = enforceable(kind, &rule.conditions);
+        if enforced.never {
             continue;
         }
-        let loose = !judged.unseen.is_empty();
+        let loose = !enforced.unseen.is_empty();
         let what = match kind {
             Kind::File => "files",
             Kind::Shell => "programs",
             Kind::Web => "hosts",
         };
-        let seen = judged.unseen.join(", ");
+        let seen = enforced.unseen.join(", ");
         if loose && (action != Action::Allow || advisory) {
             said.push(format!(
                 "{what}: a kernel layer does not see {seen}: only the tool-call gate keeps the rule"
             ));
             continue;
         }
-        if judged.absent && action != Action::Allow {
+        if enforced.absent && action != Action::Allow {
             said.push(format!(
                 "{what}: the condition speaks of an argument that these tools do not have, so that AvaKill refuses all of their calls; only the tool-call gate does"
             ));
@@ -293,7 +293,7 @@ fn parts_of(index: usize, rule: &FileRule, said: &mut Vec<String>) -> Vec<Part> 
             && reach.only_searches
             && !reach.everything
             && action != Action::Allow
-            && judged.paths.is_none()
+            && enforced.paths.is_none()
         {
             said.push("files: searching is refused but reading is not, and a kernel layer sees no difference: only the tool-call gate keeps the rule".to_owned());
             continue;
@@ -301,13 +301,13 @@ fn parts_of(index: usize, rule: &FileRule, said: &mut Vec<String>) -> Vec<Part> 
         if loose {
             said.push(format!("{what}: a kernel layer does not see {seen}: it allows what the rule allows without it, but for what a later rule denies"));
         }
-        if kind == Kind::Web && reach.half_the_web && judged.hosts.is_none() {
+        if kind == Kind::Web && reach.half_the_web && enforced.hosts.is_none() {
             said.push("hosts: a kernel layer sees a connection, not whether a page is fetched or searched for: what is said of one of them holds for both".to_owned());
         }
         if kind == Kind::File && reach.half_the_edits && action != Action::Allow {
             said.push("files: a kernel layer sees a change, not whether a tool writes or edits: what is said of one of them holds for both".to_owned());
         }
-        for (operation, patterns) in objects_of(kind, &operations, &judged, reach.everything) {
+        for (operation, patterns) in objects_of(kind, &operations, &enforced, reach.everything) {
             out.push(Part {
                 rule: index,
                 operation,
@@ -344,7 +344,7 @@ fn operations(kind: Kind, reach: Reach) -> Vec<Operation> {
 fn objects_of(
     kind: Kind,
     operations: &[Operation],
-    j: &Judged,
+    j: &Enforceable,
     everything: bool,
 ) -> Vec<(Operation, ObjectPatterns)> {
     operations
