@@ -22,5 +22,6 @@ mod patterns;
 mod place;
 mod refused;
 mod require;
+mod unix;
 mod users;
 mod works;

@@ -137,12 +137,25 @@ pub fn filters(artifacts: &[Artifact]) -> Result<Filters, Diagnostics> {
     read_back::read(artifacts)
 }
 
-/// The filter of a policy for one architecture, as `struct sock_filter` records: what `--bpf` writes.
+/// Which unix sockets a filter lets a program make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnixSockets {
+    /// None, where no rule lets it connect to one. What `--bpf` writes.
+    ByRule,
+    /// Its own. Something else keeps those of other programs out of reach.
+    Own,
+}
+
+/// The filter of a policy for one architecture, as `struct sock_filter` records.
 ///
 /// # Errors
 /// The policy's automata are too large, or the filter is.
-pub fn program(meaning: &Meaning<'_>, arch: Arch) -> Result<Vec<u8>, Diagnostics> {
-    let profile = lower::filter(meaning, vec![arch])?;
+pub fn program(
+    meaning: &Meaning<'_>,
+    unix: UnixSockets,
+    arch: Arch,
+) -> Result<Vec<u8>, Diagnostics> {
+    let profile = lower::filter(meaning, unix, vec![arch])?;
     instructions(&profile, arch)
 }
 

@@ -9,7 +9,7 @@
 //! the numbers of a program's own threads. Without a network namespace it refuses UDP too: there nothing else restricts to whom it is sent.
 
 use super::{Error, sys};
-use crate::backend::seccomp;
+use crate::backend::seccomp::{self, UnixSockets};
 use crate::policy::syscalls::{Arch, number};
 use crate::semantics::Meaning;
 use seccompiler::{
@@ -34,9 +34,11 @@ pub fn own_arch() -> Option<Arch> {
     }
 }
 
-/// What the second filter refuses.
+/// What the filters have to refuse beside what the rules say, and what not.
 #[derive(Debug, Clone, Copy)]
 pub struct Holes {
+    /// Which unix sockets may be made.
+    pub unix: UnixSockets,
     /// Hosts are restricted.
     pub hosts: bool,
     /// UDP is not otherwise restricted.
@@ -52,7 +54,7 @@ pub struct Filters(Vec<Vec<libc::sock_filter>>);
 /// This architecture has none, or the policy's does not fit.
 pub fn prepare(meaning: &Meaning<'_>, holes: Holes) -> Result<Filters, Error> {
     let arch = own_arch().ok_or(Error::Architecture)?;
-    let bytes = seccomp::program(meaning, arch)?;
+    let bytes = seccomp::program(meaning, holes.unix, arch)?;
     let policy = bytes
         .as_chunks::<8>()
         .0

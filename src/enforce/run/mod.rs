@@ -27,6 +27,9 @@
 //! Unix sockets by path are not Landlock's before ABI 9. With namespaces those in temporary directories and in `/run` are not seen, also
 //! those that are made later; elsewhere each one that something listens on when the program starts, and that the policy does not let
 //! it connect to, is covered, and one that is made later is reachable. Without namespaces all are.
+//!
+//! A program that no rule lets connect to a unix socket still has its own where those of others are kept away: with
+//! namespaces. Elsewhere the filter refuses it every unix socket but pairs ([`prepared`]).
 
 mod capabilities;
 mod cgroup;

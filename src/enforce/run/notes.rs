@@ -1,7 +1,7 @@
 //! What is said before the program starts: the layers in force, and what they leave open.
 
 use super::network::Network;
-use super::prepared::{Layers, Prepared, metadata_in_part};
+use super::prepared::{Layers, Prepared, Unix, metadata_in_part};
 use super::report::Report;
 use super::terminals::Terminals;
 use super::{Error, sys, sys_process};
@@ -26,6 +26,7 @@ const OPERATIONS: [Operation; 5] = [
 /// The policy's automata are too large.
 pub fn without_mounts(
     prepared: &Prepared<'_>,
+    layers: &Layers<'_>,
     ledger: Option<&Ledger>,
     report: &mut Report,
 ) -> Result<(), Error> {
@@ -36,7 +37,10 @@ pub fn without_mounts(
     if ledger.into_iter().flat_map(|l| &l.entries).any(loose) {
         report.not_kept("paths denied by wildcards", "without mounts some directories are granted whole that hold paths denied by wildcards: what is denied there can be changed, moved away and replaced; `polc enforce landlock --dry-run` shows them");
     }
-    report.not_kept("unix sockets", "without mounts every unix socket that has a path is reachable, also one that another program makes later; `/tmp`, shared memory, the terminals and the list of processes are those of this user's other programs");
+    if prepared.unix(layers)? != Unix::Refused {
+        report.not_kept("unix sockets", "without mounts every unix socket that has a path is reachable, also one that another program makes later");
+    }
+    report.not_kept("/tmp, terminals and processes of others", "without mounts `/tmp`, shared memory, the terminals and the list of processes are those of this user's other programs");
     if let Some(path) = started_by_loader(prepared.policy).find(|p| sys::path(p).is_file()) {
         report.not_kept("programs that the loader starts", format!(
             "without mounts the loader starts what may be read and not be started: `{LOADER} {}`",
@@ -60,20 +64,30 @@ pub fn namespaces(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Rep
 }
 
 /// Says what is not the program's own, and which sockets of others are in reach, or will be.
+///
+/// # Errors
+/// The policy's automata are too large.
 pub fn own(
     prepared: &Prepared<'_>,
     layers: &Layers<'_>,
     terminals: &Terminals,
     report: &mut Report,
-) {
+) -> Result<(), Error> {
+    let unix = prepared.unix(layers)?;
+    if unix == Unix::Refused && prepared.choice.demand.is_none() {
+        report.stricter(
+            "unix sockets of its own",
+            "unix sockets of its own: no rule allows `connect` to one, and here the program could reach those of others, so it can make none but pairs",
+        );
+    }
     if !layers.mounts {
-        return;
+        return Ok(());
     }
     if let Some((short, long)) = terminals.note {
         report.not_kept(short, long);
     }
     let sockets = &prepared.sockets;
-    for name in &sockets.nowhere {
+    for name in sockets.nowhere.iter().filter(|_| unix != Unix::Refused) {
         report.not_kept("a unix socket", format!(
             "something listens on a unix socket `{}`, of which the directory is not known: it is not covered",
             show_bytes(name)
@@ -100,9 +114,12 @@ pub fn own(
     } else {
         format!(" outside {}", few(&own))
     };
-    report.not_kept("unix sockets made later", format!(
-        "a unix socket that another program makes later{where_not} can be reached: what is not there yet cannot be covered"
-    ));
+    if unix != Unix::Refused {
+        report.not_kept("unix sockets made later", format!(
+            "a unix socket that another program makes later{where_not} can be reached: what is not there yet cannot be covered"
+        ));
+    }
+    Ok(())
 }
 
 /// Says that root cannot write in the workspace, once its capabilities are dropped.

@@ -11,6 +11,17 @@ use crate::policy::{Operation, Policy};
 use crate::semantics::Meaning;
 use std::os::unix::ffi::OsStrExt;
 
+/// What the program can do with unix sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unix {
+    /// A rule lets it connect to some.
+    ByRule,
+    /// No rule does, and those of other programs are kept out of reach: it has its own.
+    Own,
+    /// No rule does, and nothing else would keep it from those of other programs: it can make none.
+    Refused,
+}
+
 /// Everything that is known before anything is changed.
 pub struct Prepared<'a> {
     /// The policy.
@@ -52,6 +63,29 @@ pub struct Layers<'a> {
     pub in_cgroup: Vec<&'static str>,
     /// The limits that nothing holds.
     pub unlimited: Vec<&'static str>,
+}
+
+impl Prepared<'_> {
+    /// What the program can do with unix sockets. A program that no rule lets connect to one still talks to itself by
+    /// them: so it may, once a mount namespace hides those of others, and a network namespace or Landlock's scope keeps
+    /// it from abstract ones. Where the layers have to keep the policy, it may not: a filter knows no path.
+    ///
+    /// # Errors
+    /// The policy's automata are too large.
+    pub fn unix(&self, layers: &Layers<'_>) -> Result<Unix, Error> {
+        if !self
+            .meaning
+            .decisions(Operation::Connect)?
+            .allowed()
+            .is_empty()
+        {
+            return Ok(Unix::ByRule);
+        }
+        let paths = layers.mounts && !self.choice.share_tmp;
+        let abstract_ones = layers.own_network || self.abi >= 6;
+        let own = paths && abstract_ones && self.choice.demand.is_none();
+        Ok(if own { Unix::Own } else { Unix::Refused })
+    }
 }
 
 /// Looks at the policy and the host. Nothing is changed yet.

@@ -5,7 +5,7 @@ use super::created::Scan;
 use super::exec::{Environment, Words};
 use super::filter::Holes;
 use super::network::{self, Network};
-use super::prepared::{Layers, Prepared, metadata_in_part};
+use super::prepared::{Layers, Prepared, Unix, metadata_in_part};
 use super::report::Report;
 use super::terminals::{self, Terminals};
 use super::{
@@ -13,6 +13,7 @@ use super::{
     supervise, sys,
 };
 use crate::backend::landlock::{RealHost, Ruleset};
+use crate::backend::seccomp::UnixSockets;
 use crate::enforce::environment;
 use crate::enforce::landlock::apply;
 use crate::fidelity::{Ledger, show_bytes};
@@ -47,7 +48,7 @@ impl Prepared<'_> {
         let (mut ruleset, ledger) = self.ruleset(&layers)?;
         self.cover(&plan, &mut layers, &mut ruleset, ledger.as_ref(), report)?;
         terminals.grant(self.policy, &mut ruleset);
-        notes::own(&self, &layers, &terminals, report);
+        notes::own(&self, &layers, &terminals, report)?;
         layers.unlimited = limits::apply(&self.policy.limits, &layers.in_cgroup)?;
         let mut holes = self.close_network(&layers, &mut ruleset)?;
         if let Some(ledger) = &ledger {
@@ -140,7 +141,7 @@ impl Prepared<'_> {
     ) -> Result<(), Error> {
         let Some(covered) = layers.plan else {
             if !layers.mounts {
-                notes::without_mounts(self, ledger, report)?;
+                notes::without_mounts(self, layers, ledger, report)?;
             }
             cover::narrow(plan, ruleset, report);
             layers.gaps = cover::left_open(plan, self.meaning, ruleset)?;
@@ -178,7 +179,12 @@ impl Prepared<'_> {
         } else if closed {
             network::own_ports(self.policy, ruleset);
         }
+        let unix = match self.unix(layers)? {
+            Unix::Own => UnixSockets::Own,
+            Unix::ByRule | Unix::Refused => UnixSockets::ByRule,
+        };
         Ok(Holes {
+            unix,
             hosts: closed,
             // What goes through the proxy is TCP; where the policy itself allows no UDP, its own filter refuses it.
             udp: closed
