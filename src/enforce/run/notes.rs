@@ -74,7 +74,7 @@ pub fn own(
     report: &mut Report,
 ) -> Result<(), Error> {
     let unix = prepared.unix(layers)?;
-    if unix == Unix::Refused && prepared.choice.require.is_none() {
+    if unix == Unix::Refused && prepared.choice.required.is_none() {
         report.stricter(
             "unix sockets of its own",
             "unix sockets of its own: no rule allows `connect` to one, and here the program could reach those of others, so it can make none but pairs",

@@ -83,7 +83,7 @@ impl Prepared<'_> {
         }
         let paths = layers.mounts && !self.choice.share_tmp;
         let abstract_ones = layers.own_network || self.abi >= 6;
-        let own = paths && abstract_ones && self.choice.require.is_none();
+        let own = paths && abstract_ones && self.choice.required.is_none();
         Ok(if own { Unix::Own } else { Unix::Refused })
     }
 }
