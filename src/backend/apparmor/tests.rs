@@ -35,9 +35,9 @@ fn text(policy: &Policy) -> String {
         &profile,
         policy,
         &ledger,
-        &Options {
+        &Target {
             banner: Some("a\nb".into()),
-            ..Options::default()
+            ..Target::default()
         },
     )
     .unwrap()

@@ -2,7 +2,7 @@
 
 use super::host::{Kind, Remembered};
 use crate::policy::{Component, Operation, Sequence, Token};
-use crate::semantics::{Case, Decisions, LiteralTree, Meaning, PathSet, StateId, TooLarge};
+use crate::semantics::{Clause, Decisions, LiteralTree, Meaning, PathSet, StateId, TooLarge};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -57,7 +57,6 @@ struct At {
 }
 
 struct Walk<'a> {
-    operation: Operation,
     decisions: &'a Decisions,
     tree: &'a LiteralTree,
     reach: Reach,
@@ -86,7 +85,7 @@ impl Walk<'_> {
     }
 
     /// Fills in [`Walk::whole`] for every node.
-    fn find_whole(&mut self) {
+    fn judge(&mut self) {
         let nodes = self.tree.len();
         self.whole = vec![false; nodes];
         // Whether the node itself is allowed and can be granted whole.
@@ -115,7 +114,7 @@ impl Walk<'_> {
 
     fn run(mut self) -> (Grants, Vec<Entry>) {
         let start = self.decisions.dfa().start();
-        self.find_whole();
+        self.judge();
         if self.whole[self.tree.root()] {
             self.grants.free = true;
             return (self.grants, self.absent);
@@ -196,10 +195,7 @@ impl Walk<'_> {
                 }
             }
             Some(host) => {
-                let listed = if self.looked < MAX_ENTRIES
-                    && self.may_hold_more(node, state)
-                    && !host.is_granted(self.operation, &shown)
-                {
+                let listed = if self.looked < MAX_ENTRIES && self.may_hold_more(node, state) {
                     host.list(&shown)
                 } else {
                     Rc::default()
@@ -252,22 +248,22 @@ pub(super) fn reached<const N: usize>(
             *sets_of.entry(granted).or_default() |= 1 << i;
         }
     }
-    let mut cases: BTreeMap<u16, Vec<Sequence>> = BTreeMap::new();
+    let mut clauses: BTreeMap<u16, Vec<Sequence>> = BTreeMap::new();
     for ((path, tree, reach), sets) in sets_of {
         let mut s = Sequence::literal(path);
         if tree && reach == Reach::Beneath {
             s.components.push(Component::Name([Token::Star].into()));
         }
-        let list = cases.entry(sets).or_default();
+        let list = clauses.entry(sets).or_default();
         list.push(if tree { s.tree() } else { s });
     }
-    let cases = cases.iter().map(|(sets, include)| Case {
+    let clauses = clauses.iter().map(|(sets, include)| Clause {
         include,
         except: &[],
         sets: *sets,
         allows: true,
     });
-    let mut sets = PathSet::family(cases, false)?;
+    let mut sets = PathSet::family(clauses, false)?;
     for (set, (grants, _)) in sets.iter_mut().zip(all) {
         if grants.free {
             *set = PathSet::all();
@@ -310,7 +306,6 @@ pub(super) fn granted(
             other => other.insert((decisions, tree.states(decisions))),
         };
         let walk = Walk {
-            operation,
             decisions,
             tree: &tree,
             states: &known.1,

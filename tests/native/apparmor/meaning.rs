@@ -219,7 +219,7 @@ mod own {
             })
         });
         let ledger = Ledger {
-            target: "t",
+            backend: "t",
             entries: entries.collect(),
             settings: vec![],
         };

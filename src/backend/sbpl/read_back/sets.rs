@@ -42,15 +42,15 @@ pub(super) enum Formula {
 
 /// Patterns, but for others.
 #[derive(Debug, Clone)]
-struct Alternative {
+struct Clause {
     include: Vec<u32>,
     except: Vec<u32>,
 }
 
-/// How many patterns alternatives may repeat as exceptions.
+/// Most patterns that clauses are allowed to repeat as exceptions.
 const MAX_REPEATED: usize = 20_000;
 
-/// So many exceptions may be repeated before they are looked through for what alternatives share.
+/// So many exceptions may be repeated before they are looked through for what clauses share.
 const FEW_REPEATED: usize = 200;
 
 /// Every path, beside the numbers of patterns.
@@ -150,19 +150,18 @@ impl Formula {
         }
     }
 
-    /// The same as alternatives of which one must match; `None`: it is no such thing, or too long.
-    fn alternatives(&self) -> Option<Vec<Alternative>> {
-        let alternative =
-            |include: Vec<u32>, except: Vec<u32>| Some(vec![Alternative { include, except }]);
+    /// The same as clauses of which one must match; `None`: it is no such thing, or too long.
+    fn clauses(&self) -> Option<Vec<Clause>> {
+        let clause = |include: Vec<u32>, except: Vec<u32>| Some(vec![Clause { include, except }]);
         match self {
-            Self::Const(true) => alternative(vec![EVERYTHING], Vec::new()),
+            Self::Const(true) => clause(vec![EVERYTHING], Vec::new()),
             Self::Const(false) => Some(Vec::new()),
-            Self::One(patterns) => alternative(patterns.clone(), Vec::new()),
-            Self::None(patterns) => alternative(vec![EVERYTHING], patterns.clone()),
+            Self::One(patterns) => clause(patterns.clone(), Vec::new()),
+            Self::None(patterns) => clause(vec![EVERYTHING], patterns.clone()),
             Self::Any(parts) => {
                 let mut out = Vec::new();
                 for part in parts {
-                    out.extend(part.alternatives()?);
+                    out.extend(part.clauses()?);
                 }
                 Some(out)
             }
@@ -170,7 +169,7 @@ impl Formula {
                 let [what, Self::None(except)] = parts.as_slice() else {
                     return None;
                 };
-                let mut out = what.alternatives()?;
+                let mut out = what.clauses()?;
                 if out.len() * except.len() > MAX_REPEATED {
                     return None;
                 }
@@ -181,14 +180,14 @@ impl Formula {
     }
 
     fn set(&self, profile: &Profile) -> Result<PathSet, TooLarge> {
-        if let Some(alternatives) = self.alternatives() {
-            return first_match(profile, &apart(alternatives, true), false);
+        if let Some(clauses) = self.clauses() {
+            return first_match(profile, &apart(clauses, true), false);
         }
         match self {
             Self::Any(parts) => {
-                // What can be said by alternatives goes into one automaton.
+                // What can be said by clauses goes into one automaton.
                 let (plain, odd): (Vec<_>, Vec<_>) =
-                    parts.iter().partition(|p| p.alternatives().is_some());
+                    parts.iter().partition(|p| p.clauses().is_some());
                 let mut sets = Vec::new();
                 if !plain.is_empty() {
                     sets.push(Self::Any(plain.into_iter().cloned().collect()).set(profile)?);
@@ -202,48 +201,48 @@ impl Formula {
                 let sets: Result<Vec<_>, _> = parts.iter().map(|p| p.set(profile)).collect();
                 pairwise(sets?, PathSet::all(), PathSet::intersection)
             }
-            // The others are alternatives.
+            // The others are clauses.
             _ => Ok(PathSet::empty()),
         }
     }
 }
 
-/// Alternatives as the cases of a first match, each with whether it allows. What none matches has the other action than
-/// `allow`, that of all the alternatives.
+/// Clauses of which the first that matches decides, each with whether it allows: what is not matched has the other
+/// action than `allow`, that of all the clauses.
 ///
-/// Carve-outs that many alternatives share come once, above those that have them and below those that have not: a
-/// pattern that floats would otherwise be in every state once for each alternative.
-fn apart(mut alternatives: Vec<Alternative>, allow: bool) -> Vec<(Alternative, bool)> {
-    let repeated: usize = alternatives.iter().map(|c| c.except.len()).sum();
+/// Carve-outs that many clauses share come once, above those that have them and below those that have not: a
+/// pattern that floats would otherwise be in every state once for each clause.
+fn apart(mut clauses: Vec<Clause>, allow: bool) -> Vec<(Clause, bool)> {
+    let repeated: usize = clauses.iter().map(|c| c.except.len()).sum();
     if repeated <= FEW_REPEATED {
-        return alternatives.into_iter().map(|c| (c, allow)).collect();
+        return clauses.into_iter().map(|c| (c, allow)).collect();
     }
     let mut out = Vec::new();
-    for c in &mut alternatives {
+    for c in &mut clauses {
         c.except.sort_unstable();
         c.except.dedup();
     }
     let mut of: FxHashMap<u32, Vec<usize>> = FxHashMap::default();
-    for (at, alternative) in alternatives.iter().enumerate() {
-        for p in &alternative.except {
+    for (at, clause) in clauses.iter().enumerate() {
+        for p in &clause.except {
             of.entry(*p).or_default().push(at);
         }
     }
     let mut often: Vec<(u32, Vec<usize>)> = of.into_iter().filter(|(_, c)| c.len() > 1).collect();
-    // The carve-outs of most alternatives first; a carve-out of the same alternatives as another goes with it.
+    // The carve-outs of most clauses first; a carve-out of the same clauses as another goes with it.
     often.sort_unstable_by(|(p, a), (q, b)| b.len().cmp(&a.len()).then(a.cmp(b)).then(p.cmp(q)));
     let mut taken: FxHashSet<u32> = FxHashSet::default();
-    let mut left: Vec<usize> = (0..alternatives.len()).collect();
-    let mut with = vec![false; alternatives.len()];
+    let mut left: Vec<usize> = (0..clauses.len()).collect();
+    let mut with = vec![false; clauses.len()];
     for same in often.chunk_by(|(_, a), (_, b)| a == b) {
         let having = &same[0].1;
         having.iter().for_each(|c| with[*c] = true);
         let both = left.iter().filter(|c| with[**c]).count();
-        // Alternatives that went before did not have what is carved out now, and must not be carved by it.
+        // Clauses that went before did not have what is carved out now, and must not be carved by it.
         if both > 1 && both * 2 >= left.len() {
             let without = left.extract_if(.., |c| !with[*c]);
-            push(&mut out, without.map(|c| &alternatives[c]), &taken, allow);
-            let carved = Alternative {
+            push(&mut out, without.map(|c| &clauses[c]), &taken, allow);
+            let carved = Clause {
                 include: same.iter().map(|(p, _)| *p).collect(),
                 except: Vec::new(),
             };
@@ -252,43 +251,38 @@ fn apart(mut alternatives: Vec<Alternative>, allow: bool) -> Vec<(Alternative, b
         }
         having.iter().for_each(|c| with[*c] = false);
     }
-    push(
-        &mut out,
-        left.iter().map(|c| &alternatives[*c]),
-        &taken,
-        allow,
-    );
+    push(&mut out, left.iter().map(|c| &clauses[*c]), &taken, allow);
     out
 }
 
-/// Adds alternatives of one action without the exceptions that come before them; those that have no others as one.
+/// Adds clauses of one action without the exceptions that come before them; those that have no others as one.
 fn push<'c>(
-    out: &mut Vec<(Alternative, bool)>,
-    alternatives: impl IntoIterator<Item = &'c Alternative>,
+    out: &mut Vec<(Clause, bool)>,
+    clauses: impl IntoIterator<Item = &'c Clause>,
     taken: &FxHashSet<u32>,
     allow: bool,
 ) {
     let mut plain = Vec::new();
-    for c in alternatives {
+    for c in clauses {
         let except = c.except.iter().copied();
         let except: Vec<u32> = except.filter(|p| !taken.contains(p)).collect();
         if except.is_empty() {
             plain.extend_from_slice(&c.include);
         } else {
             let include = c.include.clone();
-            out.push((Alternative { include, except }, allow));
+            out.push((Clause { include, except }, allow));
         }
     }
     if !plain.is_empty() {
         let (include, except) = (plain, Vec::new());
-        out.push((Alternative { include, except }, allow));
+        out.push((Clause { include, except }, allow));
     }
 }
 
 /// The members by first match.
 fn first_match(
     profile: &Profile,
-    cases: &[(Alternative, bool)],
+    clauses: &[(Clause, bool)],
     default_allow: bool,
 ) -> Result<PathSet, TooLarge> {
     let everything = [vec![Step::AnyDepth]];
@@ -299,14 +293,14 @@ fn first_match(
         };
         list.iter().flat_map(of).map(Vec::as_slice).collect()
     };
-    let written: Vec<_> = cases
+    let written: Vec<_> = clauses
         .iter()
         .map(|(c, allow)| (steps(&c.include), steps(&c.except), *allow))
         .collect();
-    let cases = written
+    let clauses = written
         .iter()
         .map(|(include, except, allow)| (include.as_slice(), except.as_slice(), *allow));
-    PathSet::first_match_except(cases, default_allow)
+    PathSet::first_match_except(clauses, default_allow)
 }
 
 /// All of them together, two and two, so that none is gone through more often than need be.
@@ -386,19 +380,19 @@ impl Decider {
 
     /// The members, of numbers of patterns.
     pub fn set(&self, profile: &Profile) -> Result<PathSet, TooLarge> {
-        let mut cases = Vec::new();
+        let mut clauses = Vec::new();
         for (i, (allow, formula)) in self.entries.iter().enumerate() {
-            let Some(own) = formula.alternatives() else {
+            let Some(own) = formula.clauses() else {
                 return self.formula().set(profile);
             };
             // Below it there is only the default, which may as well be said above.
             if i + 1 == self.entries.len() && *allow != self.default_allow {
-                cases.extend(apart(own, *allow));
+                clauses.extend(apart(own, *allow));
             } else {
-                cases.extend(own.into_iter().map(|c| (c, *allow)));
+                clauses.extend(own.into_iter().map(|c| (c, *allow)));
             }
         }
-        first_match(profile, &cases, self.default_allow)
+        first_match(profile, &clauses, self.default_allow)
     }
 
     /// As one formula: an allow adds to what comes below it, a deny takes away.

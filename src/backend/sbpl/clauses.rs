@@ -1,7 +1,7 @@
-//! The rules of a policy, and what they come to: sets of paths for the ledger, filters for the profile.
+//! The clauses of a policy, and what they come to: sets of paths for the ledger, filters for the profile.
 //!
-//! Most rules speak of several operations, so a rule is made once, with the operations that it is about, and so are
-//! the denies that each pattern runs into. The patterns of all rules stand in one array.
+//! Most rules speak of several operations, so a clause is made once, with the operations that it is about, and so are
+//! the denies that each pattern runs into. The patterns of all clauses stand in one array.
 
 use super::lower::base;
 use super::model::Filter;
@@ -26,9 +26,9 @@ pub(super) enum Part {
     Single,
 }
 
-/// A rule: patterns, exceptions, whether it allows, and for which operations.
+/// A clause: patterns, exceptions, whether it allows, and for which operations.
 #[derive(Debug)]
-struct PathRule {
+struct Clause {
     include: Range<usize>,
     except: Range<usize>,
     allows: bool,
@@ -44,30 +44,30 @@ fn bit(operation: Operation) -> u16 {
 /// Beside the bits of operations: the trees that may be deleted.
 const TREES: usize = Operation::ON_PATHS.len();
 
-/// The rules of a policy, the first that matches deciding.
+/// The clauses of a policy, the first that matches deciding.
 #[derive(Debug)]
-pub(super) struct PathRules {
+pub(super) struct Clauses {
     default_allow: bool,
-    list: Vec<PathRule>,
+    list: Vec<Clause>,
     patterns: Vec<Sequence>,
-    /// The rule of each of `patterns`.
+    /// The clause of each of `patterns`.
     owner: Vec<usize>,
-    /// The patterns of rules with the action of the default, for each set of operations apart: programs by name
+    /// The patterns of clauses with the action of the default, for each set of operations apart: programs by name
     /// float, and would be held against the patterns of all operations.
     against: Vec<Against>,
-    /// For each of `patterns`, which of those it intersects.
-    intersecting: Vec<OnceCell<Vec<usize>>>,
+    /// For each of `patterns`, which of those it meets.
+    met: Vec<OnceCell<Vec<usize>>>,
 }
 
 #[derive(Debug)]
 struct Against {
     operations: u16,
     index: SequenceIndex,
-    /// By number in the index: the number in [`PathRules::patterns`].
+    /// By number in the index: the number in [`Clauses::patterns`].
     numbers: Vec<usize>,
 }
 
-impl PathRules {
+impl Clauses {
     pub fn of(policy: &Policy) -> Self {
         let mut out = Self {
             default_allow: policy.default_action.permits(),
@@ -75,7 +75,7 @@ impl PathRules {
             patterns: Vec::new(),
             owner: Vec::new(),
             against: Vec::new(),
-            intersecting: Vec::new(),
+            met: Vec::new(),
         };
         let above = moving::ancestors(policy);
         let moves = bit(Operation::Create) | bit(Operation::Delete);
@@ -112,8 +112,7 @@ impl PathRules {
             let edit = bit(Operation::Edit);
             out.add(base(Operation::Edit).iter(), [].iter(), true, edit);
         }
-        out.intersecting
-            .resize_with(out.patterns.len(), OnceCell::new);
+        out.met.resize_with(out.patterns.len(), OnceCell::new);
         out
     }
 
@@ -124,8 +123,8 @@ impl PathRules {
         allows: bool,
         operations: u16,
     ) {
-        let rule = self.list.len();
-        let include = self.patterns_of(include, rule);
+        let clause = self.list.len();
+        let include = self.patterns_of(include, clause);
         if include.is_empty() {
             return;
         }
@@ -146,8 +145,8 @@ impl PathRules {
                 against.numbers.push(at);
             }
         }
-        let except = self.patterns_of(except, rule);
-        self.list.push(PathRule {
+        let except = self.patterns_of(except, clause);
+        self.list.push(Clause {
             include,
             except,
             allows,
@@ -158,11 +157,11 @@ impl PathRules {
     fn patterns_of<'p>(
         &mut self,
         list: impl Iterator<Item = &'p Sequence>,
-        rule: usize,
+        clause: usize,
     ) -> Range<usize> {
         let from = self.patterns.len();
         self.patterns.extend(list.cloned());
-        self.owner.resize(self.patterns.len(), rule);
+        self.owner.resize(self.patterns.len(), clause);
         from..self.patterns.len()
     }
 
@@ -176,9 +175,9 @@ impl PathRules {
         self.patterns
     }
 
-    /// Whether two operations have the same rules.
+    /// Whether two operations have the same clauses.
     pub fn alike(&self, a: Operation, b: Operation) -> bool {
-        let has = |c: &PathRule, o| c.operations & bit(o) != 0;
+        let has = |c: &Clause, o| c.operations & bit(o) != 0;
         self.list.iter().all(|c| has(c, a) == has(c, b))
     }
 
@@ -208,7 +207,7 @@ impl PathRules {
                 Some(set) => set,
                 None => {
                     let told = self.told(&trees, 1 << at);
-                    let told = told.map(|c| semantics::Case { sets: 1, ..c });
+                    let told = told.map(|c| semantics::Clause { sets: 1, ..c });
                     let [set] = PathSet::family(told, self.default_allow)?;
                     set
                 }
@@ -217,10 +216,10 @@ impl PathRules {
         Ok(Sets(made))
     }
 
-    /// By rule: the trees that it allows to be deleted, where those are not all that it allows.
+    /// By clause: the trees that it allows to be deleted, where those are not all that it allows.
     fn trees(&self) -> Vec<Option<Vec<Sequence>>> {
         let delete = bit(Operation::Delete);
-        let of = |c: &PathRule| {
+        let of = |c: &Clause| {
             let own = &self.patterns[c.include.clone()];
             let split = c.allows && !self.default_allow && c.operations & delete != 0;
             (split && !own.iter().all(is_tree))
@@ -229,19 +228,19 @@ impl PathRules {
         self.list.iter().map(of).collect()
     }
 
-    /// The rules that are about some of these sets.
+    /// The clauses that are about some of these sets.
     fn told<'c>(
         &'c self,
         trees: &'c [Option<Vec<Sequence>>],
         sets: u16,
-    ) -> impl Iterator<Item = semantics::Case<'c, Sequence>> {
+    ) -> impl Iterator<Item = semantics::Clause<'c, Sequence>> {
         let delete = bit(Operation::Delete);
         self.list.iter().zip(trees).flat_map(move |(c, trees)| {
             let deletes = match c.operations & delete {
                 0 => 0,
                 _ => sets & 1 << TREES,
             };
-            let of = |include, sets| semantics::Case {
+            let of = |include, sets| semantics::Clause {
                 include,
                 except: &self.patterns[c.except.clone()],
                 sets,
@@ -253,7 +252,7 @@ impl PathRules {
                 None => (of(include, whole | deletes), None),
                 Some(trees) => (of(include, whole), Some(of(trees.as_slice(), deletes))),
             };
-            let told = |c: &semantics::Case<'_, Sequence>| c.sets != 0 && !c.include.is_empty();
+            let told = |c: &semantics::Clause<'_, Sequence>| c.sets != 0 && !c.include.is_empty();
             std::iter::once(whole).chain(apart).filter(told)
         })
     }
@@ -266,7 +265,7 @@ impl PathRules {
             (_, true) => Part::Whole,
             (part, false) => part,
         };
-        let of = |c: &PathRule| -> Vec<u32> {
+        let of = |c: &Clause| -> Vec<u32> {
             let own = c.include.clone();
             let counts = |at: &usize| match part {
                 Part::Whole => true,
@@ -289,10 +288,10 @@ impl PathRules {
             let mut against: Vec<usize> = Vec::new();
             for at in run.iter().flat_map(|(_, _, include)| include) {
                 let above = |n: &&usize| {
-                    let rule = self.owner[**n];
-                    rule < run[0].0 && self.list[rule].operations & bit(operation) != 0
+                    let clause = self.owner[**n];
+                    clause < run[0].0 && self.list[clause].operations & bit(operation) != 0
                 };
-                against.extend(self.intersecting(*at as usize).iter().filter(above));
+                against.extend(self.met(*at as usize).iter().filter(above));
             }
             against.sort_unstable();
             against.dedup();
@@ -301,11 +300,11 @@ impl PathRules {
                 union.push(allowed);
                 continue;
             }
-            // Of a rule only the patterns that intersect.
+            // Of a clause only the patterns that are met.
             let met = against.chunk_by(|a, b| self.owner[*a] == self.owner[*b]);
             let met = met.map(|of| {
-                let rule = &self.list[self.owner[of[0]]];
-                (rule, of.iter().map(|n| *n as u32).collect())
+                let clause = &self.list[self.owner[of[0]]];
+                (clause, of.iter().map(|n| *n as u32).collect())
             });
             let carved = Filter::Any(self.parts(met));
             union.push(Filter::All(vec![allowed, Filter::Not(Box::new(carved))]));
@@ -317,9 +316,9 @@ impl PathRules {
         }
     }
 
-    /// The patterns that one intersects, of rules about some of its operations and with the action of the default.
-    fn intersecting(&self, at: usize) -> &[usize] {
-        self.intersecting[at].get_or_init(|| {
+    /// The patterns that one meets of clauses about some of its operations, with the action of the default.
+    fn met(&self, at: usize) -> &[usize] {
+        self.met[at].get_or_init(|| {
             let operations = self.list[self.owner[at]].operations;
             let against = self.against.iter();
             let against = against.filter(|a| a.operations & operations != 0);
@@ -331,16 +330,16 @@ impl PathRules {
         })
     }
 
-    /// Rules with these of their patterns: those without exceptions together, the others one by one.
-    fn parts<'c>(&self, rules: impl Iterator<Item = (&'c PathRule, Vec<u32>)>) -> Vec<Filter> {
+    /// Clauses with these of their patterns: those without exceptions together, the others one by one.
+    fn parts<'c>(&self, clauses: impl Iterator<Item = (&'c Clause, Vec<u32>)>) -> Vec<Filter> {
         let mut plain: Vec<u32> = Vec::new();
         let mut out = Vec::new();
-        for (rule, include) in rules {
-            if rule.except.is_empty() {
+        for (clause, include) in clauses {
+            if clause.except.is_empty() {
                 plain.extend(include);
                 continue;
             }
-            let except = rule.except.clone().map(|at| at as u32).collect();
+            let except = clause.except.clone().map(|at| at as u32).collect();
             let except = Filter::Not(Box::new(Filter::Patterns(except)));
             out.push(Filter::All(vec![Filter::Patterns(include), except]));
         }
