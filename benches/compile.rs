@@ -8,7 +8,7 @@
     clippy::unwrap_used
 )]
 
-use polc::backend::{self, Target};
+use polc::backend::{self, Options};
 use polc::frontend::{LoadOptions, load, load_builtin};
 use polc::policy::Operation;
 use polc::semantics::Meaning;
@@ -112,8 +112,8 @@ fn main() {
             let meaning = Meaning::new(p);
             // The decided sets are shared by all targets: they are not this one's.
             decide_all(&meaning);
-            let fine = b.compile(&meaning, &Target::default()).is_ok();
-            fine.then(|| shortest(2, || drop(b.compile(&meaning, &Target::default()))))
+            let fine = b.compile(&meaning, &Options::default()).is_ok();
+            fine.then(|| shortest(2, || drop(b.compile(&meaning, &Options::default()))))
         });
         line(b.id(), times.collect());
     }

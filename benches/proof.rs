@@ -8,7 +8,7 @@
     clippy::unwrap_used
 )]
 
-use polc::backend::{self, Target};
+use polc::backend::{self, Options};
 use polc::frontend::{LoadOptions, load};
 use polc::policy::Policy;
 use polc::proof::{compare, disagreements};
@@ -54,14 +54,14 @@ fn floating(rules: usize) -> String {
     out
 }
 
-/// Compiles a policy for a target, reads the artefact back, compares it with the policy, and holds the ledger
+/// Compiles a policy for a target, reads the artifact back, compares it with the policy, and holds the ledger
 /// against that. `None`: the target refuses the policy.
 fn proven(policy: &Policy, backend: &dyn backend::Backend) -> Option<Duration> {
     let start = Instant::now();
     let meaning = Meaning::new(policy);
-    let target = Target::default();
-    let compiled = backend.compile(&meaning, &target).ok()?;
-    let read = backend.read_back(&compiled.artifacts, &target).ok()?;
+    let options = Options::default();
+    let compiled = backend.compile(&meaning, &options).ok()?;
+    let read = backend.read_back(&compiled.artifacts, &options).ok()?;
     let comparison = compare(&meaning, read.as_ref());
     let wrong = disagreements(&compiled.ledger, &comparison);
     assert!(wrong.is_empty(), "{}: {wrong:?}", backend.id());

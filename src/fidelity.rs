@@ -2,7 +2,7 @@
 //!
 //! A ledger is total: it has an entry for every rule and each of its operations, and for the default
 //! action and every operation. [`crate::semantics::LedgerBuilder`] makes it from the sets that a
-//! back-end says its artefact allows.
+//! back-end says its artifact allows.
 
 use crate::policy::{Action, HostSpec, Operation, RuleId};
 use std::borrow::Cow;
@@ -143,11 +143,11 @@ pub struct Entry {
     pub witnesses: Vec<Witness>,
 }
 
-/// All entries of one back-end.
+/// All entries of one target.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    /// The back-end.
-    pub backend: &'static str,
+    /// The target.
+    pub target: &'static str,
     /// In the order of rules, the default last; within a rule, of operations.
     pub entries: Vec<Entry>,
     /// What the layer does with parts of a policy that are not rules (limits, environment,
@@ -166,16 +166,16 @@ pub struct SettingEntry {
     pub reason: Cow<'static, str>,
 }
 
-/// What is demanded of layers before something is done (`--require`).
+/// What `--require` asks of layers before something is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Demand {
+pub enum Requirement {
     /// Equal to the policy.
     Exact,
     /// Nothing gets through that the policy denies.
     Safe,
 }
 
-impl Demand {
+impl Requirement {
     /// Whether layers that are exact, or safe, are enough. What is exact is safe.
     #[must_use]
     pub fn is_met(self, exact: bool, safe: bool) -> bool {

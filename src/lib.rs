@@ -12,7 +12,7 @@
 //! representation: resolved, validated, without a trace of YAML. [`semantics`] says what a policy
 //! means. A [back-end](backend) lowers the meaning to a typed model of its target's language and
 //! renders that model. What the target cannot say is in the [`fidelity::Ledger`], which has an
-//! entry for every rule and operation. A back-end reads its artefacts back, and [`proof`] compares what
+//! entry for every rule and operation. A back-end reads its artifacts back, and [`proof`] compares what
 //! they mean with what the policy means.
 //!
 //! # Terms
@@ -21,8 +21,12 @@
 //! - *operation*: what the subject does, such as [`policy::Operation::Read`].
 //! - *object*: what it does it to: a path, a host, a program with arguments, a system call, a tool.
 //! - *rule*: an action for operations on objects. The first rule that matches decides.
-//! - *artefact*: a file for a target's own tool.
+//! - *target*: what an artifact is for, by the name that `polc emit` takes: `apparmor`.
+//! - *back-end*: the part of polc that makes the artifacts of one target and reads them back.
+//! - *layer*: what enforces an artifact on a host while the program runs, mostly a part of the kernel.
+//! - *artifact*: a file for a target's own tool. Its *clauses* are what it writes, so that *rule* is the policy's word.
 //! - *fidelity*: how much of a rule's meaning a layer keeps.
+//! - *ledger*: the list of what a target keeps of each rule and operation.
 //! - *witness*: one object on which a layer and the policy disagree.
 
 // The essays lead to the modules that they are about, which are private (`cargo doc --document-private-items`).

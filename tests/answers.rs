@@ -260,7 +260,7 @@ fn a_workspace_that_is_the_home_directory_is_told() {
 }
 
 #[test]
-fn explain_takes_relative_paths_and_answers_for_artefacts_in_their_places() {
+fn explain_takes_relative_paths_and_answers_for_artifacts_in_their_places() {
     let h = home();
     for (folder, path) in [
         (h.project.clone(), "src/x"),
@@ -298,7 +298,7 @@ fn explain_takes_relative_paths_and_answers_for_artefacts_in_their_places() {
     let json = h.polc(&["explain", "edit", "src/x", "--format", "json"]);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(json[0]["answer"]["decision"], "allow");
-    assert_eq!(json[0]["artefacts"]["object"], "/workspace/src/x");
+    assert_eq!(json[0]["artifacts"]["object"], "/workspace/src/x");
 }
 
 const COMMANDS: [&str; 15] = [

@@ -65,7 +65,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn artefacts_go_to_stdout_and_words_to_stderr() {
+fn artifacts_go_to_stdout_and_words_to_stderr() {
     let d = folder();
     let o = polc(d.path(), &["emit", "landlock"]);
     assert_eq!(status(&o), 0, "{}", err(&o));

@@ -236,7 +236,7 @@ fn status_and_words_are_the_programs_own() {
 }
 
 #[test]
-fn demands_are_kept_before_anything_starts() {
+fn nothing_starts_unless_it_keeps_what_require_asks_for() {
     if !landlock() {
         return;
     }

@@ -176,7 +176,7 @@ fn policies() {
 }
 
 #[test]
-fn artefacts() {
+fn artifacts() {
     let all = polc::backend::all();
     let mut seeds: Vec<Vec<u8>> = Vec::new();
     for (i, backend) in all.iter().enumerate() {

@@ -9,7 +9,7 @@
 )]
 #![cfg(target_os = "linux")]
 
-use polc::backend::{Compiled, Target, find};
+use polc::backend::{Compiled, Options, find};
 use polc::fidelity::Fidelity;
 use polc::frontend::{LoadOptions, load, load_builtin, load_path};
 use polc::policy::syscalls::{self, Arch};
@@ -65,13 +65,13 @@ fn corpus() -> Vec<(String, Policy)> {
 }
 
 fn compile(policy: &Policy, options: &[(&'static str, &str)]) -> Compiled {
-    let target = Target {
-        options: options.iter().map(|(k, v)| (*k, (*v).to_owned())).collect(),
-        ..Target::default()
+    let options = Options {
+        values: options.iter().map(|(k, v)| (*k, (*v).to_owned())).collect(),
+        ..Options::default()
     };
     find("seccomp")
         .unwrap()
-        .compile(&Meaning::new(policy), &target)
+        .compile(&Meaning::new(policy), &options)
         .unwrap()
 }
 

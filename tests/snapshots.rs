@@ -1,4 +1,4 @@
-//! Every policy × every target: the raw artefact, in `snapshots/<policy>/`.
+//! Every policy × every target: the raw artifact, in `snapshots/<policy>/`.
 //!
 //! A snapshot shows only that the output did not change; what it means is for the targets' own tools
 //! (`tests/native`) and for the comparison with the policy. `POLC_BLESS=1 cargo test --test snapshots` writes
@@ -11,7 +11,7 @@
     clippy::unwrap_used
 )]
 
-use polc::backend::{self, Target};
+use polc::backend::{self, Options};
 use polc::diagnostics::{Style, render};
 use polc::frontend::{LoadOptions, load_path};
 use polc::semantics::Meaning;
@@ -35,7 +35,7 @@ fn expected(folder: &str) -> BTreeMap<PathBuf, Vec<u8>> {
         let meaning = Meaning::new(&policy);
         let place = Path::new(file.file_stem().unwrap());
         for b in backend::all() {
-            match b.compile(&meaning, &Target::default()) {
+            match b.compile(&meaning, &Options::default()) {
                 Ok(compiled) => {
                     for a in compiled.artifacts {
                         assert!(
@@ -79,7 +79,7 @@ fn on_disk(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 #[test]
-fn artefacts_are_as_they_were() {
+fn artifacts_are_as_they_were() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("snapshots");
     let mut expected_files = expected("policies");
     expected_files.extend(expected("tests/policies"));
@@ -133,7 +133,7 @@ fn the_same_policy_gives_the_same_bytes() {
         let meaning = Meaning::new(&policy);
         backend::all()
             .iter()
-            .map(|b| b.compile(&meaning, &Target::default()).unwrap().artifacts)
+            .map(|b| b.compile(&meaning, &Options::default()).unwrap().artifacts)
             .collect::<Vec<_>>()
     };
     assert_eq!(make(), make());

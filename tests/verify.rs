@@ -96,7 +96,7 @@ fn what_was_emitted_is_verified_and_what_was_edited_is_not() {
 }
 
 #[test]
-fn what_is_no_artefact_is_refused_with_its_name() {
+fn what_is_no_artifact_is_refused_with_its_name() {
     let d = folder();
     std::fs::write(d.path().join("x.txt"), "hello").unwrap();
     let o = polc(d.path(), &["verify", "x.txt"]);
@@ -119,7 +119,7 @@ fn what_is_no_artefact_is_refused_with_its_name() {
 }
 
 #[test]
-fn coverage_is_a_table_and_a_demand() {
+fn coverage_is_a_table_and_a_requirement() {
     let d = folder();
     let o = polc(d.path(), &["coverage", "--layers", "landlock,seccomp"]);
     assert_eq!(status(&o), 0, "{}", err(&o));
@@ -243,7 +243,7 @@ fn differences_are_told_and_counted_by_the_exit_status() {
         ))
     };
     assert_eq!((fail_on("newly-allowed"), fail_on("newly-denied")), (1, 0));
-    // Between a policy and an artefact of it, as far as the artefact can say it.
+    // Between a policy and an artifact of it, as far as the artifact can say it.
     assert_eq!(
         status(&polc(d.path(), &["emit", "sbpl", "-q", "-o", "made.sb"])),
         0
@@ -319,7 +319,7 @@ fn a_summary_of_the_coverage_has_no_rows() {
 }
 
 #[test]
-fn an_artefact_that_confines_somebody_else_is_not_the_policys() {
+fn an_artifact_that_confines_somebody_else_is_not_the_policys() {
     let d = folder();
     let policy = POLICY.replace(
         "subject: {home",
@@ -400,7 +400,7 @@ fn an_artefact_that_confines_somebody_else_is_not_the_policys() {
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(json[0]["equal"], false);
     assert_eq!(json[0]["subject"][0]["what"], agent);
-    assert_eq!(json[0]["subject"][0]["artefact"], false);
+    assert_eq!(json[0]["subject"][0]["artifact"], false);
 }
 
 #[test]

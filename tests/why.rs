@@ -372,7 +372,7 @@ fn seccomp_numbers_are_names() {
         only(&line("c000003e", 165 + 0x4000_0000, "0x50000")),
         only(&line("40000003", 21, "0x50000")),
     ] {
-        assert!(matches!(f.denial.access, Access::Beyond(_)) && f.change.is_none());
+        assert!(matches!(f.denial.access, Access::Other(_)) && f.change.is_none());
     }
     assert!(
         only(&line("c000003e", 165, "0x7ffc0000"))

@@ -1,6 +1,6 @@
 //! What the fuzz targets do with their bytes. `tests/fuzzed.rs` does the same without a fuzzer.
 
-use polc::backend::{self, Artifact, Target};
+use polc::backend::{self, Artifact, Options};
 use polc::diagnostics::{Style, json, render, sarif};
 use polc::fidelity::Object;
 use polc::frontend::{LoadOptions, load_bytes};
@@ -77,7 +77,7 @@ pub fn avakill(bytes: &[u8]) {
     );
 }
 
-/// An artefact: the first byte chooses the reader, the rest is the file.
+/// An artifact: the first byte chooses the reader, the rest is the file.
 pub fn read_back(bytes: &[u8]) {
     let Some((first, rest)) = bytes.split_first() else {
         return;
@@ -88,7 +88,7 @@ pub fn read_back(bytes: &[u8]) {
         file_name: String::new(),
         bytes: rest.to_vec(),
     };
-    if let Ok(read) = reader.read_back(&[artifact], &Target::default()) {
+    if let Ok(read) = reader.read_back(&[artifact], &Options::default()) {
         for operation in Operation::ALL {
             let _ = read.allows(operation, &Object::Path(b"/srv/a".to_vec()));
         }

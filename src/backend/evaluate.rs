@@ -1,4 +1,4 @@
-//! What an artefact means, once its bytes have been read back.
+//! What an artifact means, once its bytes have been read back.
 //!
 //! A reader (`backend/<id>/read_back.rs`) parses the rendered bytes of its target's language and
 //! evaluates them by the target's own rules, which it cites. It shares no code with the lowering and
@@ -33,7 +33,7 @@ pub struct Allowed {
     /// The form.
     pub form: Form,
     /// The ways that have this answer, in the target's terms (a right, a hook, a permission on a class, and the form
-    /// where that does not say it): so that two artefacts of one target can be compared way by way. No two answers
+    /// where that does not say it): so that two artifacts of one target can be compared way by way. No two answers
     /// have a way in common.
     pub ways: Vec<String>,
     /// The paths at which it lets the operation happen.
@@ -111,14 +111,14 @@ pub struct HostCuts {
     pub names: Vec<String>,
 }
 
-/// The part of an artefact that decided.
+/// The part of an artifact that decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clause {
     /// The file among those that were read, from 0.
     pub artifact: usize,
     /// Its line, from 1; 0: the whole file, such as a default.
     pub line: usize,
-    /// The clause as the artefact writes it, on one line.
+    /// The clause as the artifact writes it, on one line.
     pub text: String,
 }
 
@@ -126,7 +126,7 @@ pub struct Clause {
 #[derive(Debug, Clone)]
 pub struct Deciders {
     dfa: Dfa,
-    /// `None`: no clause of the artefact, such as where none matches.
+    /// `None`: no clause of the artifact, such as where none matches.
     clauses: Vec<Option<Clause>>,
 }
 
@@ -172,14 +172,14 @@ impl Deciders {
         &self.dfa
     }
 
-    /// The clause of a label; `None`: it is no clause of the artefact.
+    /// The clause of a label; `None`: it is no clause of the artifact.
     #[must_use]
     pub fn clause(&self, label: u32) -> Option<&Clause> {
         self.clauses.get(label as usize)?.as_ref()
     }
 }
 
-/// Whom an artefact confines, as far as it says so itself.
+/// Whom an artifact confines, as far as it says so itself.
 #[derive(Debug, Clone)]
 pub struct Confines {
     /// The programs that it is put on where they are started, by their paths; `None`: it has no words for that (a
@@ -203,7 +203,7 @@ impl Confines {
     }
 }
 
-/// An artefact that was read back.
+/// An artifact that was read back.
 pub trait Evaluate: Send + Sync {
     /// What it does with an operation on paths.
     ///
@@ -230,8 +230,8 @@ pub trait Evaluate: Send + Sync {
         None
     }
 
-    /// What the artefact says that is about no operation on an object and not whom it confines: capabilities, limits, signals, options of system calls. Each in a form of its own that does not depend on blanks, order or
-    /// comments, so that two artefacts of one target can be compared.
+    /// What the artifact says that is about no operation on an object and not whom it confines: capabilities, limits, signals, options of system calls. Each in a form of its own that does not depend on blanks, order or
+    /// comments, so that two artifacts of one target can be compared.
     fn others(&self) -> BTreeSet<String> {
         BTreeSet::new()
     }
@@ -245,7 +245,7 @@ pub trait Evaluate: Send + Sync {
     }
 
     /// Which clauses decide all paths of one of the answers of [`Evaluate::paths`]: so that none of those is missed by
-    /// which an artefact differs from its policy. `None`: the reader has not got them by clause, or they are too many;
+    /// which an artifact differs from its policy. `None`: the reader has not got them by clause, or they are too many;
     /// then [`Evaluate::clause`] tells for one object at a time.
     fn deciders(&self, operation: Operation, answer: &Allowed) -> Option<Deciders> {
         let _ = (operation, answer);

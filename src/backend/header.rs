@@ -1,4 +1,4 @@
-//! What an artefact's comments say of its ledger, in every language that has comments.
+//! What an artifact's comments say of its ledger, in every language that has comments.
 
 use crate::fidelity::{Fidelity, Ledger, show_bytes};
 use crate::policy::Policy;
@@ -38,7 +38,7 @@ pub(super) fn differing(policy: &Policy, ledger: &Ledger) -> Vec<String> {
         out.push(format!(
             "and {} more: polc emit {} --ledger json",
             differing.len() - SHOWN,
-            ledger.backend
+            ledger.target
         ));
     }
     out

@@ -49,7 +49,7 @@ pub(super) fn tell(policy: &Policy, ledger: &mut LedgerBuilder<'_, '_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{Target, find};
+    use crate::backend::{Options, find};
     use crate::frontend::{LoadOptions, load};
     use crate::semantics::Meaning;
 
@@ -62,7 +62,7 @@ mod tests {
         let policy = load("p", &text, &LoadOptions::default()).unwrap().policy;
         let made = find(target)
             .unwrap()
-            .compile(&Meaning::new(&policy), &Target::default());
+            .compile(&Meaning::new(&policy), &Options::default());
         let settings = made.unwrap().ledger.settings;
         settings
             .iter()

@@ -1,4 +1,4 @@
-//! Back-ends: from a policy to the artefacts of one target.
+//! Back-ends: from a policy to the artifacts of one target.
 //!
 //! A back-end is a folder here and a line in [`all`]. It lowers the policy's meaning (sets of
 //! allowed accesses, from [`crate::semantics`]) to a typed model of its target's language
@@ -42,8 +42,8 @@ pub struct Compiled {
     pub artifacts: Vec<Artifact>,
     /// What they keep.
     pub ledger: Ledger,
-    /// Paths that they take for no directories, where neither the policy nor the artefact can say: of a directory
-    /// the rights would reach beneath. A reader needs to be told ([`Target::files`]).
+    /// Paths that they take for no directories, where neither the policy nor the artifact can say: of a directory
+    /// the rights would reach beneath. A reader needs to be told ([`Options::files`]).
     pub files: Vec<Vec<u8>>,
 }
 
@@ -62,23 +62,23 @@ pub struct OptionSpec {
     pub help: &'static str,
 }
 
-/// A back-end's options. Values are strings until the back-end reads them.
+/// The options that a back-end is called with. Values are strings until it reads them.
 #[derive(Debug, Clone, Default)]
-pub struct Target {
-    /// By name.
-    pub options: BTreeMap<&'static str, String>,
-    /// Text for the artefact's first comment line, where its language has comments: which command
+pub struct Options {
+    /// The values that were given, by the name of the option.
+    pub values: BTreeMap<&'static str, String>,
+    /// Text for the artifact's first comment line, where its language has comments: which command
     /// made it. The same for the same input.
     pub banner: Option<String>,
-    /// For reading back: paths that are no directories, where the artefact does not say ([`Compiled::files`]).
+    /// For reading back: paths that are no directories, where the artifact does not say ([`Compiled::files`]).
     pub files: Vec<Vec<u8>>,
 }
 
-impl Target {
+impl Options {
     /// The value of an option, its default where it is not given.
     #[must_use]
     pub fn value(&self, spec: &OptionSpec) -> Option<&str> {
-        self.options
+        self.values
             .get(spec.name)
             .map(String::as_str)
             .or(spec.default)
@@ -87,13 +87,13 @@ impl Target {
     /// Whether a switch is on.
     #[must_use]
     pub fn is_set(&self, spec: &OptionSpec) -> bool {
-        self.options.contains_key(spec.name)
+        self.values.contains_key(spec.name)
     }
 }
 
-/// A back-end.
+/// A back-end: it makes the artifacts of one target, and reads them back.
 pub trait Backend: Sync {
-    /// Its name on the command line.
+    /// The name of its target, as on the command line.
     fn id(&self) -> &'static str;
 
     /// One line: what it makes.
@@ -104,38 +104,38 @@ pub trait Backend: Sync {
         &[]
     }
 
-    /// Makes the artefacts and their ledger.
+    /// Makes the artifacts and their ledger.
     ///
     /// # Errors
     /// A name that the target cannot quote, an option that is wrong.
-    fn compile(&self, meaning: &Meaning<'_>, target: &Target) -> Result<Compiled, Diagnostics>;
+    fn compile(&self, meaning: &Meaning<'_>, options: &Options) -> Result<Compiled, Diagnostics>;
 
-    /// Whether this is an artefact of this target, so that `polc verify` finds the reader. Content decides; the
+    /// Whether this is an artifact of this target, so that `polc verify` finds the reader. Content decides; the
     /// name helps where the content does not say.
     fn recognises(&self, artifact: &Artifact) -> bool;
 
-    /// Whom the artefact is for where the policy does not say: one line that goes on after the target's name.
+    /// Whom the artifact is for where the policy does not say: one line that goes on after the target's name.
     fn assumes(&self, policy: &Policy) -> Option<String> {
         let _ = policy;
         None
     }
 
-    /// The other files that belong to one artefact, where a target has several: beside it, whether or not
+    /// The other files that belong to one artifact, where a target has several: beside it, whether or not
     /// they are there.
     fn companions(&self, file: &Path) -> Vec<PathBuf> {
         let _ = file;
         Vec::new()
     }
 
-    /// Reads artefacts back and evaluates them by the target's own rules. `target` has the options that
-    /// the artefact does not itself say (the port of a proxy).
+    /// Reads artifacts back and evaluates them by the target's own rules. `options` has what
+    /// the artifact does not itself say (the port of a proxy).
     ///
     /// # Errors
     /// What the reader does not understand.
     fn read_back(
         &self,
         artifacts: &[Artifact],
-        target: &Target,
+        options: &Options,
     ) -> Result<Box<dyn Evaluate>, Diagnostics>;
 }
 

@@ -1,4 +1,4 @@
-//! What the policy answers on this host, and what of a question an artefact knows.
+//! What the policy answers on this host, and what of a question an artifact knows.
 
 use polc::fidelity::{Object, show_bytes};
 use polc::host::Resolver;
@@ -127,7 +127,7 @@ pub fn test(
         )
 }
 
-/// The object as it is named where artefacts are for: in their home, workspace and temporary directory.
+/// The object as it is named where artifacts are for: in their home, workspace and temporary directory.
 pub fn moved(object: &Object, from: &Subject, to: &Subject) -> Object {
     let mut places: Vec<(&[u8], &[u8])> = [
         (&from.workspace, &to.workspace),
@@ -162,7 +162,7 @@ pub fn moved(object: &Object, from: &Subject, to: &Subject) -> Object {
 }
 
 /// What a subject's places are, for people, where they are not those of another; `None`: they are.
-pub fn places(of: &Subject, but: &Subject) -> Option<String> {
+pub fn subject_paths(of: &Subject, but: &Subject) -> Option<String> {
     let shown = |name: &str, a: &Option<Vec<u8>>, b: &Option<Vec<u8>>| {
         let path = a.as_deref().filter(|_| a != b)?;
         Some(format!("{name} {}", show_bytes(path)))

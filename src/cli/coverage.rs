@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 /// Show what each layer keeps of each rule, what the layers keep together, and what gets through.
 ///
-/// A layer is what enforces the artefact of one target: a part of the kernel, mostly.
+/// A layer is what enforces the artifact of one target: a part of the kernel, mostly.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The layers, as the names of targets; without it all of them
@@ -70,12 +70,12 @@ pub fn run(global: &Global, args: &Args) -> Done {
     }
     let loaded = input::load(global, input::Purpose::Emit)?;
     let policy = &loaded.policy;
-    // The artefacts are read, and not what is said of them.
+    // The artifacts are read, and not what is said of them.
     let meaning = Meaning::new(policy).without_ledgers();
     let is_chosen = |id: &str| chosen.iter().any(|c| c.id() == id);
     let (chosen, others): (Vec<_>, Vec<_>) = backend::all()
         .iter()
-        .map(|b| (*b, args.options.target(*b, policy)))
+        .map(|b| (*b, args.options.of(*b, policy)))
         .partition(|(b, _)| is_chosen(b.id()));
     let table = coverage(&meaning, &chosen, &others)?;
     let rows = match (args.summary, args.all) {
@@ -103,7 +103,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     Ok(if kept {
         Outcome::Fine
     } else {
-        Outcome::BelowDemand
+        Outcome::BelowRequirement
     })
 }
 
@@ -119,10 +119,10 @@ fn sign(fidelity: Option<Fidelity>) -> (char, &'static str) {
     }
 }
 
-/// What a cell says: a layer without an artefact keeps nothing, though what is allowed stays allowed.
+/// What a cell says: a layer without an artifact keeps nothing, though what is allowed stays allowed.
 fn shown(table: &Coverage, layer: Option<usize>, cell: &Cell) -> (char, &'static str) {
     match layer {
-        Some(at) if table.layers[at].refused.is_some() => ('-', "no artefact"),
+        Some(at) if table.layers[at].refused.is_some() => ('-', "no artifact"),
         _ => sign(cell.fidelity),
     }
 }
@@ -189,7 +189,7 @@ fn lines(table: &Coverage, rows: Rows) -> Vec<Line<'_>> {
 /// How many rows there are of each fidelity.
 type Counts = Vec<(Option<Fidelity>, usize)>;
 
-/// The counts of each column that has an artefact; the last is all layers together.
+/// The counts of each column that has an artifact; the last is all layers together.
 fn counts(table: &Coverage) -> Vec<(String, Counts)> {
     const ALL: [Option<Fidelity>; 6] = [
         Some(Fidelity::Exact),
@@ -205,8 +205,8 @@ fn counts(table: &Coverage) -> Vec<(String, Counts)> {
             .collect()
     };
     let mut out: Vec<(String, Counts)> = Vec::new();
-    let has_artefact = |l: &(usize, &Layer)| l.1.refused.is_none();
-    for (i, layer) in table.layers.iter().enumerate().filter(has_artefact) {
+    let has_artifact = |l: &(usize, &Layer)| l.1.refused.is_none();
+    for (i, layer) in table.layers.iter().enumerate().filter(has_artifact) {
         out.push((layer.id.to_owned(), count(&|r| r.cells[i].fidelity)));
     }
     out.push(("together".to_owned(), count(&|r| r.together.fidelity)));

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fmt::Write;
 
-/// Say what one policy or artefact allows that another does not.
+/// Say what one policy or artifact allows that another does not.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A policy (a file of any front-end, or `builtin:NAME`), or an artefact
+    /// A policy (a file of any front-end, or `builtin:NAME`), or an artifact
     old: OsString,
     /// What it is compared with
     new: OsString,
@@ -42,11 +42,11 @@ pub fn run(global: &Global, args: &Args) -> Done {
     let [old, new] = &sides;
     let meanings = [old, new].map(|s| match s {
         input::Comparable::Policy(loaded) => Some(Meaning::new(&loaded.policy)),
-        input::Comparable::Artefact(_) => None,
+        input::Comparable::Artifact(_) => None,
     });
     let side = |i: usize| match (&meanings[i], &sides[i]) {
         (Some(meaning), _) => Side::Policy(meaning),
-        (None, input::Comparable::Artefact(read)) => Side::Artefact(read.as_ref()),
+        (None, input::Comparable::Artifact(read)) => Side::Artifact(read.as_ref()),
         (None, input::Comparable::Policy(_)) => unreachable!("a policy has a meaning"),
     };
     let changes = diff(&side(0), &side(1))

@@ -1,4 +1,4 @@
-//! `polc emit`: artefacts.
+//! `polc emit`: artifacts.
 
 use super::{Done, Global, Outcome, Stop, input, ledger, output, targets::TargetOptions};
 use anyhow::anyhow;
@@ -16,10 +16,10 @@ pub struct Args {
     /// A target (`polc targets` lists them), several, or `all`
     #[arg(required = true, value_name = "TARGET")]
     targets: Vec<String>,
-    /// Where to write: a file for one artefact, a folder for several. Without it: standard output
+    /// Where to write: a file for one artifact, a folder for several. Without it: standard output
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// Print the whole ledger (what the artefact keeps and loses of each rule) instead of its summary: on standard output where artefacts go to
+    /// Print the whole ledger (what the artifact keeps and loses of each rule) instead of its summary: on standard output where artifacts go to
     /// files, else on standard error
     #[arg(long, value_enum, value_name = "FORMAT")]
     ledger: Option<ledger::LedgerFormat>,
@@ -86,7 +86,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
         output::stderr(
             "error: `--strict`: a layer lets through what the policy denies; nothing was written\n",
         )?;
-        return Ok(Outcome::BelowDemand);
+        return Ok(Outcome::BelowRequirement);
     }
     let artifacts: Vec<&Artifact> = made.iter().flat_map(|m| &m.artifacts).collect();
     match &args.output {
@@ -99,7 +99,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
             let (first, rest) = m
                 .artifacts
                 .split_first()
-                .ok_or_else(|| anyhow!("the target made no artefact"))?;
+                .ok_or_else(|| anyhow!("the target made no artifact"))?;
             for other in rest {
                 output::stderr(&format!(
                     "note: `{}` belongs to it and is not shown; write both with `-o FOLDER`\n",
@@ -119,7 +119,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     Ok(Outcome::Fine)
 }
 
-/// Whom the artefacts are for, where the policy leaves that open: at most two lines.
+/// Whom the artifacts are for, where the policy leaves that open: at most two lines.
 fn assumed(backends: &[&'static dyn Backend], policy: &Policy) -> String {
     let subject = &policy.subject;
     let path = |name: &&'static str| {
@@ -196,7 +196,7 @@ fn compile(
     // first, they leave no processor idle at the end.
     let order: Vec<_> = backends.iter().rev().collect();
     let results = parallel::map(&order, |b| {
-        b.compile(meaning, &args.options.target(**b, policy))
+        b.compile(meaning, &args.options.of(**b, policy))
     });
     for result in results.into_iter().rev() {
         match result {
@@ -214,7 +214,7 @@ fn compile(
     }
 }
 
-/// Where each artefact goes.
+/// Where each artifact goes.
 fn destinations<'a>(
     path: &Path,
     artifacts: &[&'a Artifact],
@@ -225,7 +225,7 @@ fn destinations<'a>(
     }
     if path.exists() && !path.is_dir() {
         return Err(Stop::Usage(format!(
-            "`{}` is a file, and several artefacts need a folder",
+            "`{}` is a file, and several artifacts need a folder",
             path.display()
         )));
     }

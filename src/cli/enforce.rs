@@ -144,9 +144,9 @@ fn start(global: &Global, args: &LandlockArgs) -> Done {
     }
     if short {
         output::stderr(
-            "error: Landlock alone does not keep what `--require` demands; the program was not started\n",
+            "error: Landlock alone keeps less than `--require` asks for; the program was not started\n",
         )?;
-        return Ok(Outcome::BelowDemand);
+        return Ok(Outcome::BelowRequirement);
     }
     if args.explain {
         polc::enforce::run::explained(&meaning).map_err(anyhow::Error::new)?;

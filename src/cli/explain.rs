@@ -1,13 +1,13 @@
 //! `polc explain`: which rule decides, or what a code means.
 //!
 //! Two answers to one question. The first is for this host: what `polc run` does here, with the caller's home and workspace
-//! and through this host's symbolic links. The second is for the artefacts that `polc emit` writes, which know neither;
-//! there the object is the same one in the places that the artefacts are for.
+//! and through this host's symbolic links. The second is for the artifacts that `polc emit` writes, which know neither;
+//! there the object is the same one in the places that the artifacts are for.
 
-use super::answer::{Answer, answer, moved, places, relative};
+use super::answer::{Answer, answer, moved, relative, subject_paths};
 use super::{Done, Format, Forms, Global, Outcome, Stop, input, output};
 use output::Paint;
-use polc::backend::{self, Backend, Target};
+use polc::backend::{self, Backend, Options};
 use polc::diagnostics::codes::{self, Code};
 use polc::fidelity::{Fidelity, Object, show_bytes};
 use polc::host::{RealLinks, Resolver};
@@ -40,7 +40,7 @@ struct Part {
     answer: Answer,
     /// The rules below the one that decides that would match too.
     below: Vec<(String, Action)>,
-    /// The object as artefacts name it, and what each layer's artefact does.
+    /// The object as artifacts name it, and what each layer's artifact does.
     emitted: Object,
     layers: Vec<(&'static str, String)>,
 }
@@ -65,7 +65,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     };
     let loaded = input::load(global, purpose)?;
     let (emitted, _) = input::load_with_warnings(global, input::Purpose::Emit)?;
-    // What `run` does, with the rule of polc's own; artefacts do not have it.
+    // What `run` does, with the rule of polc's own; artifacts do not have it.
     let policy = &input::with_own_rule(loaded);
     let query = match relative(&args.words, &resolver) {
         Some((operation, path)) => {
@@ -91,7 +91,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
         format!("{:#}\n", Value::Array(all))
     } else {
         let paint = Paint::stdout(global);
-        let places = places(&emitted.policy.subject, &policy.subject);
+        let places = subject_paths(&emitted.policy.subject, &policy.subject);
         parts
             .iter()
             .map(|p| human(policy, p, places.as_deref(), paint))
@@ -245,11 +245,11 @@ fn human(policy: &Policy, p: &Part, places: Option<&str>, paint: Paint) -> Strin
         Some(places) => {
             let _ = writeln!(
                 out,
-                "  artefacts of `polc emit` ({places}), asked for {}:",
+                "  artifacts of `polc emit` ({places}), asked for {}:",
                 p.emitted
             );
         }
-        None => out.push_str("  artefacts of `polc emit`:\n"),
+        None => out.push_str("  artifacts of `polc emit`:\n"),
     }
     for (id, says) in &p.layers {
         let _ = writeln!(out, "  {id:<9} {says}");
@@ -286,11 +286,11 @@ fn to_json(policy: &Policy, p: &Part) -> Value {
             "leads_to": show_bytes(&l.real),
         })),
         "below": p.below.iter().map(|(rule, action)| json!({"rule": rule, "action": action.name()})).collect::<Vec<_>>(),
-        "artefacts": {"object": p.emitted.to_string(), "layers": layers},
+        "artifacts": {"object": p.emitted.to_string(), "layers": layers},
     })
 }
 
-/// What a layer does with the object, by its artefact, and how that stands to the policy.
+/// What a layer does with the object, by its artifact, and how that stands to the policy.
 fn layer(
     b: &'static dyn Backend,
     meaning: &Meaning<'_>,
@@ -298,15 +298,15 @@ fn layer(
     object: &Object,
     decision: Decision,
 ) -> String {
-    let mut target = Target::default();
-    let made = match b.compile(meaning, &target) {
+    let mut options = Options::default();
+    let made = match b.compile(meaning, &options) {
         Ok(made) => made,
         Err(d) => {
             let why = d.items.first().map_or("", |d| &d.message);
-            return format!("no artefact: {why}");
+            return format!("no artifact: {why}");
         }
     };
-    target.files = made.files;
+    options.files = made.files;
     let entry = made
         .ledger
         .entries
@@ -322,7 +322,7 @@ fn layer(
             _ => String::new(),
         }
     };
-    let read = match b.read_back(&made.artifacts, &target) {
+    let read = match b.read_back(&made.artifacts, &options) {
         Ok(read) => read,
         Err(d) => return format!("cannot be read back: {d}"),
     };

@@ -1,6 +1,6 @@
 //! Finding and loading the policy, and reading questions.
 
-use super::{Global, Outcome, Stop, artefacts, output, targets::TargetOptions, trust, workspace};
+use super::{Global, Outcome, Stop, artifacts, output, targets::TargetOptions, trust, workspace};
 use anyhow::Context;
 use polc::backend::Evaluate;
 use polc::diagnostics::Diagnostics;
@@ -17,7 +17,7 @@ use std::sync::OnceLock;
 /// What the policy is loaded for: it decides what `auto` paths of the subject are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Artefacts for some host: `/home/agent`, `/workspace`, `/tmp`, the same everywhere.
+    /// Artifacts for some host: `/home/agent`, `/workspace`, `/tmp`, the same everywhere.
     Emit,
     /// This host: the caller's home, the enclosing repository, the temporary directory. What denied names lead to
     /// through links of this host is denied as well.
@@ -49,25 +49,25 @@ pub struct ToStart {
 pub enum Comparable {
     /// A policy.
     Policy(Box<Loaded>),
-    /// An artefact.
-    Artefact(Box<dyn Evaluate>),
+    /// An artifact.
+    Artifact(Box<dyn Evaluate>),
 }
 
-/// Loads a policy or an artefact: it is an artefact if a target recognises it, and there is a second file
+/// Loads a policy or an artifact: it is an artifact if a target recognises it, and there is a second file
 /// beside it where its target has two.
 pub fn side(global: &Global, name: &OsStr, options: &TargetOptions) -> Result<Comparable, Stop> {
     let path = Path::new(name);
     if name != "-" && !is_builtin(name) && path.is_file() {
-        let artifact = artefacts::read(path)?;
-        if let Some(target) = artefacts::target_of(&artifact) {
+        let artifact = artifacts::read(path)?;
+        if let Some(backend) = artifacts::backend_of(&artifact) {
             let mut all = vec![artifact];
-            for other in target.companions(path) {
+            for other in backend.companions(path) {
                 if other.is_file() {
-                    all.push(artefacts::read(&other)?);
+                    all.push(artifacts::read(&other)?);
                 }
             }
-            return Ok(Comparable::Artefact(artefacts::meant(
-                target, &all, options, None,
+            return Ok(Comparable::Artifact(artifacts::meant(
+                backend, &all, options, None,
             )?));
         }
     }
@@ -109,7 +109,7 @@ pub fn load_kept(global: &Global, files: &[FileRead]) -> Result<Policy, Stop> {
         .first()
         .ok_or_else(|| Stop::Usage("nothing is kept of the policy".to_owned()))?;
     let options = LoadOptions {
-        disk: Disk::Kept(files.into()),
+        disk: Disk::Memory(files.into()),
         ..options(global, Purpose::Host)?
     };
     let loaded = frontend::load_path(&own.named, &options)?;
@@ -154,7 +154,7 @@ pub fn load_to_start(
         }
     };
     if !is_closed(&loaded, allow_gaps)? {
-        return Ok(Err(Outcome::BelowDemand));
+        return Ok(Err(Outcome::BelowRequirement));
     }
     let told = format!("{}{why}", loaded.name);
     for state in trust::states() {
@@ -187,7 +187,7 @@ fn options(global: &Global, purpose: Purpose) -> Result<LoadOptions, Stop> {
         set: overrides(&global.set, purpose)?,
         git: match purpose {
             Purpose::Emit => FindGit::default(),
-            Purpose::Host | Purpose::Caller => FindGit(polc::git::places),
+            Purpose::Host | Purpose::Caller => FindGit(polc::git::paths),
         },
         ..LoadOptions::default()
     })
@@ -347,7 +347,7 @@ fn overrides(set: &[OsString], purpose: Purpose) -> Result<Vec<(String, Vec<u8>)
 }
 
 /// A path of `--set`. On this host it may be relative or begin with `~`, and links are followed: a policy speaks of where
-/// things are. For an artefact it stays as it is.
+/// things are. For an artifact it stays as it is.
 fn place(path: &[u8], purpose: Purpose) -> Result<Vec<u8>, Stop> {
     if purpose == Purpose::Emit || path.is_empty() {
         return Ok(path.to_vec());

@@ -75,7 +75,7 @@ fn to_json(policy: &Policy, ledger: &Ledger) -> Value {
         .iter()
         .map(|s| json!({"setting": s.setting, "fidelity": s.fidelity.name(), "reason": s.reason}))
         .collect();
-    json!({"policy": policy.name, "target": ledger.backend, "entries": entries, "settings": settings})
+    json!({"policy": policy.name, "target": ledger.target, "entries": entries, "settings": settings})
 }
 
 fn human(policy: &Policy, ledger: &Ledger, limit: usize, exact_too: bool) -> String {
@@ -92,7 +92,7 @@ fn human(policy: &Policy, ledger: &Ledger, limit: usize, exact_too: bool) -> Str
         .filter(|(n, k)| *n > 0 || *k == Fidelity::Exact)
         .map(|(n, k)| format!("{n} {k}"))
         .collect();
-    let mut out = format!("{}: {}\n", ledger.backend, counts.join(", "));
+    let mut out = format!("{}: {}\n", ledger.target, counts.join(", "));
     // What leaks comes first: it is what a reader has to know.
     let mut shown: Vec<&Entry> = ledger
         .entries

@@ -1,12 +1,12 @@
 //! The command line: one file a command, each thin over the library.
 //!
-//! Artefacts and answers go to standard output, words to standard error. Exit status: 0 fine, 1 failure
-//! (or `diff` found one), 2 the policy or the command line is wrong, 3 fidelity below what was demanded, 4 the decision is deny or
+//! Artifacts and answers go to standard output, words to standard error. Exit status: 0 fine, 1 failure
+//! (or `diff` found one), 2 the policy or the command line is wrong, 3 fidelity below what `--require` or `--strict` asks for, 4 the decision is deny or
 //! ask (`explain`) or a policy's own test fails (`test`).
 
 mod allows;
 mod answer;
-mod artefacts;
+mod artifacts;
 mod check;
 mod completions;
 mod coverage;
@@ -50,7 +50,7 @@ pub enum Outcome {
     /// 2: the policy is wrong; it has been said.
     Wrong,
     /// 3.
-    BelowDemand,
+    BelowRequirement,
     /// 4.
     Refused,
     /// The status of a program that was to be started: 126 it may not, 127 it is not there.
@@ -63,7 +63,7 @@ impl From<Outcome> for ExitCode {
             Outcome::Fine => 0u8,
             Outcome::Failure => 1,
             Outcome::Wrong => 2,
-            Outcome::BelowDemand => 3,
+            Outcome::BelowRequirement => 3,
             Outcome::Refused => 4,
             Outcome::Program(status) => status,
         })
@@ -112,10 +112,10 @@ enum Command {
     /// Show what each layer keeps of each rule, and what gets through
     #[command(after_help = examples::COVERAGE)]
     Coverage(Formed<coverage::Args>),
-    /// Say whether artefacts still mean the policy
+    /// Say whether artifacts still mean the policy
     #[command(after_help = examples::VERIFY)]
     Verify(Formed<verify::Args>),
-    /// Say what one policy or artefact allows that another does not
+    /// Say what one policy or artifact allows that another does not
     #[command(after_help = examples::DIFF)]
     Diff(Formed<diff::Args>),
     /// Say why a kernel refused something, from its log

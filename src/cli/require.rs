@@ -1,6 +1,6 @@
 //! `--require`, which `coverage`, `enforce` and `run` have.
 
-use polc::fidelity::Demand;
+use polc::fidelity::Requirement;
 
 /// How close layers must come to the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -11,7 +11,7 @@ pub enum Require {
     Safe,
 }
 
-impl From<Require> for Demand {
+impl From<Require> for Requirement {
     fn from(r: Require) -> Self {
         match r {
             Require::Exact => Self::Exact,
@@ -20,7 +20,7 @@ impl From<Require> for Demand {
     }
 }
 
-/// Whether what was demanded, if anything was, is met.
-pub fn is_met(demanded: Option<Require>, exact: bool, safe: bool) -> bool {
-    demanded.is_none_or(|r| Demand::from(r).is_met(exact, safe))
+/// Whether what was required, if anything was, is met.
+pub fn is_met(required: Option<Require>, exact: bool, safe: bool) -> bool {
+    required.is_none_or(|r| Requirement::from(r).is_met(exact, safe))
 }

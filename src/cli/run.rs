@@ -40,35 +40,9 @@ pub struct Args {
     /// its name and the reason
     #[arg(long)]
     allow_gaps: bool,
-    /// Decide every call that writes, or connects to a unix socket, by its path: `require` starts the program only so,
-    /// `auto` does it where this host can, `off` leaves it to Landlock and mounts
-    #[arg(long, value_enum, value_name = "WHEN", default_value = "off")]
-    guard: Guard,
     /// The program and its arguments. Without it: `$SHELL`
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
-}
-
-/// Whether the guard is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Guard {
-    /// Where this host can
-    Auto,
-    /// No
-    Off,
-    /// Start nothing without it
-    Require,
-}
-
-#[cfg(target_os = "linux")]
-impl From<Guard> for polc::enforce::run::Guard {
-    fn from(guard: Guard) -> Self {
-        match guard {
-            Guard::Auto => Self::Auto,
-            Guard::Off => Self::Off,
-            Guard::Require => Self::Require,
-        }
-    }
 }
 
 #[cfg(target_os = "linux")]
@@ -96,10 +70,9 @@ pub fn run(global: &Global, args: &Args) -> Done {
         quiet: args.quiet,
         explain: args.explain,
         log: !args.no_log,
-        demand: args.require.map(Into::into),
+        required: args.require.map(Into::into),
         fail_if_made: args.fail_if_made,
         allow_gaps: args.allow_gaps,
-        guard: args.guard.into(),
     };
     let mut words = vec![start::name(&args.command, &program).to_owned()];
     words.extend(arguments);
@@ -126,17 +99,17 @@ pub fn run(global: &Global, args: &Args) -> Done {
     match done {
         Ok(never) => match never {},
         Err(Error::Policy(d)) => Err(Stop::Diagnostics(d)),
-        Err(Error::Demand(what)) => {
+        Err(Error::Required(what)) => {
             output::stderr(&format!(
-                "error: the layers together do not keep what `--require` demands; the program was not started\n{what}"
+                "error: the layers together keep less than `--require` asks for; the program was not started\n{what}"
             ))?;
-            Ok(Outcome::BelowDemand)
+            Ok(Outcome::BelowRequirement)
         }
         Err(Error::Unprotected(what)) => {
             output::stderr(&format!(
                 "error: some of what the policy denies cannot be protected; the program was not started\n{what}help: `--allow-gaps` starts it without that protection\n"
             ))?;
-            Ok(Outcome::BelowDemand)
+            Ok(Outcome::BelowRequirement)
         }
         Err(e @ Error::Program(..)) => Err(Stop::NotStarted(e.to_string())),
         Err(e) => Err(anyhow::Error::new(e)
@@ -210,16 +183,16 @@ pub fn run(global: &Global, args: &Args) -> Done {
     };
     let choice = Choice {
         no_network: args.no_network,
-        demand: args.require.map(Into::into),
+        required: args.require.map(Into::into),
     };
     let prepared = match prepare(&loaded.policy, choice, std::env::vars_os()) {
         Ok(prepared) => prepared,
         Err(Error::Policy(d)) => return Err(Stop::Diagnostics(d)),
-        Err(Error::Demand(what)) => {
+        Err(Error::Required(what)) => {
             output::stderr(&format!(
-                "{what}error: the profile does not keep what `--require` demands; the program was not started\n"
+                "{what}error: the profile keeps less than `--require` asks for; the program was not started\n"
             ))?;
-            return Ok(Outcome::BelowDemand);
+            return Ok(Outcome::BelowRequirement);
         }
         Err(e) => {
             return Err(anyhow::Error::new(e)

@@ -2,7 +2,7 @@
 
 use super::{Done, Outcome, output};
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use polc::backend::{self, Backend, OptionSpec, Target};
+use polc::backend::{self, Backend, OptionSpec, Options};
 use polc::policy::Policy;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -42,7 +42,7 @@ pub fn spelling(o: &OptionSpec) -> String {
     text
 }
 
-/// The options of all back-ends, taken from the registry.
+/// The options of all targets as the command line gives them, taken from the registry.
 #[derive(Debug, Clone, Default)]
 pub struct TargetOptions {
     given: BTreeMap<&'static str, String>,
@@ -70,16 +70,16 @@ impl TargetOptions {
         Ok(())
     }
 
-    /// The target with its options.
-    pub fn target(&self, backend: &dyn Backend, policy: &Policy) -> Target {
-        let options = self
+    /// Those of one back-end.
+    pub fn of(&self, backend: &dyn Backend, policy: &Policy) -> Options {
+        let values = self
             .given
             .iter()
             .filter(|(n, _)| backend.options().iter().any(|o| o.name == **n))
             .map(|(n, v)| (*n, v.clone()))
             .collect();
-        Target {
-            options,
+        Options {
+            values,
             banner: Some(format!(
                 "made by polc {} from the policy {}",
                 env!("CARGO_PKG_VERSION"),

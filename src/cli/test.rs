@@ -1,7 +1,7 @@
-//! `polc test`: the policy's own tests, against the policy and against every artefact.
+//! `polc test`: the policy's own tests, against the policy and against every artifact.
 
 use super::{Done, Format, Forms, Global, Outcome, answer, input, output};
-use polc::backend::{self, Backend, Target};
+use polc::backend::{self, Backend, Options};
 use polc::fidelity::{Fidelity, Object};
 use polc::host::{RealLinks, Resolver};
 use polc::parallel;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fmt::Write;
 
-/// Run the policy's own tests, against the policy and against each target's artefact.
+/// Run the policy's own tests, against the policy and against each target's artifact.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Policies to test; without any, the policy of `--policy`
@@ -60,7 +60,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
         let loaded = input::load(&global, purpose)?;
         let policy = &loaded.policy;
         if !policy.tests.is_empty() {
-            // Artefacts are asked in their own places, which this host's links are not in.
+            // Artifacts are asked in their own places, which this host's links are not in.
             let (emitted, _) = input::load_with_warnings(&global, input::Purpose::Emit)?;
             let meaning = Meaning::new(&emitted.policy);
             out.failures += layers(&mut out.text, &meaning, args.layers);
@@ -148,7 +148,7 @@ pub fn parts(query: &Query) -> Vec<(Operation, Object)> {
     }
 }
 
-/// Asks each target's artefact what the tests ask. A difference that the target's ledger does not account for is a
+/// Asks each target's artifact what the tests ask. A difference that the target's ledger does not account for is a
 /// failure; how many there are of the others is told.
 fn layers(out: &mut String, meaning: &Meaning<'_>, all: bool) -> usize {
     // Targets share the decided sets and nothing else.
@@ -160,12 +160,12 @@ fn layers(out: &mut String, meaning: &Meaning<'_>, all: bool) -> usize {
 fn layer(b: &dyn Backend, meaning: &Meaning<'_>, all: bool) -> (String, usize) {
     let policy = meaning.policy();
     let id = b.id();
-    let mut target = Target::default();
-    let Ok(made) = b.compile(meaning, &target) else {
-        return (format!("{id:<9} has no artefact for this policy\n"), 0);
+    let mut options = Options::default();
+    let Ok(made) = b.compile(meaning, &options) else {
+        return (format!("{id:<9} has no artifact for this policy\n"), 0);
     };
-    target.files = made.files;
-    let read = match b.read_back(&made.artifacts, &target) {
+    options.files = made.files;
+    let read = match b.read_back(&made.artifacts, &options) {
         Ok(read) => read,
         Err(d) => return (format!("FAILED {id} cannot be read back: {d}\n"), 1),
     };

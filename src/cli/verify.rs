@@ -1,23 +1,23 @@
-//! `polc verify`: does an artefact still mean the policy?
+//! `polc verify`: does an artifact still mean the policy?
 
 use super::{
-    Done, Format, Forms, Global, Outcome, Stop, artefacts, input, output, targets::TargetOptions,
+    Done, Format, Forms, Global, Outcome, Stop, artifacts, input, output, targets::TargetOptions,
 };
 use polc::backend::{Artifact, Backend, Evaluate, Form as ObjectForm};
 use polc::policy::Policy;
-use polc::proof::{Bound, Comparison, Difference, compare, compare_beyond, subjects};
+use polc::proof::{Bound, Comparison, Difference, compare, compare_unaccounted, subjects};
 use polc::semantics::Meaning;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-/// Say whether artefacts, perhaps edited by hand or made long ago, still mean the policy.
+/// Say whether artifacts, perhaps edited by hand or made long ago, still mean the policy.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Artefacts of one target or several; a folder stands for the artefacts in it
-    #[arg(required = true, value_name = "ARTEFACT")]
-    artefacts: Vec<PathBuf>,
-    /// Demand that they are equal: without it they may differ as the ledger of their target says
+    /// Artifacts of one target or several; a folder stands for the artifacts in it
+    #[arg(required = true, value_name = "ARTIFACT")]
+    artifacts: Vec<PathBuf>,
+    /// Require that they are equal: without it they may differ as the ledger of their target says
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
@@ -30,36 +30,36 @@ impl Forms for Args {
 
 /// The files of one target.
 struct Group {
-    target: &'static dyn Backend,
+    backend: &'static dyn Backend,
     paths: Vec<PathBuf>,
     artifacts: Vec<Artifact>,
 }
 
 pub fn run(global: &Global, args: &Args) -> Done {
-    let groups = groups(&args.artefacts)?;
-    let used: Vec<&'static dyn Backend> = groups.iter().map(|g| g.target).collect();
+    let groups = groups(&args.artifacts)?;
+    let used: Vec<&'static dyn Backend> = groups.iter().map(|g| g.backend).collect();
     args.options.check(&used).map_err(Stop::Usage)?;
     let loaded = input::load(global, input::Purpose::Emit)?;
     let policy = &loaded.policy;
-    // The artefacts are read, and not what is said of them.
+    // The artifacts are read, and not what is said of them.
     let meaning = Meaning::new(policy).without_ledgers();
     let mut text = String::new();
     let mut all: Vec<Value> = Vec::new();
     let mut worst = Outcome::Fine;
     for group in &groups {
-        let target = args.options.target(group.target, policy);
-        let fresh = group.target.compile(&meaning, &target)?;
+        let options = args.options.of(group.backend, policy);
+        let fresh = group.backend.compile(&meaning, &options)?;
         let known = Some((policy, fresh.files.as_slice()));
-        let found = artefacts::meant(group.target, &group.artifacts, &args.options, known)?;
-        let fresh = artefacts::meant(group.target, &fresh.artifacts, &args.options, known)?;
+        let found = artifacts::meant(group.backend, &group.artifacts, &args.options, known)?;
+        let fresh = artifacts::meant(group.backend, &fresh.artifacts, &args.options, known)?;
         let comparison = if args.strict {
             compare(&meaning, found.as_ref())
         } else {
-            compare_beyond(&meaning, found.as_ref(), fresh.as_ref())
+            compare_unaccounted(&meaning, found.as_ref(), fresh.as_ref())
         };
         let others = Others::of(found.as_ref(), fresh.as_ref());
         if !comparison.is_equal() || !others.is_empty() || others.bound.is_none() {
-            worst = Outcome::BelowDemand;
+            worst = Outcome::BelowRequirement;
         }
         if global.format == Format::Json {
             all.push(to_json(policy, group, &comparison, &others));
@@ -80,7 +80,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     Ok(worst)
 }
 
-/// What is about no operation on an object, and not as in the artefact that the compiler makes.
+/// What is about no operation on an object, and not as in the artifact that the compiler makes.
 struct Others {
     missing: Vec<String>,
     added: Vec<String>,
@@ -108,33 +108,33 @@ impl Others {
     }
 }
 
-/// The artefacts by target, folders opened.
+/// The artifacts by target, folders opened.
 fn groups(paths: &[PathBuf]) -> Result<Vec<Group>, Stop> {
     let mut groups: Vec<Group> = Vec::new();
     for path in paths {
         let from_folder = path.is_dir();
         for file in files(path)? {
-            let artifact = artefacts::read(&file)?;
-            let Some(target) = artefacts::target_of(&artifact) else {
+            let artifact = artifacts::read(&file)?;
+            let Some(backend) = artifacts::backend_of(&artifact) else {
                 // In a folder there may be other things; a file that was named is meant.
                 if from_folder {
                     continue;
                 }
                 return Err(Stop::Usage(format!(
-                    "`{}` is not an artefact of a target that polc knows: neither its name nor its content tells which",
+                    "`{}` is not an artifact of a target that polc knows: neither its name nor its content tells which",
                     file.display()
                 )));
             };
             match groups
                 .iter_mut()
-                .find(|g| g.target.id() == target.id() && belongs(g, &file))
+                .find(|g| g.backend.id() == backend.id() && belongs(g, &file))
             {
                 Some(group) => {
                     group.paths.push(file);
                     group.artifacts.push(artifact);
                 }
                 None => groups.push(Group {
-                    target,
+                    backend,
                     paths: vec![file],
                     artifacts: vec![artifact],
                 }),
@@ -143,27 +143,27 @@ fn groups(paths: &[PathBuf]) -> Result<Vec<Group>, Stop> {
     }
     // A target of several files may have been named by one of them.
     for group in &mut groups {
-        for other in group.target.companions(&group.paths[0]) {
+        for other in group.backend.companions(&group.paths[0]) {
             if other.is_file() && !group.paths.contains(&other) {
-                group.artifacts.push(artefacts::read(&other)?);
+                group.artifacts.push(artifacts::read(&other)?);
                 group.paths.push(other);
             }
         }
     }
     if groups.is_empty() {
         return Err(Stop::Usage(
-            "there is no artefact of a target that polc knows".to_owned(),
+            "there is no artifact of a target that polc knows".to_owned(),
         ));
     }
     Ok(groups)
 }
 
-/// Whether a file is another part of what is in the group, and not an artefact of its own.
+/// Whether a file is another part of what is in the group, and not an artifact of its own.
 fn belongs(group: &Group, file: &Path) -> bool {
     group
         .paths
         .iter()
-        .any(|p| group.target.companions(p).iter().any(|c| c == file))
+        .any(|p| group.backend.companions(p).iter().any(|c| c == file))
 }
 
 fn files(path: &Path) -> Result<Vec<PathBuf>, Stop> {
@@ -202,7 +202,7 @@ fn human(
 ) {
     let differences: Vec<&Difference> = comparison.differences().collect();
     let name = names(group);
-    let id = group.target.id();
+    let id = group.backend.id();
     let unknown = comparison.is_unknown() || others.bound.is_none();
     if unknown {
         let _ = writeln!(
@@ -244,12 +244,12 @@ fn human(
         };
     }
     for text in &others.missing {
-        let _ = writeln!(out, "  lacks `{text}`, which the policy's own artefact has");
+        let _ = writeln!(out, "  lacks `{text}`, which the policy's own artifact has");
     }
     for text in &others.added {
         let _ = writeln!(
             out,
-            "  has `{text}`, which the policy's own artefact has not"
+            "  has `{text}`, which the policy's own artifact has not"
         );
     }
     for d in differences {
@@ -283,11 +283,11 @@ fn human(
             if clause.line > 0 {
                 let _ = writeln!(
                     out,
-                    "      the artefact: {file}:{}: {}",
+                    "      the artifact: {file}:{}: {}",
                     clause.line, clause.text
                 );
             } else {
-                let _ = writeln!(out, "      the artefact: {file}: {}", clause.text);
+                let _ = writeln!(out, "      the artifact: {file}: {}", clause.text);
             }
         }
     }
@@ -303,7 +303,7 @@ fn to_json(policy: &Policy, group: &Group, comparison: &Comparison, others: &Oth
                 "object": d.witness.object.to_string(),
                 "ways": d.ways,
                 "policy": d.witness.policy.name(),
-                "artefact": if d.looser() { "allow" } else { "deny" },
+                "artifact": if d.looser() { "allow" } else { "deny" },
                 "clause": d.clause.as_ref().map(|c| json!({
                     "file": group.paths.get(c.artifact).map(|p| p.display().to_string()),
                     "line": c.line,
@@ -315,10 +315,10 @@ fn to_json(policy: &Policy, group: &Group, comparison: &Comparison, others: &Oth
     let bound: Vec<Value> = others
         .bound()
         .iter()
-        .map(|b| json!({"what": b.what, "policy": !b.by_found, "artefact": b.by_found}))
+        .map(|b| json!({"what": b.what, "policy": !b.by_found, "artifact": b.by_found}))
         .collect();
     json!({
-        "target": group.target.id(),
+        "target": group.backend.id(),
         "files": group.paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
         "equal": comparison.is_equal() && others.is_empty() && others.bound.is_some(),
         "unknown": comparison.is_unknown() || others.bound.is_none(),

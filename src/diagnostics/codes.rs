@@ -205,8 +205,8 @@ a later rule denies. The note says which of the two happened, and what was taken
   action: deny
   conditions: {args_match: {command: [\"rm -rf\"]}}   # the gate sees the arguments, a kernel the program
 ```";
-    NO_READER = "E100", "artefacts of this target cannot be read back",
-"The back-end writes artefacts but has no reader for them yet, so `verify` cannot compare them with the policy.";
+    NO_READER = "E100", "artifacts of this target cannot be read back",
+"The back-end writes artifacts but has no reader for them yet, so `verify` cannot compare them with the policy.";
     TOO_COMPLEX = "E101", "the policy is too complex to be decided",
 "Patterns that begin with `**` in great number can make an automaton beyond the size that polc builds. It says so instead of
 guessing. Fewer floating patterns, or longer fixed beginnings, help.";
@@ -218,16 +218,16 @@ length. polc never writes something else in its place, so it writes nothing. The
     TARGET_LIMIT = "E111", "more than the target can hold",
 "The target has a fixed limit (selectors of a hook, values of a filter), and what the policy says does not fit even after
 everything that can be joined has been. The message names the limit.";
-    NOT_RENDERED = "E112", "an artefact that could not be written",
-"The text of the artefact could not be made. This is a fault of polc: please report it, with the policy.";
+    NOT_RENDERED = "E112", "an artifact that could not be written",
+"The text of the artifact could not be made. This is a fault of polc: please report it, with the policy.";
     TARGET_NEEDS = "E113", "the target needs something that the policy does not say",
-"Such as the namespace of a namespaced TracingPolicy. An artefact without it would bind nobody, or everybody.";
+"Such as the namespace of a namespaced TracingPolicy. An artifact without it would bind nobody, or everybody.";
     NOTHING_TO_RESTRICT = "E114", "the policy restricts nothing that the target knows",
-"An artefact that restricts nothing may be refused by its own tool, and would look like protection. Leave the target \
+"An artifact that restricts nothing may be refused by its own tool, and would look like protection. Leave the target \
 out, or choose a version of it that knows more.";
-    NOT_READ_BACK = "E115", "an artefact that cannot be read back",
-"`verify`, `coverage` and `diff` read artefacts by the rules of their own target. A part that the reader does not
-understand could mean anything, so it is never passed over: the artefact is refused, with the place. What was written
+    NOT_READ_BACK = "E115", "an artifact that cannot be read back",
+"`verify`, `coverage` and `diff` read artifacts by the rules of their own target. A part that the reader does not
+understand could mean anything, so it is never passed over: the artifact is refused, with the place. What was written
 by hand can mostly be said in the forms that `polc emit` uses.";
 
     NEVER_DECIDES = "L001", "a rule that never decides anything",

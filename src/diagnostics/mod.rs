@@ -1,4 +1,4 @@
-//! Diagnostics: what is wrong with a policy, a command line or an artefact, where, and what to do.
+//! Diagnostics: what is wrong with a policy, a command line or an artifact, where, and what to do.
 //!
 //! A [`Diagnostic`] is data; [`render()`], [`json`] and [`sarif`] turn it into text. [`codes`] explains each code.
 

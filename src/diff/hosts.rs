@@ -14,7 +14,7 @@ pub(super) fn compare(old: &Side<'_>, new: &Side<'_>, operation: Operation, out:
     let regions = match (old, new) {
         (Side::Policy(a), b) => split(a.hosts(operation), b, operation, &mut stand_ins),
         (a, Side::Policy(b)) => split(b.hosts(operation), a, operation, &mut stand_ins),
-        (Side::Artefact(a), b @ Side::Artefact(_)) => {
+        (Side::Artifact(a), b @ Side::Artifact(_)) => {
             // No policy: one region of everything, split by both.
             let nothing = Policy::of_rules("nothing", crate::policy::Action::Deny, Vec::new());
             let space = HostSpace::new(&nothing, operation);
@@ -82,7 +82,7 @@ fn cuts_of(
     stand_ins: &mut BTreeMap<String, String>,
 ) -> HostCuts {
     let meaning = match side {
-        Side::Artefact(artefact) => return artefact.host_cuts(operation).unwrap_or_default(),
+        Side::Artifact(artifact) => return artifact.host_cuts(operation).unwrap_or_default(),
         Side::Policy(meaning) => meaning,
     };
     let mut cuts = HostCuts::default();

@@ -1,6 +1,6 @@
 //! What one policy allows that another does not: a difference of meaning, not of text.
 //!
-//! Either side is a policy, from whatever front-end, or an artefact that was read back. For each
+//! Either side is a policy, from whatever front-end, or an artifact that was read back. For each
 //! operation the sets of what is allowed, denied and asked are compared exactly; what differs is told in the
 //! patterns that the policies themselves are written in, with an example of each.
 
@@ -19,9 +19,9 @@ use crate::semantics::{Decision, Meaning, PathSet, TooLarge, decide};
 pub enum Side<'a> {
     /// A policy.
     Policy(&'a Meaning<'a>),
-    /// An artefact. What it says nothing of it lets happen; a path that it would let happen for a file or for a
+    /// An artifact. What it says nothing of it lets happen; a path that it would let happen for a file or for a
     /// directory it lets happen.
-    Artefact(&'a dyn Evaluate),
+    Artifact(&'a dyn Evaluate),
 }
 
 /// What became of something.
@@ -126,8 +126,8 @@ impl Side<'_> {
                     verdicts[l as usize].decision.action == action
                 }))
             }
-            Self::Artefact(artefact) => {
-                let allowed = match artefact.paths(operation)? {
+            Self::Artifact(artifact) => {
+                let allowed = match artifact.paths(operation)? {
                     OnPaths::Silent => PathSet::all(),
                     OnPaths::Allows(forms) => {
                         let mut all = PathSet::empty();
@@ -153,7 +153,7 @@ impl Side<'_> {
                 let decision = decide(meaning.policy(), operation, object);
                 (decision.action, Some(decision))
             }
-            Self::Artefact(artefact) => match artefact.allows(operation, object) {
+            Self::Artifact(artifact) => match artifact.allows(operation, object) {
                 Some(false) => (Action::Deny, None),
                 _ => (Action::Allow, None),
             },
@@ -164,7 +164,7 @@ impl Side<'_> {
     fn decision(&self, operation: Operation, object: &Object) -> Option<Decision> {
         match self {
             Self::Policy(meaning) => Some(decide(meaning.policy(), operation, object)),
-            Self::Artefact(_) => None,
+            Self::Artifact(_) => None,
         }
     }
 }

@@ -14,9 +14,9 @@
 
 use super::egress::{Egress, Refusal, told};
 use super::environment::{give, reduced};
-use crate::backend::{Target, find};
+use crate::backend::{Options, find};
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::fidelity::{Demand, Entry, Ledger};
+use crate::fidelity::{Entry, Ledger, Requirement};
 use crate::policy::{
     Action, HostPattern, Objects, Operation, OperationSet, Policy, Protocol, Rule, RuleId,
 };
@@ -40,7 +40,7 @@ pub struct Choice {
     /// No network, whatever hosts the policy names.
     pub no_network: bool,
     /// Start nothing if the profile keeps less.
-    pub demand: Option<Demand>,
+    pub required: Option<Requirement>,
 }
 
 /// Why there is no start.
@@ -49,9 +49,9 @@ pub enum Error {
     /// The policy does not compile for Seatbelt.
     #[error(transparent)]
     Policy(#[from] Diagnostics),
-    /// Less is kept than was demanded: what.
-    #[error("the profile does not keep what is demanded")]
-    Demand(String),
+    /// The layers keep less than `--require` asks for: what they lose.
+    #[error("the profile keeps less than `--require` asks for")]
+    Required(String),
     /// The proxy cannot serve.
     #[error("cannot {0}: {1}")]
     Proxy(&'static str, io::Error),
@@ -89,16 +89,16 @@ pub fn prepare(
         .map_err(|e| Error::Proxy("listen for the proxy", e))?;
     let address = listener.as_ref().map(TcpListener::local_addr).transpose();
     let address = address.map_err(|e| Error::Proxy("listen for the proxy", e))?;
-    let mut target = Target::default();
+    let mut options = Options::default();
     if let Some(address) = address {
-        target
-            .options
+        options
+            .values
             .insert("proxy-port", address.port().to_string());
     }
 
     let missing = || Diagnostics::from(Diagnostic::error("E112", "there is no profile to apply"));
     let backend = find("sbpl").ok_or_else(missing)?;
-    let mut compiled = backend.compile(&meaning, &target)?;
+    let mut compiled = backend.compile(&meaning, &options)?;
     // This process sees to the environment, and macOS has no system calls of Linux but those that a rule means.
     compiled
         .ledger
@@ -107,8 +107,8 @@ pub fn prepare(
     let means = |e: &Entry| e.operation != Operation::Syscall || e.rule.is_some();
     compiled.ledger.entries.retain(means);
     let kept = super::summary::unenforced("seatbelt", &compiled.ledger);
-    if !is_met(choice.demand, &compiled.ledger) {
-        return Err(Error::Demand(kept));
+    if !is_met(choice.required, &compiled.ledger) {
+        return Err(Error::Required(kept));
     }
     let profile = compiled.artifacts.pop().ok_or_else(missing)?.bytes;
     if profile.contains(&0) {
@@ -134,8 +134,8 @@ pub fn prepare(
     })
 }
 
-fn is_met(demand: Option<Demand>, ledger: &Ledger) -> bool {
-    demand.is_none_or(|d| d.is_met(ledger.is_exact(), !ledger.leaks()))
+fn is_met(required: Option<Requirement>, ledger: &Ledger) -> bool {
+    required.is_none_or(|d| d.is_met(ledger.is_exact(), !ledger.leaks()))
 }
 
 /// Whether the policy names hosts that filters of a profile cannot tell from others.
@@ -338,7 +338,7 @@ mod tests {
         ] {
             let choice = Choice {
                 no_network,
-                demand: None,
+                required: None,
             };
             let prepared = prepare(&policy(&rules), choice, own()).unwrap();
             assert!(!prepared.has_proxy());
@@ -358,21 +358,21 @@ mod tests {
     }
 
     #[test]
-    fn a_demand_that_is_not_met_starts_nothing() {
+    fn what_require_asks_for_is_kept_or_nothing_starts() {
         let mut limited = policy(&[]);
-        let with = |policy: &Policy, demand| {
+        let with = |policy: &Policy, required| {
             let choice = Choice {
                 no_network: false,
-                demand: Some(demand),
+                required: Some(required),
             };
             match prepare(policy, choice, own()) {
                 Ok(_) => None,
-                Err(Error::Demand(what)) => Some(what),
+                Err(Error::Required(what)) => Some(what),
                 Err(e) => panic!("{e}"),
             }
         };
         // What the profile opens so that programs start.
-        let kept = with(&limited, Demand::Safe).unwrap();
+        let kept = with(&limited, Requirement::Safe).unwrap();
         assert!(kept.contains("the runtime base"), "{kept}");
         // All may be read; what cannot be kept of this one are limits.
         let objects = Objects::Paths {
@@ -386,9 +386,9 @@ mod tests {
         let mut operations = OperationSet::default();
         all.for_each(|o| operations.insert(o));
         limited.rules = vec![Rule::new("all", Action::Allow, operations, objects)];
-        assert_eq!(with(&limited, Demand::Safe), None);
+        assert_eq!(with(&limited, Requirement::Safe), None);
         limited.limits.open_files = Some(10);
-        let kept = with(&limited, Demand::Safe).unwrap();
+        let kept = with(&limited, Requirement::Safe).unwrap();
         assert!(kept.contains("not enforced: limits"), "{kept}");
     }
 }

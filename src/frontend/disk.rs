@@ -24,7 +24,7 @@ pub enum Disk {
     #[default]
     Host,
     /// In memory, as they were read before: nothing else is there.
-    Kept(Arc<[FileRead]>),
+    Memory(Arc<[FileRead]>),
 }
 
 impl Disk {
@@ -35,7 +35,7 @@ impl Disk {
     pub(crate) fn resolve(&self, name: &Path) -> io::Result<PathBuf> {
         match self {
             Self::Host => std::fs::canonicalize(name),
-            Self::Kept(_) => Ok(self.kept(name)?.path.clone()),
+            Self::Memory(_) => Ok(self.in_memory(name)?.path.clone()),
         }
     }
 
@@ -50,13 +50,13 @@ impl Disk {
                 bytes: contents(path)?.into(),
                 path: path.to_owned(),
             }),
-            Self::Kept(_) => self.kept(name).cloned().map_err(|e| reason(&e)),
+            Self::Memory(_) => self.in_memory(name).cloned().map_err(|e| reason(&e)),
         }
     }
 
-    fn kept(&self, name: &Path) -> io::Result<&FileRead> {
+    fn in_memory(&self, name: &Path) -> io::Result<&FileRead> {
         let name = std::path::absolute(name)?;
-        let Self::Kept(files) = self else {
+        let Self::Memory(files) = self else {
             return Err(io::ErrorKind::NotFound.into());
         };
         let found = files.iter().find(|f| f.named == name);

@@ -13,7 +13,7 @@ pub use disk::{Disk, FileRead};
 pub use native::question::question;
 
 use crate::diagnostics::{Diagnostic, Diagnostics, codes};
-use crate::policy::{FileId, GitPlaces, Policy, Sources};
+use crate::policy::{FileId, GitPaths, Policy, Sources};
 use native::node;
 use native::reader::Report;
 use std::path::{Path, PathBuf};
@@ -56,12 +56,12 @@ impl AutoPaths {
 /// Where the repository of a workspace keeps its things: the values of `${git_dir}` and its siblings, of a workspace
 /// and a home directory.
 #[derive(Debug, Clone, Copy)]
-pub struct FindGit(pub fn(&[u8], Option<&[u8]>) -> GitPlaces);
+pub struct FindGit(pub fn(&[u8], Option<&[u8]>) -> GitPaths);
 
 impl Default for FindGit {
     /// A plain repository, the same on every machine.
     fn default() -> Self {
-        Self(|workspace, _| GitPlaces::plain(workspace))
+        Self(|workspace, _| GitPaths::plain(workspace))
     }
 }
 

@@ -17,7 +17,7 @@
 mod config;
 
 use crate::fidelity::{Object, show_bytes};
-use crate::policy::{GitFiles, GitPlaces, Operation, Policy};
+use crate::policy::{GitFiles, GitPaths, Operation, Policy};
 use crate::semantics::decide;
 use config::Entry;
 use std::ffi::OsStr;
@@ -43,16 +43,16 @@ const SYSTEM: [&str; 12] = [
 
 /// The places of the repository that is checked out at the workspace.
 #[must_use]
-pub fn places(workspace: &[u8], home: Option<&[u8]>) -> GitPlaces {
+pub fn paths(workspace: &[u8], home: Option<&[u8]>) -> GitPaths {
     let given = Path::new(OsStr::from_bytes(workspace));
     let home = home.map(|h| Path::new(OsStr::from_bytes(h)));
     let Ok(workspace) = std::fs::canonicalize(given) else {
-        return GitPlaces::default();
+        return GitPaths::default();
     };
     let found = repository(&workspace, home, 0);
     let users = users_config(home);
     let own = found.as_ref().map_or(Vec::new(), |r| r.config_files());
-    let mut out = GitPlaces::default();
+    let mut out = GitPaths::default();
     let trusted = Configuration::read(&users, home);
     let all = Configuration::read(&[users.as_slice(), &own].concat(), home);
     if let Some(r) = &found {

@@ -1,7 +1,7 @@
 //! What is taken for the repository of a workspace, and what is not, whoever wrote the files.
 
-use super::places;
-use crate::policy::GitPlaces;
+use super::paths;
+use crate::policy::GitPaths;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -53,15 +53,15 @@ impl Home {
         self.write(&format!("{name}/config"), "[core]\n");
     }
 
-    fn places(&self, workspace: &str) -> GitPlaces {
-        places(
+    fn paths(&self, workspace: &str) -> GitPaths {
+        paths(
             self.at(workspace).as_os_str().as_bytes(),
             Some(self.at("").as_os_str().as_bytes()),
         )
     }
 
     fn dirs(&self, workspace: &str) -> Option<(PathBuf, PathBuf)> {
-        let p = self.places(workspace);
+        let p = self.paths(workspace);
         let path = |list: &[Vec<u8>]| {
             list.first()
                 .map(|b| Path::new(std::ffi::OsStr::from_bytes(b)).to_owned())
@@ -82,7 +82,7 @@ fn checkouts_of_every_kind_are_found() {
     assert_eq!(h.dirs("main"), Some((git.clone(), git.clone())));
     assert_eq!(h.dirs("wt"), Some((wt, git.clone())));
     assert_eq!(h.dirs("main/sub"), Some((sub.clone(), sub)));
-    assert!(has(&h.places("wt").hooks.trusted, &git.join("hooks")));
+    assert!(has(&h.paths("wt").hooks.trusted, &git.join("hooks")));
     assert_eq!(h.dirs(""), None, "no repository");
     // git can write both pointers as relative paths, too.
     h.write("wt/.git", "gitdir: ../main/.git/worktrees/wt\n");
@@ -217,7 +217,7 @@ fn configurations_name_hooks_and_files() {
     h.write("scripts/check", "#!/bin/sh\n");
     symlink(h.at("scripts/check"), h.at("main/.git/hooks/pre-commit")).unwrap();
     symlink(h.at("git/more.inc"), h.at("work.inc")).unwrap();
-    let p = h.places("main");
+    let p = h.paths("main");
     for hooks in ["main/.git/hooks", "scripts/check", ".githooks"] {
         assert!(
             has(&p.hooks.trusted, &h.at(hooks)),
@@ -243,7 +243,7 @@ fn configurations_name_hooks_and_files() {
     }
     // Without a repository the user's own configuration is still the user's.
     assert!(has(
-        &h.places("scripts").config.trusted,
+        &h.paths("scripts").config.trusted,
         &h.at("git/more.inc")
     ));
     // A file that includes itself comes to an end.
@@ -251,5 +251,5 @@ fn configurations_name_hooks_and_files() {
         ".gitconfig",
         "[include]\npath = .gitconfig\n[include]\npath = ./a/../.gitconfig\n",
     );
-    h.places("main");
+    h.paths("main");
 }

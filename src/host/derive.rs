@@ -102,7 +102,7 @@ pub fn follow(policy: Policy, view: &dyn View) -> (Policy, Vec<Link>) {
                 let Some(followed) = rule.link.as_deref().cloned() else {
                     continue;
                 };
-                let found = judge(&policy, &rule, &followed);
+                let found = objection(&policy, &rule, &followed);
                 links.push(Link {
                     rule: rule.id,
                     followed,
@@ -276,7 +276,7 @@ fn beneath<'c>(components: &'c [Component], names: &[Vec<u8>]) -> Vec<&'c [Compo
 
 /// Whether the derived rule is one that is taken: `None`. Else what is done instead; [`Found::Denied`] says that the
 /// policy allows nothing there, so that the rule is not needed.
-fn judge(policy: &Policy, rule: &Rule, link: &FollowedLink) -> Option<Found> {
+fn objection(policy: &Policy, rule: &Rule, link: &FollowedLink) -> Option<Found> {
     let subject = &policy.subject;
     if rule.operations.iter().eq([Operation::Execute]) && is_many_programs(&link.real) {
         return Some(Found::ManyPrograms);

@@ -27,7 +27,7 @@ pub use rule::{
 pub use settings::{Environment, Limits};
 pub(crate) use source::visible;
 pub use source::{FileId, SourceFile, Sources, Span};
-pub use subject::{GitFiles, GitPlaces, Kubernetes, Subject};
+pub use subject::{GitFiles, GitPaths, Kubernetes, Subject};
 
 /// A whole policy.
 #[derive(Debug, Clone)]

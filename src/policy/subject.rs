@@ -14,7 +14,7 @@ pub struct Subject {
     /// `${tmp}`.
     pub tmp: Option<Vec<u8>>,
     /// `${git_dir}` and its siblings.
-    pub git: GitPlaces,
+    pub git: GitPaths,
     /// The pods, for targets of a cluster.
     pub kubernetes: Option<Kubernetes>,
     /// Which of the paths the policy leaves to whoever loads it (`auto`), by the variable's name.
@@ -24,7 +24,7 @@ pub struct Subject {
 /// Where the repository of the workspace keeps its things. A list without entries: there is no repository, and a
 /// pattern with that variable matches nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct GitPlaces {
+pub struct GitPaths {
     /// `${git_dir}`: the directory of this checkout. At most one.
     pub dir: Vec<Vec<u8>>,
     /// `${git_common_dir}`: the directory that the checkouts of a repository share. At most one.
@@ -56,7 +56,7 @@ impl GitFiles {
     }
 }
 
-impl GitPlaces {
+impl GitPaths {
     /// Of a repository with nothing special about it, the same on every host.
     #[must_use]
     pub fn plain(workspace: &[u8]) -> Self {

@@ -11,11 +11,11 @@ use crate::semantics::{
 use rustc_hash::FxHashSet;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many candidates are tried for witnesses that different clauses of the artefact decide, where its reader does not
+/// How many candidates are tried for witnesses that different clauses of the artifact decide, where its reader does not
 /// tell for all paths which clause does.
 const CANDIDATES: usize = 12;
 
-/// One way in which an artefact and its policy differ.
+/// One way in which an artifact and its policy differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// The rule that decides by the policy; `None`: the default.
@@ -28,24 +28,24 @@ pub struct Difference {
     pub form: Option<Form>,
     /// The ways to do it in which they differ, in the target's terms, where there are others; else empty.
     pub ways: Vec<String>,
-    /// What decides in the artefact; `None` where it is no single clause.
+    /// What decides in the artifact; `None` where it is no single clause.
     pub clause: Option<Clause>,
 }
 
 impl Difference {
-    /// Whether the artefact lets through what the policy denies.
+    /// Whether the artifact lets through what the policy denies.
     #[must_use]
     pub fn looser(&self) -> bool {
         self.witness.layer_allows
     }
 }
 
-/// What a rule (or the default) comes to in the artefact, for one operation.
+/// What a rule (or the default) comes to in the artifact, for one operation.
 #[derive(Debug, Clone, Default)]
 pub struct Account {
     /// Whether it decides anything.
     pub decides: bool,
-    /// Whether the artefact says anything of what it decides.
+    /// Whether the artifact says anything of what it decides.
     pub enforced: bool,
     /// Whether something could not be compared: an automaton was too large.
     pub unknown: bool,
@@ -72,7 +72,7 @@ impl Account {
     }
 }
 
-/// An artefact against its policy.
+/// An artifact against its policy.
 #[derive(Debug, Clone, Default)]
 pub struct Comparison {
     /// By rule (`None`, the default, is last) and operation: only what decides something, and what is unknown.
@@ -155,32 +155,32 @@ impl Comparison {
 struct Asked {
     /// Whether argument lists are told that the policy denies of a program.
     arguments: bool,
-    /// Whether each clause of the artefact has its own witness, and is told.
+    /// Whether each clause of the artifact has its own witness, and is told.
     clauses: bool,
 }
 
-/// Compares an artefact with a policy.
+/// Compares an artifact with a policy.
 #[must_use]
-pub fn compare(meaning: &Meaning<'_>, artefact: &dyn Evaluate) -> Comparison {
+pub fn compare(meaning: &Meaning<'_>, artifact: &dyn Evaluate) -> Comparison {
     let asked = Asked {
         arguments: true,
         clauses: true,
     };
-    match artefact.as_meant(meaning.policy()) {
-        Some(policy) => compare_all(&Meaning::new(&policy), artefact, asked),
-        None => compare_all(meaning, artefact, asked),
+    match artifact.as_meant(meaning.policy()) {
+        Some(policy) => compare_all(&Meaning::new(&policy), artifact, asked),
+        None => compare_all(meaning, artifact, asked),
     }
 }
 
-/// The differences between an artefact and a policy that are not also differences of `fresh`, the artefact that
+/// The differences between an artifact and a policy that are not also differences of `fresh`, the artifact that
 /// the compiler makes of the policy for the same target: what the ledger does not account for.
 #[must_use]
-pub fn compare_beyond(
+pub fn compare_unaccounted(
     meaning: &Meaning<'_>,
-    artefact: &dyn Evaluate,
+    artifact: &dyn Evaluate,
     fresh: &dyn Evaluate,
 ) -> Comparison {
-    let policy = artefact.as_meant(meaning.policy());
+    let policy = artifact.as_meant(meaning.policy());
     let read = policy.as_ref().map(Meaning::new);
     let meaning = read.as_ref().unwrap_or(meaning);
     let asked = Asked {
@@ -188,13 +188,13 @@ pub fn compare_beyond(
         arguments: false,
         clauses: true,
     };
-    compare_all(meaning, &Unaccounted::new(meaning, artefact, fresh), asked)
+    compare_all(meaning, &Unaccounted::new(meaning, artifact, fresh), asked)
 }
 
-fn compare_all(meaning: &Meaning<'_>, artefact: &dyn Evaluate, asked: Asked) -> Comparison {
+fn compare_all(meaning: &Meaning<'_>, artifact: &dyn Evaluate, asked: Asked) -> Comparison {
     let walks = Walks::default();
     let parts = parallel::map(&Operation::ALL, |operation| {
-        compare_one(meaning, artefact, *operation, asked, &walks)
+        compare_one(meaning, artifact, *operation, asked, &walks)
     });
     joined(parts)
 }
@@ -209,10 +209,10 @@ pub(super) fn joined(parts: impl IntoIterator<Item = Comparison>) -> Comparison 
 }
 
 /// Of the comparison the part that is about one operation, with one witness of each direction, and not which clause
-/// of the artefact decides. The policy is as the artefact reads it. `walks` are those of this artefact's parts.
+/// of the artifact decides. The policy is as the artifact reads it. `walks` are those of this artifact's parts.
 pub(super) fn outline_one(
     meaning: &Meaning<'_>,
-    artefact: &dyn Evaluate,
+    artifact: &dyn Evaluate,
     operation: Operation,
     walks: &Walks,
 ) -> Comparison {
@@ -220,27 +220,27 @@ pub(super) fn outline_one(
         arguments: true,
         clauses: false,
     };
-    compare_one(meaning, artefact, operation, asked, walks)
+    compare_one(meaning, artifact, operation, asked, walks)
 }
 
 fn compare_one(
     meaning: &Meaning<'_>,
-    artefact: &dyn Evaluate,
+    artifact: &dyn Evaluate,
     operation: Operation,
     asked: Asked,
     walks: &Walks,
 ) -> Comparison {
     let mut out = Comparison::default();
     if Operation::ON_PATHS.contains(&operation)
-        && paths(meaning, artefact, operation, asked, walks, &mut out).is_err()
+        && paths(meaning, artifact, operation, asked, walks, &mut out).is_err()
     {
         out.unknown(meaning.policy(), operation);
     }
     match operation {
         Operation::Connect | Operation::Bind => {
-            hosts(meaning, artefact, operation, asked, &mut out);
+            hosts(meaning, artifact, operation, asked, &mut out);
         }
-        Operation::Syscall => system_calls(meaning, artefact, asked, &mut out),
+        Operation::Syscall => system_calls(meaning, artifact, asked, &mut out),
         _ => {}
     }
     out
@@ -248,13 +248,13 @@ fn compare_one(
 
 fn paths(
     meaning: &Meaning<'_>,
-    artefact: &dyn Evaluate,
+    artifact: &dyn Evaluate,
     operation: Operation,
     asked: Asked,
     walks: &Walks,
     out: &mut Comparison,
 ) -> Result<(), TooLarge> {
-    let (forms, enforced) = match artefact.paths(operation)? {
+    let (forms, enforced) = match artifact.paths(operation)? {
         OnPaths::Silent => {
             let everything = Allowed::new(Form::Either, PathSet::all());
             (vec![everything], false)
@@ -269,7 +269,7 @@ fn paths(
         };
         let told = form.form != Form::Moved && forms.iter().any(another);
         let mut walk = Walk {
-            artefact,
+            artifact,
             operation,
             enforced,
             asked,
@@ -288,7 +288,7 @@ fn paths(
 }
 
 struct Walk<'a> {
-    artefact: &'a dyn Evaluate,
+    artifact: &'a dyn Evaluate,
     operation: Operation,
     enforced: bool,
     asked: Asked,
@@ -306,7 +306,7 @@ struct Seen {
     arguments: bool,
 }
 
-/// An artefact's answer with what decides it: of a label the lowest bit is whether the path is allowed, the others are
+/// An artifact's answer with what decides it: of a label the lowest bit is whether the path is allowed, the others are
 /// the number of the clause.
 struct ByClause {
     dfa: Dfa,
@@ -314,7 +314,7 @@ struct ByClause {
 }
 
 impl Walk<'_> {
-    /// Records a difference; `clause` is what decides in the artefact, where that is known by now.
+    /// Records a difference; `clause` is what decides in the artifact, where that is known by now.
     fn difference(
         &mut self,
         rule: Option<RuleId>,
@@ -325,7 +325,7 @@ impl Walk<'_> {
         let clause = match (&witness.object, clause) {
             (_, Some(clause)) => clause,
             (Object::Path(_) | Object::Command(_), None) if told => {
-                self.artefact.clause(self.operation, &witness.object)
+                self.artifact.clause(self.operation, &witness.object)
             }
             _ => None,
         };
@@ -356,7 +356,7 @@ impl Walk<'_> {
         if !differs {
             return Ok(None);
         }
-        let Some(deciders) = self.artefact.deciders(self.operation, answer) else {
+        let Some(deciders) = self.artifact.deciders(self.operation, answer) else {
             return Ok(None);
         };
         let joint = deciders
@@ -397,7 +397,7 @@ impl Walk<'_> {
                 let clause = by_clause.as_ref().map(|by| by.deciders.clause(told >> 1));
                 let new = match clause {
                     Some(_) => distinct.insert((label, told)),
-                    // More than one, as each may have another clause of the artefact to it.
+                    // More than one, as each may have another clause of the artifact to it.
                     None => *count < candidates,
                 };
                 if new {
@@ -510,12 +510,12 @@ fn arguments(verdict: &Verdict, program: &[u8]) -> Vec<(Option<RuleId>, Witness)
 
 fn hosts(
     meaning: &Meaning<'_>,
-    artefact: &dyn Evaluate,
+    artifact: &dyn Evaluate,
     operation: Operation,
     asked: Asked,
     out: &mut Comparison,
 ) {
-    let cuts = artefact.host_cuts(operation);
+    let cuts = artifact.host_cuts(operation);
     let enforced = cuts.is_some();
     let cuts = cuts.unwrap_or_default();
     let regions = meaning
@@ -526,7 +526,7 @@ fn hosts(
         let rule = region.decision.rule;
         out.decides(rule, operation, enforced);
         let layer_allows = if enforced {
-            match artefact.allows(operation, &object) {
+            match artifact.allows(operation, &object) {
                 Some(allows) => allows,
                 // Another part decides it, by the policy itself.
                 None => continue,
@@ -536,7 +536,7 @@ fn hosts(
         };
         if layer_allows != region.decision.action.permits() {
             let told = enforced && asked.clauses;
-            let clause = told.then(|| artefact.clause(operation, &object));
+            let clause = told.then(|| artifact.clause(operation, &object));
             out.differs(Difference {
                 rule,
                 operation,
@@ -555,7 +555,7 @@ fn hosts(
 
 fn system_calls(
     meaning: &Meaning<'_>,
-    artefact: &dyn Evaluate,
+    artifact: &dyn Evaluate,
     asked: Asked,
     out: &mut Comparison,
 ) {
@@ -573,12 +573,12 @@ fn system_calls(
     for name in names {
         let object = Object::Syscall(name.to_owned());
         let Decision { action, rule } = decide(policy, OPERATION, &object);
-        let answer = artefact.allows(OPERATION, &object);
+        let answer = artifact.allows(OPERATION, &object);
         out.decides(rule, OPERATION, answer.is_some());
         let layer_allows = answer.unwrap_or(true);
         if layer_allows != action.permits() {
             let told = answer.filter(|_| asked.clauses);
-            let clause = told.and_then(|_| artefact.clause(OPERATION, &object));
+            let clause = told.and_then(|_| artifact.clause(OPERATION, &object));
             out.differs(Difference {
                 rule,
                 operation: OPERATION,

@@ -2,7 +2,7 @@
 
 use super::compare::{Account, Comparison, Difference, joined, outline_one};
 use super::together::Together;
-use crate::backend::{Backend, Evaluate, Target};
+use crate::backend::{Backend, Evaluate, Options};
 use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Object, Witness};
 use crate::parallel;
@@ -13,9 +13,9 @@ use std::sync::OnceLock;
 
 /// A layer of the table.
 pub struct Layer {
-    /// The back-end's name.
+    /// The target's name.
     pub id: &'static str,
-    /// Why it has no artefact for this policy, where it has none: then it enforces nothing.
+    /// Why it has no artifact for this policy, where it has none: then it enforces nothing.
     pub refused: Option<String>,
 }
 
@@ -89,24 +89,24 @@ struct Read {
     meant: Box<dyn Evaluate>,
 }
 
-/// Compiles a policy for a target and reads the artefacts back.
+/// Compiles a policy for a target and reads the artifacts back.
 ///
 /// # Errors
-/// The artefacts cannot be read back: a fault of polc.
+/// The artifacts cannot be read back: a fault of polc.
 fn read(
     meaning: &Meaning<'_>,
     backend: &'static dyn Backend,
-    target: &Target,
+    options: &Options,
 ) -> Result<Read, Diagnostics> {
     let id = backend.id();
-    match backend.compile(meaning, target) {
+    match backend.compile(meaning, options) {
         Ok(made) => {
-            let mut target = target.clone();
-            target.files = made.files;
+            let mut options = options.clone();
+            options.files = made.files;
             Ok(Read {
                 id,
                 refused: None,
-                meant: backend.read_back(&made.artifacts, &target)?,
+                meant: backend.read_back(&made.artifacts, &options)?,
             })
         }
         Err(why) => Ok(Read {
@@ -125,14 +125,14 @@ fn read(
 /// Layers, each read by who needs it first.
 struct Layers<'a> {
     meaning: &'a Meaning<'a>,
-    all: Vec<&'a (&'static dyn Backend, Target)>,
+    all: Vec<&'a (&'static dyn Backend, Options)>,
     read: Vec<OnceLock<Result<Read, Diagnostics>>>,
     /// The policy as it is to be read for a layer, where that is not as it stands.
     named: Vec<OnceLock<Option<Policy>>>,
 }
 
 impl<'a> Layers<'a> {
-    fn new(meaning: &'a Meaning<'a>, all: Vec<&'a (&'static dyn Backend, Target)>) -> Self {
+    fn new(meaning: &'a Meaning<'a>, all: Vec<&'a (&'static dyn Backend, Options)>) -> Self {
         Self {
             meaning,
             read: all.iter().map(|_| OnceLock::new()).collect(),
@@ -143,8 +143,8 @@ impl<'a> Layers<'a> {
 
     /// What a layer means; `None`: it could not be read, which [`Layers::finish`] tells.
     fn meant(&self, at: usize) -> Option<&dyn Evaluate> {
-        let (backend, target) = self.all[at];
-        let made = self.read[at].get_or_init(|| read(self.meaning, *backend, target));
+        let (backend, options) = self.all[at];
+        let made = self.read[at].get_or_init(|| read(self.meaning, *backend, options));
         made.as_ref().ok().map(|read| &*read.meant as &dyn Evaluate)
     }
 
@@ -155,9 +155,9 @@ impl<'a> Layers<'a> {
 
     fn finish(self) -> Result<Vec<Read>, Diagnostics> {
         let all = self.all.iter().zip(self.read);
-        let all = all.map(|((backend, target), made)| {
+        let all = all.map(|((backend, options), made)| {
             let made = made.into_inner();
-            made.unwrap_or_else(|| read(self.meaning, *backend, target))
+            made.unwrap_or_else(|| read(self.meaning, *backend, options))
         });
         all.collect()
     }
@@ -173,11 +173,11 @@ enum Task {
 /// Makes the table of these layers for a policy. `others` are the layers that may close what they leave open.
 ///
 /// # Errors
-/// An artefact cannot be read back, which is a fault of polc.
+/// An artifact cannot be read back, which is a fault of polc.
 pub fn coverage(
     meaning: &Meaning<'_>,
-    chosen: &[(&'static dyn Backend, Target)],
-    others: &[(&'static dyn Backend, Target)],
+    chosen: &[(&'static dyn Backend, Options)],
+    others: &[(&'static dyn Backend, Options)],
 ) -> Result<Coverage, Diagnostics> {
     let layers = Layers::new(meaning, chosen.iter().chain(others).collect());
     let columns = chosen.len();
@@ -226,7 +226,7 @@ pub fn coverage(
     let mut comparisons: Vec<Comparison> = by_column.into_iter().map(joined).collect();
     let together = comparisons.pop().unwrap_or_default();
     if !meaning.has_ledgers() && comparisons.iter().any(Comparison::is_unknown) {
-        // What is too large to compare may be too large for a ledger, and then there is no artefact.
+        // What is too large to compare may be too large for a ledger, and then there is no artifact.
         return coverage(&Meaning::new(meaning.policy()), chosen, others);
     }
     let read = layers.finish()?;

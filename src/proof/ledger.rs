@@ -1,11 +1,11 @@
-//! A ledger against what its artefact's bytes say.
+//! A ledger against what its artifact's bytes say.
 
 use super::compare::{Comparison, Difference};
 use crate::fidelity::{Fidelity, Ledger};
 use crate::policy::{Operation, RuleId};
 use rustc_hash::FxHashSet;
 
-/// One claim of a ledger that its artefact does not bear out.
+/// One claim of a ledger that its artifact does not bear out.
 #[derive(Debug, Clone)]
 pub struct Disagreement {
     /// The rule; `None`: the default.
@@ -14,7 +14,7 @@ pub struct Disagreement {
     pub operation: Operation,
     /// What the ledger claims; `None`: it has no entry.
     pub claimed: Option<Fidelity>,
-    /// What the artefact says; `None`: unknown.
+    /// What the artifact says; `None`: unknown.
     pub found: Option<Fidelity>,
     /// A difference that shows it; `None` where the ledger claims one that is not there.
     pub shown: Option<Difference>,

@@ -1,20 +1,20 @@
-//! Whom an artefact confines, beside whom it should.
+//! Whom an artifact confines, beside whom it should.
 
 use crate::backend::{Confines, Evaluate};
 use crate::fidelity::show_bytes;
 use crate::semantics::TooLarge;
 use std::collections::BTreeMap;
 
-/// A program, or a pod, that one of two artefacts confines and the other does not.
+/// A program, or a pod, that one of two artifacts confines and the other does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bound {
     /// Which, in words that go behind "confines".
     pub what: String,
-    /// Whether the artefact that was found confines it; else the one that the compiler makes does.
+    /// Whether the artifact that was found confines it; else the one that the compiler makes does.
     pub by_found: bool,
 }
 
-/// The difference between whom an artefact confines and whom the one does that the compiler makes of the policy.
+/// The difference between whom an artifact confines and whom the one does that the compiler makes of the policy.
 ///
 /// # Errors
 /// Patterns of programs are too many to compare.

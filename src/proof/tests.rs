@@ -1,6 +1,6 @@
 //! The comparison finds what differs, in both directions, and nothing else.
 
-use super::{compare, compare_beyond, disagreements};
+use super::{compare, compare_unaccounted, disagreements};
 use crate::backend::{Allowed, Clause, Evaluate, Form, HostCuts, OnPaths};
 use crate::fidelity::{Entry, Fidelity, Ledger, Object};
 use crate::frontend::{LoadOptions, load};
@@ -8,7 +8,7 @@ use crate::policy::PathPattern;
 use crate::policy::{Address, Host, HostPattern, Operation, Policy, RuleId};
 use crate::semantics::{Meaning, PathSet, TooLarge};
 
-/// An artefact that says of every operation on paths the same, in one way or several, and allows a list of hosts.
+/// An artifact that says of every operation on paths the same, in one way or several, and allows a list of hosts.
 struct Fake {
     /// A name (or several, with blanks), and what is let happen so; `None`: it is silent.
     ways: Option<Vec<(&'static str, Form, PathSet)>>,
@@ -227,7 +227,7 @@ fn a_ledger_that_claims_too_much_or_too_little_is_found() {
             witnesses: vec![],
         };
         let ledger = Ledger {
-            backend: "fake",
+            target: "fake",
             entries: vec![entry(0, hole), entry(1, tree)],
             settings: vec![],
         };
@@ -253,7 +253,7 @@ fn a_change_in_one_way_alone_is_beyond_the_ledger() {
     let meaning = Meaning::new(&policy);
     let kept = || set("/w/**", "/w/**/k");
     let told = |found: &Fake, fresh: &Fake| -> Vec<String> {
-        compare_beyond(&meaning, found, fresh)
+        compare_unaccounted(&meaning, found, fresh)
             .differences()
             .filter(|d| d.operation == Operation::Edit)
             .map(|d| {

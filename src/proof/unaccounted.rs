@@ -1,11 +1,11 @@
-//! What an artefact says beyond what its target is known to lose.
+//! What an artifact says beyond what its target is known to lose.
 
 use crate::backend::{Allowed, Clause, Deciders, Evaluate, Form, HostCuts, OnPaths};
 use crate::fidelity::Object;
 use crate::policy::Operation;
 use crate::semantics::{Decision, Meaning, PathSet, TooLarge, decide};
 
-/// An artefact beside the one that the compiler makes of the policy for the same target. Where the artefact
+/// An artifact beside the one that the compiler makes of the policy for the same target. Where the artifact
 /// differs from the policy as that one does, it answers as the policy: so that comparing this with the policy
 /// gives the differences that the ledger does not account for.
 pub(super) struct Unaccounted<'a> {
@@ -38,7 +38,7 @@ struct Pair<'a> {
 }
 
 /// The answers of both, by ways. Which ways there are is up to the reader, the same for all
-/// artefacts of a target; one that has none does not look at the operation.
+/// artifacts of a target; one that has none does not look at the operation.
 fn pairs<'a>(found: &'a [Allowed], fresh: &'a [Allowed]) -> Vec<Pair<'a>> {
     let of = |side: &'a [Allowed], way: &String| side.iter().position(|a| a.ways.contains(way));
     let mut known: Vec<([Option<usize>; 2], Vec<String>)> = Vec::new();

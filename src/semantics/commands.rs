@@ -21,7 +21,7 @@ pub struct CommandLabel {
 
 /// One rule as it matches a program: on which arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CommandClause<'a> {
+pub(crate) struct ArgumentRule<'a> {
     pub rule: RuleId,
     pub action: Action,
     pub arguments: Vec<&'a ArgumentPattern>,
@@ -29,23 +29,23 @@ pub(crate) struct CommandClause<'a> {
 }
 
 /// What decides by a label of [`arguments_automaton`].
-fn decision_of(clauses: &[CommandClause<'_>], default: Action, label: u32) -> Decision {
+fn decision_of(rules: &[ArgumentRule<'_>], default: Action, label: u32) -> Decision {
     match label {
         0 => Decision {
             action: default,
             rule: None,
         },
         n => Decision {
-            action: clauses[n as usize - 1].action,
-            rule: Some(clauses[n as usize - 1].rule),
+            action: rules[n as usize - 1].action,
+            rule: Some(rules[n as usize - 1].rule),
         },
     }
 }
 
-/// The automaton over argument lists: label 0 is the default, n the clause n - 1.
-fn arguments_automaton(clauses: &[CommandClause<'_>]) -> Result<Dfa, TooLarge> {
+/// The automaton over argument lists: label 0 is the default, n the rule n - 1.
+fn arguments_automaton(rules: &[ArgumentRule<'_>]) -> Result<Dfa, TooLarge> {
     let mut nfa = Nfa::new(Domain::Words);
-    for (i, c) in clauses.iter().enumerate() {
+    for (i, c) in rules.iter().enumerate() {
         for (patterns, kind) in [
             (&c.arguments, SlotKind::Include),
             (&c.except, SlotKind::Except),
@@ -67,16 +67,16 @@ fn arguments_automaton(clauses: &[CommandClause<'_>]) -> Result<Dfa, TooLarge> {
         positions: 2_000_000,
     };
     nfa.determinise(limit, None, |matched| {
-        let excepted = |clause| {
+        let excepted = |case| {
             matched.iter().any(|s| {
-                slots[*s as usize].clause == clause && slots[*s as usize].kind == SlotKind::Except
+                slots[*s as usize].case == case && slots[*s as usize].kind == SlotKind::Except
             })
         };
         matched
             .iter()
             .map(|s| slots[*s as usize])
-            .find(|s| s.kind == SlotKind::Include && !excepted(s.clause))
-            .map_or(0, |s| s.clause + 1)
+            .find(|s| s.kind == SlotKind::Include && !excepted(s.case))
+            .map_or(0, |s| s.case + 1)
     })
 }
 
@@ -88,10 +88,10 @@ fn words_of(text: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// Decides the arguments of a program that these rules match, in order.
-pub(crate) fn split_arguments(clauses: &[CommandClause<'_>], default: Action) -> CommandLabel {
-    let decision = |label: u32| decision_of(clauses, default, label);
-    let dfa = arguments_automaton(clauses);
-    let mut found: Vec<Option<Vec<Vec<u8>>>> = vec![None; clauses.len() + 1];
+pub(crate) fn split_arguments(rules: &[ArgumentRule<'_>], default: Action) -> CommandLabel {
+    let decision = |label: u32| decision_of(rules, default, label);
+    let dfa = arguments_automaton(rules);
+    let mut found: Vec<Option<Vec<Vec<u8>>>> = vec![None; rules.len() + 1];
     match dfa {
         Ok(dfa) => {
             // INVARIANT: walking an automaton in step with itself visits its own states only.
@@ -106,13 +106,13 @@ pub(crate) fn split_arguments(clauses: &[CommandClause<'_>], default: Action) ->
         Err(_) => {
             // Too many argument patterns to split: every rule may decide something. The witness is a
             // list that its own pattern matches.
-            for (i, c) in clauses.iter().enumerate() {
+            for (i, c) in rules.iter().enumerate() {
                 found[i + 1] = c.arguments.first().map(|p| example(p));
             }
             found[0] = Some(Vec::new());
         }
     }
-    let mut parts: Vec<(Decision, Vec<Vec<u8>>)> = (1..=clauses.len())
+    let mut parts: Vec<(Decision, Vec<Vec<u8>>)> = (1..=rules.len())
         .chain([0])
         .filter_map(|i| found[i].take().map(|words| (decision(i as u32), words)))
         .collect();
@@ -160,11 +160,11 @@ fn example(pattern: &ArgumentPattern) -> Vec<Vec<u8>> {
 }
 
 /// The rules that match this program, each with the arguments on which it does.
-fn clauses_of<'a>(
+fn rules_about<'a>(
     policy: &'a Policy,
     program: &[u8],
     any: &'a ArgumentPattern,
-) -> Vec<CommandClause<'a>> {
+) -> Vec<ArgumentRule<'a>> {
     let mut out = Vec::new();
     for rule in policy
         .rules
@@ -191,7 +191,7 @@ fn clauses_of<'a>(
             _ => continue,
         };
         if !arguments.is_empty() {
-            out.push(CommandClause {
+            out.push(ArgumentRule {
                 rule: rule.id,
                 action: rule.action,
                 arguments,
@@ -205,7 +205,7 @@ fn clauses_of<'a>(
 /// What a layer that sees only the program has to answer.
 pub(crate) fn program_decision(policy: &Policy, program: &[u8]) -> Decision {
     let any = ArgumentPattern::any();
-    split_arguments(&clauses_of(policy, program, &any), policy.default_action).program
+    split_arguments(&rules_about(policy, program, &any), policy.default_action).program
 }
 
 /// Argument lists that two policies decide each by one rule.
@@ -231,8 +231,8 @@ pub fn compare_arguments(
 ) -> Result<Vec<ArgumentCase>, TooLarge> {
     let any = ArgumentPattern::any();
     let (mine, theirs) = (
-        clauses_of(old, program, &any),
-        clauses_of(new, program, &any),
+        rules_about(old, program, &any),
+        rules_about(new, program, &any),
     );
     let (a, b) = (arguments_automaton(&mine)?, arguments_automaton(&theirs)?);
     let mut seen = BTreeSet::new();

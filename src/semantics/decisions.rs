@@ -1,7 +1,7 @@
 //! Which rule decides each path, for one operation.
 
 use super::automaton::{Dfa, Domain, Limit, Nfa, SlotKind, StateId, TooLarge, Walk};
-use super::commands::{CommandClause, CommandLabel, split_arguments};
+use super::commands::{ArgumentRule, CommandLabel, split_arguments};
 use super::pathset::{PathSet, canonical};
 use super::reference::Decision;
 use crate::policy::{ArgumentPattern, Objects, Operation, Policy, RuleId};
@@ -103,8 +103,8 @@ impl Decisions {
         limit: Limit,
     ) -> Result<[Self; N], TooLarge> {
         let mut nfa = Nfa::new(Domain::Path);
-        // By clause: for each operation its label, 0 where it does not speak of it.
-        let mut clauses: Vec<[u32; N]> = Vec::new();
+        // By case: for each operation its label, 0 where it does not speak of it.
+        let mut cases: Vec<[u32; N]> = Vec::new();
         let default = Decision {
             action: policy.default_action,
             rule: None,
@@ -132,13 +132,13 @@ impl Decisions {
             if mask == 0 {
                 continue;
             }
-            let clause = clauses.len() as u32;
-            clauses.push(labels);
+            let case = cases.len() as u32;
+            cases.push(labels);
             for (list, kind) in [(paths, SlotKind::Include), (except, SlotKind::Except)] {
                 if list.is_empty() {
                     continue;
                 }
-                let slot = nfa.slot_for(clause, kind, mask);
+                let slot = nfa.slot_for(case, kind, mask);
                 for s in list.iter().flat_map(|p| &p.sequences) {
                     nfa.add_sequence(slot, s);
                 }
@@ -151,16 +151,16 @@ impl Decisions {
             let mut tuple = [0; N];
             let mut at = 0;
             while let Some(first) = matched.get(at) {
-                let clause = slots[*first as usize].clause;
+                let case = slots[*first as usize].case;
                 let group = matched[at..].iter().map(|s| slots[*s as usize]);
-                let group = group.take_while(|s| s.clause == clause);
+                let group = group.take_while(|s| s.case == case);
                 let (mut count, mut excepted) = (0, false);
                 for slot in group {
                     count += 1;
                     excepted |= slot.kind == SlotKind::Except;
                 }
                 if !excepted {
-                    for (label, own) in tuple.iter_mut().zip(&clauses[clause as usize]) {
+                    for (label, own) in tuple.iter_mut().zip(&cases[case as usize]) {
                         if *label == 0 {
                             *label = *own;
                         }
@@ -196,15 +196,15 @@ impl Decisions {
         let rules = relevant(policy, operation);
         let mut nfa = Nfa::new(Domain::Path);
         let mut arguments: Vec<SlotArguments<'_>> = Vec::new();
-        for (clause, id) in rules.iter().enumerate() {
-            let clause = clause as u32;
+        for (case, id) in rules.iter().enumerate() {
+            let case = case as u32;
             match &policy.rule(*id).objects {
                 Objects::Paths { paths, except } => {
                     for (list, kind) in [(paths, SlotKind::Include), (except, SlotKind::Except)] {
                         if list.is_empty() {
                             continue;
                         }
-                        let slot = nfa.slot(clause, kind);
+                        let slot = nfa.slot(case, kind);
                         arguments.push(match kind {
                             SlotKind::Except => SlotArguments::Except(&any),
                             _ => SlotArguments::Include(&any),
@@ -229,7 +229,7 @@ impl Decisions {
                                 (true, false) => SlotKind::Include,
                                 (true, true) => SlotKind::Except,
                             };
-                            let slot = nfa.slot(clause, kind);
+                            let slot = nfa.slot(case, kind);
                             arguments.push(if is_except {
                                 SlotArguments::Except(&group[0].arguments)
                             } else {
@@ -262,20 +262,20 @@ impl Decisions {
         let slots = nfa.slots().to_vec();
         let mut known: FxHashMap<Vec<u32>, u32> = FxHashMap::default();
         let dfa = nfa.determinise(limit, None, |matched| {
-            // The clauses that match, until one does whatever the arguments are.
-            let mut list: Vec<CommandClause<'_>> = Vec::new();
+            // The cases that match, until one does whatever the arguments are.
+            let mut list: Vec<ArgumentRule<'_>> = Vec::new();
             let mut at = 0;
             while let Some(first) = matched.get(at) {
-                let clause = slots[*first as usize].clause;
+                let case = slots[*first as usize].case;
                 let group = &matched[at..];
                 let end = group
                     .iter()
-                    .take_while(|s| slots[**s as usize].clause == clause)
+                    .take_while(|s| slots[**s as usize].case == case)
                     .count();
                 let group = &group[..end];
                 at += end;
-                let rule = policy.rule(rules[clause as usize]);
-                let mut c = CommandClause {
+                let rule = policy.rule(rules[case as usize]);
+                let mut c = ArgumentRule {
                     rule: rule.id,
                     action: rule.action,
                     arguments: vec![],
@@ -292,7 +292,7 @@ impl Decisions {
                 }
                 let sure = c.except.is_empty() && c.arguments.iter().any(|a| a.is_any());
                 if sure && list.is_empty() {
-                    return clause + 1;
+                    return case + 1;
                 }
                 list.push(c);
                 if sure {

@@ -1,4 +1,4 @@
-//! Several sets of paths, or classes of them, in one automaton: each path is of the class that the first clause
+//! Several sets of paths, or classes of them, in one automaton: each path is of the class that the first case
 //! which matches it says, in each of several views (the operations of a layer; as what a file is labelled, as what a
 //! directory is).
 
@@ -45,7 +45,7 @@ impl<P: Pattern + ?Sized> Pattern for &P {
     }
 }
 
-/// One clause of a classification.
+/// One case of a classification.
 #[derive(Debug)]
 pub struct Classified<'a, P> {
     /// What it matches,
@@ -66,17 +66,17 @@ impl<P> Clone for Classified<'_, P> {
 
 impl<P> Copy for Classified<'_, P> {}
 
-/// The class of each path in each view, as labels: that of the first clause about the view that matches. All have one
+/// The class of each path in each view, as labels: that of the first case about the view that matches. All have one
 /// automaton where that is not too large, so that whichever sets are made of the classes, they share their states.
 pub fn classified<P: Pattern, const N: usize>(
-    clauses: &[Classified<'_, P>],
+    cases: &[Classified<'_, P>],
     default: u32,
 ) -> [Result<Dfa, TooLarge>; N] {
-    if let Ok(views) = together(clauses.iter().copied(), default) {
+    if let Ok(views) = together(cases.iter().copied(), default) {
         return views.map(Ok);
     }
     std::array::from_fn(|view| {
-        let own = clauses.iter().filter(|c| c.views >> view & 1 == 1);
+        let own = cases.iter().filter(|c| c.views >> view & 1 == 1);
         let own = own.map(|c| Classified { views: 1, ..*c });
         together(own, default).map(|[dfa]| dfa)
     })
@@ -87,24 +87,24 @@ pub fn classified<P: Pattern, const N: usize>(
 /// # Errors
 /// It is too large.
 pub(super) fn together<'a, P: Pattern + 'a, const N: usize>(
-    clauses: impl Iterator<Item = Classified<'a, P>>,
+    cases: impl Iterator<Item = Classified<'a, P>>,
     default: u32,
 ) -> Result<[Dfa; N], TooLarge> {
     const { assert!(N <= 16) };
     let mut nfa = Nfa::new(Domain::Path);
-    // What clauses come to, by number, and which of that each does.
+    // What cases come to, by number, and which of that each does.
     let mut known: FxHashMap<(u16, u32), u32> = FxHashMap::default();
     let mut comes_to: Vec<(u16, u32)> = Vec::new();
     let mut outcomes: Vec<u32> = Vec::new();
-    for (i, clause) in clauses.enumerate() {
+    for (i, case) in cases.enumerate() {
         for (patterns, kind) in [
-            (clause.include, SlotKind::Include),
-            (clause.except, SlotKind::Except),
+            (case.include, SlotKind::Include),
+            (case.except, SlotKind::Except),
         ] {
             if kind == SlotKind::Except && patterns.is_empty() {
                 continue;
             }
-            let slot = nfa.slot_for(i as u32, kind, clause.views);
+            let slot = nfa.slot_for(i as u32, kind, case.views);
             for pattern in patterns {
                 match pattern.form() {
                     PatternForm::Names(sequence) => nfa.add_sequence(slot, sequence),
@@ -112,7 +112,7 @@ pub(super) fn together<'a, P: Pattern + 'a, const N: usize>(
                 }
             }
         }
-        let does = (clause.views, clause.class);
+        let does = (case.views, case.class);
         outcomes.push(*known.entry(does).or_insert_with(|| {
             comes_to.push(does);
             comes_to.len() as u32 - 1
@@ -124,15 +124,15 @@ pub(super) fn together<'a, P: Pattern + 'a, const N: usize>(
     let dfa = nfa.determinise(Limit::default(), Some(&outcomes), |matched| {
         let mut tuple = [default; N];
         let mut decided = 0u16;
-        // Slots are numbered as clauses are, the includes of one before its excepts.
+        // Slots are numbered as cases are, the includes of one before its excepts.
         let mut at = matched.iter().map(|s| slots[*s as usize]).peekable();
         while let Some(slot) = at.next() {
             let mut applies = slot.kind == SlotKind::Include;
-            while let Some(more) = at.next_if(|s| s.clause == slot.clause) {
+            while let Some(more) = at.next_if(|s| s.case == slot.case) {
                 applies &= more.kind == SlotKind::Include;
             }
             if applies {
-                let (views, class) = comes_to[outcomes[slot.clause as usize] as usize];
+                let (views, class) = comes_to[outcomes[slot.case as usize] as usize];
                 for (view, own) in tuple.iter_mut().enumerate() {
                     if views & !decided & 1 << view != 0 {
                         *own = class;
@@ -169,7 +169,7 @@ mod tests {
             .iter()
             .map(|(p, ..)| PathPattern::parse(p).unwrap().sequences)
             .collect();
-        let clauses: Vec<_> = list
+        let cases: Vec<_> = list
             .iter()
             .zip(&patterns)
             .map(|((_, views, class), patterns)| Classified {
@@ -179,7 +179,7 @@ mod tests {
                 class: *class,
             })
             .collect();
-        let [first, second] = classified::<_, 2>(&clauses, 5).map(Result::unwrap);
+        let [first, second] = classified::<_, 2>(&cases, 5).map(Result::unwrap);
         assert!(first.same_shape(&second));
         for (path, classes) in [
             ("/", (5, 5)),
@@ -195,7 +195,7 @@ mod tests {
         // As first matches of one class against the rest.
         for (view, dfa) in [first, second].iter().enumerate() {
             for class in [5, 7, 8, 9] {
-                let own = clauses.iter().filter(|c| c.views >> view & 1 == 1);
+                let own = cases.iter().filter(|c| c.views >> view & 1 == 1);
                 let own = own.map(|c| (c.include, c.class == class));
                 let alone = PathSet::first_match(own, class == 5).unwrap();
                 let made = PathSet::from_dfa(dfa, |l| l == class);

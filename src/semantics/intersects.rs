@@ -49,20 +49,20 @@ fn set_of(t: Token) -> ByteSet {
     }
 }
 
-/// Whether some text matches both patterns. A run stands for any number of parts; of two other parts, `meet` says
+/// Whether some text matches both patterns. A run stands for any number of parts; of two other parts, `compatible` says
 /// whether one part of a text can match both. The time is the product of the two lengths.
 fn runs_intersect<P>(
     mut a: &[P],
     mut b: &[P],
     is_run: impl Fn(&P) -> bool,
-    meet: impl Fn(&P, &P) -> bool,
+    compatible: impl Fn(&P, &P) -> bool,
 ) -> bool {
     // Most patterns begin with literal names, and differ there or nowhere.
     while let (Some((first, rest_a)), Some((other, rest_b))) = (a.split_first(), b.split_first()) {
         if is_run(first) || is_run(other) {
             break;
         }
-        if !meet(first, other) {
+        if !compatible(first, other) {
             return false;
         }
         (a, b) = (rest_a, rest_b);
@@ -82,7 +82,7 @@ fn runs_intersect<P>(
             left = if run || is_run(other) {
                 left || above[j + 1]
             } else {
-                above[j] && meet(part, other)
+                above[j] && compatible(part, other)
             };
             row[j + 1] = left;
         }

@@ -1,6 +1,6 @@
 //! From what a layer allows to its ledger.
 //!
-//! A back-end says, for each operation, which objects its artefact lets through, as a set. The ledger
+//! A back-end says, for each operation, which objects its artifact lets through, as a set. The ledger
 //! follows by comparing that set with the policy's on the objects that each rule decides. A back-end
 //! never states a fidelity itself; it only words the reason.
 
@@ -33,7 +33,7 @@ struct Account {
 /// Gathers what a layer allows and makes the [`Ledger`].
 pub struct LedgerBuilder<'m, 'a> {
     meaning: &'m Meaning<'a>,
-    backend: &'static str,
+    target: &'static str,
     accounts: FxHashMap<(u32, Operation), Account>,
     /// Each with its number.
     reasons: FxHashMap<Cow<'static, str>, u32>,
@@ -48,12 +48,12 @@ fn key(rule: Option<RuleId>) -> u32 {
 }
 
 impl<'m, 'a> LedgerBuilder<'m, 'a> {
-    /// For one back-end.
+    /// For one target.
     #[must_use]
-    pub fn new(meaning: &'m Meaning<'a>, backend: &'static str) -> Self {
+    pub fn new(meaning: &'m Meaning<'a>, target: &'static str) -> Self {
         Self {
             meaning,
-            backend,
+            target,
             accounts: FxHashMap::default(),
             reasons: FxHashMap::default(),
             settings: Vec::new(),
@@ -448,7 +448,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
     pub fn finish(mut self) -> Ledger {
         if !self.is_asked() {
             return Ledger {
-                backend: self.backend,
+                target: self.target,
                 entries: Vec::new(),
                 settings: Vec::new(),
             };
@@ -491,7 +491,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
             entries.push(entry(None, operation, account, &texts));
         }
         Ledger {
-            backend: self.backend,
+            target: self.target,
             entries,
             settings: self.settings,
         }

@@ -41,7 +41,7 @@ impl<'a> Meaning<'a> {
         }
     }
 
-    /// For who reads artefacts back and looks at no ledger: the ledgers that back-ends make of it are empty.
+    /// For who reads artifacts back and looks at no ledger: the ledgers that back-ends make of it are empty.
     #[must_use]
     pub fn without_ledgers(mut self) -> Self {
         self.ledgers = false;

@@ -35,7 +35,7 @@ pub use intersects::{SequenceIndex, intersects};
 pub use ledger::{LedgerBuilder, Reason};
 pub use literals::LiteralTree;
 pub use meaning::Meaning;
-pub use pathset::{Clause, Joins, PathSet};
+pub use pathset::{Case, Joins, PathSet};
 pub(crate) use reference::matches_tokens;
 pub use reference::{
     Decision, decide, decide_query, matches_command, matches_path, matches_word, rule_matches,

@@ -5,9 +5,9 @@ use super::family::{self, Classified, Pattern};
 use crate::policy::Sequence;
 use std::sync::OnceLock;
 
-/// One clause of sets that are decided by the first match.
+/// One case of a first match: the first case that matches a path decides it, as in a `match`.
 #[derive(Debug, Clone, Copy)]
-pub struct Clause<'a, P> {
+pub struct Case<'a, P> {
     /// What it matches,
     pub include: &'a [P],
     /// but for this.
@@ -80,57 +80,57 @@ impl PathSet {
         )
     }
 
-    /// First match over clauses, each with its patterns and whether it allows; `default` where none
-    /// matches. A deny-wins language is its denies as clauses before its allows.
+    /// First match over cases, each with its patterns and whether it allows; `default` where none
+    /// matches. A deny-wins language is its denies as cases before its allows.
     ///
     /// # Errors
     /// The automaton is too large.
     pub fn first_match<'a, P: Pattern + 'a>(
-        clauses: impl IntoIterator<Item = (&'a [P], bool)>,
+        cases: impl IntoIterator<Item = (&'a [P], bool)>,
         default: bool,
     ) -> Result<Self, TooLarge> {
         Self::first_match_except(
-            clauses
+            cases
                 .into_iter()
                 .map(|(patterns, allows)| (patterns, &[][..], allows)),
             default,
         )
     }
 
-    /// As [`PathSet::first_match`], each clause with patterns that it does not match after all.
+    /// As [`PathSet::first_match`], each case with patterns that it does not match after all.
     ///
     /// # Errors
     /// The automaton is too large.
     pub fn first_match_except<'a, P: Pattern + 'a>(
-        clauses: impl IntoIterator<Item = (&'a [P], &'a [P], bool)>,
+        cases: impl IntoIterator<Item = (&'a [P], &'a [P], bool)>,
         default: bool,
     ) -> Result<Self, TooLarge> {
-        let of_one = |(include, except, allows)| Clause {
+        let of_one = |(include, except, allows)| Case {
             include,
             except,
             sets: 1,
             allows,
         };
-        let [set] = Self::family(clauses.into_iter().map(of_one), default)?;
+        let [set] = Self::family(cases.into_iter().map(of_one), default)?;
         Ok(set)
     }
 
     /// Several sets of one automaton, so that they are made, and walked, in the time of one: for sets that are much
-    /// alike, such as those of the operations of a layer. Each is the first match over the clauses that are about it.
+    /// alike, such as those of the operations of a layer. Each is the first match over the cases that are about it.
     ///
     /// # Errors
     /// The automaton is too large; one for each set may not be.
     pub fn family<'a, P: Pattern + 'a, const N: usize>(
-        clauses: impl IntoIterator<Item = Clause<'a, P>>,
+        cases: impl IntoIterator<Item = Case<'a, P>>,
         default: bool,
     ) -> Result<[Self; N], TooLarge> {
-        let clauses = clauses.into_iter().map(|c| Classified {
+        let cases = cases.into_iter().map(|c| Classified {
             include: c.include,
             except: c.except,
             views: c.sets,
             class: u32::from(c.allows),
         });
-        let sets = family::together(clauses, u32::from(default))?;
+        let sets = family::together(cases, u32::from(default))?;
         Ok(sets.map(|dfa| Self { dfa }))
     }
 
@@ -218,7 +218,7 @@ impl PathSet {
         }
     }
 
-    /// Whether the two have the same members: at once where they are of one family and made of the same clauses.
+    /// Whether the two have the same members: at once where they are of one family and made of the same cases.
     ///
     /// # Errors
     /// The automata are too large together.
@@ -413,13 +413,13 @@ mod tests {
     fn what_was_joined_before_is_joined_with_other_labels() {
         let family = |texts: [&str; 2]| -> [PathSet; 2] {
             let parsed = texts.map(|t| PathPattern::parse(t).unwrap());
-            let clauses = parsed.iter().enumerate().map(|(i, p)| Clause {
+            let cases = parsed.iter().enumerate().map(|(i, p)| Case {
                 include: p.sequences.as_slice(),
                 except: &[],
                 sets: 1 << i,
                 allows: true,
             });
-            PathSet::family(clauses, false).unwrap()
+            PathSet::family(cases, false).unwrap()
         };
         let left = family(["/a/**", "/a/*/k"]);
         let right = family(["/a/b/**", "/**/k"]);
@@ -462,8 +462,8 @@ mod tests {
         let seqs: Vec<_> = (0..300)
             .map(|i| PathPattern::parse(&format!("/**/secret{i}/**")).unwrap())
             .collect();
-        let clauses = seqs.iter().map(|p| (p.sequences.as_slice(), false));
-        let s = PathSet::first_match(clauses, true).unwrap();
+        let cases = seqs.iter().map(|p| (p.sequences.as_slice(), false));
+        let s = PathSet::first_match(cases, true).unwrap();
         assert!(!s.contains(b"/a/secret7/b/secret299") && s.contains(b"/a/secret300"));
     }
 }

@@ -378,7 +378,7 @@ proptest! {
     /// Sets that share an automaton are those that each is alone.
     #[test]
     fn a_family_is_its_members(
-        clauses in prop::collection::vec(
+        cases in prop::collection::vec(
             (prop::collection::vec(pattern(), 1..3), prop::collection::vec(pattern(), 0..2), 1u16..8, any::<bool>()),
             0..7,
         ),
@@ -388,11 +388,11 @@ proptest! {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             paths(&texts).into_iter().flat_map(|p| p.sequences).collect()
         };
-        let clauses: Vec<_> = clauses
+        let cases: Vec<_> = cases
             .iter()
             .map(|(i, e, sets, allows)| (sequences(i), sequences(e), *sets, *allows))
             .collect();
-        let together = clauses.iter().map(|(include, except, sets, allows)| Clause {
+        let together = cases.iter().map(|(include, except, sets, allows)| Case {
             include,
             except,
             sets: *sets,
@@ -400,7 +400,7 @@ proptest! {
         });
         let family: [PathSet; 3] = PathSet::family(together, default).unwrap();
         for (i, member) in family.iter().enumerate() {
-            let own = clauses.iter().filter(|c| c.2 >> i & 1 == 1);
+            let own = cases.iter().filter(|c| c.2 >> i & 1 == 1);
             let own = own.map(|(include, except, _, allows)| (include.as_slice(), except.as_slice(), *allows));
             let alone = PathSet::first_match_except(own, default).unwrap();
             prop_assert_eq!(member.difference_witness(&alone).unwrap(), None);
@@ -413,20 +413,20 @@ proptest! {
     /// Sets of patterns over bytes, alone and combined, against each pattern against the bytes.
     #[test]
     fn sets_of_byte_patterns_match_as_their_patterns(
-        clauses in prop::collection::vec(
+        cases in prop::collection::vec(
             (prop::collection::vec(step_pattern(), 0..3), prop::collection::vec(step_pattern(), 0..2), any::<bool>()),
             0..4,
         ),
         other in prop::collection::vec(step_pattern(), 0..3),
         paths in prop::collection::vec("(/[ab.c]{1,3}){0,4}", 20),
     ) {
-        let list = clauses.iter().map(|(i, e, a)| (i.as_slice(), e.as_slice(), *a));
+        let list = cases.iter().map(|(i, e, a)| (i.as_slice(), e.as_slice(), *a));
         let set = PathSet::first_match_except(list, false).unwrap();
         let none: &[Vec<Step>] = &[];
         let second = PathSet::first_match_except([(other.as_slice(), none, true)], false).unwrap();
         let valid = |p: &str| p.split('/').skip(1).all(|c| !matches!(c, "." | ".."));
         let matches = |list: &[Vec<Step>], p: &str| list.iter().any(|s| steps_match(s, p.as_bytes()));
-        let member = |p: &str| clauses
+        let member = |p: &str| cases
             .iter()
             .find(|(i, e, _)| matches(i, p) && !matches(e, p))
             .is_some_and(|c| c.2);

@@ -44,13 +44,13 @@ fn access(record: &Record<'_>, operation: &str) -> Option<(Access, Vec<String>)>
         }
         "ptrace" | "signal" => {
             let peer = record.untrusted("peer").unwrap_or_default();
-            return plain(Access::Beyond(format!(
+            return plain(Access::Other(format!(
                 "{operation} of a process in profile `{}`",
                 show_bytes(&peer)
             )));
         }
         "mount" | "umount" | "remount" | "pivotroot" => {
-            return plain(Access::Beyond(format!(
+            return plain(Access::Other(format!(
                 "{operation} of {}",
                 show_bytes(&record.untrusted("name").unwrap_or_default())
             )));
@@ -98,7 +98,7 @@ fn access(record: &Record<'_>, operation: &str) -> Option<(Access, Vec<String>)>
         // A lock alone.
         return notes
             .pop()
-            .map(|n| (Access::Beyond(format!("{n}: {}", show_bytes(&name))), notes));
+            .map(|n| (Access::Other(format!("{n}: {}", show_bytes(&name))), notes));
     }
     Some((on_path(set, &name), notes))
 }
@@ -115,7 +115,7 @@ fn network(record: &Record<'_>, operation: &str, family: &str) -> Option<(Access
                 Vec::new(),
             ),
             _ => (
-                Access::Beyond(format!(
+                Access::Other(format!(
                     "{} of a unix socket without a path",
                     word(operation)
                 )),
@@ -147,7 +147,7 @@ fn network(record: &Record<'_>, operation: &str, family: &str) -> Option<(Access
                 },
             ),
             (None, Some(port)) => Access::Port(op, protocol, port),
-            _ => Access::Beyond(format!(
+            _ => Access::Other(format!(
                 "{} of a network socket (family {}, type {}); the record names no host",
                 word(operation),
                 word(family),

@@ -39,7 +39,7 @@ fn read(rest: &[u8]) -> Option<Denial> {
         }
         (Err(_), _) => Denial::new(
             Layer::Egress,
-            Access::Beyond(format!(
+            Access::Other(format!(
                 "a request that no rule can allow: {}",
                 show_bytes(target.as_bytes())
             )),

@@ -84,7 +84,7 @@ pub fn explain(meaning: &Meaning<'_>, log: &Log) -> Vec<Finding> {
     explain_each(meaning, meaning, log)
 }
 
-/// The same where artefacts were made for other places than those of who asks: what AppArmor, SELinux or Tetragon refused
+/// The same where artifacts were made for other places than those of who asks: what AppArmor, SELinux or Tetragon refused
 /// is put to the policy as `polc emit` reads it, the rest to the policy as `polc run` does.
 #[must_use]
 pub fn explain_each(here: &Meaning<'_>, emitted: &Meaning<'_>, log: &Log) -> Vec<Finding> {
@@ -122,7 +122,7 @@ impl Ledgers<'_, '_> {
             .entry(layer)
             .or_insert_with(|| {
                 let backend = backend::find(layer.name())?;
-                let made = backend.compile(meaning, &backend::Target::default());
+                let made = backend.compile(meaning, &backend::Options::default());
                 made.ok().map(|c| c.ledger)
             })
             .as_ref()?
@@ -197,7 +197,7 @@ fn finding(ledgers: &mut Ledgers<'_, '_>, denial: &Denial, count: u64) -> Findin
                         name: "capabilities".to_owned(),
                         ..Place::of(policy, None)
                     },
-                    "the policy keeps this capability: an older artefact or another policy refused it".to_owned(),
+                    "the policy keeps this capability: an older artifact or another policy refused it".to_owned(),
                 )
             } else {
                 Ruling::Refuses(
@@ -210,7 +210,7 @@ fn finding(ledgers: &mut Ledgers<'_, '_>, denial: &Denial, count: u64) -> Findin
             };
             rulings.push((None, said));
         }
-        Access::Beyond(_) => {}
+        Access::Other(_) => {}
     }
     let refused: OperationSet = rulings
         .iter()
@@ -268,7 +268,7 @@ fn ruling(
             layer.name()
         ),
         _ => format!(
-            "{} made from this policy would allow it: another policy or an older artefact refused it",
+            "{} made from this policy would allow it: another policy or an older artifact refused it",
             layer.name()
         ),
     };
@@ -316,6 +316,6 @@ pub fn operations(access: &Access) -> OperationSet {
     match access {
         Access::Known(set, _) | Access::Within(set, _) | Access::Named(set, ..) => *set,
         Access::Port(o, ..) => one(*o),
-        Access::Capability(_) | Access::Beyond(_) => OperationSet::EMPTY,
+        Access::Capability(_) | Access::Other(_) => OperationSet::EMPTY,
     }
 }

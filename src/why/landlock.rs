@@ -31,17 +31,17 @@ pub(super) fn line(record: &Record<'_>) -> Line {
             "net.bind_tcp" => out.push(net(record, Operation::Bind, Protocol::Tcp)),
             "net.connect_send_udp" => out.push(net(record, Operation::Connect, Protocol::Udp)),
             "net.bind_udp" => out.push(net(record, Operation::Bind, Protocol::Udp)),
-            "fs.change_topology" => out.push(Some(Access::Beyond(
+            "fs.change_topology" => out.push(Some(Access::Other(
                 "mounting or unmounting, which no sandbox of Landlock may do".to_owned(),
             ))),
-            "scope.signal" => out.push(Some(Access::Beyond(other(
+            "scope.signal" => out.push(Some(Access::Other(other(
                 record,
                 "a signal to a process outside the sandbox",
             )))),
-            "scope.abstract_unix_socket" => out.push(Some(Access::Beyond(
+            "scope.abstract_unix_socket" => out.push(Some(Access::Other(
                 "an abstract unix socket of a process outside the sandbox".to_owned(),
             ))),
-            "ptrace" => out.push(Some(Access::Beyond(other(
+            "ptrace" => out.push(Some(Access::Other(other(
                 record,
                 "tracing a process outside the sandbox",
             )))),

@@ -70,7 +70,7 @@ pub enum Layer {
 }
 
 impl Layer {
-    /// The id of the back-end whose artefact it enforces, or the word in reports.
+    /// The target whose artifact it enforces, or `egress`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -98,7 +98,7 @@ pub enum Access {
     /// A Linux capability, as `CAP_NET_ADMIN`.
     Capability(String),
     /// What the language has no word for, in one line.
-    Beyond(String),
+    Other(String),
 }
 
 impl fmt::Display for Access {
@@ -125,7 +125,7 @@ impl fmt::Display for Access {
                 write!(f, "{operation} {} port {port}", protocol.name())
             }
             Self::Capability(name) => write!(f, "capability {name}"),
-            Self::Beyond(text) => f.write_str(text),
+            Self::Other(text) => f.write_str(text),
         }
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn line(record: &Record<'_>) -> Line {
                 0xc000_003e | 0xc000_00b7 => "this architecture",
                 _ => "another architecture",
             };
-            Access::Beyond(format!(
+            Access::Other(format!(
                 "system call {} of {of}; filters know the native calls of x86_64 and aarch64 by name",
                 number & !X32
             ))

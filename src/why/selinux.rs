@@ -96,7 +96,7 @@ fn accesses(
     ];
     if !FILES.contains(&class) {
         return vec![(
-            Access::Beyond(format!(
+            Access::Other(format!(
                 "{} on a {}",
                 show_bytes(permissions.join(" ").as_bytes()),
                 show_bytes(class.as_bytes())
@@ -139,7 +139,7 @@ fn accesses(
             match (&path, &name) {
                 (Some(p), _) => on_path(set, p),
                 (None, Some(n)) => Access::Named(set, n.to_vec(), inode),
-                (None, None) => Access::Beyond(format!(
+                (None, None) => Access::Other(format!(
                     "{} on a {class} that the record does not name",
                     show_bytes(permissions.join(" ").as_bytes())
                 )),
@@ -157,7 +157,7 @@ fn accesses(
                     access => access,
                 },
                 (None, Some(n)) if entry => Access::Named(inside, n.to_vec(), None),
-                _ => Access::Beyond(format!(
+                _ => Access::Other(format!(
                     "making or removing an entry of a directory named {}",
                     shown()
                 )),
@@ -167,7 +167,7 @@ fn accesses(
     }
     if set.is_empty() && inside.is_empty() {
         out.push((
-            Access::Beyond(format!(
+            Access::Other(format!(
                 "{} on a {class}: {}",
                 show_bytes(free.join(" ").as_bytes()),
                 shown()
@@ -209,7 +209,7 @@ fn socket(record: &Record<'_>, class: &str, permissions: &[&str]) -> Access {
             },
         ),
         (Some(port), None) if by_name => Access::Port(operation, protocol, port),
-        _ => Access::Beyond(format!(
+        _ => Access::Other(format!(
             "{} on a {}; the record names no host",
             show_bytes(permissions.join(" ").as_bytes()),
             show_bytes(class.as_bytes())

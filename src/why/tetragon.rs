@@ -62,9 +62,8 @@ pub(super) fn line(line: &[u8]) -> Line {
         .get("message")
         .and_then(Value::as_str)
         .unwrap_or_default();
-    let access = access(function, args, message).unwrap_or_else(|| {
-        Access::Beyond(format!("a call of {}", show_bytes(function.as_bytes())))
-    });
+    let access = access(function, args, message)
+        .unwrap_or_else(|| Access::Other(format!("a call of {}", show_bytes(function.as_bytes()))));
     let inexact = matches!(&access, Access::Known(_, Object::Path(p)) | Access::Within(_, p)
         if p.windows(3).any(|w| w == "\u{fffd}".as_bytes()));
     let mut denial = Denial::new(Layer::Tetragon, access);

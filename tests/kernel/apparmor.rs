@@ -4,7 +4,7 @@ use crate::kernels::Kernel;
 use crate::lab::{self, Plan};
 use crate::machine::{self, Image};
 use crate::tool;
-use polc::backend::Target;
+use polc::backend::Options;
 use std::path::Path;
 
 const MODULES: &str = "lsm=landlock,lockdown,yama,integrity,apparmor,bpf apparmor=1";
@@ -34,7 +34,7 @@ fn check(kernel: Kernel) {
         return;
     };
     let (mut image, mut plan) = (Image::new(&probe), Plan::default());
-    let all = lab::ready_and_random("apparmor", &Target::default());
+    let all = lab::ready_and_random("apparmor", &Options::default());
     let file = |name: &str| format!("lab/{name}.profile");
     let confinement = |r: &lab::Ready| format!("apparmor {} /{}", r.policy.name, file(&r.name));
     for ready in &all {

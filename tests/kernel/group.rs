@@ -34,7 +34,7 @@ mkdir $G/u $G/u/own; echo "+cpu +memory +pids" > $G/u/cgroup.subtree_control
 chown u $G/u $G/u/cgroup.procs $G/u/own $G/u/own/cgroup.procs
 cat > /lab/user <<'END'
 export PATH=/bin HOME=/lab TMPDIR=/lab
-polc run --no-namespaces -p /lab/p.yaml -- sh -c 'echo = $(id -u) $(sed s/polc-.*/polc/ /proc/self/cgroup)' 2>&1 | sed 's/^polc: .*\(limits[.a-z]*\).*/= \1/'
+polc run --explain-start --no-namespaces -p /lab/p.yaml -- sh -c 'echo = $(id -u) $(sed s/polc-.*/polc/ /proc/self/cgroup)' 2>&1 | sed 's/^ *limits/= limits/'
 END
 sh -c "echo 0 > $G/u/own/cgroup.procs; exec su u -c 'sh /lab/user'"
 echo "= left $(left)"
@@ -50,11 +50,11 @@ const SAID: [&str; 12] = [
     "= memory 137",
     "= left running 0",
     "= swept 0",
-    "= limits",
+    "= limits (cpus, memory, processes by a control group)",
     "= 1000 0::/u/polc",
     "= left 0",
     "= limits",
-    "= limits.cpus",
+    "= limits.cpus: nothing on this host holds it",
     "= 1000 0::/",
 ];
 

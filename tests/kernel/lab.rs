@@ -4,7 +4,7 @@ use crate::generated;
 use crate::policies::policies;
 use crate::rows::{self, Cell, Counts, Sheet};
 use crate::table;
-use polc::backend::{Compiled, Target};
+use polc::backend::{Compiled, Options};
 use polc::frontend::{LoadOptions, load};
 use polc::policy::Policy;
 use polc::semantics::Meaning;
@@ -55,34 +55,34 @@ pub struct Ready {
 
 /// Those of the repository that the back-end compiles; `tests/native` says which it may refuse. A policy that extends
 /// another is left out: its rules are those of its base and a few more, and `tests/agents` tries it with the real program.
-pub fn ready(backend: &str, target: &Target) -> Vec<Ready> {
+pub fn ready(backend: &str, options: &Options) -> Vec<Ready> {
     let mut all = Vec::new();
     for (file, policy) in policies().into_iter().filter(|p| p.1.base_rules.is_none()) {
         let name = Path::new(&file).file_stem().unwrap().to_string_lossy();
-        all.extend(made(backend, target, name.into_owned(), policy, None));
+        all.extend(made(backend, options, name.into_owned(), policy, None));
     }
     assert!(all.len() >= 13, "hardly anything compiles");
     all
 }
 
 /// The same, and random ones.
-pub fn ready_and_random(backend: &str, target: &Target) -> Vec<Ready> {
-    let mut all = ready(backend, target);
+pub fn ready_and_random(backend: &str, options: &Options) -> Vec<Ready> {
+    let mut all = ready(backend, options);
     for (name, policy, text) in random(0) {
-        all.extend(made(backend, target, name, policy, Some(text)));
+        all.extend(made(backend, options, name, policy, Some(text)));
     }
     all
 }
 
 fn made(
     backend: &str,
-    target: &Target,
+    options: &Options,
     name: String,
     policy: Policy,
     random: Option<String>,
 ) -> Option<Ready> {
     let backend = polc::backend::find(backend).unwrap();
-    let compiled = backend.compile(&Meaning::new(&policy), target).ok()?;
+    let compiled = backend.compile(&Meaning::new(&policy), options).ok()?;
     Some(Ready {
         name,
         policy,
@@ -91,7 +91,7 @@ fn made(
     })
 }
 
-/// The rows of a policy; `skips` says of what the artefact cannot be asked: the way, and the path.
+/// The rows of a policy; `skips` says of what the artifact cannot be asked: the way, and the path.
 pub fn sheet(ready: &Ready, skips: impl Fn(&str, &[u8]) -> bool) -> Sheet {
     let meaning = Meaning::new(&ready.policy);
     Sheet::new(&ready.name, &meaning, &ready.compiled.ledger, skips)
@@ -114,7 +114,7 @@ impl Plan {
     }
 
     /// Adds a policy's rows, to be tried under this confinement (the words of the probe).
-    /// `skips` says of what the artefact cannot be asked: the way, and the path.
+    /// `skips` says of what the artifact cannot be asked: the way, and the path.
     pub fn add(&mut self, ready: &Ready, confinement: &str, skips: impl Fn(&str, &[u8]) -> bool) {
         self.add_sheet(ready, sheet(ready, skips), confinement, "");
     }
@@ -163,7 +163,7 @@ impl Plan {
             if self.planted.contains(&index) {
                 assert!(
                     !found.is_empty(),
-                    "{column}: under another policy's artefact {} agrees too",
+                    "{column}: under another policy's artifact {} agrees too",
                     sheet.policy
                 );
             } else if let Some((_, text)) = self.random.iter().find(|r| r.0 == index) {

@@ -5,7 +5,7 @@ use crate::lab::{self, Plan, Ready};
 use crate::machine::{self, Image};
 use crate::rows::hex;
 use crate::tool;
-use polc::backend::Target;
+use polc::backend::Options;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -34,7 +34,7 @@ const ON_PATHS: [&str; 16] = [
 const ON_PORTS: [&str; 2] = ["bind_tcp", "connect_tcp"];
 const SCOPES: [&str; 2] = ["abstract_unix_socket", "signal"];
 
-/// The bits that a list of names stands for; a name that is not known is an artefact that cannot be applied.
+/// The bits that a list of names stands for; a name that is not known is an artifact that cannot be applied.
 fn bits(names: &[&str], list: &Value) -> u64 {
     let list = list.as_array().map_or(&[][..], Vec::as_slice);
     let bit = |name: &Value| {
@@ -44,7 +44,7 @@ fn bits(names: &[&str], list: &Value) -> u64 {
     list.iter().map(bit).fold(0, |all, one: u64| all | one)
 }
 
-/// The artefact in the words of the probe: what is handled, and what is granted.
+/// The artifact in the words of the probe: what is handled, and what is granted.
 fn digest(artifact: &[u8], abi: u32) -> String {
     let json: Value = serde_json::from_slice(artifact).unwrap();
     let known = ["$schema", "abi", "ruleset", "pathBeneath", "netPort"];
@@ -91,7 +91,7 @@ fn digest(artifact: &[u8], abi: u32) -> String {
     text
 }
 
-/// What the artefact takes for a file, made a directory, grants what is beneath: it says so itself.
+/// What the artifact takes for a file, made a directory, grants what is beneath: it says so itself.
 fn skips(ready: &Ready, way: &str, path: &[u8]) -> bool {
     let directory = matches!(
         way,
@@ -105,7 +105,7 @@ fn skips(ready: &Ready, way: &str, path: &[u8]) -> bool {
     })
 }
 
-/// The paths that the artefact has rules on.
+/// The paths that the artifact has rules on.
 fn parents(artifact: &[u8]) -> BTreeSet<Vec<u8>> {
     let json: Value = serde_json::from_slice(artifact).unwrap();
     let rules = json["pathBeneath"].as_array().into_iter().flatten();
@@ -117,9 +117,9 @@ fn parents(artifact: &[u8]) -> BTreeSet<Vec<u8>> {
 
 /// Fills a plan; `put` stores a file for the probe and returns the name that it has there.
 fn fill(plan: &mut Plan, abi: u32, mut put: impl FnMut(&str, &[u8]) -> String) {
-    let mut target = Target::default();
-    target.options.insert("abi", abi.to_string());
-    let all = lab::ready_and_random("landlock", &target);
+    let mut options = Options::default();
+    options.values.insert("abi", abi.to_string());
+    let all = lab::ready_and_random("landlock", &options);
     let mut confine = |r: &Ready| {
         let text = digest(&r.compiled.artifacts[0].bytes, abi);
         format!("landlock {}", put(&r.name, text.as_bytes()))

@@ -1,7 +1,7 @@
-//! The kernel lab: artefacts on running kernels.
+//! The kernel lab: artifacts on running kernels.
 //!
 //! Every policy is compiled, and every kernel that the layer differs on is booted in QEMU with an initramfs
-//! that holds the probe, the artefacts and a plan. For every rule and operation the plan tries an object that the
+//! that holds the probe, the artifacts and a plan. For every rule and operation the plan tries an object that the
 //! rule decides, objects near it, and every witness of the ledger, confined and unconfined. The policy's meaning
 //! (`semantics::decide`) says what should happen where the ledger says exact; where it says stricter or
 //! looser, that direction and no other is let pass.

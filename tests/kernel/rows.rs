@@ -106,7 +106,7 @@ fn entry(ledger: &Ledger, rule: Option<RuleId>, operation: Operation) -> Option<
 
 impl Sheet {
     /// For every rule and operation an object that it decides, those near it, and the ledger's witnesses.
-    /// `skips` says of what the layer's artefact cannot be asked.
+    /// `skips` says of what the layer's artifact cannot be asked.
     pub fn new(
         name: &str,
         meaning: &Meaning<'_>,

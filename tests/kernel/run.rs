@@ -7,7 +7,7 @@ use crate::lab;
 use crate::machine;
 use crate::rows::{self, Sheet};
 use crate::tool;
-use polc::backend::{Target, find};
+use polc::backend::{Options, find};
 use polc::fidelity::show_bytes;
 use polc::frontend::{LoadOptions, load};
 use polc::semantics::Meaning;
@@ -60,7 +60,7 @@ fn run_here() {
             std::fs::create_dir_all(workspace).unwrap();
         }
         let meaning = Meaning::new(&policy);
-        let Ok(compiled) = landlock.compile(&meaning, &Target::default()) else {
+        let Ok(compiled) = landlock.compile(&meaning, &Options::default()) else {
             return;
         };
         let mut sheet = Sheet::new(name, &meaning, &compiled.ledger, |_, _| false);

@@ -9,7 +9,7 @@
 use crate::lab::{self, Ready};
 use crate::rows::Counts;
 use crate::{table, tool};
-use polc::backend::Target;
+use polc::backend::Options;
 use polc::fidelity::{Fidelity, Object};
 use polc::policy::syscalls::{self, Arch};
 use polc::policy::{Operation, Protocol};
@@ -281,7 +281,7 @@ fn containers_refuse_what_the_policy_denies() {
         tool::skip("runc needs root");
         return;
     }
-    let all = lab::ready("seccomp", &Target::default());
+    let all = lab::ready("seccomp", &Options::default());
     let open = contain(&runc, &probe, &Value::Null, &rows(&all[0])).unwrap();
     let (mut counts, mut faults) = (Vec::new(), Vec::new());
     let mut denials = 0;
@@ -328,7 +328,7 @@ fn polc_run_refuses_what_the_policy_denies() {
     let program = workspace.join("probe");
     std::fs::copy(&probe, &program).unwrap();
     let (mut counts, mut faults) = (Vec::new(), Vec::new());
-    let all = lab::ready("seccomp", &Target::default());
+    let all = lab::ready("seccomp", &Options::default());
     for ready in &all {
         let rows: Vec<Row> = rows(ready)
             .into_iter()

@@ -12,7 +12,7 @@ use crate::link::{self, Module, Tools};
 use crate::machine::{self, Image};
 use crate::rows::{hex, is_on_host};
 use crate::tool;
-use polc::backend::Target;
+use polc::backend::Options;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -115,7 +115,7 @@ fn check(kernel: Kernel) {
         return;
     };
     let (mut image, mut plan) = (Image::new(&probe), Plan::default());
-    let all = lab::ready_and_random("selinux", &Target::default());
+    let all = lab::ready_and_random("selinux", &Options::default());
     let build = |r: &Ready| build(&tools, r).unwrap_or_else(|e| panic!("{}: {e}", r.name));
     let modules: Vec<Module> = all.iter().map(build).collect();
     let directories = tools.never_files().unwrap();

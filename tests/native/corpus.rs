@@ -1,4 +1,4 @@
-//! Every artefact in `snapshots/`, handed to its target's own tool.
+//! Every artifact in `snapshots/`, handed to its target's own tool.
 //!
 //! The files there are what `polc emit all -o snapshots/POLICY` writes; a policy that is added is
 //! checked here without a line more.
@@ -6,7 +6,7 @@
 use crate::policies::policies;
 use crate::runc::As;
 use crate::{apparmor, runc, schema, selinux, tool};
-use polc::backend::Target;
+use polc::backend::Options;
 use polc::frontend::{LoadOptions, load};
 use polc::semantics::Meaning;
 use serde_json::Value;
@@ -15,25 +15,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The artefacts of a back-end whose names end so, sorted: those of `snapshots/`, and where that folder
+/// The artifacts of a back-end whose names end so, sorted: those of `snapshots/`, and where that folder
 /// is not there, the same made now, in a folder that lives as long as the result.
-struct Artefacts {
+struct Artifacts {
     files: Vec<PathBuf>,
     _made: Option<tempfile::TempDir>,
 }
 
-fn artefacts(backend: &str, end: &str) -> Option<Artefacts> {
+fn artifacts(backend: &str, end: &str) -> Option<Artifacts> {
     let Some(found) = polc::backend::find(backend) else {
         eprintln!("skipped: no back-end {backend} yet");
         return None;
     };
     let snapshots = Path::new(env!("CARGO_MANIFEST_DIR")).join("snapshots");
-    let made = (!snapshots.is_dir()).then(|| tool::folder("artefacts"));
+    let made = (!snapshots.is_dir()).then(|| tool::folder("artifacts"));
     if let Some(made) = &made {
         for (file, policy) in policies() {
             let folder = made.path().join(file.replace('/', "-"));
             std::fs::create_dir(&folder).unwrap();
-            let compiled = found.compile(&Meaning::new(&policy), &Target::default());
+            let compiled = found.compile(&Meaning::new(&policy), &Options::default());
             let compiled = match compiled {
                 Ok(compiled) => compiled,
                 Err(_) if may_be_refused(&file) => continue,
@@ -66,7 +66,7 @@ fn artefacts(backend: &str, end: &str) -> Option<Artefacts> {
         "{count} *{end} in {} for {all} policies",
         top.display()
     );
-    Some(Artefacts { files, _made: made })
+    Some(Artifacts { files, _made: made })
 }
 
 /// Whether a target may refuse the policy: those that are hard on purpose may hold what it has no words
@@ -119,7 +119,7 @@ fn json(file: &Path) -> Result<Value, String> {
 
 #[test]
 fn apparmor_parser_compiles_every_profile() {
-    let Some(found) = artefacts("apparmor", ".apparmor") else {
+    let Some(found) = artifacts("apparmor", ".apparmor") else {
         return;
     };
     let Some(parser) = apparmor::parser() else {
@@ -149,7 +149,7 @@ fn the_compiled_profile_means_what_the_ledger_says() {
     };
     each(&policies(), |(name, policy)| {
         let meaning = Meaning::new(policy);
-        let compiled = backend.compile(&meaning, &Target::default());
+        let compiled = backend.compile(&meaning, &Options::default());
         let compiled = match compiled {
             Ok(compiled) => compiled,
             Err(_) if may_be_refused(name) => return Ok(()),
@@ -190,7 +190,7 @@ fn the_linked_module_means_what_the_ledger_says() {
     let done = Mutex::new(Vec::new());
     each(&policies, |(name, policy)| {
         let meaning = Meaning::new(policy);
-        let compiled = backend.compile(&meaning, &Target::default());
+        let compiled = backend.compile(&meaning, &Options::default());
         let compiled = match compiled {
             Ok(compiled) => compiled,
             Err(_) if may_be_refused(name) => return Ok(()),
@@ -237,7 +237,7 @@ fn the_linked_module_means_what_the_ledger_says() {
 
 #[test]
 fn selinux_modules_link_with_the_reference_policy() {
-    let Some(found) = artefacts("selinux", ".te") else {
+    let Some(found) = artifacts("selinux", ".te") else {
         return;
     };
     let Some(tools) = selinux::tools() else {
@@ -300,7 +300,7 @@ fn selinux_modules_link_with_the_reference_policy() {
 
 #[test]
 fn containers_start_with_every_seccomp_profile() {
-    let Some(found) = artefacts("seccomp", ".seccomp.json") else {
+    let Some(found) = artifacts("seccomp", ".seccomp.json") else {
         return;
     };
     let Some(runc) = runc::runc() else { return };
@@ -332,7 +332,7 @@ fn containers_start_with_every_seccomp_profile() {
 }
 
 #[test]
-fn schemas_accept_every_artefact() {
+fn schemas_accept_every_artifact() {
     let Some(schemas) = schema::schemas() else {
         return;
     };
@@ -354,7 +354,7 @@ fn schemas_accept_every_artefact() {
         }),
     ];
     for (backend, end, check) in all {
-        let Some(found) = artefacts(backend, end) else {
+        let Some(found) = artifacts(backend, end) else {
             continue;
         };
         each(&found.files, |file| {

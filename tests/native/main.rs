@@ -1,6 +1,6 @@
-//! Hands every artefact to its target's own tool, and asks the tool what it means.
+//! Hands every artifact to its target's own tool, and asks the tool what it means.
 //!
-//! Nothing here trusts polc's own reading of an artefact: AppArmor's compiled automaton is walked,
+//! Nothing here trusts polc's own reading of an artifact: AppArmor's compiled automaton is walked,
 //! the SELinux module is linked with Debian's reference policy and queried, runc starts a container.
 
 #![allow(
@@ -12,7 +12,7 @@
     clippy::undocumented_unsafe_blocks
 )]
 #![cfg(target_os = "linux")]
-#![allow(dead_code)] // grows with the artefacts: some questions have no artefact yet
+#![allow(dead_code)] // grows with the artifacts: some questions have no artifact yet
 
 mod apparmor;
 mod corpus;

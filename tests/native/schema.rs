@@ -122,7 +122,7 @@ pub fn schemas() -> Option<Schemas> {
 }
 
 impl Schemas {
-    /// Every object of a Tetragon artefact, by its own kind's schema.
+    /// Every object of a Tetragon artifact, by its own kind's schema.
     pub fn tetragon(&self, yaml: &str) -> Result<(), String> {
         let objects: Vec<Value> =
             serde_saphyr::from_multiple(yaml).map_err(|e| format!("no YAML: {e}"))?;

@@ -6,7 +6,7 @@
 //! profile compares. The programs for aarch64 are run on this machine with the name of the architecture put in.
 
 use crate::tool;
-use polc::backend::{self, Artifact, Target, seccomp};
+use polc::backend::{self, Artifact, Options, seccomp};
 use polc::policy::syscalls::{self, Arch};
 use polc::semantics::Meaning;
 use serde_json::Value;
@@ -324,13 +324,13 @@ fn differences(
 }
 
 fn made(policy: &polc::policy::Policy, options: &[(&'static str, &str)]) -> Vec<Artifact> {
-    let target = Target {
-        options: options.iter().map(|(k, v)| (*k, (*v).to_owned())).collect(),
-        ..Target::default()
+    let options = Options {
+        values: options.iter().map(|(k, v)| (*k, (*v).to_owned())).collect(),
+        ..Options::default()
     };
     let backend = backend::find("seccomp").unwrap();
     backend
-        .compile(&Meaning::new(policy), &target)
+        .compile(&Meaning::new(policy), &options)
         .unwrap()
         .artifacts
 }

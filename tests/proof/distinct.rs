@@ -1,6 +1,6 @@
-//! Each clause by which an artefact differs from a policy has a witness of its own, however many there are.
+//! Each clause by which an artifact differs from a policy has a witness of its own, however many there are.
 
-use polc::backend::{self, Target};
+use polc::backend::{self, Options};
 use polc::frontend::{LoadOptions, load};
 use polc::policy::{Operation, Policy};
 use polc::proof::{Difference, compare};
@@ -20,17 +20,17 @@ fn policy(rules: &str) -> Policy {
     loaded.unwrap().policy
 }
 
-/// The differences of a policy's artefact from the policy without most of its rules, for reading.
+/// The differences of a policy's artifact from the policy without most of its rules, for reading.
 fn differences(id: &str, rules: &str) -> Vec<Difference> {
     let (more, meant) = (policy(rules), policy(""));
     let backend = backend::find(id).unwrap();
-    let made = backend.compile(&Meaning::new(&more), &Target::default());
+    let made = backend.compile(&Meaning::new(&more), &Options::default());
     let made = made.unwrap();
-    let target = Target {
+    let options = Options {
         files: made.files,
-        ..Target::default()
+        ..Options::default()
     };
-    let read = backend.read_back(&made.artifacts, &target).unwrap();
+    let read = backend.read_back(&made.artifacts, &options).unwrap();
     let comparison = compare(&Meaning::new(&meant), read.as_ref());
     assert!(!comparison.is_unknown());
     let all = comparison.differences();
@@ -39,7 +39,7 @@ fn differences(id: &str, rules: &str) -> Vec<Difference> {
         .collect()
 }
 
-/// By each of the rules, and the line of the artefact that it is: `object` is how its objects begin.
+/// By each of the rules, and the line of the artifact that it is: `object` is how its objects begin.
 fn held(id: &str, action: &str, place: &str, looser: bool) {
     let mut rules = String::new();
     for i in 0..MANY {

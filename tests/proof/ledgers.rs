@@ -1,7 +1,7 @@
-//! No ledger claims more, or less, than its artefact's bytes bear out.
+//! No ledger claims more, or less, than its artifact's bytes bear out.
 
 use crate::corpus::policies;
-use polc::backend::{self, Evaluate, OnPaths, Target};
+use polc::backend::{self, Evaluate, OnPaths, Options};
 use polc::fidelity::{Entry, Fidelity, Ledger, Object, Witness};
 use polc::frontend::{LoadOptions, load};
 use polc::policy::{Action, Operation, Policy};
@@ -9,7 +9,7 @@ use polc::proof::{Comparison, Disagreement, compare, disagreements};
 use polc::semantics::{Decision, Meaning, decide};
 use std::collections::BTreeMap;
 
-/// Options that make other artefacts of the same policy.
+/// Options that make other artifacts of the same policy.
 fn variants(backend: &str) -> Vec<BTreeMap<&'static str, String>> {
     let of = |list: &[(&'static str, &str)]| {
         let pairs = list.iter().map(|(k, v)| (*k, (*v).to_owned()));
@@ -32,19 +32,19 @@ pub fn faults(file: &str, policy: &Policy, id: &str) -> Vec<String> {
     let backend = backend::find(id).unwrap();
     let meaning = Meaning::new(policy);
     let mut out = Vec::new();
-    for options in variants(id) {
-        let shown: Vec<String> = options.iter().map(|(k, v)| format!("--{k} {v}")).collect();
+    for values in variants(id) {
+        let shown: Vec<String> = values.iter().map(|(k, v)| format!("--{k} {v}")).collect();
         let shown = shown.join(" ");
-        let mut target = Target {
-            options,
-            ..Target::default()
+        let mut options = Options {
+            values,
+            ..Options::default()
         };
         // A policy that the target cannot hold is refused; which ones is pinned by the snapshots.
-        let Ok(made) = backend.compile(&meaning, &target) else {
+        let Ok(made) = backend.compile(&meaning, &options) else {
             continue;
         };
-        target.files = made.files.clone();
-        let read = match backend.read_back(&made.artifacts, &target) {
+        options.files = made.files.clone();
+        let read = match backend.read_back(&made.artifacts, &options) {
             Ok(read) => read,
             Err(e) => {
                 out.push(format!("{file} {id} {shown}: {e}"));
@@ -62,7 +62,7 @@ pub fn faults(file: &str, policy: &Policy, id: &str) -> Vec<String> {
     out
 }
 
-/// What a ledger claims and its artefact does not bear out: entries, and the witnesses that they give.
+/// What a ledger claims and its artifact does not bear out: entries, and the witnesses that they give.
 fn contradictions(
     meaning: &Meaning<'_>,
     ledger: &Ledger,
@@ -107,7 +107,7 @@ fn contradictions(
             if !bears_out(read, entry.operation, w) {
                 let does = if w.layer_allows { "allows" } else { "denies" };
                 out.push(format!(
-                    "{name} shows that the artefact {does} {}, and it does not",
+                    "{name} shows that the artifact {does} {}, and it does not",
                     w.object
                 ));
             }
@@ -124,7 +124,7 @@ fn decides(policy: &Policy, entry: &Entry, witness: &Witness) -> bool {
     rule == entry.rule && (action == witness.policy || moved)
 }
 
-/// Whether the artefact does with the object what the witness says, in some way and for some form.
+/// Whether the artifact does with the object what the witness says, in some way and for some form.
 fn bears_out(read: &dyn Evaluate, operation: Operation, witness: &Witness) -> bool {
     let path = match &witness.object {
         Object::Path(path) => path,
@@ -152,7 +152,7 @@ fn line(policy: &Policy, d: &Disagreement) -> String {
             .as_ref()
             .map_or_else(String::new, |c| format!(" by line {}: {}", c.line, c.text));
         format!(
-            "; the artefact {says} {} ({:?}){clause}",
+            "; the artifact {says} {} ({:?}){clause}",
             s.witness.object, s.form
         )
     });
@@ -245,12 +245,12 @@ fn a_ledger_with_a_fault_planted_is_found_out() {
     let meaning = Meaning::new(&policy);
     for id in ["landlock", "apparmor", "selinux", "sbpl", "tetragon"] {
         let backend = backend::find(id).unwrap();
-        let made = backend.compile(&meaning, &Target::default()).unwrap();
-        let target = Target {
+        let made = backend.compile(&meaning, &Options::default()).unwrap();
+        let options = Options {
             files: made.files.clone(),
-            ..Target::default()
+            ..Options::default()
         };
-        let read = backend.read_back(&made.artifacts, &target).unwrap();
+        let read = backend.read_back(&made.artifacts, &options).unwrap();
         let comparison = compare(&meaning, read.as_ref());
         let found = |ledger: &Ledger| contradictions(&meaning, ledger, read.as_ref(), &comparison);
         assert_eq!(found(&made.ledger), Vec::<String>::new(), "{id}");
@@ -276,7 +276,7 @@ fn a_ledger_with_a_fault_planted_is_found_out() {
         let lies = with(looser, &|e| e.fidelity = Fidelity::Exact);
         assert!(
             lies.iter()
-                .any(|l| l.contains("claims exact, found looser; the artefact allows")),
+                .any(|l| l.contains("claims exact, found looser; the artifact allows")),
             "{id}: {lies:?}"
         );
         let lies = with(looser, &|e| {

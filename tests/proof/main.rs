@@ -1,4 +1,4 @@
-//! What the artefacts mean, read back from their bytes, against the policies that they were made of.
+//! What the artifacts mean, read back from their bytes, against the policies that they were made of.
 
 #![allow(
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! Every artefact in `snapshots/`, changed a little: does `verify` notice?
+//! Every artifact in `snapshots/`, changed a little: does `verify` notice?
 //!
 //! A line is left out, a path made wider, an action turned round. A mutant is *noticed* if its reader refuses
 //! it, or `verify` tells a difference. Each mutant is compared with the original besides, way by way: where they
@@ -6,14 +6,14 @@
 //! same has to mean the same: where another way to tell that is at hand (a rule above that grants as much, the automata
 //! that apparmor_parser makes), it has to agree.
 //!
-//! `POLC_MUTANTS=N` makes N of each artefact in place of the usual number.
+//! `POLC_MUTANTS=N` makes N of each artifact in place of the usual number.
 
 use super::compiled;
-use polc::backend::{self, Artifact, Backend, Evaluate, Form, OnPaths, Target};
+use polc::backend::{self, Artifact, Backend, Evaluate, Form, OnPaths, Options};
 use polc::fidelity::Object;
 use polc::frontend::{LoadOptions, load_path};
 use polc::policy::{Operation, Policy, syscalls};
-use polc::proof::{compare_beyond, subjects};
+use polc::proof::{compare_unaccounted, subjects};
 use polc::semantics::{HostSpace, Meaning, PathSet, decide};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -111,7 +111,7 @@ fn is_comment(id: &str, line: &str) -> bool {
     }
 }
 
-/// Mutants of one artefact, spread over its lines, always the same ones.
+/// Mutants of one artifact, spread over its lines, always the same ones.
 fn mutants(id: &str, artifact: &Artifact) -> Vec<Mutant> {
     let Ok(text) = std::str::from_utf8(&artifact.bytes) else {
         return Vec::new();
@@ -154,7 +154,7 @@ fn mutants(id: &str, artifact: &Artifact) -> Vec<Mutant> {
     out
 }
 
-/// How a mutant stands to the artefact that it was made of.
+/// How a mutant stands to the artifact that it was made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     /// It means the same.
@@ -268,7 +268,7 @@ fn moves_more(original: &dyn Evaluate, mutant: &dyn Evaluate) -> bool {
 
 /// What `verify` says of it.
 fn told(meaning: &Meaning<'_>, original: &dyn Evaluate, mutant: &dyn Evaluate) -> bool {
-    let comparison = compare_beyond(meaning, mutant, original);
+    let comparison = compare_unaccounted(meaning, mutant, original);
     !comparison.is_equal()
         || original.others() != mutant.others()
         || !subjects(mutant, original).unwrap().is_empty()
@@ -444,7 +444,7 @@ fn reach(ruleset: &serde_json::Value) -> Vec<(String, Vec<String>)> {
     out
 }
 
-/// The folder of a policy's artefacts is called as its file.
+/// The folder of a policy's artifacts is called as its file.
 fn policy_of(folder: &Path) -> Option<Policy> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let name = format!("{}.yaml", folder.file_name()?.to_string_lossy());
@@ -479,20 +479,20 @@ fn noticed(id: &str) {
             continue;
         };
         let meaning = Meaning::new(&policy);
-        let Ok(made) = backend.compile(&meaning, &Target::default()) else {
+        let Ok(made) = backend.compile(&meaning, &Options::default()) else {
             continue;
         };
-        let target = Target {
+        let options = Options {
             files: made.files.clone(),
-            ..Target::default()
+            ..Options::default()
         };
-        let original = backend.read_back(&made.artifacts, &target).unwrap();
+        let original = backend.read_back(&made.artifacts, &options).unwrap();
         for (i, artifact) in made.artifacts.iter().enumerate() {
             for mutant in mutants(id, artifact) {
                 total += 1;
                 let mut all = made.artifacts.clone();
                 all[i].bytes.clone_from(&mutant.bytes);
-                let Ok(read) = backend.read_back(&all, &target) else {
+                let Ok(read) = backend.read_back(&all, &options) else {
                     refused += 1;
                     continue;
                 };
@@ -548,7 +548,7 @@ fn noticed(id: &str) {
         unnoticed.len(),
         unnoticed[..unnoticed.len().min(40)].join("\n")
     );
-    // Most lines of an artefact say something; were they not noticed, the readers would look at little.
+    // Most lines of an artifact say something; were they not noticed, the readers would look at little.
     assert!(
         (different + refused) * 10 >= total * 6,
         "{id}: {} of {total} mutants are noticed",

@@ -1,4 +1,4 @@
-//! Random policies through every back-end and back: what the artefact's bytes say is what the ledger claims.
+//! Random policies through every back-end and back: what the artifact's bytes say is what the ledger claims.
 //!
 //! `POLC_RANDOM=N` makes N policies for each back-end in place of the usual number.
 
@@ -48,7 +48,7 @@ fn through(id: &str) {
     );
     match result {
         Ok(()) => crate::report(&format!(
-            "random policies through {id}: {}, and no ledger that its artefact does not bear out",
+            "random policies through {id}: {}, and no ledger that its artifact does not bear out",
             cases()
         )),
         Err(TestError::Fail(why, _)) => panic!("{why}"),

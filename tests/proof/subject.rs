@@ -1,18 +1,18 @@
-//! An artefact confines whom its policy names.
+//! An artifact confines whom its policy names.
 
 use crate::corpus::policies;
-use polc::backend::{self, Evaluate, OnPaths, Target};
+use polc::backend::{self, Evaluate, OnPaths, Options};
 use polc::policy::{Operation, Policy};
 use polc::semantics::{Meaning, PathSet};
 
 fn read(policy: &Policy, id: &str) -> Option<Box<dyn Evaluate>> {
     let backend = backend::find(id).unwrap();
     let made = backend
-        .compile(&Meaning::new(policy), &Target::default())
+        .compile(&Meaning::new(policy), &Options::default())
         .ok()?;
     Some(
         backend
-            .read_back(&made.artifacts, &Target::default())
+            .read_back(&made.artifacts, &Options::default())
             .unwrap(),
     )
 }

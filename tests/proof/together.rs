@@ -1,7 +1,7 @@
 //! Layers together are as tight as the tightest of them, and no tighter than what each refuses.
 
 use crate::corpus::policies;
-use polc::backend::{self, Artifact, Backend, Target};
+use polc::backend::{self, Artifact, Backend, Options};
 use polc::fidelity::Fidelity;
 use polc::policy::Policy;
 use polc::proof::{Cell, Coverage, coverage};
@@ -14,10 +14,10 @@ fn fidelity(cell: &Cell) -> Fidelity {
 /// Rows whose last column cannot be what the layers come to.
 fn faults(file: &str, policy: &Policy) -> Vec<String> {
     // Those of one kernel. SBPL's is another, on which objects have further names.
-    let layers: Vec<(&'static dyn Backend, Target)> = backend::all()
+    let layers: Vec<(&'static dyn Backend, Options)> = backend::all()
         .iter()
         .filter(|b| b.id() != "sbpl")
-        .map(|b| (*b, Target::default()))
+        .map(|b| (*b, Options::default()))
         .collect();
     let meaning = Meaning::new(policy);
     let table = coverage(&meaning, &layers, &[]).unwrap();
@@ -99,7 +99,7 @@ fn layers_together_are_what_they_are_alone() {
     );
 }
 
-/// What an artefact says but for its comments, which tell of its ledger.
+/// What an artifact says but for its comments, which tell of its ledger.
 fn said(artifact: &Artifact) -> String {
     let text = String::from_utf8_lossy(&artifact.bytes);
     let comment = |l: &&str| l.starts_with('#') || l.starts_with(';');
@@ -110,17 +110,17 @@ fn said(artifact: &Artifact) -> String {
 }
 
 #[test]
-fn without_ledgers_artefacts_and_the_table_are_the_same() {
+fn without_ledgers_artifacts_and_the_table_are_the_same() {
     for (file, policy) in policies() {
         let (with, without) = (
             Meaning::new(&policy),
             Meaning::new(&policy).without_ledgers(),
         );
-        let mut layers: Vec<(&'static dyn Backend, Target)> = Vec::new();
+        let mut layers: Vec<(&'static dyn Backend, Options)> = Vec::new();
         for b in backend::all() {
-            let target = Target::default();
+            let options = Options::default();
             let id = b.id();
-            match (b.compile(&with, &target), b.compile(&without, &target)) {
+            match (b.compile(&with, &options), b.compile(&without, &options)) {
                 (Ok(a), Ok(b)) => {
                     let same = |x: &Artifact, y: &Artifact| said(x) == said(y);
                     assert_eq!(a.artifacts.len(), b.artifacts.len(), "{file} {id}");
@@ -132,7 +132,7 @@ fn without_ledgers_artefacts_and_the_table_are_the_same() {
                 }
                 (a, b) => assert!(a.is_err() && b.is_err(), "{file} {id}"),
             }
-            layers.push((*b, target));
+            layers.push((*b, options));
         }
         let [a, b] = [&with, &without].map(|m| coverage(m, &layers[2..], &layers[..2]).unwrap());
         assert_eq!(

@@ -366,11 +366,12 @@ rules:
         place.own_all();
         let outside = place.path("outside/secret");
         let script = format!(
-            "chmod 777 {0} || touch {0} || echo kept; chmod 777 d7 || echo also",
+            "chmod 777 {0} || touch {0} || echo kept; chmod 777 d7 || echo also; \
+             for d in d0 d399; do echo x > $d/out/f && chmod 700 $d/out/f && echo $d; done",
             outside.display()
         );
         let done = by(&place, policy, &["-q"], &script);
-        let want = "kept\nalso\n";
+        let want = "kept\nalso\nd0\nd399\n";
         assert_eq!(text(&done.stdout), want, "{user:?}: {}", said(&done));
     }
 }

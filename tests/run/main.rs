@@ -12,15 +12,16 @@
 
 mod after;
 mod covers;
-mod demands;
 mod ends;
 mod git;
-mod guard;
 mod isolated;
 mod large;
 mod missing;
 mod own_dirs;
+mod patterns;
 mod place;
 mod refused;
+mod require;
+mod unix;
 mod users;
 mod works;

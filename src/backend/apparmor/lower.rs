@@ -14,16 +14,16 @@ use crate::semantics::{LedgerBuilder, Meaning, PathSet, SequenceIndex, TooLarge,
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-/// A rule as one right sees it.
+/// A rule of the policy, as far as it speaks of one right.
 #[derive(Debug, Clone)]
-struct Clause {
+struct PathRule {
     include: Vec<Sequence>,
     except: Vec<Sequence>,
     allows: bool,
 }
 
-/// Lowers ordered clauses to what is granted and denied.
-fn lower_clauses(clauses: &[Clause]) -> Access {
+/// Lowers ordered rules to what is granted and denied.
+fn lower_rules(rules: &[PathRule]) -> Access {
     let mut out = Access::default();
     // The allows above: their patterns, what they leave out, and what is left of them.
     let mut above = SequenceIndex::default();
@@ -33,16 +33,15 @@ fn lower_clauses(clauses: &[Clause]) -> Access {
     let mut cuts = SequenceIndex::default();
     // What some allow below a deny meets decides whether it is needed at all.
     let mut later = SequenceIndex::default();
-    for c in clauses.iter().filter(|c| c.allows) {
+    for c in rules.iter().filter(|c| c.allows) {
         c.include.iter().for_each(|s| {
             later.add(s);
         });
     }
-    for clause in clauses {
-        for s in &clause.include {
-            let except: Vec<&Sequence> =
-                clause.except.iter().filter(|e| intersects(e, s)).collect();
-            if clause.allows {
+    for rule in rules {
+        for s in &rule.include {
+            let except: Vec<&Sequence> = rule.except.iter().filter(|e| intersects(e, s)).collect();
+            if rule.allows {
                 let mut holes = cuts.intersecting(s);
                 holes.extend(&except);
                 if holes.is_empty() {
@@ -87,11 +86,11 @@ fn lower_clauses(clauses: &[Clause]) -> Access {
                 }
             }
         }
-        if clause.allows {
-            for s in &clause.include {
+        if rule.allows {
+            for s in &rule.include {
                 above.add(s);
                 let except: Vec<&Sequence> =
-                    clause.except.iter().filter(|e| intersects(e, s)).collect();
+                    rule.except.iter().filter(|e| intersects(e, s)).collect();
                 except.iter().for_each(|e| {
                     left_out.add(e);
                 });
@@ -138,8 +137,8 @@ fn sequences_of<'a>(
         .collect()
 }
 
-/// The clauses of one right: `spoken` has for each rule whether it allows (or denies) it, or is silent.
-fn clauses(policy: &Policy, spoken: &[Option<bool>]) -> Vec<Clause> {
+/// The rules of one right: `spoken` has for each rule whether it allows (or denies) it, or is silent.
+fn rules(policy: &Policy, spoken: &[Option<bool>]) -> Vec<PathRule> {
     let mut out = Vec::new();
     for (rule, allows) in policy.rules.iter().zip(spoken) {
         let Some(allows) = *allows else { continue };
@@ -161,7 +160,7 @@ fn clauses(policy: &Policy, spoken: &[Option<bool>]) -> Vec<Clause> {
             _ => continue,
         };
         if !include.is_empty() {
-            out.push(Clause {
+            out.push(PathRule {
                 include,
                 except,
                 allows,
@@ -169,7 +168,7 @@ fn clauses(policy: &Policy, spoken: &[Option<bool>]) -> Vec<Clause> {
         }
     }
     if policy.default_action.permits() {
-        out.push(Clause {
+        out.push(PathRule {
             include: vec![Sequence::default().tree()],
             except: Vec::new(),
             allows: true,
@@ -191,7 +190,7 @@ impl Lowering<'_> {
         if let Some((_, access)) = self.known.iter().find(|k| k.0 == spoken) {
             return access.clone();
         }
-        let access = lower_clauses(&clauses(self.policy, &spoken));
+        let access = lower_rules(&rules(self.policy, &spoken));
         self.known.push((spoken, access.clone()));
         access
     }

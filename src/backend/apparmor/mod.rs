@@ -33,7 +33,7 @@ mod read_back;
 #[cfg(test)]
 mod tests;
 
-use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Target};
+use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Options};
 use crate::diagnostics::Diagnostics;
 use crate::policy::Policy;
 use crate::semantics::Meaning;
@@ -73,10 +73,10 @@ impl Backend for AppArmor {
         ALL
     }
 
-    fn compile(&self, meaning: &Meaning<'_>, target: &Target) -> Result<Compiled, Diagnostics> {
-        let abi = target.value(&VERSION).unwrap_or("3.0");
+    fn compile(&self, meaning: &Meaning<'_>, options: &Options) -> Result<Compiled, Diagnostics> {
+        let abi = options.value(&VERSION).unwrap_or("3.0");
         let (profile, ledger) = lower::lower(meaning, abi)?;
-        let text = model::render(&profile, meaning.policy(), &ledger, target)?;
+        let text = model::render(&profile, meaning.policy(), &ledger, options)?;
         let artifact = Artifact {
             file_name: format!("{}.apparmor", meaning.policy().name),
             bytes: text.into_bytes(),
@@ -95,7 +95,7 @@ impl Backend for AppArmor {
     fn read_back(
         &self,
         artifacts: &[Artifact],
-        _target: &Target,
+        _options: &Options,
     ) -> Result<Box<dyn Evaluate>, Diagnostics> {
         Ok(Box::new(read_back::read(super::only(artifacts)?)?))
     }

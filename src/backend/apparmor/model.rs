@@ -1,11 +1,11 @@
 //! A profile as data, and its text.
 
-use crate::backend::Target;
+use crate::backend::Options;
 use crate::backend::header;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Ledger, show_bytes};
 use crate::policy::{ByteSet, Component, Name, Policy, Sequence, Token};
-use crate::semantics::{Clause, PathSet, TooLarge};
+use crate::semantics::{Case, PathSet, TooLarge};
 use askama::Template;
 use rustc_hash::FxHashMap;
 use std::fmt::Write;
@@ -27,25 +27,25 @@ impl Access {
             (false, by_rights(rights.map(|r| r.deny.as_slice()))),
             (true, by_rights(rights.map(|r| r.allow.as_slice()))),
         ];
-        let clauses = groups.iter().flat_map(|(allows, groups)| {
-            groups.iter().map(|(sets, patterns)| Clause {
+        let cases = groups.iter().flat_map(|(allows, groups)| {
+            groups.iter().map(|(sets, patterns)| Case {
                 include: patterns.as_slice(),
                 except: &[],
                 sets: *sets,
                 allows: *allows,
             })
         });
-        if let Ok(sets) = PathSet::family(clauses, false) {
+        if let Ok(sets) = PathSet::family(cases, false) {
             return Ok(sets);
         }
         // Each alone may not be too large.
         let mut sets = std::array::from_fn(|_| PathSet::empty());
         for (set, right) in sets.iter_mut().zip(rights) {
-            let clauses = [
+            let cases = [
                 (right.deny.as_slice(), false),
                 (right.allow.as_slice(), true),
             ];
-            *set = PathSet::first_match(clauses, false)?;
+            *set = PathSet::first_match(cases, false)?;
         }
         Ok(sets)
     }
@@ -271,10 +271,10 @@ pub fn render(
     profile: &Profile,
     policy: &Policy,
     ledger: &Ledger,
-    target: &Target,
+    options: &Options,
 ) -> Result<String, Diagnostics> {
     let mut comments = Vec::new();
-    if let Some(banner) = &target.banner {
+    if let Some(banner) = &options.banner {
         comments.push(show_bytes(banner.as_bytes()));
     }
     comments.push(

@@ -36,7 +36,7 @@ use crate::backend::{
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{Address, Cidr, Operation, Protocol};
-use crate::semantics::{Clause as Pattern, PathSet, Step, StepsIndex, TooLarge};
+use crate::semantics::{Case, PathSet, Step, StepsIndex, TooLarge};
 use profile::{FileRule, NetworkRule, Profile, Rights};
 use scan::Scanner;
 use std::collections::BTreeSet;
@@ -223,13 +223,13 @@ impl Reading {
 
     fn made<const N: usize>(&self, ways: [Way; N], whose: Whose) -> Result<[PathSet; N], TooLarge> {
         let patterns = self.patterns(&ways, whose);
-        let clauses = patterns.iter().map(|(allow, sets, list)| Pattern {
+        let cases = patterns.iter().map(|(allow, sets, list)| Case {
             include: list.as_slice(),
             except: &[],
             sets: *sets,
             allows: *allow,
         });
-        PathSet::family(clauses, false)
+        PathSet::family(cases, false)
     }
 
     /// The paths of one form at which there is a right.
@@ -432,9 +432,9 @@ impl Evaluate for Reading {
     fn confines(&self) -> Result<Confines, TooLarge> {
         let attached = self.profile.attached.iter();
         let steps: Vec<Vec<Step>> = attached.flat_map(|g| g.files()).collect();
-        let clause = (steps.as_slice(), [].as_slice(), true);
+        let case = (steps.as_slice(), [].as_slice(), true);
         Ok(Confines {
-            programs: Some(PathSet::first_match_except([clause], false)?),
+            programs: Some(PathSet::first_match_except([case], false)?),
             ..Confines::unsaid()
         })
     }

@@ -35,9 +35,9 @@ fn text(policy: &Policy) -> String {
         &profile,
         policy,
         &ledger,
-        &Target {
+        &Options {
             banner: Some("a\nb".into()),
-            ..Target::default()
+            ..Options::default()
         },
     )
     .unwrap()

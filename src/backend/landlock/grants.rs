@@ -2,7 +2,7 @@
 
 use super::host::{Kind, Remembered};
 use crate::policy::{Component, Operation, Sequence, Token};
-use crate::semantics::{Clause, Decisions, LiteralTree, Meaning, PathSet, StateId, TooLarge};
+use crate::semantics::{Case, Decisions, LiteralTree, Meaning, PathSet, StateId, TooLarge};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -57,6 +57,7 @@ struct At {
 }
 
 struct Walk<'a> {
+    operation: Operation,
     decisions: &'a Decisions,
     tree: &'a LiteralTree,
     reach: Reach,
@@ -85,7 +86,7 @@ impl Walk<'_> {
     }
 
     /// Fills in [`Walk::whole`] for every node.
-    fn judge(&mut self) {
+    fn find_whole(&mut self) {
         let nodes = self.tree.len();
         self.whole = vec![false; nodes];
         // Whether the node itself is allowed and can be granted whole.
@@ -114,7 +115,7 @@ impl Walk<'_> {
 
     fn run(mut self) -> (Grants, Vec<Entry>) {
         let start = self.decisions.dfa().start();
-        self.judge();
+        self.find_whole();
         if self.whole[self.tree.root()] {
             self.grants.free = true;
             return (self.grants, self.absent);
@@ -195,7 +196,10 @@ impl Walk<'_> {
                 }
             }
             Some(host) => {
-                let listed = if self.looked < MAX_ENTRIES && self.may_hold_more(node, state) {
+                let listed = if self.looked < MAX_ENTRIES
+                    && self.may_hold_more(node, state)
+                    && !host.is_granted(self.operation, &shown)
+                {
                     host.list(&shown)
                 } else {
                     Rc::default()
@@ -248,22 +252,22 @@ pub(super) fn reached<const N: usize>(
             *sets_of.entry(granted).or_default() |= 1 << i;
         }
     }
-    let mut clauses: BTreeMap<u16, Vec<Sequence>> = BTreeMap::new();
+    let mut cases: BTreeMap<u16, Vec<Sequence>> = BTreeMap::new();
     for ((path, tree, reach), sets) in sets_of {
         let mut s = Sequence::literal(path);
         if tree && reach == Reach::Beneath {
             s.components.push(Component::Name([Token::Star].into()));
         }
-        let list = clauses.entry(sets).or_default();
+        let list = cases.entry(sets).or_default();
         list.push(if tree { s.tree() } else { s });
     }
-    let clauses = clauses.iter().map(|(sets, include)| Clause {
+    let cases = cases.iter().map(|(sets, include)| Case {
         include,
         except: &[],
         sets: *sets,
         allows: true,
     });
-    let mut sets = PathSet::family(clauses, false)?;
+    let mut sets = PathSet::family(cases, false)?;
     for (set, (grants, _)) in sets.iter_mut().zip(all) {
         if grants.free {
             *set = PathSet::all();
@@ -306,6 +310,7 @@ pub(super) fn granted(
             other => other.insert((decisions, tree.states(decisions))),
         };
         let walk = Walk {
+            operation,
             decisions,
             tree: &tree,
             states: &known.1,

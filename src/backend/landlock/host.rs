@@ -1,5 +1,6 @@
 //! This host's file system, as Landlock's lowering looks at it.
 
+use crate::policy::Operation;
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
 use std::ffi::OsStr;
@@ -29,6 +30,11 @@ pub trait Host {
     fn leads_to(&self, path: &[u8]) -> Option<Vec<u8>>;
     /// The names in a directory, ascending, and what stands there, not followed; none if it cannot be read.
     fn list(&self, path: &[u8]) -> Vec<(Vec<u8>, Kind)>;
+    /// Whether something else grants the operation on all that is in a directory, so that its entries need no rights of
+    /// their own and are not looked at.
+    fn is_granted(&self, _operation: Operation, _directory: &[u8]) -> bool {
+        false
+    }
 }
 
 /// The file system of this host.
@@ -103,6 +109,11 @@ impl<'h> Remembered<'h> {
         let kind = self.host.kind(path);
         self.kinds.borrow_mut().insert(path.to_vec(), kind);
         kind
+    }
+
+    /// As [`Host::is_granted`].
+    pub(super) fn is_granted(&self, operation: Operation, directory: &[u8]) -> bool {
+        self.host.is_granted(operation, directory)
     }
 
     /// As [`Host::list`].

@@ -15,7 +15,7 @@
 //!   everywhere is not handled.
 //! - Making and removing are rights of the parent directory: `make_*` on D is for what lies beneath D.
 //! - A directory's right on a file is EINVAL when it is applied: an object that is not a tree gets file
-//!   rights only. Whether it is a file the static artefact cannot know; it takes a path that is named
+//!   rights only. Whether it is a file the static artifact cannot know; it takes a path that is named
 //!   without anything beneath for one. If it is a directory the same rights reach beneath it.
 //! - Execution needs `read_file` too: a program that may be executed but not read does not start.
 //! - `refer` (ABI 2) is needed to link or rename across directories; where it is not handled that
@@ -47,7 +47,7 @@ pub use host::{Host, Kind, RealHost};
 pub use lower::{Lowered, Rules, UNASKED, lower, rules};
 pub use model::{AccessFs, AccessNet, NetPort, PathBeneath, Ruleset, Scope};
 
-use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Target};
+use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Options};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::semantics::Meaning;
 
@@ -85,15 +85,15 @@ impl Backend for Landlock {
         ALL
     }
 
-    fn compile(&self, meaning: &Meaning<'_>, target: &Target) -> Result<Compiled, Diagnostics> {
-        let abi = target
+    fn compile(&self, meaning: &Meaning<'_>, options: &Options) -> Result<Compiled, Diagnostics> {
+        let abi = options
             .value(&ABI)
             .and_then(|v| v.parse().ok())
             .filter(|n| (1..=9).contains(n));
         let Some(abi) = abi else {
             return Err(Diagnostic::error("E102", "`--abi` is a number from 1 to 9").into());
         };
-        let host: Option<&dyn Host> = if target.is_set(&EXPAND) {
+        let host: Option<&dyn Host> = if options.is_set(&EXPAND) {
             Some(&RealHost)
         } else {
             None
@@ -124,8 +124,8 @@ impl Backend for Landlock {
     fn read_back(
         &self,
         artifacts: &[Artifact],
-        target: &Target,
+        options: &Options,
     ) -> Result<Box<dyn Evaluate>, Diagnostics> {
-        Ok(Box::new(read_back::read(super::only(artifacts)?, target)?))
+        Ok(Box::new(read_back::read(super::only(artifacts)?, options)?))
     }
 }

@@ -6,7 +6,7 @@
 //! - A right that is not handled is not restricted.
 //! - A rule on a directory reaches the directory itself and everything beneath. A rule on anything
 //!   else reaches that. The ruleset does not say which it is: an entry that has a right for directories
-//!   alone is one, and so is any other that [`Target::files`] does not name.
+//!   alone is one, and so is any other that [`Options::files`] does not name.
 //! - Making, removing and moving are asked of the directory above: a rule on D is for what lies
 //!   beneath D, not for D.
 //! - Reading a file is `read_file`, listing a directory `read_dir`. A program needs `execute` and,
@@ -20,7 +20,7 @@
 
 use crate::backend::{
     Allowed, Answers, Artifact, Clause, Deciders, Deciding, Evaluate, Form, HostCuts, OnPaths,
-    Target,
+    Options,
 };
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
@@ -29,7 +29,7 @@ use crate::semantics::{PathSet, TooLarge};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// An error in an artefact.
+/// An error in an artifact.
 fn refuse(message: String) -> Diagnostics {
     Diagnostic::error("E115", message)
         .help("`polc emit landlock` makes a ruleset anew; what was added by hand can be written as it writes it")
@@ -163,7 +163,7 @@ pub(super) struct Ruleset {
 ///
 /// # Errors
 /// It is not one that the reader understands.
-pub(super) fn read(artifact: &Artifact, target: &Target) -> Result<Ruleset, Diagnostics> {
+pub(super) fn read(artifact: &Artifact, options: &Options) -> Result<Ruleset, Diagnostics> {
     let name = &artifact.file_name;
     let text = std::str::from_utf8(&artifact.bytes).map_err(|e| {
         refuse(format!(
@@ -198,7 +198,7 @@ pub(super) fn read(artifact: &Artifact, target: &Target) -> Result<Ruleset, Diag
             file.abi
         )));
     }
-    let files: BTreeSet<&[u8]> = target.files.iter().map(Vec::as_slice).collect();
+    let files: BTreeSet<&[u8]> = options.files.iter().map(Vec::as_slice).collect();
     let mut lines = Lines::new(text);
     let mut grants = Vec::new();
     for rule in &file.path_beneath {

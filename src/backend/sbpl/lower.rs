@@ -3,9 +3,9 @@
 //! A path is allowed if some allow rule matches it and no deny rule above that one does. So an operation
 //! is a flat union: each run of allow rules, less the denies above it that can meet it.
 
-use super::clauses::{Clauses, Part};
 use super::model::{Filter, Profile, ProfileRule};
 use super::network;
+use super::path_rules::{Part, PathRules};
 use super::private::with_names_in_private;
 use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Ledger};
@@ -107,10 +107,10 @@ fn lower_as_named(
         }
     };
 
-    let clauses = Clauses::of(policy);
+    let path_rules = PathRules::of(policy);
     // What the filters come to is asked by the ledger alone.
     let sets = match ledger.is_asked() {
-        true => Some(clauses.sets()?),
+        true => Some(path_rules.sets()?),
         false => None,
     };
     // Reading and listing are one operation of SBPL, told apart by the object's type.
@@ -119,14 +119,14 @@ fn lower_as_named(
             ledger.paths(operation, sets.of(operation), &reason(operation))?;
         }
     }
-    let filter = |operation, part| clauses.filter(operation, part);
+    let filter = |operation, part| path_rules.filter(operation, part);
     let read = filter(Operation::Read, Part::Whole);
-    let list = match clauses.alike(Operation::Read, Operation::List) {
+    let list = match path_rules.alike(Operation::Read, Operation::List) {
         true => read.clone(),
         false => filter(Operation::List, Part::Whole),
     };
     let same = match (&read, &list) {
-        (Some(read), Some(list)) => read.says(list, clauses.patterns()),
+        (Some(read), Some(list)) => read.says(list, path_rules.patterns()),
         (read, list) => read.is_none() && list.is_none(),
     };
     let data = if same {
@@ -198,7 +198,7 @@ fn lower_as_named(
         Profile {
             default_allow,
             rules,
-            patterns: clauses.into_patterns(),
+            patterns: path_rules.into_patterns(),
             with_base: !default_allow,
         },
         ledger.finish(),

@@ -27,17 +27,17 @@
 //! - A string holds at most 1,024 bytes, as does a path on macOS.
 //! - Names on macOS are UTF-8; a name that is not is refused.
 
-mod clauses;
 mod lower;
 mod model;
 mod moving;
 mod network;
+mod path_rules;
 mod private;
 mod read_back;
 #[cfg(test)]
 mod tests;
 
-use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Target};
+use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Options};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::semantics::Meaning;
 
@@ -66,10 +66,10 @@ impl Backend for Sbpl {
         ALL
     }
 
-    fn compile(&self, meaning: &Meaning<'_>, target: &Target) -> Result<Compiled, Diagnostics> {
-        let proxy = proxy(target)?;
+    fn compile(&self, meaning: &Meaning<'_>, options: &Options) -> Result<Compiled, Diagnostics> {
+        let proxy = proxy(options)?;
         let (profile, ledger) = lower::lower(meaning, proxy)?;
-        let text = model::render(&profile, meaning.policy(), &ledger, target)?;
+        let text = model::render(&profile, meaning.policy(), &ledger, options)?;
         let artifact = Artifact {
             file_name: format!("{}.sb", meaning.policy().name),
             bytes: text.into_bytes(),
@@ -87,16 +87,16 @@ impl Backend for Sbpl {
     fn read_back(
         &self,
         artifacts: &[Artifact],
-        target: &Target,
+        options: &Options,
     ) -> Result<Box<dyn Evaluate>, Diagnostics> {
-        let read = read_back::read(super::only(artifacts)?, proxy(target)?)?;
+        let read = read_back::read(super::only(artifacts)?, proxy(options)?)?;
         Ok(Box::new(read))
     }
 }
 
 /// The option's value.
-fn proxy(target: &Target) -> Result<Option<u16>, Diagnostics> {
-    let Some(text) = target.value(&PROXY_PORT) else {
+fn proxy(options: &Options) -> Result<Option<u16>, Diagnostics> {
+    let Some(text) = options.value(&PROXY_PORT) else {
         return Ok(None);
     };
     match text.parse::<u16>() {

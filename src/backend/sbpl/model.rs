@@ -1,6 +1,6 @@
 //! A profile as data, and its text.
 
-use crate::backend::Target;
+use crate::backend::Options;
 use crate::backend::header;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Ledger, show_bytes};
@@ -360,11 +360,11 @@ pub fn render(
     profile: &Profile,
     policy: &Policy,
     ledger: &Ledger,
-    target: &Target,
+    options: &Options,
 ) -> Result<String, Diagnostics> {
     names(policy)?;
     let mut comments = Vec::new();
-    if let Some(banner) = &target.banner {
+    if let Some(banner) = &options.banner {
         comments.push(show_bytes(banner.as_bytes()));
     }
     comments.push("run: sandbox-exec -f THIS-FILE COMMAND".to_owned());

@@ -56,9 +56,9 @@ fn text(policy: &Policy, proxy: Option<u16>) -> String {
         &profile,
         policy,
         &ledger,
-        &Target {
+        &Options {
             banner: Some("x".into()),
-            ..Target::default()
+            ..Options::default()
         },
     )
     .unwrap()
@@ -136,7 +136,7 @@ fn twins_and_quoting() {
     );
     let (profile, ledger) = lower(&Meaning::new(&bad), None).unwrap();
     assert_eq!(
-        render(&profile, &bad, &ledger, &Target::default())
+        render(&profile, &bad, &ledger, &Options::default())
             .unwrap_err()
             .items[0]
             .code,
@@ -216,7 +216,7 @@ proptest! {
         }).collect();
         let policy = Policy::of_rules("p", if default_allow { Action::Allow } else { Action::Deny }, rules);
         let (profile, ledger) = lower(&Meaning::new(&policy), None).unwrap();
-        prop_assert!(balanced(&render(&profile, &policy, &ledger, &Target::default()).unwrap()));
+        prop_assert!(balanced(&render(&profile, &policy, &ledger, &Options::default()).unwrap()));
         for path in paths {
             let path = format!("/{}", path.join("/")).into_bytes();
             for (operation, name, directory) in [(Operation::Read, "file-read-data", false), (Operation::List, "file-read-data", true), (Operation::Edit, "file-write-data", false), (Operation::Delete, "file-write-unlink", false)] {
@@ -240,7 +240,7 @@ proptest! {
 fn a_second_name_is_refused_where_files_are_told_apart() {
     let text = |rules: Vec<Rule>| {
         let policy = Policy::of_rules("p", Action::Allow, rules);
-        let compiled = Sbpl.compile(&Meaning::new(&policy), &Target::default());
+        let compiled = Sbpl.compile(&Meaning::new(&policy), &Options::default());
         String::from_utf8(compiled.unwrap().artifacts[0].bytes.clone()).unwrap()
     };
     let links = "(deny file-link file-clone)";

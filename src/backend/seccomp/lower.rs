@@ -1,5 +1,6 @@
 //! From a policy's meaning to a filter, and to what that filter keeps.
 
+use super::UnixSockets;
 use super::model::{Condition, EPERM, INT, Profile, Rule, Verdict};
 use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Ledger};
@@ -84,7 +85,7 @@ struct Needs {
     network: Network,
     /// TCP may be listened on somewhere.
     listen: bool,
-    /// Some unix socket may be connected to.
+    /// Unix sockets may be made.
     local: bool,
     edit: bool,
     create: bool,
@@ -93,7 +94,7 @@ struct Needs {
 }
 
 impl Needs {
-    fn of(meaning: &Meaning<'_>) -> Result<Self, TooLarge> {
+    fn of(meaning: &Meaning<'_>, unix: UnixSockets) -> Result<Self, TooLarge> {
         let some = |o| Ok::<_, TooLarge>(!meaning.decisions(o)?.allowed().is_empty());
         let (connect, bind) = (
             meaning.hosts(Operation::Connect),
@@ -112,7 +113,7 @@ impl Needs {
         Ok(Self {
             network,
             listen: bind.any_allowed(Protocol::Tcp),
-            local: some(Operation::Connect)?,
+            local: unix == UnixSockets::Own || some(Operation::Connect)?,
             edit: some(Operation::Edit)?,
             create: some(Operation::Create)?,
             delete: some(Operation::Delete)?,
@@ -167,7 +168,7 @@ impl Needs {
 /// # Errors
 /// The policy's automata are too large.
 pub fn lower(meaning: &Meaning<'_>, arches: Vec<Arch>) -> Result<(Profile, Ledger), Diagnostics> {
-    let needs = Needs::of(meaning)?;
+    let needs = Needs::of(meaning, UnixSockets::ByRule)?;
     let profile = profile(meaning, needs, arches);
     let ledger = ledger(meaning, needs, &profile)?;
     Ok((profile, ledger))
@@ -177,8 +178,12 @@ pub fn lower(meaning: &Meaning<'_>, arches: Vec<Arch>) -> Result<(Profile, Ledge
 ///
 /// # Errors
 /// The policy's automata are too large.
-pub fn filter(meaning: &Meaning<'_>, arches: Vec<Arch>) -> Result<Profile, TooLarge> {
-    Ok(profile(meaning, Needs::of(meaning)?, arches))
+pub fn filter(
+    meaning: &Meaning<'_>,
+    unix: UnixSockets,
+    arches: Vec<Arch>,
+) -> Result<Profile, TooLarge> {
+    Ok(profile(meaning, Needs::of(meaning, unix)?, arches))
 }
 
 fn profile(meaning: &Meaning<'_>, needs: Needs, arches: Vec<Arch>) -> Profile {

@@ -49,7 +49,7 @@ mod read_back;
 
 pub use read_back::Filters;
 
-use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Target};
+use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Options};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::policy::syscalls::Arch;
 use crate::semantics::Meaning;
@@ -87,15 +87,15 @@ impl Backend for Seccomp {
         ALL
     }
 
-    fn compile(&self, meaning: &Meaning<'_>, target: &Target) -> Result<Compiled, Diagnostics> {
-        let arches = match target.value(&ARCH) {
+    fn compile(&self, meaning: &Meaning<'_>, options: &Options) -> Result<Compiled, Diagnostics> {
+        let arches = match options.value(&ARCH) {
             Some("x86_64") => vec![Arch::X86_64],
             Some("aarch64") => vec![Arch::Aarch64],
             _ => Arch::ALL.to_vec(),
         };
         let (profile, ledger) = lower::lower(meaning, arches)?;
         let name = &meaning.policy().name;
-        let artifacts = if target.is_set(&BPF) {
+        let artifacts = if options.is_set(&BPF) {
             let one = |arch: &Arch| -> Result<Artifact, Diagnostics> {
                 Ok(Artifact {
                     file_name: format!("{name}.{}.bpf", arch.name()),
@@ -123,7 +123,7 @@ impl Backend for Seccomp {
     fn read_back(
         &self,
         artifacts: &[Artifact],
-        _: &Target,
+        _: &Options,
     ) -> Result<Box<dyn Evaluate>, Diagnostics> {
         Ok(Box::new(read_back::read(artifacts)?))
     }
@@ -137,12 +137,25 @@ pub fn filters(artifacts: &[Artifact]) -> Result<Filters, Diagnostics> {
     read_back::read(artifacts)
 }
 
-/// The filter of a policy for one architecture, as `struct sock_filter` records: what `--bpf` writes.
+/// Which unix sockets a filter lets a program make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnixSockets {
+    /// None, where no rule lets it connect to one. What `--bpf` writes.
+    ByRule,
+    /// Its own. Something else keeps those of other programs out of reach.
+    Own,
+}
+
+/// The filter of a policy for one architecture, as `struct sock_filter` records.
 ///
 /// # Errors
 /// The policy's automata are too large, or the filter is.
-pub fn program(meaning: &Meaning<'_>, arch: Arch) -> Result<Vec<u8>, Diagnostics> {
-    let profile = lower::filter(meaning, vec![arch])?;
+pub fn program(
+    meaning: &Meaning<'_>,
+    unix: UnixSockets,
+    arch: Arch,
+) -> Result<Vec<u8>, Diagnostics> {
+    let profile = lower::filter(meaning, unix, vec![arch])?;
     instructions(&profile, arch)
 }
 

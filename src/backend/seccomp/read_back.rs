@@ -33,7 +33,7 @@ use crate::semantics::{PathSet, TooLarge};
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-/// An error in an artefact.
+/// An error in an artifact.
 fn refuse(message: String) -> Diagnostics {
     Diagnostic::error("E115", message)
         .help("`polc emit seccomp` makes a filter anew; what was added by hand can be written as it writes it")

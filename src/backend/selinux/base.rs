@@ -151,6 +151,36 @@ pub const WITHIN_OPT: [(&str, bool, &str); 10] = [
     ("/opt/**/*.so", false, "lib_t"),
 ];
 
+/// Labels within `/etc`, a line each: for what, the type, and names beneath it.
+const WITHIN_ETC: &str = include_str!("etc.txt");
+
+/// What a label within `/etc` is for.
+pub enum LabelledAs {
+    Files,
+    Directories,
+    Everything,
+}
+
+/// Each line of them: what it is for, the base type (one that no rule is about, where there is none of that name in
+/// [`TYPES`]), and its patterns. The first that matches is the label.
+pub fn within_etc() -> impl Iterator<Item = (LabelledAs, &'static str, Vec<String>)> {
+    let lines = WITHIN_ETC.lines().filter(|l| !l.starts_with('#'));
+    lines.map(|line| {
+        let mut words = line.split(' ');
+        let labelled = match words.next() {
+            Some("--") => LabelledAs::Files,
+            Some("-d") => LabelledAs::Directories,
+            _ => LabelledAs::Everything,
+        };
+        let label = words.next().unwrap_or_default();
+        let patterns = words.map(|name| match name.strip_suffix('/') {
+            Some(name) => format!("/etc/{name}/**"),
+            None => format!("/etc/{name}"),
+        });
+        (labelled, label, patterns.collect())
+    })
+}
+
 /// What the base policy asserts that ordinary domains never touch: it is not of `non_security_file_type`.
 pub const SECURITY: [&str; 9] = [
     "/etc/selinux/policy/**",

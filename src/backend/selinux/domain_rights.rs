@@ -6,8 +6,8 @@
 //! removed (`may_link`, `may_rename`). Times that are set to now take `write`, other metadata `setattr`.
 
 use super::base::{
-    BaseType, EVERYONE_LISTS, EVERYONE_READS, NOT_LISTED, SECURITY, SECURITY_FILES, SPECIAL,
-    SPECIAL_FILES, WITHIN_OPT,
+    BaseType, EVERYONE_LISTS, EVERYONE_READS, LabelledAs, NOT_LISTED, SECURITY, SECURITY_FILES,
+    SPECIAL, SPECIAL_FILES, WITHIN_OPT, within_etc,
 };
 use super::lower::Labels;
 use super::model::Rights;
@@ -79,18 +79,18 @@ fn beneath(directory: &Sequence) -> Sequence {
     s
 }
 
-fn parsed(list: &[&str]) -> Vec<Sequence> {
+fn parsed<P: AsRef<str>>(list: &[P]) -> Vec<Sequence> {
     list.iter()
-        .filter_map(|p| PathPattern::parse(p).ok())
+        .filter_map(|p| PathPattern::parse(p.as_ref()).ok())
         .flat_map(|p| p.sequences)
         .collect()
 }
 
-/// Clauses in the order in which labels win: the views that one is about, its patterns, the label.
+/// Rules from patterns to labels, in the order in which labels win: the views that one is about, its patterns, the label.
 #[derive(Default)]
-struct Clauses(Vec<(u16, Vec<Sequence>, Label)>);
+struct LabelRules(Vec<(u16, Vec<Sequence>, Label)>);
 
-impl Clauses {
+impl LabelRules {
     fn add(&mut self, views: u16, patterns: Vec<Sequence>, label: Label) {
         if views & ABOVE != 0 {
             self.0
@@ -116,9 +116,9 @@ impl Labelled {
 
 impl DomainRights<'_> {
     /// `own`: with what the module labels itself.
-    fn clauses(&self, own: bool) -> Clauses {
+    fn rules(&self, own: bool) -> LabelRules {
         const ALL: u16 = FILE | DIRECTORY | ABOVE;
-        let mut clauses = Clauses::default();
+        let mut rules = LabelRules::default();
         // Where no name is added or removed, it does not matter in which directory something lies.
         let changes = |r: &Rights| r.has(Operation::Create) || r.has(Operation::Delete);
         let mut all = self
@@ -132,11 +132,11 @@ impl DomainRights<'_> {
         };
         // The root is in no directory.
         let root = vec![Sequence::default()];
-        clauses.0.push((ALL, root, Label::Root));
-        clauses.add(ALL, self.programs.to_vec(), Label::Program);
+        rules.0.push((ALL, root, Label::Root));
+        rules.add(ALL, self.programs.to_vec(), Label::Program);
         if let Some((path, _)) = self.temporary {
             let directory = vec![Sequence::literal(path)];
-            clauses.add(DIRECTORY | ABOVE, directory, Label::Temporary);
+            rules.add(DIRECTORY | ABOVE, directory, Label::Temporary);
         }
         let mut objects: BTreeMap<Rights, Vec<Sequence>> = BTreeMap::new();
         let labels = |all| own.then_some(all).into_iter().flatten();
@@ -145,7 +145,7 @@ impl DomainRights<'_> {
             of.push(Sequence::literal(path));
         }
         for (rights, paths) in objects {
-            clauses.add(inside, paths, Label::Rights(rights));
+            rules.add(inside, paths, Label::Rights(rights));
         }
         // Longest first, as the longest literal beginning wins: by depth, and within one depth no two intersect.
         let mut trees: BTreeMap<(Reverse<usize>, Rights), Vec<Sequence>> = BTreeMap::new();
@@ -155,23 +155,34 @@ impl DomainRights<'_> {
             of.push(tree_beneath(path));
         }
         for ((_, rights), paths) in trees {
-            clauses.add(inside, paths, Label::Rights(rights));
+            rules.add(inside, paths, Label::Rights(rights));
         }
         if let Some((path, rights)) = self.temporary {
-            clauses.add(ALL, vec![tree_beneath(path)], Label::Rights(rights));
+            rules.add(ALL, vec![tree_beneath(path)], Label::Rights(rights));
         }
-        clauses.add(FILE, parsed(&SECURITY_FILES), Label::Nothing);
-        clauses.add(FILE, parsed(&SPECIAL_FILES), Label::Open);
-        clauses.add(FILE, parsed(&EVERYONE_READS), Label::EveryoneReads);
+        rules.add(FILE, parsed(&SECURITY_FILES), Label::Nothing);
+        rules.add(FILE, parsed(&SPECIAL_FILES), Label::Open);
+        rules.add(FILE, parsed(&EVERYONE_READS), Label::EveryoneReads);
         for (t, rights) in self.base.iter().filter(|(t, _)| !t.files.is_empty()) {
-            clauses.add(FILE, parsed(t.files), Label::Rights(*rights));
+            rules.add(FILE, parsed(t.files), Label::Rights(*rights));
         }
-        clauses.add(ALL, parsed(&SECURITY), Label::Nothing);
-        clauses.add(ALL, parsed(&SPECIAL), Label::Open);
+        rules.add(ALL, parsed(&SECURITY), Label::Nothing);
+        rules.add(ALL, parsed(&SPECIAL), Label::Open);
+        let label_of = |name: &str| {
+            let of = self.base.iter().find(|(t, _)| t.name == name);
+            of.map_or(Label::Open, |(_, rights)| Label::Rights(*rights))
+        };
+        for (labelled, label, patterns) in within_etc() {
+            let views = match labelled {
+                LabelledAs::Files => FILE,
+                LabelledAs::Directories => DIRECTORY | ABOVE,
+                LabelledAs::Everything => ALL,
+            };
+            rules.add(views, parsed(&patterns), label_of(label));
+        }
         for (pattern, files, label) in WITHIN_OPT {
-            let of = self.base.iter().find(|(t, _)| t.name == label);
-            let label = of.map_or(Label::Open, |(_, rights)| Label::Rights(*rights));
-            clauses.add(if files { FILE } else { ALL }, parsed(&[pattern]), label);
+            let label = label_of(label);
+            rules.add(if files { FILE } else { ALL }, parsed(&[pattern]), label);
         }
         let mut trees: Vec<(&str, Rights)> = Vec::new();
         for (t, rights) in self.base {
@@ -180,15 +191,15 @@ impl DomainRights<'_> {
         trees.sort_by_key(|(path, _)| Reverse(path.len()));
         for (path, rights) in trees {
             let tree = Sequence::literal(path.as_bytes()).tree();
-            clauses.add(ALL, vec![tree], Label::Rights(rights));
+            rules.add(ALL, vec![tree], Label::Rights(rights));
         }
-        clauses.add(DIRECTORY, parsed(&NOT_LISTED), Label::Open);
-        clauses.add(DIRECTORY, parsed(&EVERYONE_LISTS), Label::EveryoneLists);
-        clauses
+        rules.add(DIRECTORY, parsed(&NOT_LISTED), Label::Open);
+        rules.add(DIRECTORY, parsed(&EVERYONE_LISTS), Label::EveryoneLists);
+        rules
     }
 
     fn labelled(&self) -> Labelled {
-        let Clauses(list) = self.clauses(true);
+        let LabelRules(list) = self.rules(true);
         let mut numbers: BTreeMap<Label, u32> = BTreeMap::new();
         let mut labels: Vec<Label> = Vec::new();
         let mut number = |label: Label| {
@@ -198,7 +209,7 @@ impl DomainRights<'_> {
             })
         };
         let open = number(Label::Open);
-        let clauses: Vec<Classified<'_, Sequence>> = list
+        let cases: Vec<Classified<'_, Sequence>> = list
             .iter()
             .filter(|(_, patterns, _)| !patterns.is_empty())
             .map(|(views, patterns, label)| Classified {
@@ -208,7 +219,7 @@ impl DomainRights<'_> {
                 class: number(*label),
             })
             .collect();
-        let views = classified(&clauses, open);
+        let views = classified(&cases, open);
         Labelled { labels, views }
     }
 
@@ -245,7 +256,7 @@ impl DomainRights<'_> {
         // Where no label has the right, denying it once more beneath would only make the set larger. Within the trees of the
         // base policy what the module labels is a program no more.
         let own = own.any(|(path, rights)| has(*rights) || is_in_base(path));
-        let Clauses(list) = self.clauses(open || read_by_all || own);
+        let LabelRules(list) = self.rules(open || read_by_all || own);
         let about = list.iter().filter(|(views, ..)| views & FILE != 0);
         let about = about.filter(|(.., label)| *label != Label::Root);
         let holds = |label: &Label| match label {
@@ -254,11 +265,11 @@ impl DomainRights<'_> {
             Label::EveryoneReads => read_by_all,
             _ => open,
         };
-        let mut clauses: Vec<(&[Sequence], bool)> = about
+        let mut rules: Vec<(&[Sequence], bool)> = about
             .map(|(_, patterns, label)| (patterns.as_slice(), holds(label)))
             .collect();
-        while clauses.pop_if(|(_, value)| *value == open).is_some() {}
-        PathSet::first_match(clauses, open)
+        while rules.pop_if(|(_, value)| *value == open).is_some() {}
+        PathSet::first_match(rules, open)
     }
 
     /// Whose times can be set to now.

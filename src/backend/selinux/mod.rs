@@ -42,7 +42,7 @@ mod read_back;
 #[cfg(test)]
 mod tests;
 
-use super::{Artifact, Backend, Compiled, Evaluate, Target};
+use super::{Artifact, Backend, Compiled, Evaluate, Options};
 use crate::diagnostics::Diagnostics;
 use crate::policy::Policy;
 use crate::semantics::Meaning;
@@ -65,9 +65,9 @@ impl Backend for SeLinux {
         none.then(|| "no program (`runcon` enters the domain)".to_owned())
     }
 
-    fn compile(&self, meaning: &Meaning<'_>, target: &Target) -> Result<Compiled, Diagnostics> {
+    fn compile(&self, meaning: &Meaning<'_>, options: &Options) -> Result<Compiled, Diagnostics> {
         let (module, ledger) = lower::lower(meaning)?;
-        let te = model::render_te(&module, meaning.policy(), &ledger, target)?;
+        let te = model::render_te(&module, meaning.policy(), &ledger, options)?;
         let fc = model::render_fc(&module);
         let artifact = |end: &str, text: String| Artifact {
             file_name: format!("{}.{end}", module.name),
@@ -94,7 +94,7 @@ impl Backend for SeLinux {
     fn read_back(
         &self,
         artifacts: &[Artifact],
-        _: &Target,
+        _: &Options,
     ) -> Result<Box<dyn Evaluate>, Diagnostics> {
         Ok(Box::new(read_back::read(artifacts)?))
     }

@@ -1,6 +1,6 @@
 //! A module as data, and its text.
 
-use crate::backend::Target;
+use crate::backend::Options;
 use crate::backend::header;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Ledger, show_bytes};
@@ -237,10 +237,10 @@ pub fn render_te(
     module: &Module,
     policy: &Policy,
     ledger: &Ledger,
-    target: &Target,
+    options: &Options,
 ) -> Result<String, Diagnostics> {
     let mut comments = Vec::new();
-    if let Some(banner) = &target.banner {
+    if let Some(banner) = &options.banner {
         comments.push(show_bytes(banner.as_bytes()));
     }
     let n = &module.name;

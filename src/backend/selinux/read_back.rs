@@ -54,7 +54,7 @@ pub(super) struct Loaded {
     by_name: OnceLock<StepsIndex>,
     /// The module's rules that are about the domain's sockets.
     sockets: Vec<usize>,
-    /// Which of the artefacts the file contexts are.
+    /// Which of the artifacts the file contexts are.
     contexts_at: usize,
     module_at: usize,
     answers: Answers,
@@ -141,6 +141,9 @@ pub(super) fn read(artifacts: &[Artifact]) -> Result<Loaded, Diagnostics> {
             .iter()
             .map(|(p, tree, t, applies)| contexts::base(p, *tree, t, *applies)),
     );
+    contexts.extend(
+        base::within_etc().map(|(p, tree, t, applies)| contexts::base(&p, tree, t, applies)),
+    );
     contexts.extend(base::programs().map(|(p, t)| {
         let whatever = p.ends_with('*') && !p.ends_with(".*");
         contexts::base(&p, whatever, t, Applies::Files)
@@ -170,6 +173,7 @@ pub(super) fn read(artifacts: &[Artifact]) -> Result<Loaded, Diagnostics> {
 /// Whether it is a type of the base policy that the reader knows of.
 fn of_base(t: &str) -> bool {
     base::CONTEXTS.iter().any(|c| c.2 == t)
+        || base::within_etc().any(|c| c.2 == t)
         || base::PROGRAMS.iter().any(|p| p.0 == t)
         || base::WITHOUT_PATHS.contains(&t)
         || base::PORTS.iter().any(|p| p.0 == t)
@@ -444,12 +448,12 @@ impl Evaluate for Loaded {
                 })
         };
         let files = self.contexts.iter().filter(|c| c.applies.to(Form::File));
-        let clauses = files.map(|c| {
+        let cases = files.map(|c| {
             let member = c.label.as_deref().is_some_and(enters);
             (c.patterns.as_slice(), [].as_slice(), member)
         });
         Ok(Confines {
-            programs: Some(PathSet::first_match_except(clauses, false)?),
+            programs: Some(PathSet::first_match_except(cases, false)?),
             ..Confines::unsaid()
         })
     }

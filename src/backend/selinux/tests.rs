@@ -91,9 +91,9 @@ fn names_are_escaped_and_comments_end_where_they_should() {
         &module,
         &policy,
         &ledger,
-        &Target {
+        &Options {
             banner: Some("a\nb".into()),
-            ..Target::default()
+            ..Options::default()
         },
     )
     .unwrap();
@@ -130,7 +130,7 @@ fn programs_by_name_and_many_trees_do_not_multiply() {
     }
     let policy = load("t.yaml", &text, &LoadOptions::default()).unwrap();
     let meaning = Meaning::new(&policy.policy);
-    let made = SeLinux.compile(&meaning, &Target::default());
+    let made = SeLinux.compile(&meaning, &Options::default());
     assert!(made.is_ok(), "{}", made.err().unwrap());
 }
 

@@ -14,8 +14,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// The back-end's options, read.
-pub struct Options {
+/// What the back-end's options ask for.
+pub struct Variant {
     /// `None`: if the subject names a namespace.
     pub namespaced: Option<bool>,
     /// Whether a violation kills.
@@ -34,10 +34,10 @@ const EACCES: i32 = -13;
 
 pub fn lower(
     meaning: &Meaning<'_>,
-    options: &Options,
+    variant: &Variant,
 ) -> Result<(Vec<TracingPolicy>, Ledger), Diagnostics> {
     let policy = meaning.policy();
-    let binding = Binding::of(policy, options)?;
+    let binding = Binding::of(policy, variant)?;
     let mut ledger = LedgerBuilder::new(meaning, "tetragon");
     let tree = literal_tree(policy)?;
     let mut hooks: BTreeMap<&'static str, Vec<Hook>> = BTreeMap::new();
@@ -129,7 +129,7 @@ pub fn lower(
     ledger.syscalls_unenforced("system calls by name are seccomp's");
     settings(policy, &mut ledger, &binding);
 
-    let objects = objects(policy, &binding, options, hooks)?;
+    let objects = objects(policy, &binding, variant, hooks)?;
     Ok((objects, ledger.finish()))
 }
 
@@ -154,7 +154,7 @@ struct Binding {
 }
 
 impl Binding {
-    fn of(policy: &Policy, options: &Options) -> Result<Self, Diagnostics> {
+    fn of(policy: &Policy, variant: &Variant) -> Result<Self, Diagnostics> {
         let wrong = |code, message: String, help: &str| {
             let mut d: Diagnostics = Diagnostic::error(code, message)
                 .at(policy.default_span, "")
@@ -183,7 +183,7 @@ impl Binding {
             }
         }
         let kubernetes = policy.subject.kubernetes.clone().unwrap_or_default();
-        let namespace = match (options.namespaced, &kubernetes.namespace) {
+        let namespace = match (variant.namespaced, &kubernetes.namespace) {
             (Some(false), _) | (None, None) => None,
             (_, Some(n)) => Some(n.clone()),
             (Some(true), None) => {
@@ -259,14 +259,14 @@ fn settings(policy: &Policy, ledger: &mut LedgerBuilder<'_, '_>, binding: &Bindi
 fn objects(
     policy: &Policy,
     binding: &Binding,
-    options: &Options,
+    variant: &Variant,
     hooks: BTreeMap<&'static str, Vec<Hook>>,
 ) -> Result<Vec<TracingPolicy>, Diagnostics> {
     let mut actions = vec![MatchAction {
         action: "Override",
         arg_error: Some(EACCES),
     }];
-    if options.kill {
+    if variant.kill {
         actions.push(MatchAction {
             action: "Sigkill",
             arg_error: None,

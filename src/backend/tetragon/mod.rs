@@ -48,7 +48,7 @@ mod read_back;
 #[cfg(test)]
 mod tests;
 
-use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Target};
+use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Options};
 use crate::diagnostics::Diagnostics;
 use crate::policy::Policy;
 use crate::semantics::Meaning;
@@ -98,17 +98,17 @@ impl Backend for Tetragon {
         ALL
     }
 
-    fn compile(&self, meaning: &Meaning<'_>, target: &Target) -> Result<Compiled, Diagnostics> {
-        let options = lower::Options {
-            namespaced: match target.value(&SCOPE) {
+    fn compile(&self, meaning: &Meaning<'_>, options: &Options) -> Result<Compiled, Diagnostics> {
+        let variant = lower::Variant {
+            namespaced: match options.value(&SCOPE) {
                 Some("cluster") => Some(false),
                 Some("namespaced") => Some(true),
                 _ => None,
             },
-            kill: target.value(&ON_VIOLATION) == Some("kill"),
+            kill: options.value(&ON_VIOLATION) == Some("kill"),
         };
-        let (objects, ledger) = lower::lower(meaning, &options)?;
-        let text = model::render(meaning.policy(), objects, &ledger, target)?;
+        let (objects, ledger) = lower::lower(meaning, &variant)?;
+        let text = model::render(meaning.policy(), objects, &ledger, options)?;
         let artifact = Artifact {
             file_name: format!("{}.tetragon.yaml", meaning.policy().name),
             bytes: text.into_bytes(),
@@ -126,7 +126,7 @@ impl Backend for Tetragon {
     fn read_back(
         &self,
         artifacts: &[Artifact],
-        _: &Target,
+        _: &Options,
     ) -> Result<Box<dyn Evaluate>, Diagnostics> {
         Ok(Box::new(read_back::read(super::only(artifacts)?)?))
     }

@@ -1,11 +1,11 @@
 //! What a TracingPolicy can say, as far as this back-end says it: the CRD's names, and nothing else.
 
-use crate::backend::Target;
+use crate::backend::Options;
 use crate::backend::header;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Ledger, show_bytes};
 use crate::policy::{Component, Policy, Sequence, Token};
-use crate::semantics::{Clause, PathSet, TooLarge};
+use crate::semantics::{Case, PathSet, TooLarge};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use rustc_hash::FxHashMap;
 use serde::Serialize;
@@ -168,7 +168,7 @@ pub fn allowed<const N: usize>(nests: [(&Nest, Sees); N]) -> Result<[PathSet; N]
     ranked.sort_unstable_by_key(|((rank, allows, sees, beneath, path), nests)| {
         (*rank, *allows, *nests, *path, *sees, *beneath)
     });
-    let clauses: Vec<(u16, bool, Vec<Sequence>)> = ranked
+    let cases: Vec<(u16, bool, Vec<Sequence>)> = ranked
         .chunk_by(|((a, x, ..), i), ((b, y, ..), j)| (a, x, i) == (b, y, j))
         .map(|alike| {
             let ((_, allows, ..), nests) = alike[0];
@@ -186,13 +186,13 @@ pub fn allowed<const N: usize>(nests: [(&Nest, Sees); N]) -> Result<[PathSet; N]
             (nests, allows, alike.iter().map(sequence).collect())
         })
         .collect();
-    let clauses = clauses.iter().map(|(sets, allows, include)| Clause {
+    let cases = cases.iter().map(|(sets, allows, include)| Case {
         include,
         except: &[],
         sets: *sets,
         allows: *allows,
     });
-    PathSet::family(clauses, false)
+    PathSet::family(cases, false)
 }
 
 impl Nest {
@@ -263,10 +263,10 @@ pub fn render(
     policy: &Policy,
     objects: Vec<TracingPolicy>,
     ledger: &Ledger,
-    target: &Target,
+    options: &Options,
 ) -> Result<String, Diagnostics> {
     let mut out = String::new();
-    if let Some(banner) = &target.banner {
+    if let Some(banner) = &options.banner {
         let _ = writeln!(out, "# {}", show_bytes(banner.as_bytes()));
     }
     out.push_str("# Applied is not loaded: `tetra tracingpolicy list` shows load errors.\n");

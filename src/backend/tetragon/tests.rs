@@ -1,4 +1,4 @@
-use super::lower::{Options, lower};
+use super::lower::{Variant, lower};
 use super::model::{MatchArg, Operator, TracingPolicy, render};
 use super::*;
 use crate::fidelity::{Fidelity, Object};
@@ -41,7 +41,7 @@ fn connect(name: &str, action: Action, hosts: &[&str]) -> Rule {
 fn compiled(policy: &Policy) -> (Vec<TracingPolicy>, crate::fidelity::Ledger) {
     lower(
         &Meaning::new(policy),
-        &Options {
+        &Variant {
             namespaced: None,
             kill: false,
         },
@@ -351,9 +351,9 @@ fn hostile_names_survive_yaml() {
         &policy,
         objects.clone(),
         &ledger,
-        &Target {
+        &crate::backend::Options {
             banner: Some("x\ny".into()),
-            ..Target::default()
+            ..crate::backend::Options::default()
         },
     )
     .unwrap();
@@ -375,7 +375,7 @@ fn hostile_names_survive_yaml() {
     let policy = Policy::of_rules("p", Action::Deny, vec![bytes]);
     let Err(d) = lower(
         &Meaning::new(&policy),
-        &Options {
+        &Variant {
             namespaced: None,
             kill: false,
         },

@@ -215,5 +215,5 @@ fn write_legend(out: &mut String, heads: &[&str], columns: usize) {
         line.push_str(end);
     }
     let _ = writeln!(out, "{line}");
-    out.push_str("signs: = exact, < stricter, > looser, x mixed, . unenforced,\n  - no artefact, ? unknown\n");
+    out.push_str("signs: = exact, < stricter, > looser, x mixed, . unenforced,\n  - no artifact, ? unknown\n");
 }

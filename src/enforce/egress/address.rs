@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 ///
 /// # Errors
 /// One line that says what is wrong.
-pub(super) fn target(host: &[u8], port: u16) -> Result<HostSpec, String> {
+pub(super) fn destination(host: &[u8], port: u16) -> Result<HostSpec, String> {
     let shown = || show_bytes(host.get(..host.len().min(80)).unwrap_or_default());
     if port == 0 {
         return Err(format!(
@@ -169,7 +169,7 @@ mod tests {
             "[::ffff:127.0.0.1]",
             "::ffff:7f00:1",
         ] {
-            let got = target(text.as_bytes(), 80).unwrap();
+            let got = destination(text.as_bytes(), 80).unwrap();
             assert_eq!(
                 got.address,
                 Address::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn names_are_as_the_policy_writes_them() {
-        let name = |t: &str| target(t.as_bytes(), 443).unwrap().address;
+        let name = |t: &str| destination(t.as_bytes(), 443).unwrap().address;
         assert_eq!(name("Example.ORG."), Address::Name("example.org".into()));
         assert_eq!(name("LOCALHOST"), Address::Name("localhost".into()));
         assert_eq!(name("0xfg.example"), Address::Name("0xfg.example".into()));
@@ -211,9 +211,9 @@ mod tests {
             b"tcp://a.org",
             b"a%2eorg",
         ] {
-            assert!(target(bad, 443).is_err(), "{}", show_bytes(bad));
+            assert!(destination(bad, 443).is_err(), "{}", show_bytes(bad));
         }
-        assert!(target(b"a.org", 0).is_err());
+        assert!(destination(b"a.org", 0).is_err());
     }
 
     #[test]

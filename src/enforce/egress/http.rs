@@ -3,7 +3,7 @@
 //! Each request is read whole, judged, and written anew on a connection of its own to the server. Two readers
 //! that could disagree about where a request ends, or whom it is for, never see the same bytes.
 
-use super::{HEAD_TIME, Held, Shared, Stop, Via};
+use super::{HEAD_TIME, Shared, Slot, Stop, Via};
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
@@ -34,10 +34,10 @@ const HOP: [HeaderName; 9] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>, place: Held) {
+pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>, slot: Slot) {
     let service = hyper::service::service_fn(move |request| {
-        let (shared, place) = (Arc::clone(&shared), Arc::clone(&place));
-        async move { Ok::<_, Infallible>(answer(request, shared, place).await) }
+        let (shared, slot) = (Arc::clone(&shared), Arc::clone(&slot));
+        async move { Ok::<_, Infallible>(answer(request, shared, slot).await) }
     });
     // What is malformed beyond reading gets hyper's own 400, and the connection ends.
     let _ = hyper::server::conn::http1::Builder::new()
@@ -52,9 +52,9 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>, place: Held) {
         .await;
 }
 
-async fn answer(request: Request<Incoming>, shared: Arc<Shared>, place: Held) -> Response<Body> {
+async fn answer(request: Request<Incoming>, shared: Arc<Shared>, slot: Slot) -> Response<Body> {
     let done = if request.method() == Method::CONNECT {
-        connect(request, &shared, place).await
+        connect(request, &shared, slot).await
     } else {
         plain(request, &shared).await
     };
@@ -91,7 +91,7 @@ fn say(status: StatusCode, line: &str) -> Response<Body> {
 async fn connect(
     request: Request<Incoming>,
     shared: &Arc<Shared>,
-    place: Held,
+    slot: Slot,
 ) -> Result<Response<Body>, Stop> {
     let uri = request.uri().clone();
     let malformed =
@@ -104,7 +104,7 @@ async fn connect(
     let mut out = shared.dial(host.as_bytes(), port, Via::Connect).await?;
     tokio::spawn(async move {
         // The tunnel outlives the connection that asked for it.
-        let _place = place;
+        let _slot = slot;
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
             let mut client = TokioIo::new(upgraded);
             let _ = tokio::io::copy_bidirectional(&mut client, &mut out).await;
@@ -217,9 +217,9 @@ fn agrees(headers: &HeaderMap, version: Version, host: &str, port: u16) -> Resul
         .to_str()
         .ok()
         .and_then(|v| split(v).ok())
-        .and_then(|(h, p)| super::address::target(h.as_bytes(), p.unwrap_or(80)).ok())
+        .and_then(|(h, p)| super::address::destination(h.as_bytes(), p.unwrap_or(80)).ok())
         .is_some_and(|named| {
-            super::address::target(host.as_bytes(), port).is_ok_and(|t| t == named)
+            super::address::destination(host.as_bytes(), port).is_ok_and(|t| t == named)
         });
     if same {
         Ok(())

@@ -230,7 +230,8 @@ impl Shared {
 
     /// Judges a peer, and connects to one of the addresses that were judged.
     async fn dial(self: &Arc<Self>, host: &[u8], port: u16, via: Via) -> Result<TcpStream, Stop> {
-        let spec = address::target(host, port).map_err(|why| self.malformed(host, via, why))?;
+        let spec =
+            address::destination(host, port).map_err(|why| self.malformed(host, via, why))?;
         decide::peer(&self.policy, &spec).map_err(|no| self.refused(&spec, via, no))?;
         let work = async {
             let addresses = match &spec.address {
@@ -398,13 +399,13 @@ impl Drop for Egress {
 async fn accept(listener: Listener, shared: Arc<Shared>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else {
+        let Ok(slot) = Arc::clone(&room).acquire_owned().await else {
             return;
         };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let shared = Arc::clone(&shared);
-                tokio::spawn(serve(stream, shared, Arc::new(place)));
+                tokio::spawn(serve(stream, shared, Arc::new(slot)));
             }
             // Out of descriptors, or a client that went away: neither passes faster by asking again at once.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -412,15 +413,15 @@ async fn accept(listener: Listener, shared: Arc<Shared>) {
     }
 }
 
-/// A connection's place among [`CONNECTIONS`], held by whatever serves it.
-type Held = Arc<OwnedSemaphorePermit>;
+/// A connection's slot among [`CONNECTIONS`], held by whatever serves it.
+type Slot = Arc<OwnedSemaphorePermit>;
 
-async fn serve(stream: TcpStream, shared: Arc<Shared>, place: Held) {
+async fn serve(stream: TcpStream, shared: Arc<Shared>, slot: Slot) {
     let _ = stream.set_nodelay(true);
     let mut first = [0u8; 1];
     match tokio::time::timeout(HEAD_TIME, stream.peek(&mut first)).await {
         Ok(Ok(1)) if first == [5] => socks::serve(stream, shared).await,
-        Ok(Ok(1)) => http::serve(stream, shared, place).await,
+        Ok(Ok(1)) => http::serve(stream, shared, slot).await,
         _ => {}
     }
 }

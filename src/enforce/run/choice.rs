@@ -1,8 +1,7 @@
 //! What is asked of `polc run`: the user's choices, and the program.
 
-use super::guard::Wanted;
 use super::supervise;
-use crate::fidelity::Demand;
+use crate::fidelity::Requirement;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -22,13 +21,11 @@ pub struct Choice {
     /// The kernel writes audit records of what it refuses, for a later `polc why`.
     pub log: bool,
     /// Without this much the program is not started.
-    pub demand: Option<Demand>,
+    pub required: Option<Requirement>,
     /// What was made against the policy decides the exit status.
     pub fail_if_made: bool,
     /// The program is started although something that is denied cannot be protected.
     pub allow_gaps: bool,
-    /// Whether calls that name a path are decided one by one.
-    pub guard: Wanted,
 }
 
 impl From<Choice> for supervise::Tell {

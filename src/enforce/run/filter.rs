@@ -9,7 +9,7 @@
 //! the numbers of a program's own threads. Without a network namespace it refuses UDP too: there nothing else restricts to whom it is sent.
 
 use super::{Error, sys};
-use crate::backend::seccomp;
+use crate::backend::seccomp::{self, UnixSockets};
 use crate::policy::syscalls::{Arch, number};
 use crate::semantics::Meaning;
 use seccompiler::{
@@ -34,9 +34,11 @@ pub fn own_arch() -> Option<Arch> {
     }
 }
 
-/// What the second filter refuses.
+/// What the filters have to refuse beside what the rules say, and what not.
 #[derive(Debug, Clone, Copy)]
 pub struct Holes {
+    /// Which unix sockets may be made.
+    pub unix: UnixSockets,
     /// Hosts are restricted.
     pub hosts: bool,
     /// UDP is not otherwise restricted.
@@ -52,7 +54,7 @@ pub struct Filters(Vec<Vec<libc::sock_filter>>);
 /// This architecture has none, or the policy's does not fit.
 pub fn prepare(meaning: &Meaning<'_>, holes: Holes) -> Result<Filters, Error> {
     let arch = own_arch().ok_or(Error::Architecture)?;
-    let bytes = seccomp::program(meaning, arch)?;
+    let bytes = seccomp::program(meaning, holes.unix, arch)?;
     let policy = bytes
         .as_chunks::<8>()
         .0
@@ -161,19 +163,14 @@ fn compile(
 
 impl Filters {
     /// Loads them, for good. The last thing before the program starts: the policy may refuse what the steps before need.
-    /// With `log` the kernel writes a record of each call that they refuse. `between` is done before the policy's is loaded.
+    /// With `log` the kernel writes a record of each call that they refuse.
     ///
     /// # Errors
-    /// The kernel refuses one, or `between` fails.
-    pub fn load(
-        &self,
-        log: bool,
-        between: impl FnOnce() -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let load = |f: &Vec<libc::sock_filter>| sys::load_filter(f, log).map_err(Error::LoadFilter);
-        let (last, first) = self.0.split_last().ok_or(Error::Architecture)?;
-        first.iter().try_for_each(load)?;
-        between()?;
-        load(last)
+    /// The kernel refuses one.
+    pub fn load(&self, log: bool) -> Result<(), Error> {
+        self.0
+            .iter()
+            .try_for_each(|f| sys::load_filter(f, log))
+            .map_err(Error::LoadFilter)
     }
 }

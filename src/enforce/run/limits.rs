@@ -12,12 +12,12 @@ use super::Error;
 use super::sys;
 use crate::policy::Limits;
 
-/// Sets the limits of this process, and so of the program, but for those that are `held` already; the answer is
+/// Sets the limits of this process, and so of the program, but for those that a control group holds (`in_cgroup`); the answer is
 /// what is not kept.
 ///
 /// # Errors
 /// The kernel refuses one.
-pub fn apply(limits: &Limits, held: &[&str]) -> Result<Vec<&'static str>, Error> {
+pub fn apply(limits: &Limits, in_cgroup: &[&str]) -> Result<Vec<&'static str>, Error> {
     let mut missing = Vec::new();
     for (name, value, resource) in [
         ("memory", limits.memory, libc::RLIMIT_DATA),
@@ -26,7 +26,7 @@ pub fn apply(limits: &Limits, held: &[&str]) -> Result<Vec<&'static str>, Error>
         ("cpu_time", limits.cpu_time, libc::RLIMIT_CPU),
         ("file_size", limits.file_size, libc::RLIMIT_FSIZE),
     ] {
-        let Some(value) = value.filter(|_| !held.contains(&name)) else {
+        let Some(value) = value.filter(|_| !in_cgroup.contains(&name)) else {
             continue;
         };
         let error = |e| Error::Limit(name, e);
@@ -38,7 +38,7 @@ pub fn apply(limits: &Limits, held: &[&str]) -> Result<Vec<&'static str>, Error>
             missing.push(name);
         }
     }
-    if limits.cpus.is_some() && !held.contains(&"cpus") {
+    if limits.cpus.is_some() && !in_cgroup.contains(&"cpus") {
         missing.push("cpus");
     }
     Ok(missing)

@@ -27,6 +27,9 @@
 //! Unix sockets by path are not Landlock's before ABI 9. With namespaces those in temporary directories and in `/run` are not seen, also
 //! those that are made later; elsewhere each one that something listens on when the program starts, and that the policy does not let
 //! it connect to, is covered, and one that is made later is reachable. Without namespaces all are.
+//!
+//! A program that no rule lets connect to a unix socket still has its own where those of others are kept away: with
+//! namespaces. Elsewhere the filter refuses it every unix socket but pairs ([`prepared`]).
 
 mod capabilities;
 mod cgroup;
@@ -36,7 +39,6 @@ mod created;
 mod entries;
 mod exec;
 mod filter;
-mod guard;
 mod init;
 mod leftovers;
 mod limits;
@@ -62,7 +64,6 @@ mod terminals;
 mod wall_time;
 
 pub use choice::{Choice, Start};
-pub use guard::Wanted as Guard;
 pub use prepared::{Prepared, prepare};
 pub use report::{Item, Report};
 
@@ -105,9 +106,9 @@ pub enum Error {
         "the network cannot be closed here: there is no network namespace, and Landlock has no rules on ports before ABI 4 (Linux 6.7)"
     )]
     Network,
-    /// Less is kept than was demanded: what.
-    #[error("the layers together do not keep what is demanded")]
-    Demand(String),
+    /// The layers keep less than `--require` asks for: what they lose.
+    #[error("the layers together keep less than `--require` asks for")]
+    Required(String),
     /// Denied objects that cannot be protected: which, and why.
     #[error("some of what the policy denies cannot be protected")]
     Unprotected(String),
@@ -152,12 +153,6 @@ pub enum Error {
     /// The proxy or its part of the work failed.
     #[error("cannot {0}: {1}")]
     Proxy(&'static str, io::Error),
-    /// The guard was demanded, and cannot be.
-    #[error("there can be no guard here: {0}; `--guard auto` does without")]
-    NoGuard(String),
-    /// The guard failed.
-    #[error("cannot {0}: {1}; `--guard off` does without the guard")]
-    Guard(&'static str, io::Error),
     /// Something with a NUL in it.
     #[error("a word of the command, or a variable, holds a NUL byte")]
     Nul,

@@ -1,7 +1,7 @@
 //! What is said before the program starts: the layers in force, and what they leave open.
 
 use super::network::Network;
-use super::prepared::{Layers, Prepared, metadata_in_part};
+use super::prepared::{Layers, Prepared, Unix, metadata_in_part};
 use super::report::Report;
 use super::terminals::Terminals;
 use super::{Error, sys, sys_process};
@@ -26,6 +26,7 @@ const OPERATIONS: [Operation; 5] = [
 /// The policy's automata are too large.
 pub fn without_mounts(
     prepared: &Prepared<'_>,
+    layers: &Layers<'_>,
     ledger: Option<&Ledger>,
     report: &mut Report,
 ) -> Result<(), Error> {
@@ -36,16 +37,17 @@ pub fn without_mounts(
     if ledger.into_iter().flat_map(|l| &l.entries).any(loose) {
         report.not_kept("paths denied by wildcards", "without mounts some directories are granted whole that hold paths denied by wildcards: what is denied there can be changed, moved away and replaced; `polc enforce landlock --dry-run` shows them");
     }
-    if !prepared.guarded {
-        report.not_kept("unix sockets", "without mounts every unix socket that has a path is reachable, also one that another program makes later; `/tmp`, shared memory, the terminals and the list of processes are those of this user's other programs");
+    if prepared.unix(layers)? != Unix::Refused {
+        report.not_kept("unix sockets", "without mounts every unix socket that has a path is reachable, also one that another program makes later");
     }
+    report.not_kept("/tmp, terminals and processes of others", "without mounts `/tmp`, shared memory, the terminals and the list of processes are those of this user's other programs");
     if let Some(path) = started_by_loader(prepared.policy).find(|p| sys::path(p).is_file()) {
         report.not_kept("programs that the loader starts", format!(
             "without mounts the loader starts what may be read and not be started: `{LOADER} {}`",
             show_bytes(&path)
         ));
     }
-    if !prepared.guarded && metadata_in_part(prepared.meaning)? {
+    if metadata_in_part(prepared.meaning)? {
         report.not_kept("mode, owner and times", "without mounts mode, owner, times and attributes can be changed everywhere, as far as the user may: a filter of system calls cannot tell paths apart");
     }
     Ok(())
@@ -62,20 +64,30 @@ pub fn namespaces(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Rep
 }
 
 /// Says what is not the program's own, and which sockets of others are in reach, or will be.
+///
+/// # Errors
+/// The policy's automata are too large.
 pub fn own(
     prepared: &Prepared<'_>,
     layers: &Layers<'_>,
     terminals: &Terminals,
     report: &mut Report,
-) {
+) -> Result<(), Error> {
+    let unix = prepared.unix(layers)?;
+    if unix == Unix::Refused && prepared.choice.required.is_none() {
+        report.stricter(
+            "unix sockets of its own",
+            "unix sockets of its own: no rule allows `connect` to one, and here the program could reach those of others, so it can make none but pairs",
+        );
+    }
     if !layers.mounts {
-        return;
+        return Ok(());
     }
     if let Some((short, long)) = terminals.note {
         report.not_kept(short, long);
     }
     let sockets = &prepared.sockets;
-    for name in sockets.nowhere.iter().filter(|_| !prepared.guarded) {
+    for name in sockets.nowhere.iter().filter(|_| unix != Unix::Refused) {
         report.not_kept("a unix socket", format!(
             "something listens on a unix socket `{}`, of which the directory is not known: it is not covered",
             show_bytes(name)
@@ -96,18 +108,18 @@ pub fn own(
             show_bytes(path)
         ));
     }
-    if prepared.guarded {
-        return;
-    }
     let own: Vec<Vec<u8>> = prepared.own.paths().map(<[u8]>::to_vec).collect();
     let where_not = if own.is_empty() {
         String::new()
     } else {
         format!(" outside {}", few(&own))
     };
-    report.not_kept("unix sockets made later", format!(
-        "a unix socket that another program makes later{where_not} can be reached: what is not there yet cannot be covered"
-    ));
+    if unix != Unix::Refused {
+        report.not_kept("unix sockets made later", format!(
+            "a unix socket that another program makes later{where_not} can be reached: what is not there yet cannot be covered"
+        ));
+    }
+    Ok(())
 }
 
 /// Says that root cannot write in the workspace, once its capabilities are dropped.
@@ -135,18 +147,6 @@ pub fn in_force(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Repor
         "files and programs",
         format!("files and programs, by Landlock (ABI {})", prepared.abi),
     );
-    if prepared.guarded {
-        report.in_force(
-            "writes by their paths",
-            "each call that writes, and each connection to a unix socket, by its path (the guard)",
-        );
-    }
-    if let Some(why) = &prepared.no_guard {
-        report.not_kept(
-            "no guard",
-            format!("what is written is held by trees and mounts, and not call by call: there can be no guard here: {why}"),
-        );
-    }
     if let Some(plan) = layers.plan {
         let rest = if layers.read_only {
             "; what may not be written is read-only"
@@ -157,12 +157,7 @@ pub fn in_force(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Repor
             "denied paths covered",
             format!(
                 "{} paths and sockets covered by mounts{rest}",
-                plan.covers.len()
-                    + if prepared.guarded {
-                        0
-                    } else {
-                        prepared.sockets.denied.len()
-                    }
+                plan.covers.len() + prepared.sockets.denied.len()
             ),
         );
     }
@@ -175,7 +170,7 @@ pub fn in_force(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Repor
         report.in_force(own, format!("{own}, by namespaces"));
     }
     report.in_force("system calls", "system calls, by seccomp");
-    let (short, long) = match (prepared.network, layers.apart) {
+    let (short, long) = match (prepared.network, layers.own_network) {
         (Network::Open, _) => ("network open", "network open, as the policy says"),
         (Network::None, true) => ("no network", "no network, by a namespace of its own"),
         (Network::None, false) => ("no network", "no network, by Landlock and seccomp"),
@@ -195,10 +190,10 @@ pub fn in_force(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Repor
     };
     report.in_force(capabilities.clone(), capabilities);
     if !prepared.policy.limits.is_empty() {
-        let by = if layers.held.is_empty() {
+        let by = if layers.in_cgroup.is_empty() {
             String::new()
         } else {
-            format!(" ({} by a control group)", layers.held.join(", "))
+            format!(" ({} by a control group)", layers.in_cgroup.join(", "))
         };
         report.in_force("limits", format!("limits{by}"));
     }

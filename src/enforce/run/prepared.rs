@@ -2,7 +2,6 @@
 
 use super::choice::{Choice, Start};
 use super::cover::{Gap, Plan};
-use super::guard::{self, Wanted};
 use super::network::{self, Network};
 use super::own_dirs::{self, OwnDirs};
 use super::sockets::Sockets;
@@ -11,6 +10,17 @@ use crate::enforce::landlock::{NEWEST_ABI, kernel_abi};
 use crate::policy::{Operation, Policy};
 use crate::semantics::Meaning;
 use std::os::unix::ffi::OsStrExt;
+
+/// What the program can do with unix sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unix {
+    /// A rule lets it connect to some.
+    ByRule,
+    /// No rule does, and those of other programs are kept out of reach: it has its own.
+    Own,
+    /// No rule does, and nothing else would keep it from those of other programs: it can make none.
+    Refused,
+}
 
 /// Everything that is known before anything is changed.
 pub struct Prepared<'a> {
@@ -27,15 +37,11 @@ pub struct Prepared<'a> {
     /// What listens on this host and may not be asked.
     pub sockets: Sockets,
     /// Where standard input, output and error lead.
-    pub standard: [Option<Vec<u8>>; 3],
+    pub stdio: [Option<Vec<u8>>; 3],
     /// What the user chose.
     pub choice: Choice,
     /// The policy, compiled.
     pub meaning: &'a Meaning<'a>,
-    /// The guard is on.
-    pub guarded: bool,
-    /// Why there is no guard, where one was wanted.
-    pub no_guard: Option<String>,
 }
 
 /// The layers that are on, as far as the steps have come.
@@ -52,13 +58,34 @@ pub struct Layers<'a> {
     /// Everything else is read-only.
     pub read_only: bool,
     /// There is a network namespace.
-    pub apart: bool,
+    pub own_network: bool,
     /// The limits that a control group holds.
-    pub held: Vec<&'static str>,
+    pub in_cgroup: Vec<&'static str>,
     /// The limits that nothing holds.
     pub unlimited: Vec<&'static str>,
-    /// With the guard: the trees in which Landlock lets the program make anything.
-    pub free: Vec<Vec<u8>>,
+}
+
+impl Prepared<'_> {
+    /// What the program can do with unix sockets. A program that no rule lets connect to one still talks to itself by
+    /// them: so it may, once a mount namespace hides those of others, and a network namespace or Landlock's scope keeps
+    /// it from abstract ones. Where the layers have to keep the policy, it may not: a filter knows no path.
+    ///
+    /// # Errors
+    /// The policy's automata are too large.
+    pub fn unix(&self, layers: &Layers<'_>) -> Result<Unix, Error> {
+        if !self
+            .meaning
+            .decisions(Operation::Connect)?
+            .allowed()
+            .is_empty()
+        {
+            return Ok(Unix::ByRule);
+        }
+        let paths = layers.mounts && !self.choice.share_tmp;
+        let abstract_ones = layers.own_network || self.abi >= 6;
+        let own = paths && abstract_ones && self.choice.required.is_none();
+        Ok(if own { Unix::Own } else { Unix::Refused })
+    }
 }
 
 /// Looks at the policy and the host. Nothing is changed yet.
@@ -84,22 +111,13 @@ pub fn prepare<'a>(
         OwnDirs::default()
     };
     let sockets = Sockets::of_host(meaning.policy(), &own);
-    let wanted = choice.guard != Wanted::Off;
-    let no_guard = wanted
-        .then(|| guard::hindered(meaning.policy(), abi))
-        .flatten();
-    if let (Some(why), Wanted::Require) = (&no_guard, choice.guard) {
-        return Err(Error::NoGuard(why.clone()));
-    }
     Ok(Prepared {
-        guarded: wanted && no_guard.is_none(),
-        no_guard,
         policy: meaning.policy(),
         abi,
         network: network::network(meaning, choice),
         sockets,
         own,
-        standard,
+        stdio: standard,
         program,
         choice,
         meaning,

@@ -20,7 +20,7 @@ use super::report::Report;
 use super::{Error, sys};
 use crate::backend::landlock::{AccessFs, LOADED, LOADER, Ruleset, UNASKED, started_by_loader};
 use crate::backend::seccomp::Seccomp;
-use crate::backend::{Backend, Target};
+use crate::backend::{Backend, Options};
 use crate::fidelity::{Fidelity, Ledger, show_bytes};
 use crate::policy::{Objects, Operation, RuleId};
 use crate::semantics::{Meaning, PathSet, Step};
@@ -41,7 +41,7 @@ pub struct InForce<'a> {
     /// How hosts are kept.
     pub network: Network,
     /// There is a network namespace.
-    pub apart: bool,
+    pub own_network: bool,
     /// Limits that nothing holds.
     pub unlimited: &'a [&'static str],
 }
@@ -120,7 +120,7 @@ pub fn shortfall(
     force: &InForce<'_>,
 ) -> Result<Shortfall, Error> {
     let policy = meaning.policy();
-    let seccomp = Seccomp.compile(meaning, &Target::default())?.ledger;
+    let seccomp = Seccomp.compile(meaning, &Options::default())?.ledger;
     let filtered: BTreeMap<(Option<RuleId>, Operation), Fidelity> = seccomp
         .entries
         .iter()
@@ -161,7 +161,7 @@ pub fn shortfall(
         let kept = kept_by_filter(e.rule, e.operation)
             || paths(e.operation)
             || match e.operation {
-                Operation::Connect | Operation::Bind => about_hosts(e.rule) && force.apart,
+                Operation::Connect | Operation::Bind => about_hosts(e.rule) && force.own_network,
                 _ => false,
             };
         if !kept {
@@ -173,7 +173,7 @@ pub fn shortfall(
         .entries
         .iter()
         .filter(|e| e.operation == Operation::Bind);
-    let asked = force.apart || binds.all(|e| kept_by_filter(e.rule, e.operation));
+    let asked = force.own_network || binds.all(|e| kept_by_filter(e.rule, e.operation));
     for s in landlock.lost() {
         let own = ["limits", "environment", "capabilities", LOADED];
         let kept = own.iter().any(|o| s.setting.starts_with(o)) || (s.setting == UNASKED && asked);
@@ -280,9 +280,9 @@ impl InForce<'_> {
             }
         }
         let none: &[Vec<Step>] = &[];
-        let clauses = [(&refused[..], none, false), (&granted[..], none, true)]
+        let cases = [(&refused[..], none, false), (&granted[..], none, true)]
             .into_iter()
             .chain(tops.iter().map(|(t, e)| (&t[..], &e[..], true)));
-        Ok(PathSet::first_match_except(clauses, false)?)
+        Ok(PathSet::first_match_except(cases, false)?)
     }
 }

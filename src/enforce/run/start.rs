@@ -4,9 +4,8 @@ use super::cover::{self, Gap, Plan, Reduced};
 use super::created::Scan;
 use super::exec::{Environment, Words};
 use super::filter::Holes;
-use super::guard;
 use super::network::{self, Network};
-use super::prepared::{Layers, Prepared, metadata_in_part};
+use super::prepared::{Layers, Prepared, Unix, metadata_in_part};
 use super::report::Report;
 use super::terminals::{self, Terminals};
 use super::{
@@ -14,13 +13,13 @@ use super::{
     supervise, sys,
 };
 use crate::backend::landlock::{RealHost, Ruleset};
+use crate::backend::seccomp::UnixSockets;
 use crate::enforce::environment;
 use crate::enforce::landlock::apply;
 use crate::fidelity::{Ledger, show_bytes};
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 impl Prepared<'_> {
@@ -40,17 +39,17 @@ impl Prepared<'_> {
         let mut outside = self.split()?;
         let mut layers = Layers::default();
         self.enter(&mut layers, &mut outside, report)?;
-        layers.held = outside.enter_group();
+        layers.in_cgroup = outside.enter_group();
         let terminals = self.own_mounts(&layers)?;
         // Only now: what the program has of its own need not be looked at.
-        let plan = cover::plan(self.meaning, self.choice.demand.is_none(), self.kept())?;
+        let plan = cover::plan(self.meaning, self.choice.required.is_none())?;
         let helps = layers.mounts && self.helps(&plan)?;
         layers.plan = helps.then_some(&plan);
-        let (mut ruleset, ledger) = self.ruleset(&mut layers)?;
+        let (mut ruleset, ledger) = self.ruleset(&layers)?;
         self.cover(&plan, &mut layers, &mut ruleset, ledger.as_ref(), report)?;
         terminals.grant(self.policy, &mut ruleset);
-        notes::own(&self, &layers, &terminals, report);
-        layers.unlimited = limits::apply(&self.policy.limits, &layers.held)?;
+        notes::own(&self, &layers, &terminals, report)?;
+        layers.unlimited = limits::apply(&self.policy.limits, &layers.in_cgroup)?;
         let mut holes = self.close_network(&layers, &mut ruleset)?;
         if let Some(ledger) = &ledger {
             self.compare(&layers, &ruleset, ledger, report)?;
@@ -64,12 +63,7 @@ impl Prepared<'_> {
             report,
         )?;
         let environment = Environment::new(&variables)?;
-        self.confine(
-            &layers,
-            &ruleset,
-            (holes, outside.told.take()),
-            (report, tell),
-        )?;
+        self.confine(&layers, &ruleset, holes, (report, tell))?;
         let error = command.become_it(&environment);
         Err(Error::Program(
             show_bytes(self.program.file.as_os_str().as_bytes()),
@@ -82,11 +76,7 @@ impl Prepared<'_> {
         let limits = &self.policy.limits;
         let task = supervise::Task {
             tell: self.choice.into(),
-            scan: match self.guarded {
-                // What is denied is not made.
-                true => None,
-                false => Scan::new(self.meaning)?.map(|s| s.without(&self.own)),
-            },
+            scan: Scan::new(self.meaning)?.map(|s| s.without(&self.own)),
             fail_if_made: self.choice.fail_if_made,
             group: cgroup::make(limits),
             wall_time: limits.wall_time.map(Duration::from_secs),
@@ -105,7 +95,7 @@ impl Prepared<'_> {
         let closed = self.network != Network::Open;
         layers.mounts = self.choice.namespaces && namespaces::enter(closed)?;
         layers.processes = outside.begin(layers.mounts)?;
-        layers.apart = layers.mounts && closed;
+        layers.own_network = layers.mounts && closed;
         notes::namespaces(self, layers, report);
         Ok(())
     }
@@ -123,37 +113,21 @@ impl Prepared<'_> {
 
     /// Whether there is anything that mounts make better.
     fn helps(&self, plan: &Plan) -> Result<bool, Error> {
-        if self.guarded {
-            return Ok(plan.helps());
-        }
         Ok(plan.helps() || !self.sockets.denied.is_empty() || metadata_in_part(self.meaning)?)
     }
 
-    /// What mounts and Landlock have to keep.
-    fn kept(&self) -> cover::Kept {
-        if self.guarded {
-            cover::Kept::Reads
-        } else {
-            cover::Kept::All
-        }
-    }
-
     /// Landlock's ruleset for what is there now, and what it loses where something is said of that.
-    fn ruleset(&self, layers: &mut Layers<'_>) -> Result<(Ruleset, Option<Ledger>), Error> {
+    fn ruleset(&self, layers: &Layers<'_>) -> Result<(Ruleset, Option<Ledger>), Error> {
         let host = Reduced {
             host: &RealHost,
             plan: layers.plan,
         };
         let rules = crate::backend::landlock::rules(self.meaning, self.abi, Some(&host))?;
         // The ledger takes longer than the ruleset.
-        let ledger = (self.choice.demand.is_some() || !self.choice.quiet)
+        let ledger = (self.choice.required.is_some() || !self.choice.quiet)
             .then(|| rules.ledger(self.meaning))
             .transpose()?;
-        let mut ruleset = rules.ruleset;
-        if self.guarded {
-            layers.free = guard::narrow(self.meaning, &mut ruleset)?;
-        }
-        Ok((ruleset, ledger))
+        Ok((rules.ruleset, ledger))
     }
 
     /// Covers paths, or says what is not kept where that cannot be.
@@ -167,7 +141,7 @@ impl Prepared<'_> {
     ) -> Result<(), Error> {
         let Some(covered) = layers.plan else {
             if !layers.mounts {
-                notes::without_mounts(self, ledger, report)?;
+                notes::without_mounts(self, layers, ledger, report)?;
             }
             cover::narrow(plan, ruleset, report);
             layers.gaps = cover::left_open(plan, self.meaning, ruleset)?;
@@ -175,16 +149,12 @@ impl Prepared<'_> {
         };
         let here = std::env::current_dir().ok();
         covered.widen(ruleset);
-        let outcome = match self.guarded {
-            // Mode, owner, times and sockets are the guard's.
-            true => cover::mount::all(covered, &[], None)?,
-            false => namespaces::mount(covered, &self.sockets.denied, ruleset)?,
-        };
+        let outcome = namespaces::mount(covered, &self.sockets.denied, ruleset)?;
         layers.read_only = outcome.read_only;
         layers.gaps = [covered.gaps.as_slice(), &outcome.gaps].concat();
         self.admit(&layers.gaps, report)?;
         namespaces::enter_again(here.as_deref())?;
-        stdio::behind(covered, &self.standard)?;
+        stdio::behind(covered, &self.stdio)?;
         cover::told(covered, &outcome.links, report);
         Ok(())
     }
@@ -203,16 +173,22 @@ impl Prepared<'_> {
 
     /// Closes the ports that nothing else closes. The answer is what the filter of system calls has to refuse.
     fn close_network(&self, layers: &Layers<'_>, ruleset: &mut Ruleset) -> Result<Holes, Error> {
-        let (closed, apart) = (self.network != Network::Open, layers.apart);
-        if closed && !apart {
+        let (closed, own_network) = (self.network != Network::Open, layers.own_network);
+        if closed && !own_network {
             network::close_ports(self.meaning, self.network, self.abi, ruleset)?;
         } else if closed {
             network::own_ports(self.policy, ruleset);
         }
+        let unix = match self.unix(layers)? {
+            Unix::Own => UnixSockets::Own,
+            Unix::ByRule | Unix::Refused => UnixSockets::ByRule,
+        };
         Ok(Holes {
+            unix,
             hosts: closed,
             // What goes through the proxy is TCP; where the policy itself allows no UDP, its own filter refuses it.
-            udp: closed && (!apart || self.network == Network::Proxy || self.choice.no_network),
+            udp: closed
+                && (!own_network || self.network == Network::Proxy || self.choice.no_network),
         })
     }
 
@@ -230,13 +206,13 @@ impl Prepared<'_> {
             read_only: layers.read_only,
             ruleset,
             network: self.network,
-            apart: layers.apart,
+            own_network: layers.own_network,
             unlimited: &layers.unlimited,
         };
         let short = require::shortfall(self.meaning, ledger, &force)?;
-        let demand = self.choice.demand;
-        if demand.is_some_and(|d| !d.is_met(short.is_exact(), short.is_safe())) {
-            return Err(Error::Demand(short.text()));
+        let required = self.choice.required;
+        if required.is_some_and(|d| !d.is_met(short.is_exact(), short.is_safe())) {
+            return Err(Error::Required(short.text()));
         }
         short.tell(report);
         Ok(())
@@ -256,7 +232,7 @@ impl Prepared<'_> {
             Network::Proxy => Some(network::proxy_listener(ruleset)?),
             _ => None,
         };
-        if let (Some(listener), false) = (&listener, layers.apart) {
+        if let (Some(listener), false) = (&listener, layers.own_network) {
             let address = listener.local_addr();
             let port = address
                 .map_err(|e| Error::Proxy("listen for the proxy", e))?
@@ -272,7 +248,7 @@ impl Prepared<'_> {
         for (name, value) in told {
             // In a network namespace the loopback interface is the program's own: what it serves there is
             // not the proxy's to reach.
-            let own = layers.apart && name.eq_ignore_ascii_case("no_proxy");
+            let own = layers.own_network && name.eq_ignore_ascii_case("no_proxy");
             let value = if own {
                 "localhost,127.0.0.1,::1".to_owned()
             } else {
@@ -290,25 +266,15 @@ impl Prepared<'_> {
         &self,
         layers: &Layers<'_>,
         ruleset: &Ruleset,
-        (holes, told): (Holes, Option<UnixStream>),
+        holes: Holes,
         (report, tell): (&mut Report, impl FnOnce(&Report)),
     ) -> Result<(), Error> {
         let filters = filter::prepare(self.meaning, holes)?;
         let mut domain = apply::prepare(ruleset)?;
-        let mut hull = match self.guarded {
-            true => {
-                let hull = guard::hull(self.meaning, ruleset)?;
-                Some((guard::prepare(self.meaning)?, apply::prepare(&hull)?, hull))
-            }
-            false => None,
-        };
-        // What is demanded is compared by paths, and a descriptor has none that stays.
-        if self.choice.demand.is_none() {
+        // `--require` compares by paths, and a descriptor has no path that stays.
+        if self.choice.required.is_none() {
             for (descriptor, rights) in stdio::reopened(self.policy, layers.plan) {
                 domain.grant(&descriptor, &rights, ruleset);
-                if let Some((_, domain, hull)) = &mut hull {
-                    domain.grant(&descriptor, &rights, hull);
-                }
             }
         }
         if self.choice.log && self.abi >= 7 {
@@ -331,18 +297,7 @@ impl Prepared<'_> {
         // SAFETY: sets a disposition that is no function.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
         sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map_err(Error::Capabilities)?;
-        let Some((filter, hull, _)) = hull else {
-            domain.apply()?;
-            return filters.load(self.choice.log, || Ok(()));
-        };
-        hull.apply()?;
-        let task = guard::Task {
-            free: layers.free.clone(),
-            abi: self.abi,
-            told,
-        };
-        let inside = guard::split(self.meaning, task)?;
         domain.apply()?;
-        filters.load(self.choice.log, || inside.load(&filter))
+        filters.load(self.choice.log)
     }
 }

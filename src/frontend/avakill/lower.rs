@@ -12,8 +12,8 @@
 //! loader, libraries, `/dev/null`), nor of what `sandbox` allows by name: AvaKill's rules judge tool calls.
 
 use super::base::Base;
+use super::enforceable::{Enforceable, enforceable};
 use super::file::{Enforcement, FileRule};
-use super::judge::{Judged, judge};
 use super::tools::{Kind, Reach, reach};
 use crate::policy::{
     Action, ArgumentPattern, CommandPattern, Component, Condition, Host, HostPattern, Note,
@@ -59,7 +59,7 @@ impl Output {
 
 /// What a part of a rule speaks of.
 #[derive(Debug, Clone, PartialEq)]
-enum Target {
+enum ObjectPatterns {
     Paths {
         paths: Vec<PathPattern>,
         except: Vec<PathPattern>,
@@ -77,7 +77,7 @@ struct Part {
     rule: usize,
     operation: Operation,
     action: Action,
-    target: Target,
+    patterns: ObjectPatterns,
     /// An allowance that lost a condition.
     loose: bool,
 }
@@ -179,7 +179,7 @@ fn action(rule: &FileRule) -> Action {
     }
 }
 
-/// A rule's name as it stands in artefacts, reports and on command lines.
+/// A rule's name as it stands in artifacts, reports and on command lines.
 fn slug(name: &str, index: usize) -> String {
     let mut out = String::new();
     for c in name.chars().take(60) {
@@ -266,24 +266,24 @@ fn parts_of(index: usize, rule: &FileRule, said: &mut Vec<String>) -> Vec<Part> 
         if operations.is_empty() {
             continue;
         }
-        let judged = judge(kind, &rule.conditions);
-        if judged.never {
+        let enforced = enforceable(kind, &rule.conditions);
+        if enforced.never {
             continue;
         }
-        let loose = !judged.unseen.is_empty();
+        let loose = !enforced.unseen.is_empty();
         let what = match kind {
             Kind::File => "files",
             Kind::Shell => "programs",
             Kind::Web => "hosts",
         };
-        let seen = judged.unseen.join(", ");
+        let seen = enforced.unseen.join(", ");
         if loose && (action != Action::Allow || advisory) {
             said.push(format!(
                 "{what}: a kernel layer does not see {seen}: only the tool-call gate keeps the rule"
             ));
             continue;
         }
-        if judged.absent && action != Action::Allow {
+        if enforced.absent && action != Action::Allow {
             said.push(format!(
                 "{what}: the condition speaks of an argument that these tools do not have, so that AvaKill refuses all of their calls; only the tool-call gate does"
             ));
@@ -293,7 +293,7 @@ fn parts_of(index: usize, rule: &FileRule, said: &mut Vec<String>) -> Vec<Part> 
             && reach.only_searches
             && !reach.everything
             && action != Action::Allow
-            && judged.paths.is_none()
+            && enforced.paths.is_none()
         {
             said.push("files: searching is refused but reading is not, and a kernel layer sees no difference: only the tool-call gate keeps the rule".to_owned());
             continue;
@@ -301,18 +301,18 @@ fn parts_of(index: usize, rule: &FileRule, said: &mut Vec<String>) -> Vec<Part> 
         if loose {
             said.push(format!("{what}: a kernel layer does not see {seen}: it allows what the rule allows without it, but for what a later rule denies"));
         }
-        if kind == Kind::Web && reach.half_the_web && judged.hosts.is_none() {
+        if kind == Kind::Web && reach.half_the_web && enforced.hosts.is_none() {
             said.push("hosts: a kernel layer sees a connection, not whether a page is fetched or searched for: what is said of one of them holds for both".to_owned());
         }
         if kind == Kind::File && reach.half_the_edits && action != Action::Allow {
             said.push("files: a kernel layer sees a change, not whether a tool writes or edits: what is said of one of them holds for both".to_owned());
         }
-        for (operation, target) in targets(kind, &operations, &judged, reach.everything) {
+        for (operation, patterns) in objects_of(kind, &operations, &enforced, reach.everything) {
             out.push(Part {
                 rule: index,
                 operation,
                 action,
-                target,
+                patterns,
                 loose,
             });
         }
@@ -341,12 +341,12 @@ fn operations(kind: Kind, reach: Reach) -> Vec<Operation> {
     }
 }
 
-fn targets(
+fn objects_of(
     kind: Kind,
     operations: &[Operation],
-    j: &Judged,
+    j: &Enforceable,
     everything: bool,
-) -> Vec<(Operation, Target)> {
+) -> Vec<(Operation, ObjectPatterns)> {
     operations
         .iter()
         // A condition on a URL says nothing of listening.
@@ -360,24 +360,26 @@ fn targets(
                 || (j.paths.is_none() && j.except.is_empty())
         })
         .map(|o| {
-            let target = match kind {
-                Kind::File => Target::Paths {
+            let patterns = match kind {
+                Kind::File => ObjectPatterns::Paths {
                     paths: j.paths.clone().unwrap_or_else(|| vec![everywhere()]),
                     except: j.except.clone(),
                 },
                 Kind::Shell => match &j.commands {
-                    Some(list) => Target::Commands(list.iter().map(|c| command(c)).collect()),
-                    None => Target::Paths {
+                    Some(list) => {
+                        ObjectPatterns::Commands(list.iter().map(|c| command(c)).collect())
+                    }
+                    None => ObjectPatterns::Paths {
                         paths: vec![everywhere()],
                         except: Vec::new(),
                     },
                 },
-                Kind::Web => Target::Hosts {
+                Kind::Web => ObjectPatterns::Hosts {
                     hosts: j.hosts.clone().unwrap_or_else(|| vec![every_host()]),
                     except: j.except_hosts.clone(),
                 },
             };
-            (*o, target)
+            (*o, patterns)
         })
         .collect()
 }
@@ -388,10 +390,10 @@ fn narrow(part: &mut Part, after: &[Part]) {
         .iter()
         .filter(|l| l.operation == part.operation && l.action != Action::Allow)
     {
-        match (&mut part.target, &later.target) {
+        match (&mut part.patterns, &later.patterns) {
             (
-                Target::Paths { paths, except },
-                Target::Paths {
+                ObjectPatterns::Paths { paths, except },
+                ObjectPatterns::Paths {
                     paths: denied,
                     except: spared,
                 },
@@ -405,13 +407,13 @@ fn narrow(part: &mut Part, after: &[Part]) {
                     paths.clone_from(spared);
                 }
             }
-            (Target::Paths { except, .. }, Target::Commands(denied)) => {
+            (ObjectPatterns::Paths { except, .. }, ObjectPatterns::Commands(denied)) => {
                 except.extend(denied.iter().map(|c| c.program.clone()));
             }
-            (Target::Commands(list), Target::Commands(denied)) => {
+            (ObjectPatterns::Commands(list), ObjectPatterns::Commands(denied)) => {
                 list.retain(|c| !denied.iter().any(|d| d.program == c.program));
             }
-            (Target::Hosts { except, .. }, Target::Hosts { hosts: denied, .. }) => {
+            (ObjectPatterns::Hosts { except, .. }, ObjectPatterns::Hosts { hosts: denied, .. }) => {
                 if denied.iter().any(|h| h.host == Host::Any) {
                     break;
                 }
@@ -431,7 +433,7 @@ fn emit(
     said: &mut Vec<String>,
     out: &mut Output,
 ) {
-    let mut groups: Vec<(OperationSet, Action, Target)> = Vec::new();
+    let mut groups: Vec<(OperationSet, Action, ObjectPatterns)> = Vec::new();
     for mut p in own {
         if p.action != Action::Allow {
             spare(&mut p, base, said);
@@ -439,18 +441,20 @@ fn emit(
         // Execute of files and of programs are rules of their own.
         match groups.iter_mut().find(|g| {
             g.1 == p.action
-                && g.2 == p.target
+                && g.2 == p.patterns
                 && (p.operation == Operation::Execute) == g.0.contains(Operation::Execute)
         }) {
             Some(g) => g.0.insert(p.operation),
-            None => groups.push(([p.operation].into_iter().collect(), p.action, p.target)),
+            None => groups.push(([p.operation].into_iter().collect(), p.action, p.patterns)),
         }
     }
     let on_paths = groups
         .iter()
-        .filter(|g| matches!(g.2, Target::Paths { .. }) && !g.0.contains(Operation::Execute))
+        .filter(|g| {
+            matches!(g.2, ObjectPatterns::Paths { .. }) && !g.0.contains(Operation::Execute)
+        })
         .count();
-    for (operations, action, target) in groups {
+    for (operations, action, patterns) in groups {
         let words = || {
             operations
                 .iter()
@@ -458,8 +462,8 @@ fn emit(
                 .collect::<Vec<_>>()
                 .join("-")
         };
-        let (suffix, objects) = match target {
-            Target::Paths { paths, except } => {
+        let (suffix, objects) = match patterns {
+            ObjectPatterns::Paths { paths, except } => {
                 let suffix = match operations.contains(Operation::Execute) {
                     true => "programs".to_owned(),
                     false if on_paths == 1 => "paths".to_owned(),
@@ -467,16 +471,16 @@ fn emit(
                 };
                 (suffix, Objects::Paths { paths, except })
             }
-            Target::Commands(commands) if commands.is_empty() => continue,
-            Target::Commands(commands) => (
+            ObjectPatterns::Commands(commands) if commands.is_empty() => continue,
+            ObjectPatterns::Commands(commands) => (
                 "commands".to_owned(),
                 Objects::Commands {
                     commands,
                     except: Vec::new(),
                 },
             ),
-            Target::Hosts { hosts, .. } if hosts.is_empty() => continue,
-            Target::Hosts { hosts, except } => {
+            ObjectPatterns::Hosts { hosts, .. } if hosts.is_empty() => continue,
+            ObjectPatterns::Hosts { hosts, except } => {
                 ("hosts".to_owned(), Objects::Hosts { hosts, except })
             }
         };
@@ -495,8 +499,8 @@ fn spare(p: &mut Part, base: &Base, said: &mut Vec<String>) {
             said.push(text.to_owned());
         }
     };
-    match &mut p.target {
-        Target::Paths { paths, except } if is_everywhere(paths) => {
+    match &mut p.patterns {
+        ObjectPatterns::Paths { paths, except } if is_everywhere(paths) => {
             let more = base.needed(p.operation);
             if !more.is_empty() {
                 except.extend(more);
@@ -505,7 +509,7 @@ fn spare(p: &mut Part, base: &Base, said: &mut Vec<String>) {
                 );
             }
         }
-        Target::Paths { paths, except } => {
+        ObjectPatterns::Paths { paths, except } => {
             let more = base.vital(p.operation, paths);
             if !more.is_empty() {
                 except.extend(more);
@@ -514,9 +518,9 @@ fn spare(p: &mut Part, base: &Base, said: &mut Vec<String>) {
                 );
             }
         }
-        Target::Hosts { hosts, except } if hosts.iter().any(|h| h.host == Host::Any) => {
+        ObjectPatterns::Hosts { hosts, except } if hosts.iter().any(|h| h.host == Host::Any) => {
             except.extend(base.hosts(p.operation).iter().cloned());
         }
-        Target::Hosts { .. } | Target::Commands(_) => {}
+        ObjectPatterns::Hosts { .. } | ObjectPatterns::Commands(_) => {}
     }
 }

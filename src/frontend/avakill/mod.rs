@@ -25,8 +25,8 @@
 //! and its hooks are not in its files, and so not here.
 
 mod base;
+mod enforceable;
 mod file;
-mod judge;
 mod lower;
 mod paths;
 mod tools;

@@ -35,7 +35,7 @@ pub(super) fn absolute(
     subject: &Subject,
     workspace: Option<&[u8]>,
 ) -> Result<Vec<u8>, BadPath> {
-    const ELSEWHERE: &str = "write the path out: an artefact must not depend on the environment of the one who compiles it";
+    const ELSEWHERE: &str = "write the path out: an artifact must not depend on the environment of the one who compiles it";
     let Some(workspace) = workspace.or(subject.workspace.as_deref()) else {
         return bad(
             true,

@@ -1,7 +1,7 @@
 //! `extends`: a policy that builds on another.
 //!
-//! A policy and its bases are *layers*, the policy's own first. The rules of a layer are read before those of
-//! the layers behind it. A key of a layer goes before the same key of those behind it. Three lists are joined
+//! A policy and its bases are *levels*, the policy's own first. The rules of a level are read before those of
+//! the levels behind it. A key of a level goes before the same key of those behind it. Three lists are joined
 //! instead: `environment.pass`, `tests` and `allow_lints`.
 //!
 //! What the design leaves open, and how it is here:
@@ -9,8 +9,8 @@
 //! - `subject`, `limits` and `environment.set` are replaced entry by entry, `capabilities` as a whole.
 //! - A rule of a base is called `base/rule`, so that no rule of a policy can clash with one of its base, today or
 //!   after an update.
-//! - A set that two layers include comes in once, where it stands first. The second would never be reached.
-//! - A test of a base is left out if a layer before it asks the same question: that one knows better.
+//! - A set that two levels include comes in once, where it stands first. The second would never be reached.
+//! - A test of a base is left out if a level before it asks the same question: that one knows better.
 
 use super::files::{self, Files, Key, MAX_DEPTH, Wanted};
 use super::include::Includer;
@@ -75,7 +75,7 @@ pub(super) fn bases(
 }
 
 /// A policy or one of its bases, its keys checked.
-struct Layer<'n> {
+struct Level<'n> {
     fields: Fields<'n>,
     file: FileId,
     name: Option<&'n str>,
@@ -84,9 +84,9 @@ struct Layer<'n> {
 }
 
 /// A policy with its bases, the policy first.
-pub(super) struct Layers<'n>(Vec<Layer<'n>>);
+pub(super) struct Levels<'n>(Vec<Level<'n>>);
 
-impl<'n> Layers<'n> {
+impl<'n> Levels<'n> {
     /// Checks the keys of each. `None` if the policy itself is no mapping.
     pub fn new(
         root: &'n Rc<Node>,
@@ -94,22 +94,22 @@ impl<'n> Layers<'n> {
         bases: &'n [Base],
         report: &mut Report,
     ) -> Option<Self> {
-        let layer = |root, file, base, what, report: &mut Report| {
+        let level = |root, file, base, what, report: &mut Report| {
             let fields = head(root, file, what, &POLICY_KEYS, report)?;
             let name = fields
                 .require("name", what, report)
                 .and_then(|n| value::name(n, "the name of a policy", report));
-            Some(Layer {
+            Some(Level {
                 fields,
                 file,
                 name,
                 base,
             })
         };
-        let mut out = vec![layer(root, file, None, "the policy", report)?];
+        let mut out = vec![level(root, file, None, "the policy", report)?];
         for b in bases {
             let base = Some((&b.key, b.span));
-            out.extend(layer(&b.root, b.file, base, "the base", report));
+            out.extend(level(&b.root, b.file, base, "the base", report));
         }
         Some(Self(out))
     }
@@ -144,7 +144,7 @@ impl<'n> Layers<'n> {
         self.0.iter().filter_map(move |l| l.fields.get(key))
     }
 
-    /// Reads the rules of all layers. The second value is the first rule of a base, where there is a base.
+    /// Reads the rules of all levels. The second value is the first rule of a base, where there is a base.
     pub fn rules(&self, includer: &mut Includer<'_>, report: &mut Report) -> Option<RuleId> {
         let mut first_of_base = None;
         for l in &self.0 {
@@ -167,7 +167,7 @@ impl<'n> Layers<'n> {
         first_of_base
     }
 
-    /// All limits: each by the first layer that sets it.
+    /// All limits: each by the first level that sets it.
     pub fn limits(&self, report: &mut Report) -> Limits {
         self.values("limits")
             .map(|n| value::limits(n, report))
@@ -183,7 +183,7 @@ impl<'n> Layers<'n> {
             .unwrap_or_default()
     }
 
-    /// The environment: `pass` joined, each variable of `set` by the first layer that sets it.
+    /// The environment: `pass` joined, each variable of `set` by the first level that sets it.
     pub fn environment(&self, subject: &Subject, report: &mut Report) -> Environment {
         let mut out = Environment::default();
         let mut passed = FxHashSet::default();
@@ -200,7 +200,7 @@ impl<'n> Layers<'n> {
         out
     }
 
-    /// The capabilities of the first layer that has the key.
+    /// The capabilities of the first level that has the key.
     pub fn capabilities(&self, report: &mut Report) -> Vec<String> {
         let all: Vec<_> = self
             .values("capabilities")
@@ -209,14 +209,14 @@ impl<'n> Layers<'n> {
         all.into_iter().next().unwrap_or_default()
     }
 
-    /// The lints that are allowed in the whole policy, of all layers.
+    /// The lints that are allowed in the whole policy, of all levels.
     pub fn lints(&self, report: &mut Report) -> Vec<(String, String)> {
         self.values("allow_lints")
             .flat_map(|n| value::lints(n, report))
             .collect()
     }
 
-    /// The tests of all layers. Of two that ask the same question the first one stays.
+    /// The tests of all levels. Of two that ask the same question the first one stays.
     pub fn tests(&self, subject: &Subject, report: &mut Report) -> Vec<PolicyTest> {
         let mut out: Vec<PolicyTest> = Vec::new();
         let mut asked: FxHashSet<Query> = FxHashSet::default();
@@ -240,23 +240,23 @@ pub(crate) fn policy(
 ) -> Option<Policy> {
     let mut files = Files::new(file, options, report);
     let bases = bases(root, file, &mut files, report);
-    let layers = Layers::new(root, file, &bases, report)?;
-    let description = layers.description(report);
-    let (default_action, default_span) = layers.default_action(report);
-    let subjects: Vec<&Rc<Node>> = layers.values("subject").collect();
+    let levels = Levels::new(root, file, &bases, report)?;
+    let description = levels.description(report);
+    let (default_action, default_span) = levels.default_action(report);
+    let subjects: Vec<&Rc<Node>> = levels.values("subject").collect();
     let subject = super::subject::subject(&subjects, options, report);
     let mut includer = Includer::new(files, &subject);
-    let base_rules = layers.rules(&mut includer, report);
+    let base_rules = levels.rules(&mut includer, report);
     let rules = includer.finish();
-    let limits = layers.limits(report);
-    let environment = layers.environment(&subject, report);
-    let capabilities = layers.capabilities(report);
-    let lint_allowed = layers.lints(report);
-    let tests = layers.tests(&subject, report);
+    let limits = levels.limits(report);
+    let environment = levels.environment(&subject, report);
+    let capabilities = levels.capabilities(report);
+    let lint_allowed = levels.lints(report);
+    let tests = levels.tests(&subject, report);
     if report.failed() {
         return None;
     }
-    let mut policy = Policy::of_rules(layers.name()?, default_action, rules);
+    let mut policy = Policy::of_rules(levels.name()?, default_action, rules);
     policy.description = description;
     policy.default_span = default_span.unwrap_or(Span {
         file,

@@ -19,8 +19,8 @@ pub(super) struct Includer<'a> {
     /// The files being read now, a policy first.
     open: Vec<(FileId, Option<Key>)>,
     /// How many policies were read before the one that is read now: 0 for the policy itself.
-    layer: usize,
-    /// Every set that came in, with the place of its `include` and the layer that brought it.
+    level: usize,
+    /// Every set that came in, with the place of its `include` and the level that brought it.
     seen: FxHashMap<Key, (Span, usize)>,
     /// The names of sets and bases, with the place that brings them in.
     sets: FxHashMap<String, Span>,
@@ -35,7 +35,7 @@ impl<'a> Includer<'a> {
             rules: Vec::new(),
             names: FxHashMap::default(),
             open: Vec::new(),
-            layer: 0,
+            level: 0,
             seen: FxHashMap::default(),
             sets: FxHashMap::default(),
         }
@@ -65,7 +65,7 @@ impl<'a> Includer<'a> {
         extends: Span,
         report: &mut Report,
     ) {
-        self.layer += 1;
+        self.level += 1;
         self.open = vec![(file, Some(key.clone()))];
         if let Some((first, _)) = self.seen.get(key) {
             report.push(
@@ -136,7 +136,7 @@ impl<'a> Includer<'a> {
         }
         match self.seen.get(key) {
             // A set decides where it stands first. That a base brings it once more changes nothing.
-            Some((_, layer)) if *layer < self.layer => return,
+            Some((_, level)) if *level < self.level => return,
             Some((first, _)) => {
                 report.push(
                     Diagnostic::error(
@@ -155,7 +155,7 @@ impl<'a> Includer<'a> {
             files::too_many(n, report);
             return;
         }
-        self.seen.insert(key.clone(), (n.span, self.layer));
+        self.seen.insert(key.clone(), (n.span, self.level));
         if let Some((id, root)) = self.files.read(&found, n, report) {
             self.open.push((id, Some(key.clone())));
             self.set(&root, id, n, shown, report);

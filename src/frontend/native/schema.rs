@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 struct Policy {
     /// The version of the language.
     version: Version,
-    /// The policy's name, from which artefacts take theirs.
+    /// The policy's name, from which artifacts take theirs.
     name: Name,
     /// For people: what the policy is for.
     #[schemars(length(min = 1))]
@@ -45,7 +45,7 @@ struct Policy {
     /// Lints that are meant in the whole policy.
     #[schemars(length(min = 1))]
     allow_lints: Option<Vec<AllowedLint>>,
-    /// What must hold, checked by `polc test` and against every artefact. A test of this file replaces one of the base
+    /// What must hold, checked by `polc test` and against every artifact. A test of this file replaces one of the base
     /// that asks the same question.
     tests: Option<Vec<Test>>,
 }

@@ -107,13 +107,13 @@ struct Made {
 /// What absorption asks of a position.
 #[derive(Clone, Copy)]
 struct Standing {
-    clause: u32,
-    /// What the clause decides.
+    case: u32,
+    /// What the case decides.
     mask: u16,
     kind: SlotKind,
     /// Whether everything that can follow matches.
     all: bool,
-    /// Whether something else decides, too, if the clause matches.
+    /// Whether something else decides, too, if the case matches.
     conditional: bool,
 }
 
@@ -290,7 +290,7 @@ const NONE: u32 = u32::MAX;
 
 impl Nfa {
     /// Builds the automaton. `label` turns the sorted slots that match a string into a label;
-    /// `outcome` (one value a clause) allows merging clauses of the same outcome.
+    /// `outcome` (one value a case) allows merging cases of the same outcome.
     pub(crate) fn determinise(
         &self,
         limit: Limit,
@@ -410,22 +410,22 @@ impl Nfa {
         })
     }
 
-    /// By outcome, the last position that matches everything in a clause whose match nothing else decides: the last,
+    /// By outcome, the last position that matches everything in a case whose match nothing else decides: the last,
     /// so that in a set it stands where what it stands for stood.
     fn everything(&self, outcome: &[u32], all: &[bool]) -> Vec<u32> {
         let mut out: Vec<Option<u32>> = Vec::new();
         for (p, owner) in (0u32..).zip(&self.owner) {
             let slot = self.slots[*owner as usize];
-            let sure = slot.kind == SlotKind::Include && !self.conditional[slot.clause as usize];
+            let sure = slot.kind == SlotKind::Include && !self.conditional[slot.case as usize];
             if all[p as usize] && sure {
-                let value = outcome[slot.clause as usize] as usize;
+                let value = outcome[slot.case as usize] as usize;
                 if out.len() <= value {
                     out.resize(value + 1, None);
                 }
                 out[value] = Some(p);
             }
         }
-        // Where an outcome has none, no set has one to be replaced, or it is of a clause with exceptions.
+        // Where an outcome has none, no set has one to be replaced, or it is of a case with exceptions.
         out.into_iter().map(|p| p.unwrap_or(NONE)).collect()
     }
 
@@ -433,19 +433,19 @@ impl Nfa {
         let of = |(owner, all): (&u32, &bool)| {
             let slot = self.slots[*owner as usize];
             Standing {
-                clause: slot.clause,
-                mask: self.masks[slot.clause as usize],
+                case: slot.case,
+                mask: self.masks[slot.case as usize],
                 kind: slot.kind,
                 all: *all,
-                conditional: self.conditional[slot.clause as usize],
+                conditional: self.conditional[slot.case as usize],
             }
         };
         self.owner.iter().zip(all).map(of).collect()
     }
 }
 
-/// Drops positions that can decide nothing any more: those of a clause whose operations clauses
-/// above it already decide for everything that follows. `outcome(clause)` tells whether two clauses
+/// Drops positions that can decide nothing any more: those of a case whose operations cases
+/// above it already decide for everything that follows. `outcome(case)` tells whether two cases
 /// come to the same, for automata that only ask for the outcome.
 fn absorb(set: &mut Vec<u32>, standing: &[Standing], outcome: Option<&[u32]>, everything: &[u32]) {
     let of = |p: u32| standing[p as usize];
@@ -456,19 +456,19 @@ fn absorb(set: &mut Vec<u32>, standing: &[Standing], outcome: Option<&[u32]>, ev
     let mut absorber = None;
     let mut kept = 0;
     let mut at = 0;
-    // Positions are numbered by clause, so a sorted set has those of one clause together.
+    // Positions are numbered by case, so a sorted set has those of one case together.
     while at < set.len() {
         let (from, first) = (at, of(set[at]));
         let (mut voided, mut included, mut whole) = (false, true, None);
         while let Some(p) = set.get(at) {
             let own = of(*p);
-            if own.clause != first.clause {
+            if own.case != first.case {
                 break;
             }
             at += 1;
             included &= own.kind == SlotKind::Include;
             if own.all {
-                // A clause whose except matches everything from here on can never match again.
+                // A case whose except matches everything from here on can never match again.
                 voided |= own.kind == SlotKind::Except;
                 if own.kind == SlotKind::Include && whole.is_none() {
                     whole = Some(*p);
@@ -483,7 +483,7 @@ fn absorb(set: &mut Vec<u32>, standing: &[Standing], outcome: Option<&[u32]>, ev
             set[kept] = p;
             kept += 1;
             covered |= first.mask;
-            absorber = Some(first.clause);
+            absorber = Some(first.case);
         } else {
             set.copy_within(from..at, kept);
             kept += at - from;
@@ -492,13 +492,13 @@ fn absorb(set: &mut Vec<u32>, standing: &[Standing], outcome: Option<&[u32]>, ev
     set.truncate(kept);
     if let (Some(outcome), Some(a)) = (outcome, absorber) {
         let value = outcome[a as usize];
-        let same = |p: &u32| outcome[of(*p).clause as usize] == value;
+        let same = |p: &u32| outcome[of(*p).case as usize] == value;
         if set.iter().all(same) {
             set.drain(..kept - 1);
         }
-        // Whichever clause it is, the outcome is the same.
+        // Whichever case it is, the outcome is the same.
         if let (Some(last), Some(one)) = (set.last_mut(), everything.get(value as usize))
-            && of(*last).clause == a
+            && of(*last).case == a
             && *one >= *last
             && *one != NONE
         {

@@ -180,31 +180,31 @@ impl Nfa {
         }
     }
 
-    /// Drops positions within a name of clauses below one that already matches everything that can follow. The set
+    /// Drops positions within a name of cases below one that already matches everything that can follow. The set
     /// is not all there is: only what holds whatever else there is.
     fn absorb_within(&self, set: &mut Vec<u32>, all: &[bool]) {
         let slot_of = |p: u32| self.slots[self.owner[p as usize] as usize];
         let mut covered = 0u16;
-        let mut clause_covered = None;
+        let mut case_covered = None;
         let sure = |p: u32| {
             let slot = slot_of(p);
             all[p as usize]
                 && self.positions[p as usize] != Position::DepthOpen
                 && slot.kind == SlotKind::Include
-                && !self.conditional[slot.clause as usize]
+                && !self.conditional[slot.case as usize]
         };
         if !set.iter().any(|p| sure(*p)) {
             return;
         }
         set.retain(|p| {
-            let clause = slot_of(*p).clause;
-            let mask = self.masks[clause as usize];
-            if clause_covered != Some(clause) && mask & !covered == 0 {
+            let case = slot_of(*p).case;
+            let mask = self.masks[case as usize];
+            if case_covered != Some(case) && mask & !covered == 0 {
                 return false;
             }
             if sure(*p) {
                 covered |= mask;
-                clause_covered = Some(clause);
+                case_covered = Some(case);
             }
             true
         });

@@ -16,9 +16,9 @@
 //!
 //! # Construction
 //!
-//! The patterns of all clauses are laid out as one array of positions; a state is a set of
-//! positions. *Absorption* keeps that from exploding: where a clause already matches everything
-//! beneath, positions of clauses that it takes precedence over can decide nothing and are dropped.
+//! The patterns of all cases are laid out as one array of positions; a state is a set of
+//! positions. *Absorption* keeps that from exploding: where a case already matches everything
+//! beneath, positions of cases that it takes precedence over can decide nothing and are dropped.
 //! Without it, n patterns of the shape `/**/secretN/**` make 2^n states.
 
 mod build;
@@ -129,19 +129,19 @@ impl Domain {
 /// What it means that a slot's pattern matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SlotKind {
-    /// The clause matches, if none of its excepts does.
+    /// The case matches, if none of its excepts does.
     Include,
-    /// The clause does not match.
+    /// The case does not match.
     Except,
-    /// The clause may match: it depends on what the automaton does not see (arguments).
+    /// The case may match: it depends on what the automaton does not see (arguments).
     Maybe,
 }
 
-/// One group of patterns of a clause. Slots are numbered from 0 in the order of the clauses.
+/// One group of patterns of a case. Slots are numbered from 0 in the order of the cases.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slot {
-    /// The clause, a smaller one decides first.
-    pub clause: u32,
+    /// The case, a smaller one decides first.
+    pub case: u32,
     /// What a match means.
     pub kind: SlotKind,
 }

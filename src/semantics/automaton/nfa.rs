@@ -1,4 +1,4 @@
-//! The patterns of all clauses as positions: for each slot a tree, in which a pattern shares what it begins
+//! The patterns of all cases as positions: for each slot a tree, in which a pattern shares what it begins
 //! with with the one before it. Patterns that float (`**/.env`, `**/*.pem`) are thus in one place as long
 //! as nothing tells them apart, instead of in one each.
 
@@ -79,9 +79,9 @@ pub(crate) struct Nfa {
     pub(super) slots: Vec<Slot>,
     pub(super) sets: Vec<ByteSet>,
     set_ids: FxHashMap<ByteSet, u32>,
-    /// Clauses that have an [`SlotKind::Except`] or a slot that makes their match uncertain.
+    /// Cases that have an [`SlotKind::Except`] or a slot that makes their match uncertain.
     pub(super) conditional: Vec<bool>,
-    /// What each clause decides, a bit for each operation.
+    /// What each case decides, a bit for each operation.
     pub(super) masks: Vec<u16>,
 }
 
@@ -104,20 +104,20 @@ impl Nfa {
     }
 
     /// Adds a slot; its patterns follow by the `add_…` functions.
-    pub(crate) fn slot(&mut self, clause: u32, kind: SlotKind) -> u32 {
-        self.slot_for(clause, kind, 1)
+    pub(crate) fn slot(&mut self, case: u32, kind: SlotKind) -> u32 {
+        self.slot_for(case, kind, 1)
     }
 
-    /// Adds a slot of a clause that decides some of the operations that the automaton is for: a bit for each.
-    pub(crate) fn slot_for(&mut self, clause: u32, kind: SlotKind, mask: u16) -> u32 {
-        self.slots.push(Slot { clause, kind });
-        let clause = clause as usize;
-        if self.conditional.len() <= clause {
-            self.conditional.resize(clause + 1, false);
-            self.masks.resize(clause + 1, mask);
+    /// Adds a slot of a case that decides some of the operations that the automaton is for: a bit for each.
+    pub(crate) fn slot_for(&mut self, case: u32, kind: SlotKind, mask: u16) -> u32 {
+        self.slots.push(Slot { case, kind });
+        let case = case as usize;
+        if self.conditional.len() <= case {
+            self.conditional.resize(case + 1, false);
+            self.masks.resize(case + 1, mask);
         }
         if kind != SlotKind::Include {
-            self.conditional[clause] = true;
+            self.conditional[case] = true;
         }
         self.last.clear();
         (self.slots.len() - 1) as u32

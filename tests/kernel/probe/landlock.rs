@@ -1,4 +1,4 @@
-//! Applies a ruleset as its artefact says it, and nothing else.
+//! Applies a ruleset as its artifact says it, and nothing else.
 
 use crate::{sys, unhex};
 use std::ffi::OsString;
@@ -24,7 +24,7 @@ pub struct Ruleset {
 }
 
 impl Ruleset {
-    /// Reads the digest of an artefact.
+    /// Reads the digest of an artifact.
     pub fn read(file: &str) -> Result<Self, String> {
         let text = std::fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?;
         let mut made = Self {
@@ -52,7 +52,7 @@ impl Ruleset {
     }
 
     /// Restricts this process, which then tries something on `object`, with another path. A path that is not there cannot be
-    /// granted, and of what an artefact names there is nothing but the two and what lies above them.
+    /// granted, and of what an artifact names there is nothing but the two and what lies above them.
     pub fn apply(&self, object: &Path, ally: Option<&Path>) -> io::Result<()> {
         sys::no_new_privileges()?;
         if self.handled == [0; 3] {

@@ -219,7 +219,7 @@ mod own {
             })
         });
         let ledger = Ledger {
-            backend: "t",
+            target: "t",
             entries: entries.collect(),
             settings: vec![],
         };

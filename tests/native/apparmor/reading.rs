@@ -5,7 +5,7 @@
 use super::blob::{Profile, Rights};
 use super::meaning::{Place, walk};
 use super::{compile_text, later, parser, profile};
-use polc::backend::{self, Allowed, Artifact, Evaluate, Form, OnPaths, Target};
+use polc::backend::{self, Allowed, Artifact, Evaluate, Form, OnPaths, Options};
 use polc::fidelity::Object;
 use polc::policy::{HostSpec, Operation, Protocol};
 use polc::semantics::Meaning;
@@ -20,7 +20,7 @@ fn read(text: &[u8]) -> Result<Read, String> {
     };
     let backend = backend::find("apparmor").unwrap();
     assert!(backend.recognises(&artifact) || text.is_empty());
-    let read = backend.read_back(&[artifact], &Target::default());
+    let read = backend.read_back(&[artifact], &Options::default());
     read.map_err(|e| e.to_string())
 }
 
@@ -229,12 +229,12 @@ fn the_later_parser_takes_the_profiles_of_its_abi() {
     };
     let mut taken = 0;
     for (file, policy) in crate::policies::policies() {
-        let target = Target {
-            options: [("apparmor-abi", "4.0".to_owned())].into(),
-            ..Target::default()
+        let options = Options {
+            values: [("apparmor-abi", "4.0".to_owned())].into(),
+            ..Options::default()
         };
         let backend = backend::find("apparmor").unwrap();
-        let Ok(made) = backend.compile(&Meaning::new(&policy), &target) else {
+        let Ok(made) = backend.compile(&Meaning::new(&policy), &options) else {
             continue;
         };
         let text = &made.artifacts[0].bytes;

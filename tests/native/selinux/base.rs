@@ -6,7 +6,7 @@
 
 use super::{Allowed, Module, Tools, tools};
 use crate::tool;
-use polc::backend::{Artifact, Evaluate, Form, OnPaths, Target};
+use polc::backend::{Artifact, Evaluate, Form, OnPaths, Options};
 use polc::policy::Operation;
 use std::collections::BTreeMap;
 
@@ -38,7 +38,26 @@ const BOUNDARIES: &[&str] = &[
     "/bin/su",
     "/dev",
     "/etc",
+    "/etc/NetworkManager/system-connections",
+    "/etc/X11/xinit",
     "/etc/audit",
+    "/etc/bind",
+    "/etc/bind/named.conf",
+    "/etc/cron.daily",
+    "/etc/cron.daily/logrotate",
+    "/etc/fonts",
+    "/etc/init.d/ssh",
+    "/etc/letsencrypt",
+    "/etc/mysql",
+    "/etc/nginx",
+    "/etc/pki/tls/private",
+    "/etc/profile.d",
+    "/etc/ssh",
+    "/etc/ssh/ssh_host_rsa_key",
+    "/etc/ssh/ssh_host_rsa_key.pub",
+    "/etc/ssl/private",
+    "/etc/systemd/system",
+    "/etc/xen/scripts",
     "/etc/gshadow",
     "/etc/hosts",
     "/etc/krb5.keytab",
@@ -222,7 +241,7 @@ fn the_readers_table_is_the_installed_policy() {
             bytes: te.into_bytes(),
         };
         let backend = polc::backend::find("selinux").unwrap();
-        let read = backend.read_back(&[artifact], &Target::default());
+        let read = backend.read_back(&[artifact], &Options::default());
         let read = read.unwrap_or_else(|e| panic!("{label}: {:?}", e.items));
         (tools.build(&te_file, &fc_file).unwrap(), read)
     };

@@ -3,7 +3,7 @@
 
 use super::{Reading, read, recognises};
 use crate::backend::apparmor::AppArmor;
-use crate::backend::{Artifact, Backend, Evaluate, Form, OnPaths, Target};
+use crate::backend::{Artifact, Backend, Evaluate, Form, OnPaths, Options};
 use crate::fidelity::Object;
 use crate::frontend::{LoadOptions, load};
 use crate::policy::{Address, HostSpec, Operation, Protocol};
@@ -367,8 +367,8 @@ fn borne_out(policy: &str) -> Box<dyn Evaluate + Send + Sync> {
     let policy = load("t.yaml", policy, &LoadOptions::default());
     let policy = policy.unwrap().policy;
     let meaning = Meaning::new(&policy);
-    let made = AppArmor.compile(&meaning, &Target::default()).unwrap();
-    let read = AppArmor.read_back(&made.artifacts, &Target::default());
+    let made = AppArmor.compile(&meaning, &Options::default()).unwrap();
+    let read = AppArmor.read_back(&made.artifacts, &Options::default());
     let read = read.unwrap();
     let wrong = disagreements(&made.ledger, &compare(&meaning, read.as_ref()));
     assert!(wrong.is_empty(), "{wrong:#?}");

@@ -9,11 +9,11 @@ fn ruleset(text: &str, files: &[&str]) -> Result<Ruleset, Diagnostics> {
         file_name: "t.landlock.json".to_owned(),
         bytes: text.as_bytes().to_vec(),
     };
-    let target = Target {
+    let options = Options {
         files: files.iter().map(|f| f.as_bytes().to_vec()).collect(),
-        ..Target::default()
+        ..Options::default()
     };
-    read(&artifact, &target)
+    read(&artifact, &options)
 }
 
 const HAND: &str = r#"{"pathBeneath": [
@@ -170,7 +170,7 @@ proptest! {
         bytes.truncate(cut.max(1));
         let artifact = Artifact { file_name: "x".to_owned(), bytes };
         let _ = recognises(&artifact);
-        if let Ok(r) = read(&artifact, &Target::default()) {
+        if let Ok(r) = read(&artifact, &Options::default()) {
             let _ = r.allows(Operation::Edit, &Object::Path(b"/w".to_vec()));
         }
     }

@@ -44,18 +44,21 @@ type Hit = (u32, u32, u32);
 pub(super) struct Prepared {
     root: Node,
     /// Where each pattern stands.
-    places: FxHashMap<u32, Vec<Hit>>,
+    positions: FxHashMap<u32, Vec<Hit>>,
 }
 
 impl Prepared {
     pub fn new(profile: &Profile, formula: &Formula) -> Self {
-        let mut places: FxHashMap<u32, Vec<Hit>> = FxHashMap::default();
+        let mut positions: FxHashMap<u32, Vec<Hit>> = FxHashMap::default();
         let mut leaves = 0;
         let root = Node::new(formula, &mut leaves, &mut |leaf, at, paths| {
             let pattern = profile.paths[paths as usize].pattern;
-            places.entry(pattern).or_default().push((leaf, at, paths));
+            positions
+                .entry(pattern)
+                .or_default()
+                .push((leaf, at, paths));
         });
-        Self { root, places }
+        Self { root, positions }
     }
 
     /// Whether it holds of a path, and a filter that it comes from: the one that matches.
@@ -68,12 +71,12 @@ impl Prepared {
         let path = if path == b"/" { b"" } else { path };
         let mut hits: Vec<Hit> = Vec::new();
         for pattern in index.candidates(path) {
-            let Some(places) = self.places.get(&(pattern as u32)) else {
+            let Some(positions) = self.positions.get(&(pattern as u32)) else {
                 continue;
             };
             let lines = &profile.patterns[pattern];
             if lines.iter().any(|steps| steps_match(steps, path)) {
-                hits.extend(places);
+                hits.extend(positions);
             }
         }
         hits.sort_unstable();

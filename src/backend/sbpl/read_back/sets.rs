@@ -42,15 +42,15 @@ pub(super) enum Formula {
 
 /// Patterns, but for others.
 #[derive(Debug, Clone)]
-struct Clause {
+struct Alternative {
     include: Vec<u32>,
     except: Vec<u32>,
 }
 
-/// Most patterns that clauses are allowed to repeat as exceptions.
+/// How many patterns alternatives may repeat as exceptions.
 const MAX_REPEATED: usize = 20_000;
 
-/// So many exceptions may be repeated before they are looked through for what clauses share.
+/// So many exceptions may be repeated before they are looked through for what alternatives share.
 const FEW_REPEATED: usize = 200;
 
 /// Every path, beside the numbers of patterns.
@@ -150,18 +150,19 @@ impl Formula {
         }
     }
 
-    /// The same as clauses of which one must match; `None`: it is no such thing, or too long.
-    fn clauses(&self) -> Option<Vec<Clause>> {
-        let clause = |include: Vec<u32>, except: Vec<u32>| Some(vec![Clause { include, except }]);
+    /// The same as alternatives of which one must match; `None`: it is no such thing, or too long.
+    fn alternatives(&self) -> Option<Vec<Alternative>> {
+        let alternative =
+            |include: Vec<u32>, except: Vec<u32>| Some(vec![Alternative { include, except }]);
         match self {
-            Self::Const(true) => clause(vec![EVERYTHING], Vec::new()),
+            Self::Const(true) => alternative(vec![EVERYTHING], Vec::new()),
             Self::Const(false) => Some(Vec::new()),
-            Self::One(patterns) => clause(patterns.clone(), Vec::new()),
-            Self::None(patterns) => clause(vec![EVERYTHING], patterns.clone()),
+            Self::One(patterns) => alternative(patterns.clone(), Vec::new()),
+            Self::None(patterns) => alternative(vec![EVERYTHING], patterns.clone()),
             Self::Any(parts) => {
                 let mut out = Vec::new();
                 for part in parts {
-                    out.extend(part.clauses()?);
+                    out.extend(part.alternatives()?);
                 }
                 Some(out)
             }
@@ -169,7 +170,7 @@ impl Formula {
                 let [what, Self::None(except)] = parts.as_slice() else {
                     return None;
                 };
-                let mut out = what.clauses()?;
+                let mut out = what.alternatives()?;
                 if out.len() * except.len() > MAX_REPEATED {
                     return None;
                 }
@@ -180,14 +181,14 @@ impl Formula {
     }
 
     fn set(&self, profile: &Profile) -> Result<PathSet, TooLarge> {
-        if let Some(clauses) = self.clauses() {
-            return first_match(profile, &apart(clauses, true), false);
+        if let Some(alternatives) = self.alternatives() {
+            return first_match(profile, &apart(alternatives, true), false);
         }
         match self {
             Self::Any(parts) => {
-                // What can be said by clauses goes into one automaton.
+                // What can be said by alternatives goes into one automaton.
                 let (plain, odd): (Vec<_>, Vec<_>) =
-                    parts.iter().partition(|p| p.clauses().is_some());
+                    parts.iter().partition(|p| p.alternatives().is_some());
                 let mut sets = Vec::new();
                 if !plain.is_empty() {
                     sets.push(Self::Any(plain.into_iter().cloned().collect()).set(profile)?);
@@ -201,48 +202,48 @@ impl Formula {
                 let sets: Result<Vec<_>, _> = parts.iter().map(|p| p.set(profile)).collect();
                 pairwise(sets?, PathSet::all(), PathSet::intersection)
             }
-            // The others are clauses.
+            // The others are alternatives.
             _ => Ok(PathSet::empty()),
         }
     }
 }
 
-/// Clauses of which the first that matches decides, each with whether it allows: what is not matched has the other
-/// action than `allow`, that of all the clauses.
+/// Alternatives as the cases of a first match, each with whether it allows. What none matches has the other action than
+/// `allow`, that of all the alternatives.
 ///
-/// Carve-outs that many clauses share come once, above those that have them and below those that have not: a
-/// pattern that floats would otherwise be in every state once for each clause.
-fn apart(mut clauses: Vec<Clause>, allow: bool) -> Vec<(Clause, bool)> {
-    let repeated: usize = clauses.iter().map(|c| c.except.len()).sum();
+/// Carve-outs that many alternatives share come once, above those that have them and below those that have not: a
+/// pattern that floats would otherwise be in every state once for each alternative.
+fn apart(mut alternatives: Vec<Alternative>, allow: bool) -> Vec<(Alternative, bool)> {
+    let repeated: usize = alternatives.iter().map(|c| c.except.len()).sum();
     if repeated <= FEW_REPEATED {
-        return clauses.into_iter().map(|c| (c, allow)).collect();
+        return alternatives.into_iter().map(|c| (c, allow)).collect();
     }
     let mut out = Vec::new();
-    for c in &mut clauses {
+    for c in &mut alternatives {
         c.except.sort_unstable();
         c.except.dedup();
     }
     let mut of: FxHashMap<u32, Vec<usize>> = FxHashMap::default();
-    for (at, clause) in clauses.iter().enumerate() {
-        for p in &clause.except {
+    for (at, alternative) in alternatives.iter().enumerate() {
+        for p in &alternative.except {
             of.entry(*p).or_default().push(at);
         }
     }
     let mut often: Vec<(u32, Vec<usize>)> = of.into_iter().filter(|(_, c)| c.len() > 1).collect();
-    // The carve-outs of most clauses first; a carve-out of the same clauses as another goes with it.
+    // The carve-outs of most alternatives first; a carve-out of the same alternatives as another goes with it.
     often.sort_unstable_by(|(p, a), (q, b)| b.len().cmp(&a.len()).then(a.cmp(b)).then(p.cmp(q)));
     let mut taken: FxHashSet<u32> = FxHashSet::default();
-    let mut left: Vec<usize> = (0..clauses.len()).collect();
-    let mut with = vec![false; clauses.len()];
+    let mut left: Vec<usize> = (0..alternatives.len()).collect();
+    let mut with = vec![false; alternatives.len()];
     for same in often.chunk_by(|(_, a), (_, b)| a == b) {
         let having = &same[0].1;
         having.iter().for_each(|c| with[*c] = true);
         let both = left.iter().filter(|c| with[**c]).count();
-        // Clauses that went before did not have what is carved out now, and must not be carved by it.
+        // Alternatives that went before did not have what is carved out now, and must not be carved by it.
         if both > 1 && both * 2 >= left.len() {
             let without = left.extract_if(.., |c| !with[*c]);
-            push(&mut out, without.map(|c| &clauses[c]), &taken, allow);
-            let carved = Clause {
+            push(&mut out, without.map(|c| &alternatives[c]), &taken, allow);
+            let carved = Alternative {
                 include: same.iter().map(|(p, _)| *p).collect(),
                 except: Vec::new(),
             };
@@ -251,38 +252,43 @@ fn apart(mut clauses: Vec<Clause>, allow: bool) -> Vec<(Clause, bool)> {
         }
         having.iter().for_each(|c| with[*c] = false);
     }
-    push(&mut out, left.iter().map(|c| &clauses[*c]), &taken, allow);
+    push(
+        &mut out,
+        left.iter().map(|c| &alternatives[*c]),
+        &taken,
+        allow,
+    );
     out
 }
 
-/// Adds clauses of one action without the exceptions that come before them; those that have no others as one.
+/// Adds alternatives of one action without the exceptions that come before them; those that have no others as one.
 fn push<'c>(
-    out: &mut Vec<(Clause, bool)>,
-    clauses: impl IntoIterator<Item = &'c Clause>,
+    out: &mut Vec<(Alternative, bool)>,
+    alternatives: impl IntoIterator<Item = &'c Alternative>,
     taken: &FxHashSet<u32>,
     allow: bool,
 ) {
     let mut plain = Vec::new();
-    for c in clauses {
+    for c in alternatives {
         let except = c.except.iter().copied();
         let except: Vec<u32> = except.filter(|p| !taken.contains(p)).collect();
         if except.is_empty() {
             plain.extend_from_slice(&c.include);
         } else {
             let include = c.include.clone();
-            out.push((Clause { include, except }, allow));
+            out.push((Alternative { include, except }, allow));
         }
     }
     if !plain.is_empty() {
         let (include, except) = (plain, Vec::new());
-        out.push((Clause { include, except }, allow));
+        out.push((Alternative { include, except }, allow));
     }
 }
 
 /// The members by first match.
 fn first_match(
     profile: &Profile,
-    clauses: &[(Clause, bool)],
+    cases: &[(Alternative, bool)],
     default_allow: bool,
 ) -> Result<PathSet, TooLarge> {
     let everything = [vec![Step::AnyDepth]];
@@ -293,14 +299,14 @@ fn first_match(
         };
         list.iter().flat_map(of).map(Vec::as_slice).collect()
     };
-    let written: Vec<_> = clauses
+    let written: Vec<_> = cases
         .iter()
         .map(|(c, allow)| (steps(&c.include), steps(&c.except), *allow))
         .collect();
-    let clauses = written
+    let cases = written
         .iter()
         .map(|(include, except, allow)| (include.as_slice(), except.as_slice(), *allow));
-    PathSet::first_match_except(clauses, default_allow)
+    PathSet::first_match_except(cases, default_allow)
 }
 
 /// All of them together, two and two, so that none is gone through more often than need be.
@@ -380,19 +386,19 @@ impl Decider {
 
     /// The members, of numbers of patterns.
     pub fn set(&self, profile: &Profile) -> Result<PathSet, TooLarge> {
-        let mut clauses = Vec::new();
+        let mut cases = Vec::new();
         for (i, (allow, formula)) in self.entries.iter().enumerate() {
-            let Some(own) = formula.clauses() else {
+            let Some(own) = formula.alternatives() else {
                 return self.formula().set(profile);
             };
             // Below it there is only the default, which may as well be said above.
             if i + 1 == self.entries.len() && *allow != self.default_allow {
-                clauses.extend(apart(own, *allow));
+                cases.extend(apart(own, *allow));
             } else {
-                clauses.extend(own.into_iter().map(|c| (c, *allow)));
+                cases.extend(own.into_iter().map(|c| (c, *allow)));
             }
         }
-        first_match(profile, &clauses, self.default_allow)
+        first_match(profile, &cases, self.default_allow)
     }
 
     /// As one formula: an allow adds to what comes below it, a deny takes away.

@@ -152,14 +152,14 @@ fn one_by_one(s: &Seatbelt, name: &'static str, asked: Asked, path: &str) -> boo
     one.map_or(decider.default_allow, |(allow, _)| *allow)
 }
 
-/// Carve-outs that most clauses have, some have and one has; clauses that have none, within those that have.
+/// Carve-outs that most filters have, some have and one has; filters that have none, within those that have.
 #[test]
 fn carve_outs_that_many_share_are_of_those_alone() {
-    let mut clauses = String::from("(literal \"/w/d3/.env\") (subpath \"/w/d4/open\")");
+    let mut filters = String::from("(literal \"/w/d3/.env\") (subpath \"/w/d4/open\")");
     for i in 0..120 {
         let some = if i % 2 == 0 { "(regex \"/key$\")" } else { "" };
         let own = format!("(subpath \"/w/d{i}/vendor\")");
-        clauses += &format!(
+        filters += &format!(
             "(require-all (subpath \"/w/d{i}\") (require-not (require-any (regex \"/[.]env$\") \
              (regex \"/hooks(/[^/]+)*$\") {some} {own})))\n"
         );
@@ -191,7 +191,7 @@ fn carve_outs_that_many_share_are_of_those_alone() {
             "(deny file-write* (subpath \"/w/d4\"))",
         ] {
             let text = format!(
-                "({default} default)\n{more}\n({action} file-write-data (require-any {clauses}))"
+                "({default} default)\n{more}\n({action} file-write-data (require-any {filters}))"
             );
             let s = seatbelt(&text);
             let asked = asked(Operation::Edit, Form::File);

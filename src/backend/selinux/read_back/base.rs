@@ -123,6 +123,30 @@ pub(super) const CONTEXTS: &[(&str, bool, &str, Applies)] = &[
     ("/opt/**/*.so", false, "lib_t", Everything),
 ];
 
+/// Labels within `/etc`, a line each: for what, the type, and names beneath it.
+const WITHIN_ETC: &str = include_str!("etc.txt");
+
+/// Each of them: a path as in [`CONTEXTS`], whether it is for what lies beneath too, the type, and what it is for.
+pub(super) fn within_etc() -> impl Iterator<Item = (String, bool, &'static str, Applies)> {
+    let lines = WITHIN_ETC.lines().filter(|l| !l.starts_with('#'));
+    lines.flat_map(|line| {
+        let mut words = line.split(' ');
+        let applies = match words.next() {
+            Some("--") => Files,
+            Some("-d") => Applies::Directories,
+            _ => Everything,
+        };
+        let label = words.next().unwrap_or_default();
+        words.map(move |name| {
+            let (name, tree) = match name.strip_suffix('/') {
+                Some(name) => (name, true),
+                None => (name, false),
+            };
+            (format!("/etc/{name}"), tree, label, applies)
+        })
+    })
+}
+
 /// Programs with a type of their own: the type, whether they have it in `sbin`, too, and their names. A `*` stands for
 /// the rest of a name; where it ends a name and no dot is before it, for whatever follows.
 pub(super) const PROGRAMS: &[(&str, bool, &str)] = &[

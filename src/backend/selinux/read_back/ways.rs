@@ -365,7 +365,7 @@ impl Loaded {
                 patterns.push((ABOVE, patterns_inside, class));
             }
         }
-        let clauses: Vec<Classified<'_, Vec<Step>>> = patterns
+        let cases: Vec<Classified<'_, Vec<Step>>> = patterns
             .iter()
             .map(|(views, include, class)| Classified {
                 include,
@@ -374,7 +374,7 @@ impl Loaded {
                 class: *class,
             })
             .collect();
-        let views = classified(&clauses, other);
+        let views = classified(&cases, other);
         Typed { classes, views }
     }
 
@@ -405,10 +405,10 @@ impl Loaded {
         if !may(&None) && !base.any(|(_, c)| may(&c.label)) {
             entries.retain(|(_, c)| !of_base(c));
         }
-        let clauses = entries
+        let cases = entries
             .iter()
             .map(|(paths, c)| (&**paths, [].as_slice(), may(&c.label)));
-        PathSet::first_match_except(clauses, may(&None))
+        PathSet::first_match_except(cases, may(&None))
     }
 
     /// The type of what the domain makes in a directory of a type.

@@ -2,7 +2,7 @@
 
 use super::document::{Choice, Filter, Hook, Kind, Operator, number};
 use crate::policy::ByteSet;
-use crate::semantics::{Clause, PathSet, Step, TooLarge};
+use crate::semantics::{Case, PathSet, Step, TooLarge};
 
 /// Which path a hook sees of the object of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,8 +120,8 @@ fn patterns(filter: &Filter, sees: Sees) -> Patterns {
     out
 }
 
-/// A choice as one clause; `None`: it asks for several things at once.
-fn clause(choice: &Choice, way: &Way) -> Option<(Patterns, Patterns)> {
+/// A choice as one case; `None`: it asks for several things at once.
+fn as_case(choice: &Choice, way: &Way) -> Option<(Patterns, Patterns)> {
     let mut include: Option<Patterns> = None;
     let mut except = Vec::new();
     for filter in on_path(choice, way) {
@@ -163,21 +163,21 @@ fn unseen(way: &Way) -> Patterns {
     out
 }
 
-/// One clause: what it matches, but for this, and whether it lets that through.
+/// One case: what it matches, but for this, and whether it lets that through.
 type Plain = (Patterns, Patterns, bool);
 
-/// What hooks refuse of a way as one list of clauses, and those that cannot be said so.
+/// What hooks refuse of a way as one list of cases, and those that cannot be said so.
 fn split<'h>(hooks: &'h [Hook], way: &Way) -> (Vec<Plain>, Vec<&'h Hook>) {
     let mut plain = vec![(unseen(way), Vec::new(), true)];
     let mut odd: Vec<&Hook> = Vec::new();
     for hook in hooks.iter().filter(|h| h.call == way.call) {
         let live: Vec<&Choice> = hook.choices.iter().filter(|c| live(c, way)).collect();
-        let clauses: Option<Vec<_>> = live.iter().map(|c| clause(c, way)).collect();
+        let cases: Option<Vec<_>> = live.iter().map(|c| as_case(c, way)).collect();
         // Hooks of one function are asked one after the other, and each may refuse: their choices make one
         // list only where none of them lets through.
-        match clauses {
-            Some(clauses) if live.iter().all(|c| c.denies) => {
-                plain.extend(clauses.into_iter().map(|(i, e)| (i, e, false)));
+        match cases {
+            Some(cases) if live.iter().all(|c| c.denies) => {
+                plain.extend(cases.into_iter().map(|(i, e)| (i, e, false)));
             }
             _ => odd.push(hook),
         }
@@ -192,7 +192,7 @@ const TOGETHER: usize = 16;
 /// one of them than a list of what is refused.
 pub(super) fn open_together(hooks: &[Hook], ways: &[Way]) -> Option<Vec<PathSet>> {
     // What all refuse is the same whatever the order is; what they do not see comes first.
-    let mut clauses: Vec<(Plain, u16)> = Vec::new();
+    let mut cases: Vec<(Plain, u16)> = Vec::new();
     let mut refused: Vec<(Plain, u16)> = Vec::new();
     if ways.len() > TOGETHER {
         return None;
@@ -202,24 +202,22 @@ pub(super) fn open_together(hooks: &[Hook], ways: &[Way]) -> Option<Vec<PathSet>
         if !odd.is_empty() {
             return None;
         }
-        for clause in plain {
-            let list = if clause.2 { &mut clauses } else { &mut refused };
-            match list.iter_mut().find(|(known, _)| *known == clause) {
+        for case in plain {
+            let list = if case.2 { &mut cases } else { &mut refused };
+            match list.iter_mut().find(|(known, _)| *known == case) {
                 Some((_, sets)) => *sets |= 1 << at,
-                None => list.push((clause, 1 << at)),
+                None => list.push((case, 1 << at)),
             }
         }
     }
-    clauses.append(&mut refused);
-    let clauses = clauses
-        .iter()
-        .map(|((include, except, allows), sets)| Clause {
-            include,
-            except,
-            sets: *sets,
-            allows: *allows,
-        });
-    let made: [PathSet; TOGETHER] = PathSet::family(clauses, true).ok()?;
+    cases.append(&mut refused);
+    let cases = cases.iter().map(|((include, except, allows), sets)| Case {
+        include,
+        except,
+        sets: *sets,
+        allows: *allows,
+    });
+    let made: [PathSet; TOGETHER] = PathSet::family(cases, true).ok()?;
     Some(made.into_iter().take(ways.len()).collect())
 }
 
@@ -237,7 +235,7 @@ pub(super) fn refusing<'h>(
         .flat_map(|h| &h.choices)
         .filter(|c| live(c, way))
     {
-        let (include, except) = clause(choice, way)?;
+        let (include, except) = as_case(choice, way)?;
         out.push((include, except, Some(choice)));
     }
     odd.is_empty().then_some(out)
@@ -246,11 +244,11 @@ pub(super) fn refusing<'h>(
 /// The paths at which a way is open.
 pub(super) fn open(hooks: &[Hook], way: &Way) -> Result<PathSet, TooLarge> {
     let (plain, odd) = split(hooks, way);
-    let of = |clauses: &[(Patterns, Patterns, bool)], default: bool| {
-        let clauses = clauses
+    let of = |cases: &[(Patterns, Patterns, bool)], default: bool| {
+        let cases = cases
             .iter()
             .map(|(i, e, allows)| (i.as_slice(), e.as_slice(), *allows));
-        PathSet::first_match_except(clauses, default)
+        PathSet::first_match_except(cases, default)
     };
     let mut out = of(&plain, true)?;
     for hook in odd {

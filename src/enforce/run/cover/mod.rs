@@ -54,6 +54,7 @@
 
 mod coarse;
 mod gaps;
+mod judge;
 pub mod mount;
 mod notes;
 mod scan;
@@ -66,7 +67,7 @@ pub use widen::Reduced;
 
 use crate::backend::landlock::Kind;
 use crate::policy::Operation;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What is mounted over an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -145,8 +146,8 @@ pub struct Plan {
     /// Directories that are covered whole.
     coarse: Vec<(Vec<u8>, Whole)>,
     wide: Vec<Wide>,
-    /// The paths of `wide`.
-    whole: BTreeSet<Vec<u8>>,
+    /// The paths of `wide`, each with its operations: one bit each.
+    whole: BTreeMap<Vec<u8>, judge::Set>,
 }
 
 /// The operations on objects that mounts and Landlock keep.
@@ -164,24 +165,6 @@ const EDIT: usize = 2;
 const CREATE: usize = 3;
 const DELETE: usize = 4;
 const EXECUTE: usize = 5;
-
-/// What mounts have to keep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
-    /// Everything.
-    All,
-    /// What is read, listed and started: the guard decides what is written.
-    Reads,
-}
-
-impl Kept {
-    fn set(self) -> scan::Set {
-        match self {
-            Self::All => scan::Set::MAX,
-            Self::Reads => 1 << READ | 1 << LIST | 1 << EXECUTE,
-        }
-    }
-}
 
 /// Whether `path` is `top` or lies beneath it.
 fn beneath(path: &[u8], top: &[u8]) -> bool {

@@ -1,18 +1,19 @@
 //! The search for what has to be covered.
 //!
 //! It walks from `/` along the paths that the policy names, and through every tree that the policy allows and that may
-//! hold something that it denies. Where the policy's automaton says that nothing beneath a directory can be denied, the
-//! directory is not listed. A directory is read through a descriptor that no link led to ([`super::super::entries`]).
+//! hold something that it denies, and to every such tree, wherever a pattern puts it. Where the policy's automaton says
+//! that nothing beneath a directory can be denied, the directory is not listed. A directory is read through a descriptor that no link led to ([`super::super::entries`]).
 
+use super::judge::{Judge, Set, States, WRITES};
 use super::{
-    CREATE, Cover, DELETE, EDIT, EXECUTE, Gap, Kept, LIST, OPERATIONS, Plan, READ, Whole, Wide,
-    above, beneath,
+    CREATE, Cover, DELETE, EDIT, EXECUTE, Gap, LIST, OPERATIONS, Plan, READ, Whole, Wide, above,
+    beneath,
 };
 use crate::backend::landlock::{Host, Kind, RealHost, started_by_loader};
 use crate::enforce::run::entries::{Reader, is_gone, is_too_deep};
 use crate::enforce::run::sys;
 use crate::policy::Operation;
-use crate::semantics::{Decisions, LiteralTree, Meaning, StateId, TooLarge};
+use crate::semantics::{LiteralTree, Meaning, TooLarge};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
@@ -31,110 +32,6 @@ const BUDGET: Budget = Budget {
     time: Duration::from_secs(60),
     held: 3_000_000,
 };
-
-/// A set of [`OPERATIONS`], one bit each.
-pub(super) type Set = u8;
-const WRITES: Set = 1 << EDIT | 1 << CREATE | 1 << DELETE;
-
-/// By shape: the state of its automaton.
-type States = [Option<StateId>; OPERATIONS.len()];
-
-/// Operations whose automata have the same states: one look-up does for all of them.
-struct Shape<'a> {
-    decisions: &'a Decisions,
-    /// By state: the operations that are allowed on the object.
-    permits: Vec<Set>,
-    /// By state: the operations that are allowed on the object and on everything beneath it.
-    fine: Vec<Set>,
-}
-
-/// The policy, as the search asks it.
-struct Judge<'a> {
-    shapes: Vec<Shape<'a>>,
-}
-
-impl<'a> Judge<'a> {
-    fn new(meaning: &'a Meaning<'_>) -> Result<Self, TooLarge> {
-        let mut shapes: Vec<Shape<'a>> = Vec::new();
-        for (o, operation) in OPERATIONS.into_iter().enumerate() {
-            let decisions = meaning.decisions(operation)?;
-            let dfa = decisions.dfa();
-            let known = shapes
-                .iter_mut()
-                .position(|s| s.decisions.dfa().same_shape(dfa));
-            let at = known.unwrap_or_else(|| {
-                shapes.push(Shape {
-                    decisions,
-                    permits: vec![0; dfa.len()],
-                    fine: vec![0; dfa.len()],
-                });
-                shapes.len() - 1
-            });
-            let Some(shape) = shapes.get_mut(at) else {
-                continue;
-            };
-            for (set, state) in shape.permits.iter_mut().zip(dfa.states()) {
-                *set |= Set::from(decisions.permits_state(state)) << o;
-            }
-            let below = dfa.all_below(|l| decisions.permits(l));
-            for (set, fine) in shape.fine.iter_mut().zip(below) {
-                *set |= Set::from(fine) << o;
-            }
-        }
-        Ok(Self { shapes })
-    }
-
-    fn start(&self) -> States {
-        self.each(|shape, _| Some(shape.decisions.dfa().start()), &[None; 6])
-    }
-
-    fn each(
-        &self,
-        step: impl Fn(&Shape<'_>, Option<StateId>) -> Option<StateId>,
-        from: &States,
-    ) -> States {
-        let mut out = [None; OPERATIONS.len()];
-        for ((to, shape), from) in out.iter_mut().zip(&self.shapes).zip(from) {
-            *to = step(shape, *from);
-        }
-        out
-    }
-
-    fn enter(&self, states: &States, name: &[u8]) -> States {
-        self.each(
-            |shape, s| s.and_then(|s| shape.decisions.enter(s, name)),
-            states,
-        )
-    }
-
-    fn of(&self, states: &States, by_state: impl for<'s> Fn(&'s Shape<'a>) -> &'s [Set]) -> Set {
-        let mut set = 0;
-        for (shape, state) in self.shapes.iter().zip(states) {
-            set |= state
-                .and_then(|s| by_state(shape).get(s.index()))
-                .copied()
-                .unwrap_or(0);
-        }
-        set
-    }
-
-    fn permits(&self, states: &States) -> Set {
-        self.of(states, |s| &s.permits)
-    }
-
-    fn fine(&self, states: &States) -> Set {
-        self.of(states, |s| &s.fine)
-    }
-
-    /// What is allowed on a name that no rule mentions, `depth` levels beneath.
-    fn fresh(&self, states: &States, depth: usize) -> Set {
-        let beneath = self.each(
-            |shape, s| s.and_then(|s| shape.decisions.enter_fresh(s, depth)),
-            states,
-        );
-        self.permits(&beneath)
-    }
-}
 
 /// A directory that is still to be looked at.
 struct At {
@@ -175,8 +72,6 @@ struct Entry<'p> {
 
 struct Walk<'a> {
     judge: Judge<'a>,
-    /// What the plan is for.
-    kept: Set,
     tree: &'a LiteralTree,
     plan: Plan,
     work: Vec<At>,
@@ -188,20 +83,22 @@ struct Walk<'a> {
 ///
 /// # Errors
 /// The policy's automata are too large.
-pub fn plan(meaning: &Meaning<'_>, processes: bool, kept: Kept) -> Result<Plan, TooLarge> {
-    let mut plan = search(meaning, BUDGET, kept)?;
+pub fn plan(meaning: &Meaning<'_>, processes: bool) -> Result<Plan, TooLarge> {
+    let mut plan = search(meaning, BUDGET)?;
     plan.programs(meaning)?;
     if processes {
         plan.processes(meaning)?;
     }
     plan.settle();
     plan.coarsen(super::coarse::most());
-    plan.whole = plan.wide.iter().map(|w| w.path.clone()).collect();
+    for wide in &plan.wide {
+        *plan.whole.entry(wide.path.clone()).or_default() |= 1 << wide.operation;
+    }
     Ok(plan)
 }
 
 /// The walk alone.
-pub(super) fn search(meaning: &Meaning<'_>, budget: Budget, kept: Kept) -> Result<Plan, TooLarge> {
+pub(super) fn search(meaning: &Meaning<'_>, budget: Budget) -> Result<Plan, TooLarge> {
     let tree = LiteralTree::of(meaning.policy(), usize::MAX, false);
     let judge = Judge::new(meaning)?;
     let root = At {
@@ -213,7 +110,6 @@ pub(super) fn search(meaning: &Meaning<'_>, budget: Budget, kept: Kept) -> Resul
     };
     let mut walk = Walk {
         judge,
-        kept: kept.set(),
         tree: &tree,
         plan: Plan::default(),
         work: vec![root],
@@ -269,7 +165,10 @@ impl Walk<'_> {
         let named = || at.node.into_iter().flat_map(|n| tree.children(n));
         let mut there: Vec<bool> = vec![false; named().count()];
         let inside = at.inside();
-        if inside & !self.judge.fine(&at.states) != 0 {
+        let covers = inside & !self.judge.fine(&at.states) != 0;
+        let leads_on = !inside & self.judge.hollow(&at.states) != 0;
+        // Where nothing in it is granted, what is out of sight gets nothing either.
+        if covers || leads_on && !is_too_deep(at.shown()) {
             if is_too_deep(at.shown()) {
                 return self.whole(&at, Whole::TooDeep);
             }
@@ -292,7 +191,8 @@ impl Walk<'_> {
                 Ok(()) if over => return self.work.push(at),
                 Ok(()) => {}
                 Err(e) if is_gone(&e) => return,
-                Err(e) if out_of_reach(&at, &e) => return,
+                Err(e) if covers && out_of_reach(&at, &e) => return,
+                Err(_) if !covers => {}
                 Err(_) => return self.whole(&at, Whole::Unreadable),
             }
         }
@@ -306,10 +206,9 @@ impl Walk<'_> {
 
     /// Finds the operations for which the directory can be granted whole.
     fn widen(&mut self, at: &mut At) {
-        let own = self.judge.permits(&at.states) | 1 << CREATE | 1 << DELETE;
-        let fresh = (1..=3).fold(own, |set, n| set & self.judge.fresh(&at.states, n));
+        let wide = self.judge.wide(&at.states);
         for (o, within) in at.within.iter_mut().enumerate() {
-            if within.is_none() && self.kept & fresh & 1 << o != 0 {
+            if within.is_none() && wide & 1 << o != 0 {
                 *within = u32::try_from(self.plan.wide.len()).ok();
                 self.plan.wide.push(Wide {
                     operation: o,
@@ -342,8 +241,8 @@ impl Walk<'_> {
             }
             return;
         }
-        let open = inside & !self.judge.fine(&states) != 0;
-        if !open && node.is_none() {
+        let open = inside & !self.judge.fine(&states) | !inside & self.judge.hollow(&states);
+        if open == 0 && node.is_none() {
             return;
         }
         let path = path();
@@ -557,7 +456,7 @@ rules:
         let policy = load("p.yaml", &text, &LoadOptions::default())
             .unwrap()
             .policy;
-        let plan = search(&Meaning::new(&policy), budget, Kept::All).unwrap();
+        let plan = search(&Meaning::new(&policy), budget).unwrap();
         (ws.to_owned(), plan)
     }
 

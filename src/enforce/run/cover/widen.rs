@@ -2,6 +2,7 @@
 
 use super::{CREATE, DELETE, EDIT, EXECUTE, LIST, OPERATIONS, Plan, READ, above, beneath};
 use crate::backend::landlock::{AccessFs, Host, Kind, PathBeneath, Ruleset};
+use crate::policy::Operation;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Landlock's rights for an operation, by its place in [`OPERATIONS`].
@@ -19,10 +20,12 @@ pub(super) fn rights(operation: usize) -> &'static [AccessFs] {
 const _: () = assert!(EXECUTE + 1 == OPERATIONS.len());
 
 impl Plan {
-    /// Whether the entries of a directory need not be granted one by one: it is granted whole.
+    /// Whether the entries of a directory need not be granted one by one for an operation: it is granted whole.
     #[must_use]
-    pub fn whole(&self, path: &[u8]) -> bool {
-        above(path).chain([path]).any(|p| self.whole.contains(p))
+    pub fn whole(&self, operation: Operation, path: &[u8]) -> bool {
+        let at = OPERATIONS.iter().position(|o| *o == operation);
+        let is_granted = |at: usize, p: &[u8]| self.whole.get(p).is_some_and(|o| o & 1 << at != 0);
+        at.is_some_and(|at| above(path).chain([path]).any(|p| is_granted(at, p)))
     }
 
     /// The trees in which something may be made or removed.
@@ -85,8 +88,8 @@ impl Plan {
     }
 }
 
-/// The host, without what need not be looked at: entries of trees that are granted whole, and of `/proc`
-/// those of other processes.
+/// The host, without what need not be looked at: for each operation the entries of trees that are granted whole for it,
+/// and of `/proc` those of other processes.
 pub struct Reduced<'a> {
     /// The host itself.
     pub host: &'a dyn Host,
@@ -103,10 +106,11 @@ impl Host for Reduced<'_> {
         self.host.leads_to(path)
     }
 
+    fn is_granted(&self, operation: Operation, path: &[u8]) -> bool {
+        path != b"/proc" && self.plan.is_some_and(|p| p.whole(operation, path))
+    }
+
     fn list(&self, path: &[u8]) -> Vec<(Vec<u8>, Kind)> {
-        if path != b"/proc" && self.plan.is_some_and(|p| p.whole(path)) {
-            return Vec::new();
-        }
         let mut names = self.host.list(path);
         if path == b"/proc" {
             // Rights cannot be granted on processes that do not exist yet, and those that do are not the program's; but

@@ -1,7 +1,7 @@
-//! The clauses of a policy, and what they come to: sets of paths for the ledger, filters for the profile.
+//! The rules of a policy, and what they come to: sets of paths for the ledger, filters for the profile.
 //!
-//! Most rules speak of several operations, so a clause is made once, with the operations that it is about, and so are
-//! the denies that each pattern runs into. The patterns of all clauses stand in one array.
+//! Most rules speak of several operations, so a rule is made once, with the operations that it is about, and so are
+//! the denies that each pattern runs into. The patterns of all rules stand in one array.
 
 use super::lower::base;
 use super::model::Filter;
@@ -26,9 +26,9 @@ pub(super) enum Part {
     Single,
 }
 
-/// A clause: patterns, exceptions, whether it allows, and for which operations.
+/// A rule: patterns, exceptions, whether it allows, and for which operations.
 #[derive(Debug)]
-struct Clause {
+struct PathRule {
     include: Range<usize>,
     except: Range<usize>,
     allows: bool,
@@ -44,30 +44,30 @@ fn bit(operation: Operation) -> u16 {
 /// Beside the bits of operations: the trees that may be deleted.
 const TREES: usize = Operation::ON_PATHS.len();
 
-/// The clauses of a policy, the first that matches deciding.
+/// The rules of a policy, the first that matches deciding.
 #[derive(Debug)]
-pub(super) struct Clauses {
+pub(super) struct PathRules {
     default_allow: bool,
-    list: Vec<Clause>,
+    list: Vec<PathRule>,
     patterns: Vec<Sequence>,
-    /// The clause of each of `patterns`.
+    /// The rule of each of `patterns`.
     owner: Vec<usize>,
-    /// The patterns of clauses with the action of the default, for each set of operations apart: programs by name
+    /// The patterns of rules with the action of the default, for each set of operations apart: programs by name
     /// float, and would be held against the patterns of all operations.
     against: Vec<Against>,
-    /// For each of `patterns`, which of those it meets.
-    met: Vec<OnceCell<Vec<usize>>>,
+    /// For each of `patterns`, which of those it intersects.
+    intersecting: Vec<OnceCell<Vec<usize>>>,
 }
 
 #[derive(Debug)]
 struct Against {
     operations: u16,
     index: SequenceIndex,
-    /// By number in the index: the number in [`Clauses::patterns`].
+    /// By number in the index: the number in [`PathRules::patterns`].
     numbers: Vec<usize>,
 }
 
-impl Clauses {
+impl PathRules {
     pub fn of(policy: &Policy) -> Self {
         let mut out = Self {
             default_allow: policy.default_action.permits(),
@@ -75,7 +75,7 @@ impl Clauses {
             patterns: Vec::new(),
             owner: Vec::new(),
             against: Vec::new(),
-            met: Vec::new(),
+            intersecting: Vec::new(),
         };
         let above = moving::ancestors(policy);
         let moves = bit(Operation::Create) | bit(Operation::Delete);
@@ -112,7 +112,8 @@ impl Clauses {
             let edit = bit(Operation::Edit);
             out.add(base(Operation::Edit).iter(), [].iter(), true, edit);
         }
-        out.met.resize_with(out.patterns.len(), OnceCell::new);
+        out.intersecting
+            .resize_with(out.patterns.len(), OnceCell::new);
         out
     }
 
@@ -123,8 +124,8 @@ impl Clauses {
         allows: bool,
         operations: u16,
     ) {
-        let clause = self.list.len();
-        let include = self.patterns_of(include, clause);
+        let rule = self.list.len();
+        let include = self.patterns_of(include, rule);
         if include.is_empty() {
             return;
         }
@@ -145,8 +146,8 @@ impl Clauses {
                 against.numbers.push(at);
             }
         }
-        let except = self.patterns_of(except, clause);
-        self.list.push(Clause {
+        let except = self.patterns_of(except, rule);
+        self.list.push(PathRule {
             include,
             except,
             allows,
@@ -157,11 +158,11 @@ impl Clauses {
     fn patterns_of<'p>(
         &mut self,
         list: impl Iterator<Item = &'p Sequence>,
-        clause: usize,
+        rule: usize,
     ) -> Range<usize> {
         let from = self.patterns.len();
         self.patterns.extend(list.cloned());
-        self.owner.resize(self.patterns.len(), clause);
+        self.owner.resize(self.patterns.len(), rule);
         from..self.patterns.len()
     }
 
@@ -175,9 +176,9 @@ impl Clauses {
         self.patterns
     }
 
-    /// Whether two operations have the same clauses.
+    /// Whether two operations have the same rules.
     pub fn alike(&self, a: Operation, b: Operation) -> bool {
-        let has = |c: &Clause, o| c.operations & bit(o) != 0;
+        let has = |c: &PathRule, o| c.operations & bit(o) != 0;
         self.list.iter().all(|c| has(c, a) == has(c, b))
     }
 
@@ -207,7 +208,7 @@ impl Clauses {
                 Some(set) => set,
                 None => {
                     let told = self.told(&trees, 1 << at);
-                    let told = told.map(|c| semantics::Clause { sets: 1, ..c });
+                    let told = told.map(|c| semantics::Case { sets: 1, ..c });
                     let [set] = PathSet::family(told, self.default_allow)?;
                     set
                 }
@@ -216,10 +217,10 @@ impl Clauses {
         Ok(Sets(made))
     }
 
-    /// By clause: the trees that it allows to be deleted, where those are not all that it allows.
+    /// By rule: the trees that it allows to be deleted, where those are not all that it allows.
     fn trees(&self) -> Vec<Option<Vec<Sequence>>> {
         let delete = bit(Operation::Delete);
-        let of = |c: &Clause| {
+        let of = |c: &PathRule| {
             let own = &self.patterns[c.include.clone()];
             let split = c.allows && !self.default_allow && c.operations & delete != 0;
             (split && !own.iter().all(is_tree))
@@ -228,19 +229,19 @@ impl Clauses {
         self.list.iter().map(of).collect()
     }
 
-    /// The clauses that are about some of these sets.
+    /// The rules that are about some of these sets.
     fn told<'c>(
         &'c self,
         trees: &'c [Option<Vec<Sequence>>],
         sets: u16,
-    ) -> impl Iterator<Item = semantics::Clause<'c, Sequence>> {
+    ) -> impl Iterator<Item = semantics::Case<'c, Sequence>> {
         let delete = bit(Operation::Delete);
         self.list.iter().zip(trees).flat_map(move |(c, trees)| {
             let deletes = match c.operations & delete {
                 0 => 0,
                 _ => sets & 1 << TREES,
             };
-            let of = |include, sets| semantics::Clause {
+            let of = |include, sets| semantics::Case {
                 include,
                 except: &self.patterns[c.except.clone()],
                 sets,
@@ -252,7 +253,7 @@ impl Clauses {
                 None => (of(include, whole | deletes), None),
                 Some(trees) => (of(include, whole), Some(of(trees.as_slice(), deletes))),
             };
-            let told = |c: &semantics::Clause<'_, Sequence>| c.sets != 0 && !c.include.is_empty();
+            let told = |c: &semantics::Case<'_, Sequence>| c.sets != 0 && !c.include.is_empty();
             std::iter::once(whole).chain(apart).filter(told)
         })
     }
@@ -265,7 +266,7 @@ impl Clauses {
             (_, true) => Part::Whole,
             (part, false) => part,
         };
-        let of = |c: &Clause| -> Vec<u32> {
+        let of = |c: &PathRule| -> Vec<u32> {
             let own = c.include.clone();
             let counts = |at: &usize| match part {
                 Part::Whole => true,
@@ -288,10 +289,10 @@ impl Clauses {
             let mut against: Vec<usize> = Vec::new();
             for at in run.iter().flat_map(|(_, _, include)| include) {
                 let above = |n: &&usize| {
-                    let clause = self.owner[**n];
-                    clause < run[0].0 && self.list[clause].operations & bit(operation) != 0
+                    let rule = self.owner[**n];
+                    rule < run[0].0 && self.list[rule].operations & bit(operation) != 0
                 };
-                against.extend(self.met(*at as usize).iter().filter(above));
+                against.extend(self.intersecting(*at as usize).iter().filter(above));
             }
             against.sort_unstable();
             against.dedup();
@@ -300,11 +301,11 @@ impl Clauses {
                 union.push(allowed);
                 continue;
             }
-            // Of a clause only the patterns that are met.
+            // Of a rule only the patterns that intersect.
             let met = against.chunk_by(|a, b| self.owner[*a] == self.owner[*b]);
             let met = met.map(|of| {
-                let clause = &self.list[self.owner[of[0]]];
-                (clause, of.iter().map(|n| *n as u32).collect())
+                let rule = &self.list[self.owner[of[0]]];
+                (rule, of.iter().map(|n| *n as u32).collect())
             });
             let carved = Filter::Any(self.parts(met));
             union.push(Filter::All(vec![allowed, Filter::Not(Box::new(carved))]));
@@ -316,9 +317,9 @@ impl Clauses {
         }
     }
 
-    /// The patterns that one meets of clauses about some of its operations, with the action of the default.
-    fn met(&self, at: usize) -> &[usize] {
-        self.met[at].get_or_init(|| {
+    /// The patterns that one intersects, of rules about some of its operations and with the action of the default.
+    fn intersecting(&self, at: usize) -> &[usize] {
+        self.intersecting[at].get_or_init(|| {
             let operations = self.list[self.owner[at]].operations;
             let against = self.against.iter();
             let against = against.filter(|a| a.operations & operations != 0);
@@ -330,16 +331,16 @@ impl Clauses {
         })
     }
 
-    /// Clauses with these of their patterns: those without exceptions together, the others one by one.
-    fn parts<'c>(&self, clauses: impl Iterator<Item = (&'c Clause, Vec<u32>)>) -> Vec<Filter> {
+    /// Rules with these of their patterns: those without exceptions together, the others one by one.
+    fn parts<'c>(&self, rules: impl Iterator<Item = (&'c PathRule, Vec<u32>)>) -> Vec<Filter> {
         let mut plain: Vec<u32> = Vec::new();
         let mut out = Vec::new();
-        for (clause, include) in clauses {
-            if clause.except.is_empty() {
+        for (rule, include) in rules {
+            if rule.except.is_empty() {
                 plain.extend(include);
                 continue;
             }
-            let except = clause.except.clone().map(|at| at as u32).collect();
+            let except = rule.except.clone().map(|at| at as u32).collect();
             let except = Filter::Not(Box::new(Filter::Patterns(except)));
             out.push(Filter::All(vec![Filter::Patterns(include), except]));
         }

@@ -5,7 +5,7 @@ use std::process::Output;
 
 /// Everything that is denied is there, and nothing of it floats.
 const POLICY: &str = "version: 1
-name: demanded
+name: required
 subject: {home: /nonexistent, workspace: auto, tmp: /nonexistent}
 rules:
   - {name: vault, action: deny, operations: [read, write], paths: [\"${workspace}/vault/**\"]}
@@ -15,7 +15,7 @@ rules:
 MORE";
 
 fn run(place: &Place, more: &str, options: &[&str], script: &str) -> Output {
-    let policy = place.path("demanded.yaml");
+    let policy = place.path("required.yaml");
     std::fs::write(&policy, POLICY.replace("MORE", more)).unwrap();
     std::process::Command::new(place.path("bin/polc"))
         .args(["run", "-q", "-p"])

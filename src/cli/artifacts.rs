@@ -1,4 +1,4 @@
-//! Artefacts as input: which target they are of, and what they mean.
+//! Artifacts as input: which target they are of, and what they mean.
 
 use super::{Stop, targets::TargetOptions};
 use anyhow::Context;
@@ -6,17 +6,17 @@ use polc::backend::{self, Artifact, Backend, Evaluate};
 use polc::policy::Policy;
 use std::path::Path;
 
-/// More than the largest artefact that is taken, in bytes.
-const MAX_ARTEFACT: u64 = 256 * 1024 * 1024;
+/// More than the largest artifact that is taken, in bytes.
+const MAX_ARTIFACT: u64 = 256 * 1024 * 1024;
 
-/// Reads a file as an artefact.
+/// Reads a file as an artifact.
 pub fn read(path: &Path) -> Result<Artifact, Stop> {
     let size = std::fs::metadata(path)
         .with_context(|| format!("cannot read `{}`", path.display()))?
         .len();
-    if size > MAX_ARTEFACT {
+    if size > MAX_ARTIFACT {
         return Err(Stop::Usage(format!(
-            "`{}` is too large to be an artefact",
+            "`{}` is too large to be an artifact",
             path.display()
         )));
     }
@@ -28,24 +28,24 @@ pub fn read(path: &Path) -> Result<Artifact, Stop> {
     })
 }
 
-/// The back-end that an artefact is of.
-pub fn target_of(artifact: &Artifact) -> Option<&'static dyn Backend> {
+/// The back-end that an artifact is of.
+pub fn backend_of(artifact: &Artifact) -> Option<&'static dyn Backend> {
     backend::all()
         .iter()
         .copied()
         .find(|b| b.recognises(artifact))
 }
 
-/// What artefacts of one target mean; where the policy is known, which paths are no directories is known too
+/// What artifacts of one target mean; where the policy is known, which paths are no directories is known too
 /// ([`backend::Compiled::files`]).
 pub fn meant(
-    target: &'static dyn Backend,
+    backend: &'static dyn Backend,
     artifacts: &[Artifact],
     options: &TargetOptions,
     known: Option<(&Policy, &[Vec<u8>])>,
 ) -> Result<Box<dyn Evaluate>, Stop> {
-    let nobody = Policy::of_rules("artefact", polc::policy::Action::Deny, Vec::new());
-    let mut read = options.target(target, known.map_or(&nobody, |k| k.0));
+    let nobody = Policy::of_rules("artifact", polc::policy::Action::Deny, Vec::new());
+    let mut read = options.of(backend, known.map_or(&nobody, |k| k.0));
     read.files = known.map_or_else(Vec::new, |k| k.1.to_vec());
-    Ok(target.read_back(artifacts, &read)?)
+    Ok(backend.read_back(artifacts, &read)?)
 }

@@ -9,9 +9,9 @@ use super::file::Conditions;
 use super::tools::{Kind, kind_of_argument};
 use crate::policy::{ByteSet, Component, Host, HostPattern, PathPattern, Sequence, Token};
 
-/// The judgement.
+/// What a kernel layer can keep of the conditions of a rule.
 #[derive(Debug, Default)]
-pub(super) struct Judged {
+pub(super) struct Enforceable {
     /// The rule cannot match a tool of this kind.
     pub never: bool,
     /// A negated condition speaks of an argument that tools of this kind do not have: it always holds.
@@ -33,9 +33,9 @@ pub(super) struct Judged {
 /// Most texts of one condition that become patterns: each lies anywhere in a path, which is what costs.
 const MAX_TEXTS: usize = 16;
 
-/// Judges the conditions of a rule.
-pub(super) fn judge(kind: Kind, c: &Conditions) -> Judged {
-    let mut out = Judged::default();
+/// For the conditions of a rule and one kind of tool.
+pub(super) fn enforceable(kind: Kind, c: &Conditions) -> Enforceable {
+    let mut out = Enforceable::default();
     let other = |argument: &str| kind_of_argument(argument).is_some_and(|k| k != kind);
     for (argument, texts) in &c.args_match {
         if other(argument) {
