@@ -40,9 +40,35 @@ pub struct Args {
     /// its name and the reason
     #[arg(long)]
     allow_gaps: bool,
+    /// Decide every call that writes, or connects to a unix socket, by its path: `require` starts the program only so,
+    /// `auto` does it where this host can, `off` leaves it to Landlock and mounts
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "off")]
+    guard: Guard,
     /// The program and its arguments. Without it: `$SHELL`
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
+}
+
+/// Whether the guard is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Guard {
+    /// Where this host can
+    Auto,
+    /// No
+    Off,
+    /// Start nothing without it
+    Require,
+}
+
+#[cfg(target_os = "linux")]
+impl From<Guard> for polc::enforce::run::Guard {
+    fn from(guard: Guard) -> Self {
+        match guard {
+            Guard::Auto => Self::Auto,
+            Guard::Off => Self::Off,
+            Guard::Require => Self::Require,
+        }
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -73,6 +99,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
         required: args.require.map(Into::into),
         fail_if_made: args.fail_if_made,
         allow_gaps: args.allow_gaps,
+        guard: args.guard.into(),
     };
     let mut words = vec![start::name(&args.command, &program).to_owned()];
     words.extend(arguments);

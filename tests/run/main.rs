@@ -14,6 +14,7 @@ mod after;
 mod covers;
 mod ends;
 mod git;
+mod guard;
 mod isolated;
 mod large;
 mod missing;

@@ -1,5 +1,6 @@
 //! What is asked of `polc run`: the user's choices, and the program.
 
+use super::guard::Wanted;
 use super::supervise;
 use crate::fidelity::Requirement;
 use std::ffi::OsString;
@@ -26,6 +27,8 @@ pub struct Choice {
     pub fail_if_made: bool,
     /// The program is started although something that is denied cannot be protected.
     pub allow_gaps: bool,
+    /// Whether calls that name a path are decided one by one.
+    pub guard: Wanted,
 }
 
 impl From<Choice> for supervise::Tell {

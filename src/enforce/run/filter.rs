@@ -163,14 +163,19 @@ fn compile(
 
 impl Filters {
     /// Loads them, for good. The last thing before the program starts: the policy may refuse what the steps before need.
-    /// With `log` the kernel writes a record of each call that they refuse.
+    /// With `log` the kernel writes a record of each call that they refuse. `between` is done before the policy's is loaded.
     ///
     /// # Errors
-    /// The kernel refuses one.
-    pub fn load(&self, log: bool) -> Result<(), Error> {
-        self.0
-            .iter()
-            .try_for_each(|f| sys::load_filter(f, log))
-            .map_err(Error::LoadFilter)
+    /// The kernel refuses one, or `between` fails.
+    pub fn load(
+        &self,
+        log: bool,
+        between: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let load = |f: &Vec<libc::sock_filter>| sys::load_filter(f, log).map_err(Error::LoadFilter);
+        let (last, first) = self.0.split_last().ok_or(Error::Architecture)?;
+        first.iter().try_for_each(load)?;
+        between()?;
+        load(last)
     }
 }

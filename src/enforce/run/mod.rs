@@ -39,6 +39,7 @@ mod created;
 mod entries;
 mod exec;
 mod filter;
+mod guard;
 mod init;
 mod leftovers;
 mod limits;
@@ -64,6 +65,7 @@ mod terminals;
 mod wall_time;
 
 pub use choice::{Choice, Start};
+pub use guard::Wanted as Guard;
 pub use prepared::{Prepared, prepare};
 pub use report::{Item, Report};
 
@@ -153,6 +155,12 @@ pub enum Error {
     /// The proxy or its part of the work failed.
     #[error("cannot {0}: {1}")]
     Proxy(&'static str, io::Error),
+    /// The guard was demanded, and cannot be.
+    #[error("there can be no guard here: {0}; `--guard auto` does without")]
+    NoGuard(String),
+    /// The guard failed.
+    #[error("cannot {0}: {1}; `--guard off` does without the guard")]
+    Guard(&'static str, io::Error),
     /// Something with a NUL in it.
     #[error("a word of the command, or a variable, holds a NUL byte")]
     Nul,

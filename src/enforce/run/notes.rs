@@ -37,7 +37,7 @@ pub fn without_mounts(
     if ledger.into_iter().flat_map(|l| &l.entries).any(loose) {
         report.not_kept("paths denied by wildcards", "without mounts some directories are granted whole that hold paths denied by wildcards: what is denied there can be changed, moved away and replaced; `polc enforce landlock --dry-run` shows them");
     }
-    if prepared.unix(layers)? != Unix::Refused {
+    if prepared.unix(layers)? != Unix::Refused && !layers.sockets_by_path {
         report.not_kept("unix sockets", "without mounts every unix socket that has a path is reachable, also one that another program makes later");
     }
     report.not_kept("/tmp, terminals and processes of others", "without mounts `/tmp`, shared memory, the terminals and the list of processes are those of this user's other programs");
@@ -47,7 +47,7 @@ pub fn without_mounts(
             show_bytes(&path)
         ));
     }
-    if metadata_in_part(prepared.meaning)? {
+    if !prepared.guarded && metadata_in_part(prepared.meaning)? {
         report.not_kept("mode, owner and times", "without mounts mode, owner, times and attributes can be changed everywhere, as far as the user may: a filter of system calls cannot tell paths apart");
     }
     Ok(())
@@ -87,7 +87,8 @@ pub fn own(
         report.not_kept(short, long);
     }
     let sockets = &prepared.sockets;
-    for name in sockets.nowhere.iter().filter(|_| unix != Unix::Refused) {
+    let open = unix != Unix::Refused && !layers.sockets_by_path;
+    for name in sockets.nowhere.iter().filter(|_| open) {
         report.not_kept("a unix socket", format!(
             "something listens on a unix socket `{}`, of which the directory is not known: it is not covered",
             show_bytes(name)
@@ -114,7 +115,7 @@ pub fn own(
     } else {
         format!(" outside {}", few(&own))
     };
-    if unix != Unix::Refused {
+    if open {
         report.not_kept("unix sockets made later", format!(
             "a unix socket that another program makes later{where_not} can be reached: what is not there yet cannot be covered"
         ));
@@ -147,7 +148,29 @@ pub fn in_force(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Repor
         "files and programs",
         format!("files and programs, by Landlock (ABI {})", prepared.abi),
     );
+    if prepared.guarded {
+        let sockets = if layers.sockets_by_path {
+            ", and each connection to a unix socket,"
+        } else {
+            ""
+        };
+        report.in_force(
+            "writes by their paths",
+            format!("each call that writes{sockets} by its path, by the guard"),
+        );
+    }
+    if let Some(why) = &prepared.no_guard {
+        report.not_kept(
+            "no guard",
+            format!("what is written is held by trees and mounts, and not call by call: there can be no guard here: {why}"),
+        );
+    }
     if let Some(plan) = layers.plan {
+        let sockets = if layers.sockets_by_path {
+            0
+        } else {
+            prepared.sockets.denied.len()
+        };
         let rest = if layers.read_only {
             "; what may not be written is read-only"
         } else {
@@ -157,7 +180,7 @@ pub fn in_force(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Repor
             "denied paths covered",
             format!(
                 "{} paths and sockets covered by mounts{rest}",
-                plan.covers.len() + prepared.sockets.denied.len()
+                plan.covers.len() + sockets
             ),
         );
     }

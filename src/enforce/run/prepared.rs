@@ -2,6 +2,7 @@
 
 use super::choice::{Choice, Start};
 use super::cover::{Gap, Plan};
+use super::guard::{self, Wanted};
 use super::network::{self, Network};
 use super::own_dirs::{self, OwnDirs};
 use super::sockets::Sockets;
@@ -42,6 +43,10 @@ pub struct Prepared<'a> {
     pub choice: Choice,
     /// The policy, compiled.
     pub meaning: &'a Meaning<'a>,
+    /// The guard is on.
+    pub guarded: bool,
+    /// Why there is no guard, where one was wanted.
+    pub no_guard: Option<String>,
 }
 
 /// The layers that are on, as far as the steps have come.
@@ -63,6 +68,10 @@ pub struct Layers<'a> {
     pub in_cgroup: Vec<&'static str>,
     /// The limits that nothing holds.
     pub unlimited: Vec<&'static str>,
+    /// The guard decides to which unix sockets the program connects.
+    pub sockets_by_path: bool,
+    /// With the guard: the trees in which Landlock lets the program make anything.
+    pub free: Vec<Vec<u8>>,
 }
 
 impl Prepared<'_> {
@@ -111,7 +120,16 @@ pub fn prepare<'a>(
         OwnDirs::default()
     };
     let sockets = Sockets::of_host(meaning.policy(), &own);
+    let wanted = choice.guard != Wanted::Off;
+    let no_guard = wanted
+        .then(|| guard::hindered(meaning.policy(), abi))
+        .flatten();
+    if let (Some(why), Wanted::Require) = (&no_guard, choice.guard) {
+        return Err(Error::NoGuard(why.clone()));
+    }
     Ok(Prepared {
+        guarded: wanted && no_guard.is_none(),
+        no_guard,
         policy: meaning.policy(),
         abi,
         network: network::network(meaning, choice),

@@ -4,6 +4,7 @@ use super::cover::{self, Gap, Plan, Reduced};
 use super::created::Scan;
 use super::exec::{Environment, Words};
 use super::filter::Holes;
+use super::guard;
 use super::network::{self, Network};
 use super::prepared::{Layers, Prepared, Unix, metadata_in_part};
 use super::report::Report;
@@ -20,6 +21,7 @@ use crate::fidelity::{Ledger, show_bytes};
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 impl Prepared<'_> {
@@ -39,13 +41,14 @@ impl Prepared<'_> {
         let mut outside = self.split()?;
         let mut layers = Layers::default();
         self.enter(&mut layers, &mut outside, report)?;
+        layers.sockets_by_path = self.guarded && self.unix(&layers)? == Unix::ByRule;
         layers.in_cgroup = outside.enter_group();
         let terminals = self.own_mounts(&layers)?;
         // Only now: what the program has of its own need not be looked at.
-        let plan = cover::plan(self.meaning, self.choice.required.is_none())?;
-        let helps = layers.mounts && self.helps(&plan)?;
+        let plan = cover::plan(self.meaning, self.choice.required.is_none(), self.kept())?;
+        let helps = layers.mounts && self.helps(&plan, &layers)?;
         layers.plan = helps.then_some(&plan);
-        let (mut ruleset, ledger) = self.ruleset(&layers)?;
+        let (mut ruleset, ledger) = self.ruleset(&mut layers)?;
         self.cover(&plan, &mut layers, &mut ruleset, ledger.as_ref(), report)?;
         terminals.grant(self.policy, &mut ruleset);
         notes::own(&self, &layers, &terminals, report)?;
@@ -63,7 +66,12 @@ impl Prepared<'_> {
             report,
         )?;
         let environment = Environment::new(&variables)?;
-        self.confine(&layers, &ruleset, holes, (report, tell))?;
+        self.confine(
+            &layers,
+            &ruleset,
+            (holes, outside.told.take()),
+            (report, tell),
+        )?;
         let error = command.become_it(&environment);
         Err(Error::Program(
             show_bytes(self.program.file.as_os_str().as_bytes()),
@@ -76,7 +84,11 @@ impl Prepared<'_> {
         let limits = &self.policy.limits;
         let task = supervise::Task {
             tell: self.choice.into(),
-            scan: Scan::new(self.meaning)?.map(|s| s.without(&self.own)),
+            scan: match self.guarded {
+                // What is denied is not made.
+                true => None,
+                false => Scan::new(self.meaning)?.map(|s| s.without(&self.own)),
+            },
             fail_if_made: self.choice.fail_if_made,
             group: cgroup::make(limits),
             wall_time: limits.wall_time.map(Duration::from_secs),
@@ -112,12 +124,25 @@ impl Prepared<'_> {
     }
 
     /// Whether there is anything that mounts make better.
-    fn helps(&self, plan: &Plan) -> Result<bool, Error> {
+    fn helps(&self, plan: &Plan, layers: &Layers<'_>) -> Result<bool, Error> {
+        if self.guarded {
+            let sockets = !layers.sockets_by_path && !self.sockets.denied.is_empty();
+            return Ok(plan.helps() || sockets);
+        }
         Ok(plan.helps() || !self.sockets.denied.is_empty() || metadata_in_part(self.meaning)?)
     }
 
+    /// What mounts and Landlock have to keep.
+    fn kept(&self) -> cover::Kept {
+        if self.guarded {
+            cover::Kept::Reads
+        } else {
+            cover::Kept::All
+        }
+    }
+
     /// Landlock's ruleset for what is there now, and what it loses where something is said of that.
-    fn ruleset(&self, layers: &Layers<'_>) -> Result<(Ruleset, Option<Ledger>), Error> {
+    fn ruleset(&self, layers: &mut Layers<'_>) -> Result<(Ruleset, Option<Ledger>), Error> {
         let host = Reduced {
             host: &RealHost,
             plan: layers.plan,
@@ -127,7 +152,11 @@ impl Prepared<'_> {
         let ledger = (self.choice.required.is_some() || !self.choice.quiet)
             .then(|| rules.ledger(self.meaning))
             .transpose()?;
-        Ok((rules.ruleset, ledger))
+        let mut ruleset = rules.ruleset;
+        if self.guarded {
+            layers.free = guard::narrow(self.meaning, &mut ruleset)?;
+        }
+        Ok((ruleset, ledger))
     }
 
     /// Covers paths, or says what is not kept where that cannot be.
@@ -149,7 +178,12 @@ impl Prepared<'_> {
         };
         let here = std::env::current_dir().ok();
         covered.widen(ruleset);
-        let outcome = namespaces::mount(covered, &self.sockets.denied, ruleset)?;
+        let outcome = match self.guarded {
+            // Mode, owner and times are the guard's.
+            true if layers.sockets_by_path => cover::mount::all(covered, &[], None)?,
+            true => cover::mount::all(covered, &self.sockets.denied, None)?,
+            false => namespaces::mount(covered, &self.sockets.denied, ruleset)?,
+        };
         layers.read_only = outcome.read_only;
         layers.gaps = [covered.gaps.as_slice(), &outcome.gaps].concat();
         self.admit(&layers.gaps, report)?;
@@ -266,15 +300,29 @@ impl Prepared<'_> {
         &self,
         layers: &Layers<'_>,
         ruleset: &Ruleset,
-        holes: Holes,
+        (holes, told): (Holes, Option<UnixStream>),
         (report, tell): (&mut Report, impl FnOnce(&Report)),
     ) -> Result<(), Error> {
         let filters = filter::prepare(self.meaning, holes)?;
         let mut domain = apply::prepare(ruleset)?;
+        let mut hull = match self.guarded {
+            true => {
+                let hull = guard::hull(self.meaning, ruleset)?;
+                Some((
+                    guard::prepare(self.meaning, layers.sockets_by_path)?,
+                    apply::prepare(&hull)?,
+                    hull,
+                ))
+            }
+            false => None,
+        };
         // `--require` compares by paths, and a descriptor has no path that stays.
         if self.choice.required.is_none() {
             for (descriptor, rights) in stdio::reopened(self.policy, layers.plan) {
                 domain.grant(&descriptor, &rights, ruleset);
+                if let Some((_, domain, hull)) = &mut hull {
+                    domain.grant(&descriptor, &rights, hull);
+                }
             }
         }
         if self.choice.log && self.abi >= 7 {
@@ -297,7 +345,18 @@ impl Prepared<'_> {
         // SAFETY: sets a disposition that is no function.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
         sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map_err(Error::Capabilities)?;
+        let Some((filter, hull, _)) = hull else {
+            domain.apply()?;
+            return filters.load(self.choice.log, || Ok(()));
+        };
+        hull.apply()?;
+        let task = guard::Task {
+            free: layers.free.clone(),
+            abi: self.abi,
+            told,
+        };
+        let inside = guard::split(self.meaning, task)?;
         domain.apply()?;
-        filters.load(self.choice.log)
+        filters.load(self.choice.log, || inside.load(&filter))
     }
 }

@@ -40,6 +40,8 @@ pub struct Inside {
     line: UnixStream,
     outside: libc::pid_t,
     group: Option<Group>,
+    /// For who watches the program, to say at the end what was refused.
+    pub told: Option<UnixStream>,
 }
 
 /// What the supervisor has to do.
@@ -79,7 +81,9 @@ pub enum Tell {
 /// # Errors
 /// The process cannot be split.
 pub fn split(meaning: &Meaning<'_>, task: Task<'_>) -> Result<Inside, Error> {
-    let (inside, outside) = UnixStream::pair().map_err(|e| Error::Proxy("make a socket", e))?;
+    let pair = || UnixStream::pair().map_err(|e| Error::Proxy("make a socket", e));
+    let (inside, outside) = pair()?;
+    let (told, hears) = pair()?;
     if task.wall_time.is_some() || task.ends_all {
         leftovers::adopt().map_err(|e| Error::Proxy("adopt what the program starts", e))?;
     }
@@ -91,16 +95,17 @@ pub fn split(meaning: &Meaning<'_>, task: Task<'_>) -> Result<Inside, Error> {
     match unsafe { libc::fork() } {
         -1 => Err(Error::Proxy("start a process", io::Error::last_os_error())),
         0 => {
-            drop(outside);
+            drop((outside, hears));
             Ok(Inside {
                 line: inside,
                 outside: own,
                 group: task.group,
+                told: Some(told),
             })
         }
         child => {
-            drop(inside);
-            supervise(meaning, outside, child, task, records)
+            drop((inside, told));
+            supervise(meaning, (outside, hears), child, task, records)
         }
     }
 }
@@ -172,7 +177,7 @@ impl Inside {
 /// Waits for the program, and ends as it did.
 fn supervise(
     meaning: &Meaning<'_>,
-    line: UnixStream,
+    (line, hears): (UnixStream, UnixStream),
     child: libc::pid_t,
     mut task: Task<'_>,
     records: Option<io::Result<audit::Socket>>,
@@ -211,6 +216,10 @@ fn supervise(
         }
         None => Vec::new(),
     };
+    let guarded = refused(hears);
+    if task.tell != Tell::Nothing {
+        let _ = io::stderr().write_all(guarded.as_bytes());
+    }
     match task.tell {
         Tell::Nothing => {}
         Tell::Proxy => {
@@ -288,6 +297,14 @@ fn end_all(task: &Task<'_>, processes: Processes) {
     if let (Some(line), false) = (leftovers::told(&ended), wall_time::is_over()) {
         let _ = writeln!(io::stderr(), "{line}");
     }
+}
+
+/// What the guard says that it refused. All that might hold its end is gone by now.
+fn refused(mut hears: UnixStream) -> String {
+    let mut text = String::new();
+    let _ = hears.set_read_timeout(Some(Duration::from_secs(1)));
+    let _ = hears.read_to_string(&mut text);
+    text
 }
 
 /// What is done for the program while it runs.

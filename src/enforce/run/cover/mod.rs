@@ -166,6 +166,24 @@ const CREATE: usize = 3;
 const DELETE: usize = 4;
 const EXECUTE: usize = 5;
 
+/// What mounts have to keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Everything.
+    All,
+    /// What is read, listed and started: the guard decides what is written.
+    Reads,
+}
+
+impl Kept {
+    fn set(self) -> judge::Set {
+        match self {
+            Self::All => judge::Set::MAX,
+            Self::Reads => 1 << READ | 1 << LIST | 1 << EXECUTE,
+        }
+    }
+}
+
 /// Whether `path` is `top` or lies beneath it.
 fn beneath(path: &[u8], top: &[u8]) -> bool {
     top == b"/"

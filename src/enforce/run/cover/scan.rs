@@ -6,8 +6,8 @@
 
 use super::judge::{Judge, Set, States, WRITES};
 use super::{
-    CREATE, Cover, DELETE, EDIT, EXECUTE, Gap, LIST, OPERATIONS, Plan, READ, Whole, Wide, above,
-    beneath,
+    CREATE, Cover, DELETE, EDIT, EXECUTE, Gap, Kept, LIST, OPERATIONS, Plan, READ, Whole, Wide,
+    above, beneath,
 };
 use crate::backend::landlock::{Host, Kind, RealHost, started_by_loader};
 use crate::enforce::run::entries::{Reader, is_gone, is_too_deep};
@@ -72,6 +72,8 @@ struct Entry<'p> {
 
 struct Walk<'a> {
     judge: Judge<'a>,
+    /// What the plan is for.
+    kept: Set,
     tree: &'a LiteralTree,
     plan: Plan,
     work: Vec<At>,
@@ -83,8 +85,8 @@ struct Walk<'a> {
 ///
 /// # Errors
 /// The policy's automata are too large.
-pub fn plan(meaning: &Meaning<'_>, processes: bool) -> Result<Plan, TooLarge> {
-    let mut plan = search(meaning, BUDGET)?;
+pub fn plan(meaning: &Meaning<'_>, processes: bool, kept: Kept) -> Result<Plan, TooLarge> {
+    let mut plan = search(meaning, BUDGET, kept)?;
     plan.programs(meaning)?;
     if processes {
         plan.processes(meaning)?;
@@ -98,7 +100,7 @@ pub fn plan(meaning: &Meaning<'_>, processes: bool) -> Result<Plan, TooLarge> {
 }
 
 /// The walk alone.
-pub(super) fn search(meaning: &Meaning<'_>, budget: Budget) -> Result<Plan, TooLarge> {
+pub(super) fn search(meaning: &Meaning<'_>, budget: Budget, kept: Kept) -> Result<Plan, TooLarge> {
     let tree = LiteralTree::of(meaning.policy(), usize::MAX, false);
     let judge = Judge::new(meaning)?;
     let root = At {
@@ -110,6 +112,7 @@ pub(super) fn search(meaning: &Meaning<'_>, budget: Budget) -> Result<Plan, TooL
     };
     let mut walk = Walk {
         judge,
+        kept: kept.set(),
         tree: &tree,
         plan: Plan::default(),
         work: vec![root],
@@ -166,7 +169,7 @@ impl Walk<'_> {
         let mut there: Vec<bool> = vec![false; named().count()];
         let inside = at.inside();
         let covers = inside & !self.judge.fine(&at.states) != 0;
-        let leads_on = !inside & self.judge.hollow(&at.states) != 0;
+        let leads_on = self.kept & !inside & self.judge.hollow(&at.states) != 0;
         // Where nothing in it is granted, what is out of sight gets nothing either.
         if covers || leads_on && !is_too_deep(at.shown()) {
             if is_too_deep(at.shown()) {
@@ -208,7 +211,7 @@ impl Walk<'_> {
     fn widen(&mut self, at: &mut At) {
         let wide = self.judge.wide(&at.states);
         for (o, within) in at.within.iter_mut().enumerate() {
-            if within.is_none() && wide & 1 << o != 0 {
+            if within.is_none() && self.kept & wide & 1 << o != 0 {
                 *within = u32::try_from(self.plan.wide.len()).ok();
                 self.plan.wide.push(Wide {
                     operation: o,
@@ -241,7 +244,8 @@ impl Walk<'_> {
             }
             return;
         }
-        let open = inside & !self.judge.fine(&states) | !inside & self.judge.hollow(&states);
+        let open =
+            inside & !self.judge.fine(&states) | self.kept & !inside & self.judge.hollow(&states);
         if open == 0 && node.is_none() {
             return;
         }
@@ -456,7 +460,7 @@ rules:
         let policy = load("p.yaml", &text, &LoadOptions::default())
             .unwrap()
             .policy;
-        let plan = search(&Meaning::new(&policy), budget).unwrap();
+        let plan = search(&Meaning::new(&policy), budget, Kept::All).unwrap();
         (ws.to_owned(), plan)
     }
 

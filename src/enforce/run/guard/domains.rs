@@ -1,0 +1,338 @@
+//! The two Landlock domains that the guard decides between.
+//!
+//! - The *hull* is on the guard and the program: whole trees in which the policy allows anything to be written. It is the upper
+//!   bound: whatever the guard is made to do, it does within. Its trees have equal rights, as the kernel refuses to move something to
+//!   where it would gain one. It has the program's rules on ports and scopes, too: the guard connects for the program.
+//! - The *inner* domain is on the program alone: trees in which the policy allows everything, which Landlock keeps exactly.
+//!   It is the lower bound: what the guard leaves to the kernel gets no further.
+//!
+//! Rights to read, to list and to start stay as the other layers have them, on the program.
+
+use crate::backend::landlock::{AccessFs, Host, Kind, PathBeneath, RealHost, Ruleset};
+use crate::policy::Operation;
+use crate::semantics::{Decisions, LiteralTree, Meaning, StateId, TooLarge};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the guard decides, that Landlock knows.
+const WRITES: [Operation; 3] = [Operation::Edit, Operation::Create, Operation::Delete];
+
+/// Landlock's rights for an operation.
+fn rights(operation: Operation) -> &'static [AccessFs] {
+    match operation {
+        Operation::Edit => &[AccessFs::WriteFile, AccessFs::Truncate],
+        Operation::Create => &AccessFs::MAKE,
+        Operation::Delete => &AccessFs::REMOVE,
+        _ => &[],
+    }
+}
+
+/// All that the guard decides of Landlock's rights, as far as the kernel has them.
+fn handled(abi: u32) -> BTreeSet<AccessFs> {
+    let all = WRITES.into_iter().flat_map(rights).copied();
+    let all = all.chain([AccessFs::Refer]);
+    all.filter(|a| a.since() <= abi).collect()
+}
+
+/// The literal paths of the policy, with what stands there.
+struct Named {
+    tree: LiteralTree,
+    paths: Vec<Vec<u8>>,
+    parents: Vec<usize>,
+    /// `None`: beneath a link, whose object has a name of its own.
+    kinds: Vec<Option<Kind>>,
+}
+
+impl Named {
+    fn new(meaning: &Meaning<'_>) -> Self {
+        let tree = LiteralTree::of(meaning.policy(), usize::MAX, false);
+        let count = tree.len();
+        let mut paths = vec![b"/".to_vec(); count];
+        let mut parents = vec![0; count];
+        let mut kinds = vec![Some(Kind::Directory); count];
+        // A parent is numbered before its children.
+        for node in 0..count {
+            let children: Vec<(Vec<u8>, usize)> = tree
+                .children(node)
+                .map(|(name, child)| (name.to_vec(), child))
+                .collect();
+            for (name, child) in children {
+                let above: &[u8] = if node == 0 { b"" } else { &paths[node] };
+                let path = [above, b"/", &name].concat();
+                kinds[child] = match kinds[node] {
+                    Some(Kind::Directory) => Some(RealHost.kind(&path)),
+                    Some(Kind::Missing) => Some(Kind::Missing),
+                    _ => None,
+                };
+                parents[child] = node;
+                paths[child] = path;
+            }
+        }
+        Self {
+            tree,
+            paths,
+            parents,
+            kinds,
+        }
+    }
+
+    /// Whether a name that the tree does not have leads to something that `live` holds of.
+    fn has_more(&self, node: usize, decisions: &Decisions, state: StateId, live: &[bool]) -> bool {
+        let dfa = decisions.dfa();
+        let unlisted = dfa.unlisted(state).iter().any(|s| live[s.index()]);
+        unlisted
+            || dfa
+                .spelled_out(state)
+                .any(|(name, s)| live[s.index()] && self.tree.child(node, name).is_none())
+    }
+
+    /// Directories in which, or beneath which, the operation is allowed on anything, and files on which it is.
+    fn bound(&self, decisions: &Decisions, operation: Operation) -> (Vec<usize>, Vec<usize>) {
+        let dead = decisions.dfa().all_below(|l| !decisions.permits(l));
+        let live: Vec<bool> = dead.iter().map(|d| !d).collect();
+        let states = self.tree.states(decisions);
+        let mut whole = vec![false; self.tree.len()];
+        let mut files = Vec::new();
+        let names = operation != Operation::Edit;
+        for node in (0..self.tree.len()).rev() {
+            let Some(state) = states[node].filter(|s| live[s.index()]) else {
+                continue;
+            };
+            let own = decisions.permits_state(state);
+            match self.kinds[node] {
+                Some(Kind::Directory) => {
+                    whole[node] |= self.has_more(node, decisions, state, &live)
+                }
+                Some(Kind::File) if !names && own => files.push(node),
+                // To make or remove it takes a right on the directory.
+                Some(Kind::File | Kind::Link) if names && own => whole[self.parents[node]] = true,
+                Some(Kind::Missing) if names => whole[self.parents[node]] = true,
+                _ => {}
+            }
+        }
+        let mut trees = Vec::new();
+        let mut covered = vec![false; self.tree.len()];
+        for node in 0..self.tree.len() {
+            covered[node] = node != 0 && covered[self.parents[node]];
+            if !covered[node] && whole[node] && self.kinds[node] == Some(Kind::Directory) {
+                covered[node] = true;
+                trees.push(node);
+            }
+        }
+        files.retain(|node| !covered[*node]);
+        (trees, files)
+    }
+
+    /// The largest directories in which the operation is allowed on everything, and files on which it is.
+    fn exact(&self, decisions: &Decisions, operation: Operation) -> (Vec<usize>, Vec<usize>) {
+        let permits = |l| decisions.permits(l);
+        let all = match operation {
+            Operation::Edit => decisions.dfa().all_below(permits),
+            _ => decisions.dfa().all_beneath(permits),
+        };
+        let states = self.tree.states(decisions);
+        let (mut trees, mut files) = (Vec::new(), Vec::new());
+        let mut covered = vec![false; self.tree.len()];
+        for node in 0..self.tree.len() {
+            covered[node] = node != 0 && covered[self.parents[node]];
+            let Some(state) = states[node].filter(|_| !covered[node]) else {
+                continue;
+            };
+            match self.kinds[node] {
+                Some(Kind::Directory) if all[state.index()] => {
+                    covered[node] = true;
+                    trees.push(node);
+                }
+                Some(Kind::File)
+                    if operation == Operation::Edit && decisions.permits_state(state) =>
+                {
+                    files.push(node);
+                }
+                _ => {}
+            }
+        }
+        (trees, files)
+    }
+}
+
+/// Rights by path, and whether it is a file.
+type Grants = BTreeMap<Vec<u8>, (BTreeSet<AccessFs>, bool)>;
+
+fn grant(grants: &mut Grants, path: &[u8], file: bool, rights: impl IntoIterator<Item = AccessFs>) {
+    let entry = grants
+        .entry(path.to_vec())
+        .or_insert((BTreeSet::new(), true));
+    entry.0.extend(rights);
+    entry.1 &= file;
+}
+
+fn paths(grants: Grants) -> Vec<PathBeneath> {
+    let granted = grants.into_iter().filter(|(_, (a, _))| !a.is_empty());
+    granted
+        .map(|(parent, (allowed, file))| PathBeneath {
+            parent,
+            allowed,
+            file,
+        })
+        .collect()
+}
+
+/// Makes a ruleset the inner one: of what the guard decides, only what Landlock keeps exactly. The answer is the trees in which
+/// it lets anything be made.
+///
+/// # Errors
+/// The policy's automata are too large.
+pub fn narrow(meaning: &Meaning<'_>, ruleset: &mut Ruleset) -> Result<Vec<Vec<u8>>, TooLarge> {
+    let named = Named::new(meaning);
+    let handled = handled(ruleset.abi);
+    let mut grants = Grants::new();
+    for p in &ruleset.paths {
+        let kept = p.allowed.iter().copied().filter(|a| !handled.contains(a));
+        grant(&mut grants, &p.parent, p.file, kept);
+    }
+    let mut trees_of: BTreeMap<Operation, BTreeSet<usize>> = BTreeMap::new();
+    for operation in WRITES {
+        let (trees, files) = named.exact(meaning.decisions(operation)?, operation);
+        let known = |a: &AccessFs| handled.contains(a);
+        let rights = || rights(operation).iter().copied().filter(known);
+        for node in &trees {
+            grant(&mut grants, &named.paths[*node], false, rights());
+        }
+        for node in &files {
+            grant(&mut grants, &named.paths[*node], true, rights());
+        }
+        trees_of.insert(operation, trees.into_iter().collect());
+    }
+    let of = |o| trees_of.get(&o).cloned().unwrap_or_default();
+    let (made, removed) = (of(Operation::Create), of(Operation::Delete));
+    if handled.contains(&AccessFs::Refer) {
+        for node in made.intersection(&removed) {
+            grant(&mut grants, &named.paths[*node], false, [AccessFs::Refer]);
+        }
+    }
+    ruleset.handled_fs.extend(handled);
+    ruleset.paths = paths(grants);
+    Ok(made.into_iter().map(|n| named.paths[n].clone()).collect())
+}
+
+/// The hull around an inner ruleset.
+///
+/// # Errors
+/// The policy's automata are too large.
+pub fn hull(meaning: &Meaning<'_>, inner: &Ruleset) -> Result<Ruleset, TooLarge> {
+    let named = Named::new(meaning);
+    let handled = handled(inner.abi);
+    let mut grants = Grants::new();
+    for operation in WRITES {
+        let (trees, files) = named.bound(meaning.decisions(operation)?, operation);
+        for node in trees {
+            grant(&mut grants, &named.paths[node], false, handled.clone());
+        }
+        for node in files {
+            let rights = handled.iter().copied().filter(|a| a.on_files());
+            grant(&mut grants, &named.paths[node], true, rights);
+        }
+    }
+    for p in &inner.paths {
+        let rights = p.allowed.intersection(&handled).copied();
+        grant(&mut grants, &p.parent, p.file, rights);
+    }
+    let mut paths = paths(grants);
+    // What a tree above grants need not be granted again; ascending, a tree comes before what lies beneath.
+    let mut tops: Vec<Vec<u8>> = Vec::new();
+    paths.retain(|p| {
+        let beneath = |top: &Vec<u8>| {
+            let rest = p.parent.strip_prefix(top.as_slice());
+            top == b"/" || rest.is_some_and(|rest| rest.starts_with(b"/"))
+        };
+        let covered = tops.iter().any(beneath);
+        if !covered && p.allowed == handled {
+            tops.push(p.parent.clone());
+        }
+        // A terminal may be reached by a mount that lies elsewhere.
+        !covered || p.file
+    });
+    Ok(Ruleset {
+        abi: inner.abi,
+        handled_fs: handled,
+        handled_net: inner.handled_net.clone(),
+        scoped: inner.scoped.clone(),
+        paths,
+        ports: inner.ports.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frontend::{LoadOptions, load};
+    use crate::policy::Policy;
+
+    const POLICY: &str = "version: 1
+name: t
+subject: {home: TOP/home, workspace: TOP/ws}
+rules:
+  - {name: env, action: deny, operations: [write], paths: [\"${workspace}/**/.env\"]}
+  - {name: tree, action: allow, operations: [read, write], paths: [\"${workspace}/**\"]}
+  - {name: state, action: allow, operations: [write], paths: [\"~/.state.json\", \"~/.state.json.tmp.*\"]}
+  - {name: open, action: allow, operations: [write], paths: [\"TOP/open/**\"]}
+  - {name: cache, action: allow, operations: [write], paths: [\"TOP/cache/a/b/**\"]}
+  - {name: nothing, action: allow, operations: [edit], paths: [\"/dev/null\", \"TOP/none\"]}
+";
+
+    fn policy(top: &str) -> Policy {
+        let text = POLICY.replace("TOP", top);
+        load("p.yaml", &text, &LoadOptions::default())
+            .unwrap()
+            .policy
+    }
+
+    fn empty() -> Ruleset {
+        Ruleset {
+            abi: 6,
+            handled_fs: BTreeSet::new(),
+            handled_net: BTreeSet::new(),
+            scoped: BTreeSet::new(),
+            paths: Vec::new(),
+            ports: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_hull_holds_what_may_be_and_the_inner_domain_what_must() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().canonicalize().unwrap();
+        for name in ["home", "ws", "open/x", "cache"] {
+            std::fs::create_dir_all(top.join(name)).unwrap();
+        }
+        let top = top.to_str().unwrap();
+        let policy = policy(top);
+        let meaning = Meaning::new(&policy);
+        let mut inner = empty();
+        let free = narrow(&meaning, &mut inner).unwrap();
+        assert_eq!(free, [format!("{top}/open").into_bytes()]);
+        let granted = |r: &Ruleset| -> Vec<(String, usize)> {
+            let show = |p: &PathBeneath| {
+                (
+                    String::from_utf8(p.parent.clone()).unwrap(),
+                    p.allowed.len(),
+                )
+            };
+            r.paths.iter().map(show).collect()
+        };
+        assert_eq!(
+            granted(&inner),
+            [("/dev/null".to_owned(), 2), (format!("{top}/open"), 12)]
+        );
+        let hull = hull(&meaning, &inner).unwrap();
+        assert_eq!(
+            granted(&hull),
+            [
+                ("/dev/null".to_owned(), 2),
+                (format!("{top}/cache"), 12),
+                (format!("{top}/home"), 12),
+                (format!("{top}/open"), 12),
+                (format!("{top}/ws"), 12),
+            ]
+        );
+    }
+}

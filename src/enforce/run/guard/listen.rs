@@ -1,0 +1,173 @@
+//! The workers: each takes a call, has it done ([`super::calls`]), and answers.
+//!
+//! What the program gets a descriptor for is handed over in two steps: the copy in the program, the guard's own closed, then the
+//! answer. In one step the guard would still hold the file open for writing when the program goes on, and a program that
+//! was just written could not be started (`ETXTBSY`).
+
+use super::blocking;
+use super::calls::{Answer, Request};
+use super::judge::Judge;
+use super::kernel::{self, Errno};
+use super::own::Own;
+use super::record::Record;
+use super::table::{self, Call};
+use super::target::Target;
+use crate::policy::syscalls::Arch;
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::RwLock;
+use std::thread::{Builder, Scope};
+
+/// Two, for latency: one may be in the kernel.
+const WORKERS: usize = 2;
+/// A worker's own stack: paths of some length lie on the heap.
+const STACK: usize = 512 * 1024;
+
+/// What the workers share.
+pub struct Guard<'m> {
+    /// The policy.
+    pub judge: Judge<'m>,
+    /// The kernel's end.
+    pub listener: OwnedFd,
+    /// Renames change names alone; whoever acts on a name reads.
+    pub names: RwLock<()>,
+    /// What was refused.
+    pub record: Record,
+    /// What was made in this run.
+    pub own: Own,
+    /// Landlock knows of truncating here.
+    pub truncate_is_kept: bool,
+    /// The trees in which the inner domain lets anything be made.
+    pub free: Vec<Vec<u8>>,
+    /// Where the workers are.
+    pub home: OwnedFd,
+}
+
+impl Guard<'_> {
+    /// Whether the thread still waits in this call.
+    #[must_use]
+    pub fn is_waiting(&self, id: u64) -> bool {
+        kernel::is_waiting(self.listener.as_fd(), id)
+    }
+
+    /// Whether the inner domain lets something be made at a path.
+    #[must_use]
+    pub fn inner_keeps(&self, path: &[u8]) -> bool {
+        self.free.iter().any(|tree| {
+            let rest = path.strip_prefix(tree.as_slice());
+            tree == b"/" || rest.is_some_and(|rest| rest.starts_with(b"/"))
+        })
+    }
+
+    /// Takes a worker back from where a name in a directory was needed.
+    pub fn go_home(&self) {
+        // Nothing depends on where a worker is.
+        let _ = kernel::enter(&self.home);
+    }
+
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// There can be no more threads.
+    pub fn start<'scope, 'env>(
+        &'env self,
+        scope: &'scope Scope<'scope, 'env>,
+    ) -> std::io::Result<()> {
+        let arch = super::super::filter::own_arch().unwrap_or(Arch::X86_64);
+        let calls: HashMap<u32, Call> = table::of_arch(arch)
+            .into_iter()
+            .filter_map(|(number, _)| Some((number, table::call(arch, number)?)))
+            .collect();
+        for _ in 0..WORKERS {
+            let calls = calls.clone();
+            let worker = move || {
+                // Without a mask of its own a thread would make files with another's.
+                if kernel::apart().is_ok() {
+                    self.work(scope, &calls);
+                }
+            };
+            Builder::new()
+                .stack_size(STACK)
+                .spawn_scoped(scope, worker)?;
+        }
+        Ok(())
+    }
+
+    fn work<'scope, 'env>(
+        &'env self,
+        scope: &'scope Scope<'scope, 'env>,
+        calls: &HashMap<u32, Call>,
+    ) {
+        loop {
+            let call = match kernel::receive(self.listener.as_fd()) {
+                Ok(call) => call,
+                // The thread was killed, or its process.
+                Err(Errno(libc::ENOENT | libc::EINTR)) => continue,
+                Err(_) => return,
+            };
+            let Some(kind) = calls.get(&(call.data.nr as u32)) else {
+                self.reply(call.id, Answer::Error(Errno(libc::ENOSYS)));
+                continue;
+            };
+            let Ok(target) = Target::of(call.pid) else {
+                // Gone, or out of sight: then nothing is known of it.
+                self.reply(call.id, Answer::Error(Errno(libc::EPERM)));
+                continue;
+            };
+            let request = Request {
+                guard: self,
+                id: call.id,
+                target: &target,
+                call: *kind,
+                arguments: call.data.args,
+            };
+            match request.answer() {
+                Answer::Later(work) => {
+                    let id = call.id;
+                    let later = move || {
+                        let answer = blocking::run(&work, &target, || self.is_waiting(id));
+                        // What it held is closed before the program goes on.
+                        drop(work);
+                        self.reply(id, answer);
+                    };
+                    let started = Builder::new().stack_size(STACK).spawn_scoped(scope, later);
+                    if started.is_err() {
+                        self.reply(id, Answer::Error(Errno(libc::EAGAIN)));
+                    }
+                }
+                answer => self.reply(call.id, answer),
+            }
+        }
+    }
+
+    /// Answers. Where nobody waits any more there is nobody to tell.
+    fn reply(&self, id: u64, answer: Answer) {
+        let listener = self.listener.as_fd();
+        let (val, error, flags) = match answer {
+            Answer::Continue => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
+            Answer::Value(n) => (n, 0, 0),
+            Answer::Error(Errno(n)) => (0, -n, 0),
+            Answer::Descriptor { own, close_on_exec } => {
+                let flags = if close_on_exec {
+                    libc::O_CLOEXEC as u32
+                } else {
+                    0
+                };
+                let number = kernel::hand_over(listener, id, &own, flags);
+                drop(own);
+                match number {
+                    Ok(n) => (i64::from(n), 0, 0),
+                    Err(Errno(n)) => (0, -n, 0),
+                }
+            }
+            Answer::Later(_) | Answer::Gone => return,
+        };
+        let reply = libc::seccomp_notif_resp {
+            id,
+            val,
+            error,
+            flags,
+        };
+        let _ = kernel::send(listener, &reply);
+    }
+}

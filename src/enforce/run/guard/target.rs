@@ -1,0 +1,307 @@
+//! The thread that waits in a call: its memory, its directories and descriptors, its mask.
+//!
+//! Memory is read once, and what was read is what is acted on: another thread may write there at any time. Directories and
+//! descriptors are opened before it is asked whether the thread still waits ([`super::kernel::is_waiting`]), as its number may have
+//! been given to another process since.
+
+use super::kernel::{self, Errno};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+/// Memory is read in pieces that no page boundary parts: the next page may not be there.
+const PAGE: usize = 4096;
+
+/// A thread that waits.
+pub struct Target {
+    /// Its number here.
+    pub thread: libc::pid_t,
+    /// Its entry in `/proc`.
+    entry: OwnedFd,
+}
+
+/// What `/proc/TID/status` says of a thread, as far as it is asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The process that it belongs to.
+    pub process: libc::pid_t,
+    /// What it takes from the mode of what it makes.
+    pub umask: libc::mode_t,
+    /// How many threads the process has.
+    pub threads: u32,
+    /// Signals that wait for the thread,
+    pub pending: u64,
+    /// and for its process.
+    pub shared: u64,
+    /// Signals that it blocks,
+    pub blocked: u64,
+    /// ignores,
+    pub ignored: u64,
+    /// and handles.
+    pub caught: u64,
+}
+
+impl Status {
+    fn read(text: &[u8]) -> Self {
+        let mut out = Self::default();
+        for line in text.split(|b| *b == b'\n') {
+            let Some(colon) = line.iter().position(|b| *b == b':') else {
+                continue;
+            };
+            let (name, value) = line.split_at(colon);
+            let value = value.get(1..).unwrap_or_default().trim_ascii();
+            let value = std::str::from_utf8(value).unwrap_or_default();
+            let hex = || u64::from_str_radix(value, 16).unwrap_or(0);
+            match name {
+                b"Tgid" => out.process = value.parse().unwrap_or(0),
+                b"Umask" => out.umask = libc::mode_t::from_str_radix(value, 8).unwrap_or(0o77),
+                b"Threads" => out.threads = value.parse().unwrap_or(0),
+                b"SigPnd" => out.pending = hex(),
+                b"ShdPnd" => out.shared = hex(),
+                b"SigBlk" => out.blocked = hex(),
+                b"SigIgn" => out.ignored = hex(),
+                b"SigCgt" => out.caught = hex(),
+                _ => {}
+            }
+        }
+        out
+    }
+
+    /// The signals that would end a wait: those that wait, are not blocked, and that something is done about.
+    #[must_use]
+    pub fn deliverable(&self) -> u64 {
+        let bit = |signal: libc::c_int| 1u64 << (signal - 1);
+        // Nothing is done about these where no handler is there.
+        let idle =
+            bit(libc::SIGCHLD) | bit(libc::SIGURG) | bit(libc::SIGWINCH) | bit(libc::SIGCONT);
+        let some = self.caught | !idle;
+        (self.pending | self.shared) & !self.blocked & !self.ignored & some
+    }
+}
+
+impl Target {
+    /// Of a thread.
+    ///
+    /// # Errors
+    /// It is gone, or not in sight.
+    pub fn of(thread: u32) -> Result<Self, Errno> {
+        let thread = libc::pid_t::try_from(thread).map_err(|_| Errno(libc::ESRCH))?;
+        let name = kernel::text(format!("/proc/{thread}").as_bytes());
+        let flags = libc::O_PATH | libc::O_DIRECTORY;
+        Ok(Self {
+            thread,
+            entry: kernel::open(&libc::AT_FDCWD, &name, flags, 0)?,
+        })
+    }
+
+    fn at(&self, name: &str) -> Result<OwnedFd, Errno> {
+        kernel::open(&self.entry, &kernel::text(name.as_bytes()), libc::O_PATH, 0)
+    }
+
+    /// What is `/` to it.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn root(&self) -> Result<OwnedFd, Errno> {
+        self.at("root")
+    }
+
+    /// Its current directory, or what one of its descriptors stands for.
+    ///
+    /// # Errors
+    /// It has no such descriptor.
+    pub fn base(&self, descriptor: RawFd) -> Result<OwnedFd, Errno> {
+        if descriptor == libc::AT_FDCWD {
+            return self.at("cwd");
+        }
+        self.descriptor(descriptor)
+    }
+
+    /// What one of its descriptors stands for.
+    ///
+    /// # Errors
+    /// It has no such descriptor.
+    pub fn descriptor(&self, descriptor: RawFd) -> Result<OwnedFd, Errno> {
+        if descriptor < 0 {
+            return Err(Errno(libc::EBADF));
+        }
+        self.at(&format!("fd/{descriptor}"))
+            .map_err(|_| Errno(libc::EBADF))
+    }
+
+    /// Whether a descriptor only stands for its object.
+    #[must_use]
+    pub fn only_stands(&self, descriptor: RawFd) -> bool {
+        let Ok(text) = self.file(&format!("fdinfo/{descriptor}")) else {
+            return true;
+        };
+        let flags = text.split(|b| *b == b'\n').find_map(|line| {
+            let value = line.strip_prefix(b"flags:")?.trim_ascii();
+            libc::c_int::from_str_radix(std::str::from_utf8(value).ok()?, 8).ok()
+        });
+        flags.is_none_or(|f| f & libc::O_PATH != 0)
+    }
+
+    /// A copy of a descriptor.
+    ///
+    /// # Errors
+    /// It has no such descriptor, or a table of its own that cannot be looked into.
+    pub fn copy(&self, descriptor: RawFd, process: libc::pid_t) -> Result<OwnedFd, Errno> {
+        // What its own table has there, which on an old kernel can only be had of the process's first thread.
+        let own = kernel::status(&self.descriptor(descriptor)?)?;
+        let copy = kernel::copy_of(&kernel::process(process)?, descriptor)?;
+        let got = kernel::status(&copy)?;
+        if (own.st_dev, own.st_ino) != (got.st_dev, got.st_ino) {
+            return Err(Errno(libc::EPERM));
+        }
+        Ok(copy)
+    }
+
+    /// What the kernel says of it.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn status(&self) -> Result<Status, Errno> {
+        self.file("status").map(|text| Status::read(&text))
+    }
+
+    fn file(&self, name: &str) -> Result<Vec<u8>, Errno> {
+        use std::io::Read;
+        let flags = libc::O_RDONLY;
+        let fd = kernel::open(&self.entry, &kernel::text(name.as_bytes()), flags, 0)?;
+        let mut text = Vec::with_capacity(PAGE);
+        std::fs::File::from(fd).read_to_end(&mut text)?;
+        Ok(text)
+    }
+
+    /// Bytes of its memory.
+    ///
+    /// # Errors
+    /// They are not there.
+    pub fn bytes(&self, address: u64, length: usize) -> Result<Vec<u8>, Errno> {
+        let mut out = vec![0u8; length];
+        let got = if length == 0 {
+            0
+        } else {
+            kernel::read_memory(self.thread, address, &mut out)?
+        };
+        if got == length {
+            Ok(out)
+        } else {
+            Err(Errno(libc::EFAULT))
+        }
+    }
+
+    /// So many numbers of its memory.
+    ///
+    /// # Errors
+    /// They are not there.
+    pub fn numbers<const N: usize>(&self, address: u64) -> Result<[i64; N], Errno> {
+        let bytes = self.bytes(address, N * 8)?;
+        let mut out = [0; N];
+        for (to, from) in out.iter_mut().zip(bytes.as_chunks::<8>().0) {
+            *to = i64::from_ne_bytes(*from);
+        }
+        Ok(out)
+    }
+
+    /// A string of its memory, without the NUL at its end.
+    ///
+    /// # Errors
+    /// It is not there, or longer than `most`.
+    pub fn string(&self, address: u64, most: usize) -> Result<Vec<u8>, Errno> {
+        let mut out: Vec<u8> = Vec::new();
+        let mut buffer = [0u8; PAGE];
+        let mut at = address;
+        if address == 0 {
+            return Err(Errno(libc::EFAULT));
+        }
+        while out.len() < most {
+            let left = PAGE - (at as usize % PAGE);
+            let want = left.min(most - out.len());
+            let piece = buffer.get_mut(..want).unwrap_or_default();
+            let got = kernel::read_memory(self.thread, at, piece)?;
+            let piece = piece.get(..got).unwrap_or_default();
+            if let Some(end) = piece.iter().position(|b| *b == 0) {
+                out.extend(piece.iter().take(end));
+                return Ok(out);
+            }
+            if got < want {
+                return Err(Errno(libc::EFAULT));
+            }
+            out.extend(piece);
+            at += got as u64;
+        }
+        Err(Errno(libc::ENAMETOOLONG))
+    }
+
+    /// A path of its memory.
+    ///
+    /// # Errors
+    /// It is not there, or too long.
+    pub fn path(&self, address: u64) -> Result<Vec<u8>, Errno> {
+        self.string(address, libc::PATH_MAX as usize)
+    }
+}
+
+/// Whether two descriptors stand for the same directory.
+pub fn same(a: &impl AsRawFd, b: &impl AsRawFd) -> Result<bool, Errno> {
+    let (a, b) = (kernel::status(a)?, kernel::status(b)?);
+    Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own() -> Target {
+        // SAFETY: takes nothing.
+        let thread = unsafe { libc::gettid() };
+        Target::of(thread as u32).unwrap()
+    }
+
+    #[test]
+    fn strings_are_read_within_pages_and_no_further() {
+        let target = own();
+        let long = vec![b'x'; 9000];
+        let text = std::ffi::CString::new(long.clone()).unwrap();
+        assert_eq!(target.string(text.as_ptr() as u64, 10_000).unwrap(), long);
+        let short = target.path(text.as_ptr() as u64);
+        assert_eq!(short.unwrap_err(), Errno(libc::ENAMETOOLONG));
+        assert_eq!(target.path(0).unwrap_err(), Errno(libc::EFAULT));
+        assert_eq!(target.path(8).unwrap_err(), Errno(libc::EFAULT));
+        let numbers = [7i64, -1];
+        assert_eq!(
+            target.numbers::<2>(numbers.as_ptr() as u64).unwrap(),
+            numbers
+        );
+    }
+
+    #[test]
+    fn a_status_is_read() {
+        let text = b"Name:\tx\nUmask:\t0027\nTgid:\t12\nThreads:\t3\nSigPnd:\t0000000000000001\nShdPnd:\t0000000000010000\n\
+                     SigBlk:\t0\nSigIgn:\t0\nSigCgt:\t0\n";
+        let status = Status::read(text);
+        assert_eq!(
+            (status.umask, status.process, status.threads),
+            (0o27, 12, 3)
+        );
+        // SIGCHLD is nothing without a handler.
+        assert_eq!(status.deliverable(), 1);
+        let caught = Status {
+            caught: 0x1_0000,
+            ..status
+        };
+        assert_eq!(caught.deliverable(), 0x1_0001);
+        let own = own().status().unwrap();
+        assert_eq!(own.process, std::process::id() as i32);
+    }
+
+    #[test]
+    fn a_descriptor_that_only_stands_is_told() {
+        let open = std::fs::File::open("/").unwrap();
+        let stands = kernel::reopen(&open, libc::O_PATH).unwrap();
+        let target = own();
+        assert!(!target.only_stands(open.as_raw_fd()));
+        assert!(target.only_stands(stands.as_raw_fd()));
+        assert!(target.descriptor(9999).is_err());
+    }
+}
