@@ -1,8 +1,8 @@
-//! The directory that a program may work in, where nobody has named one.
+//! The directory that a program may work in, if nobody has named one.
 //!
-//! A policy with `workspace: auto` opens the repository around the current directory, or that directory. Typed in the
-//! home, that would be every key and start-up file that the user has. So some directories are never taken of
-//! themselves, unless the policy lets the program change nothing there; `--set workspace=PATH` takes any.
+//! A policy with `workspace: auto` opens the repository around the current directory, or that directory. In the home
+//! directory, that would open all keys and start-up files of the user. So some directories are refused, unless the
+//! policy allows changing nothing there. `--set workspace=PATH` accepts any directory.
 
 use super::Stop;
 use polc::fidelity::{Object, show_bytes};
@@ -87,7 +87,7 @@ pub fn check(policy: &Policy) -> Result<(), Stop> {
         Ok(meta) if meta.is_dir() => None,
         Ok(_) => Some("is no directory".to_owned()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Some("does not exist".to_owned()),
-        Err(e) => Some(format!("cannot be looked at: {e}")),
+        Err(e) => Some(format!("cannot be read: {e}")),
     };
     if let Some(wrong) = wrong {
         return Err(Stop::Usage(format!(
@@ -101,13 +101,15 @@ pub fn check(policy: &Policy) -> Result<(), Stop> {
         return Ok(());
     };
     Err(Stop::Usage(format!(
-        "the workspace would be `{shown}`, {why}: the program could change all that is in it; go to the directory of your \
-         project, or name the workspace: `--set workspace=.` is the current directory"
+        "the workspace would be `{shown}`, {why}: the program could change everything in it; go to your project, or name \
+         the workspace: `--set workspace=.` is the current directory"
     )))
 }
 
 /// Whether the policy lets the program make, change or remove a file of the directory that no rule names.
 fn may_change(policy: &Policy, directory: &[u8]) -> bool {
+    // The root ends in `/` itself, and no rule matches a path with `//`.
+    let directory = directory.strip_suffix(b"/").unwrap_or(directory);
     let file = Object::Path([directory, b"/a file that no rule names"].concat());
     [Operation::Edit, Operation::Create, Operation::Delete]
         .into_iter()
@@ -118,13 +120,13 @@ fn may_change(policy: &Policy, directory: &[u8]) -> bool {
 fn refusal(path: &Path, homes: &Homes) -> Option<String> {
     let is = |of: &[&str]| of.iter().any(|p| path == Path::new(p));
     if path == Path::new("/") {
-        return Some("the root of everything".to_owned());
+        return Some("the root directory".to_owned());
     }
     if homes.own.iter().any(|h| path == h) {
         return Some("your home directory".to_owned());
     }
     if homes.own.iter().any(|h| h.starts_with(path)) {
-        return Some("which your home directory lies in".to_owned());
+        return Some("which contains your home directory".to_owned());
     }
     // A home may lie in a directory of the system; what is beneath it is the user's.
     let in_home = |h: &PathBuf| h != Path::new("/") && path.starts_with(h);

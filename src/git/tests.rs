@@ -40,7 +40,8 @@ impl Home {
     }
 
     fn write(&self, name: &str, text: &str) {
-        let path = self.at(name);
+        // An absolute name would lead out of the folder.
+        let path = self.at(name.trim_start_matches('/'));
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
