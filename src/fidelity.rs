@@ -1,8 +1,7 @@
-//! The ledger: what a layer keeps of each rule, and where it does not, with a reason and a witness.
+//! The ledger: what a layer keeps of each rule, and, where it does not, a reason and a witness.
 //!
-//! A ledger is total: it has an entry for every rule and each of its operations, and for the default
-//! action and every operation. [`crate::semantics::LedgerBuilder`] makes it from the sets that a
-//! back-end says its artifact allows.
+//! A ledger is total. It has an entry for every rule and each of its operations, and for the default action and every
+//! operation. [`crate::semantics::LedgerBuilder`] makes it from the sets that a back-end says its artifact allows.
 
 use crate::policy::{Action, HostSpec, Operation, RuleId};
 use std::borrow::Cow;

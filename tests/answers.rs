@@ -140,7 +140,7 @@ fn a_rule_above_that_allows_what_a_link_leads_to_is_told() {
     let o = h.polc(&["explain", "read", "~/.aws/credentials"]);
     assert_eq!(status(&o), 0, "{}", out(&o));
     assert!(
-        out(&o).contains("leads to") && out(&o).contains("of the name alone the policy says deny"),
+        out(&o).contains("leads to") && out(&o).contains("for the name alone the policy says deny"),
         "{}",
         out(&o)
     );
@@ -277,7 +277,7 @@ fn explain_takes_relative_paths_and_answers_for_artifacts_in_their_places() {
             err(&o)
         );
         assert!(
-            out(&o).contains("workspace /workspace), asked for /workspace/src/x:"),
+            out(&o).contains("workspace /workspace), answers for /workspace/src/x:"),
             "{}",
             out(&o)
         );

@@ -221,7 +221,7 @@ fn a_denial_with_a_condition_that_no_kernel_sees_denies_nothing_else() {
         ("secrets", "`content_scan`"),
         ("short", "`args_match` on `file_path`"),
         ("grep", "searching is refused"),
-        ("sql", "no operation"),
+        ("sql", "do nothing that a kernel sees"),
     ] {
         assert!(noted(&p, rule, part), "{rule}: {part}: {:?}", p.notes);
     }

@@ -73,8 +73,7 @@ fn artifacts_go_to_stdout_and_words_to_stderr() {
     assert_eq!(json["abi"], 6);
     let message = err(&o);
     // The place that the policy leaves open, and the summary of the ledger.
-    let made =
-        "note: made for home /home/agent, workspace /workspace, tmp /tmp (the policy says `auto`; ";
+    let made = "note: made for home /home/agent, workspace /workspace, tmp /tmp, because the policy says `auto`; ";
     assert!(message.starts_with(made), "{message}");
     assert!(message.contains("\nlandlock: "), "{message}");
     let quiet = polc(d.path(), &["emit", "landlock", "--quiet"]);

@@ -8,6 +8,7 @@
 //! - `<!-- run: COMMAND -->`: the command is run, and nothing is shown of it. `$SOURCE` is this repository.
 //! - Between `<!-- printed by: polc … -->` and `<!-- end -->` stands what that command prints.
 //! - Every link to a file or a heading leads somewhere.
+//! - No sentence is longer than a tired reader can take in.
 //!
 //! All commands of one page run in one project, whose directory is shown as /home/me/project.
 //! `POLC_BLESS=1 cargo test --test documentation` writes the outputs anew.
@@ -357,6 +358,70 @@ fn every_link_leads_somewhere() {
     }
     assert!(seen > 10, "{seen} links");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The longest sentence, in words. The aim is 25 (CONTRIBUTING.md); code and lists need a few more.
+const MOST_WORDS: usize = 30;
+
+/// The sentences of a page. A row of a table has one in each cell; an entry of a list begins one.
+fn sentences(text: &str) -> Vec<String> {
+    let mut found = vec![String::new()];
+    for line in prose(text) {
+        let line = line.trim();
+        let (cells, begins) = match line.split_once(' ') {
+            _ if line.starts_with('|') => (line.split('|').collect(), true),
+            Some((mark, _)) => {
+                let entry =
+                    matches!(mark, "-" | "*") || mark.trim_end_matches('.').parse::<u8>().is_ok();
+                (
+                    vec![line],
+                    entry || mark.starts_with('#') || line.starts_with("<!--"),
+                )
+            }
+            None => (vec![line], line.is_empty()),
+        };
+        for cell in cells {
+            if begins {
+                found.push(String::new());
+            }
+            for word in cell.split_whitespace() {
+                let Some(last) = found.last_mut() else {
+                    continue;
+                };
+                *last += word;
+                last.push(' ');
+                if word
+                    .trim_end_matches(['`', '"', '*', ')', '_'])
+                    .ends_with(['.', '!', '?', ':', ';'])
+                {
+                    found.push(String::new());
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn no_sentence_is_too_long() {
+    let mut wrong = Vec::new();
+    for page in pages() {
+        for sentence in sentences(&std::fs::read_to_string(&page).unwrap()) {
+            let words = sentence.split_whitespace();
+            let words = words.filter(|w| w.contains(char::is_alphanumeric)).count();
+            if words > MOST_WORDS {
+                wrong.push(format!("{}: {words} words: {sentence}", page.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let two = sentences("- One of\n  two.\n- Three | four\n\n| a | b |\n");
+    let two: Vec<&str> = two
+        .iter()
+        .map(|s| s.trim())
+        .filter(|s| !s.is_empty())
+        .collect();
+    assert_eq!(two, ["- One of two.", "- Three | four", "a", "b"]);
 }
 
 #[test]

@@ -250,7 +250,9 @@ fn a_refusal_names_the_rule_and_its_line() {
     let refusal = p.refusal();
     assert_eq!(refusal.via, Via::Socks);
     assert!(
-        refusal.reason.contains("rule `gate` at net.yaml:5 asks"),
+        refusal
+            .reason
+            .contains("rule `gate` at net.yaml:5 says `ask`"),
         "{refusal}"
     );
 }

@@ -156,7 +156,7 @@ fn a_policy_that_is_found_starts_nothing_before_it_is_trusted() {
     let [run, _] = place.starts("home/repo", "true");
     assert!(err(&run).contains("polc.yaml, trusted 20"), "{}", err(&run));
     let again = place.trust();
-    assert!(err(&again).contains("trusted already"), "{}", err(&again));
+    assert!(err(&again).contains("already trusted"), "{}", err(&again));
 }
 
 #[test]
@@ -757,7 +757,7 @@ fn a_home_is_no_workspace_of_itself() {
     };
     for (folder, why) in [
         ("home", "your home directory"),
-        (".", "which your home directory lies in"),
+        (".", "which contains your home directory"),
     ] {
         std::fs::create_dir_all(place.path(folder).join(".git")).unwrap();
         let done = run(folder, &[]);
@@ -839,7 +839,7 @@ fn without_a_policy_a_known_program_gets_its_own() {
     std::fs::set_permissions(place.path("home/repo/claude"), mode).unwrap();
     let done = place.polc("home/repo", &["run", "--", "./claude"]);
     let said = format!(
-        "policy builtin:{}, as there is no `polc.yaml` here or above and the program is `./claude`",
+        "policy builtin:{}, because there is no `polc.yaml` here or above and the program is `./claude`",
         own.name
     );
     assert!(err(&done).contains(&said), "{}", err(&done));

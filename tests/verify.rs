@@ -442,10 +442,10 @@ fn explain_says_for_each_layer_what_happens_and_why() {
     );
     assert_eq!(
         layer(&said, "landlock"),
-        "denies it, as nothing in it grants that"
+        "denies it, because nothing in it grants it"
     );
     assert!(
-        layer(&said, "seccomp").starts_with("says nothing, and lets it happen: "),
+        layer(&said, "seccomp").starts_with("does not restrict it, so it happens: "),
         "{said}"
     );
     assert!(
@@ -480,7 +480,7 @@ fn explain_says_for_each_layer_what_happens_and_why() {
     std::fs::write(d.path().join("polc.yaml"), asks).unwrap();
     let (_, said) = explain(&["read", &file("secret/key")]);
     assert!(
-        layer(&said, "landlock").starts_with("denies it, as it cannot ask"),
+        layer(&said, "landlock").starts_with("denies it, because it cannot ask"),
         "{said}"
     );
 

@@ -596,7 +596,7 @@ fn nothing_hostile_reaches_the_terminal_and_every_change_is_yaml() {
             });
             assert_eq!(bad, None, "{text}");
         }
-        assert!(err.contains("were not understood: line 23"), "{err}");
+        assert!(err.contains("that tell of a refusal: line 23"), "{err}");
     }
     let (all, _) = findings(&log);
     let mut opened = 0;

@@ -1,9 +1,9 @@
-//! What the loader starts although it may not be executed.
+//! Programs that the loader starts although the policy denies executing them.
 //!
-//! The right to execute is asked for when a program is started, and never again: `ld.so PROGRAM` starts the loader, which
-//! maps the program as it would a library. Landlock does not mediate mapping (seen on 6.18), and in other layers
-//! to read is to map as code, too, as the language has it: whatever may be read is started that way. SELinux asks for the
-//! right to execute there.
+//! The kernel asks for the right to execute when a program is started, and never again. `ld.so PROGRAM` starts the
+//! loader. The loader then maps the program as it would map a library. Landlock does not mediate mapping (seen on
+//! 6.18). In other layers, as in the language, reading includes mapping as code. So a program that may be read can be
+//! started that way. SELinux is the exception: it asks for the right to execute.
 
 use crate::fidelity::{Fidelity, Object, show_bytes};
 use crate::policy::{Operation, Policy, Rule};
@@ -19,7 +19,7 @@ pub const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 /// What the ledger calls it.
 pub const LOADED: &str = "programs that the loader starts";
 
-/// Programs that a rule denies to start by their names and that may be read: the loader starts them all the same.
+/// Programs that a rule denies by name to be started, and that may be read: the loader starts them all the same.
 pub fn started_by_loader(policy: &Policy) -> impl Iterator<Item = Vec<u8>> {
     let permits = |o: Operation, path: &[u8]| {
         decide(policy, o, &Object::Path(path.to_vec()))

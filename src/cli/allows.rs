@@ -1,4 +1,4 @@
-//! What a policy allows, in a few lines: for whoever is to trust it.
+//! What a policy allows, in a few lines, for a user who is asked to trust it.
 
 use polc::fidelity::show_bytes;
 use polc::policy::{Action, Objects, Operation, Policy, Rule};
@@ -27,7 +27,7 @@ pub fn summary(policy: &Policy) -> String {
     } else {
         let names: Vec<&str> = builtin.into_iter().collect();
         format!(
-            "it allows, beside what polc's own {} allow:\n",
+            "it allows, besides what polc's own {} allow:\n",
             names.join(", ")
         )
     };

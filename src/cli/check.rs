@@ -8,16 +8,16 @@ use polc::policy::Sources;
 use polc::semantics::Meaning;
 use std::ffi::OsString;
 
-/// Validate policies, and say what is probably not meant.
+/// Check policies for errors, and for what you probably do not mean (lints).
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Files to check; without any, the policy of `--policy`
+    /// The files to check. Without it: the policy of `--policy`
     #[arg(value_name = "FILE")]
     files: Vec<OsString>,
     /// Exit 1 if there is a lint
     #[arg(long)]
     strict: bool,
-    /// Do not look at this host: whether its symbolic links go round a rule is not asked
+    /// Do not look at the symbolic links of this host. A link can lead around a rule
     #[arg(long)]
     no_host: bool,
 }
@@ -123,7 +123,7 @@ fn advise(found: &mut Vec<Diagnostic>, native: bool) {
     if native {
         for d in found.iter_mut().filter(|d| d.code.starts_with('L')) {
             d.help.push(format!(
-                "if it is meant so: `allow_lints: [{{code: {}, reason: why}}]` on the rule",
+                "if you want this: `allow_lints: [{{code: {}, reason: why}}]` on the rule",
                 d.code
             ));
         }
@@ -133,7 +133,8 @@ fn advise(found: &mut Vec<Diagnostic>, native: bool) {
     for d in found.iter_mut().filter(|d| d.code.starts_with('L')) {
         d.help = vec![match d.code {
             "L005" => "list it under `sandbox.deny_paths.read`".to_owned(),
-            _ => "a file of AvaKill cannot say more: a policy of polc can (`polc init`)".to_owned(),
+            _ => "a file of AvaKill cannot say this, but a policy of polc can (`polc init`)"
+                .to_owned(),
         }];
     }
 }

@@ -18,23 +18,22 @@ use std::path::PathBuf;
 
 /// Show what each layer keeps of each rule, what the layers keep together, and what gets through.
 ///
-/// A layer is what enforces the artifact of one target: a part of the kernel, mostly.
+/// A layer is what enforces the artifact of one target while the program runs: mostly a part of the kernel.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The layers, as the names of targets; without it all of them
+    /// The layers, by the names of their targets. Without it: all of them
     #[arg(long, value_delimiter = ',', value_name = "TARGET,…")]
     layers: Vec<String>,
-    /// Exit 3 unless the layers together keep the policy: `safe` lets nothing through that it denies, `exact` is
-    /// equal to it
+    /// Exit 3 unless the layers together keep the policy
     #[arg(long, value_enum, value_name = "HOW")]
     require: Option<Require>,
     /// Where to write it. Without it: standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Every row: also those that all layers keep
+    /// Show every row, also the rows that all layers keep
     #[arg(long, conflicts_with = "summary")]
     all: bool,
-    /// No rows: how many of them each layer keeps, and what gets through
+    /// Show no rows, but how many of them each layer keeps, and what gets through
     #[arg(long)]
     summary: bool,
     #[command(flatten)]
@@ -64,7 +63,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     args.options.check(backend::all()).map_err(Stop::Usage)?;
     if args.summary && global.format == Format::Html {
         return Err(Stop::Usage(
-            "the page is always whole: `--summary` goes with the forms `human`, `markdown` and `json`"
+            "the page always shows all rows: use `--summary` with the forms `human`, `markdown` and `json`"
                 .to_owned(),
         ));
     }

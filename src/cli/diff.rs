@@ -9,13 +9,15 @@ use std::ffi::OsString;
 use std::fmt::Write;
 
 /// Say what one policy or artifact allows that another does not.
+///
+/// So a review of a changed policy sees what it means, and not only which lines changed.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A policy (a file of any front-end, or `builtin:NAME`), or an artifact
+    /// A policy (a file, or `builtin:NAME`), or an artifact of `polc emit`
     old: OsString,
-    /// What it is compared with
+    /// The policy or artifact to compare it with
     new: OsString,
-    /// Exit 1 only where there is a change of this kind; else 0
+    /// Exit 1 only if there is a change of this kind
     #[arg(long, value_enum, value_name = "KIND")]
     fail_on: Option<Kind>,
     #[command(flatten)]
@@ -28,9 +30,9 @@ impl Forms for Args {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Kind {
-    /// Something is allowed now that was not
+    /// Something is allowed that was not allowed before
     NewlyAllowed,
-    /// Something is not allowed any more
+    /// Something is no longer allowed
     NewlyDenied,
 }
 

@@ -11,6 +11,8 @@ use polc::semantics::Meaning;
 use std::path::{Path, PathBuf};
 
 /// Compile the policy for one target, several, or all.
+///
+/// An artifact is a file for the target's own tool. The ledger lists what it keeps and loses of each rule.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A target (`polc targets` lists them), several, or `all`
@@ -19,14 +21,14 @@ pub struct Args {
     /// Where to write: a file for one artifact, a folder for several. Without it: standard output
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// Print the whole ledger (what the artifact keeps and loses of each rule) instead of its summary: on standard output where artifacts go to
-    /// files, else on standard error
+    /// Print the whole ledger instead of its summary: to standard output if artifacts go to files, else to standard
+    /// error
     #[arg(long, value_enum, value_name = "FORMAT")]
     ledger: Option<ledger::LedgerFormat>,
     /// Write nothing and exit 3 if a layer lets through anything that the policy denies
     #[arg(long)]
     strict: bool,
-    /// Write nothing; compare with the files at `-o`, print the difference and exit 1 if there is one
+    /// Write nothing: compare with the files at `-o`, and print the difference. Exit 1 if there is one
     #[arg(long, requires = "output")]
     check: bool,
     /// Leave out the summary
@@ -93,7 +95,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
         None => {
             let [m] = made.as_slice() else {
                 return Err(Stop::Usage(
-                    "several targets need a folder to be written to: add `-o FOLDER`".to_owned(),
+                    "several targets need a folder: add `-o FOLDER`".to_owned(),
                 ));
             };
             let (first, rest) = m
@@ -102,7 +104,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
                 .ok_or_else(|| anyhow!("the target made no artifact"))?;
             for other in rest {
                 output::stderr(&format!(
-                    "note: `{}` belongs to it and is not shown; write both with `-o FOLDER`\n",
+                    "note: `{}` belongs to this artifact and is not shown: write both with `-o FOLDER`\n",
                     other.file_name
                 ))?;
             }
@@ -135,7 +137,7 @@ fn assumed(backends: &[&'static dyn Backend], policy: &Policy) -> String {
     if let Some(first) = subject.assumed.first() {
         let paths: Vec<String> = subject.assumed.iter().map(path).collect();
         out.push_str(&format!(
-            "note: made for {} (the policy says `auto`; `--set {first}=PATH` names another)\n",
+            "note: made for {}, because the policy says `auto`; `--set {first}=PATH` chooses another\n",
             paths.join(", ")
         ));
     }
@@ -145,7 +147,7 @@ fn assumed(backends: &[&'static dyn Backend], policy: &Policy) -> String {
         .collect();
     if !others.is_empty() {
         out.push_str(&format!(
-            "note: made for {} (`subject.executable` and `subject.kubernetes` name others)\n",
+            "note: made for {}; `subject.executable` and `subject.kubernetes` choose others\n",
             others.join(", ")
         ));
     }

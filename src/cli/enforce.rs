@@ -25,7 +25,7 @@ impl From<LandlockArgs> for Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Layer {
-    /// Start a program in the policy's Landlock ruleset for this host's kernel, or show that ruleset
+    /// Start a program confined by Landlock alone, or show the ruleset for this host's kernel
     Landlock(LandlockArgs),
     /// Write a macOS Seatbelt profile: the same as `emit sbpl`
     #[command(alias = "sbpl")]
@@ -36,21 +36,20 @@ enum Layer {
 
 #[derive(Debug, clap::Args)]
 pub struct LandlockArgs {
-    /// Show each path with its rights, what is missing on this host and what its kernel lacks; apply nothing
+    /// Apply nothing: show each path with its rights, what is missing on this host, and what its kernel lacks
     #[arg(long, conflicts_with_all = ["command", "require", "quiet", "allow_unenforced", "explain", "no_log"])]
     dry_run: bool,
-    /// Start the program only if Landlock keeps the policy: `safe` lets nothing through that it denies, `exact` is
-    /// equal to it. Else exit 3
+    /// Start the program only if Landlock keeps the policy. Else exit 3
     #[arg(long, value_enum, value_name = "HOW")]
     require: Option<Require>,
-    /// Leave out what is not enforced
+    /// Do not print what Landlock does not enforce
     #[arg(short, long)]
     quiet: bool,
-    /// Say at the end what was refused, by which rule, and what would allow it: for whoever may read the kernel's
-    /// audit records
+    /// Say at the end what was refused, by which rule, and what would allow it. Only a user who may read the kernel's
+    /// audit records learns that
     #[arg(long)]
     explain: bool,
-    /// Have the kernel write no audit records of what it refuses (ABI 7): nothing is left for `polc why`
+    /// Tell the kernel to write no audit records of what it refuses (ABI 7). Then `polc why` finds nothing
     #[arg(long, conflicts_with = "explain")]
     no_log: bool,
     /// Start the program without confinement where the kernel has no Landlock
@@ -120,7 +119,7 @@ fn start(global: &Global, args: &LandlockArgs) -> Done {
     let Some(abi) = landlock::kernel_abi() else {
         if !args.allow_unenforced {
             return Err(anyhow::anyhow!(
-                "this kernel has no Landlock, or it is switched off; `--allow-unenforced` starts the program all the same"
+                "this kernel has no Landlock, or it is switched off; `--allow-unenforced` starts the program without confinement"
             )
             .into());
         }
@@ -157,7 +156,7 @@ fn start(global: &Global, args: &LandlockArgs) -> Done {
     }
     for path in &prepared.gone {
         output::stderr(&format!(
-            "note: `{}` went away: nothing is granted on it\n",
+            "note: `{}` disappeared: the program gets no rights on it\n",
             polc::fidelity::show_bytes(path)
         ))?;
     }

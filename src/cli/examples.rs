@@ -5,9 +5,9 @@ pub const START: &str = "\
 First steps:
   polc run -p builtin:coding-agent -- bash   a shell in the built-in policy
   polc init                                  write a policy of your own
-  polc check                                 is it valid, and what is probably not meant
-  polc explain read ~/.ssh/id_ed25519        which rule decides
-  polc emit apparmor                         the same policy for another layer";
+  polc check                                 check it for mistakes
+  polc explain read ~/.ssh/id_ed25519        ask which rule decides
+  polc emit apparmor                         compile the policy for AppArmor";
 
 /// Of `polc init`.
 pub const INIT: &str = "\

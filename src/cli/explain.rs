@@ -1,8 +1,8 @@
 //! `polc explain`: which rule decides, or what a code means.
 //!
-//! Two answers to one question. The first is for this host: what `polc run` does here, with the caller's home and workspace
-//! and through this host's symbolic links. The second is for the artifacts that `polc emit` writes, which know neither;
-//! there the object is the same one in the places that the artifacts are for.
+//! There are two answers to one question. The first is for this host: what `polc run` does here, with the caller's home
+//! and workspace, through this host's symbolic links. The second is for the artifacts that `polc emit` writes. They do
+//! not know this host's paths, so the question is about the same object at the artifacts' paths.
 
 use super::answer::{Answer, answer, moved, relative, subject_paths};
 use super::{Done, Format, Forms, Global, Outcome, Stop, input, output};
@@ -21,10 +21,10 @@ use std::fmt::Write;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// An operation and its object (`read ~/.ssh/id_ed25519`, `edit src/main.rs`, `connect example.org:443`, `run git
-    /// push`), or a code such as P001. Words that begin with `-` go behind `--`
+    /// push`), or a code such as P001. Put `--` before words that begin with `-`
     #[arg(required = true, value_name = "OPERATION OBJECT | CODE")]
     words: Vec<String>,
-    /// Do not look at this host: its symbolic links are not followed
+    /// Do not follow the symbolic links of this host
     #[arg(long)]
     no_host: bool,
 }
@@ -51,7 +51,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     {
         let known = codes::find(code).ok_or_else(|| {
             Stop::Usage(format!(
-                "`{code}` is neither a code nor an operation with an object; codes look like P001, questions like `read /etc/passwd`"
+                "`{code}` is neither a code (such as P001) nor an operation and an object (such as `read /etc/passwd`)"
             ))
         })?;
         output::stdout(explained(known, global.format).as_bytes())?;
@@ -160,7 +160,7 @@ fn links(policy: &Policy, p: &Part) -> Vec<String> {
     let mut out = Vec::new();
     let a = &p.answer;
     if a.nowhere {
-        out.push("the path goes round in links: here nothing can be reached by it".to_owned());
+        out.push("the path is a loop of symbolic links here: it leads to nothing".to_owned());
     }
     if let Some(by_name) = a.by_name {
         let leads = match &a.object {
@@ -173,7 +173,7 @@ fn links(policy: &Policy, p: &Part) -> Vec<String> {
         out.push(leads);
         if by_name.action != a.decision.action {
             out.push(format!(
-                "what it leads to is decided on; of the name alone the policy says {}, by {}",
+                "this answer is about what it leads to; for the name alone the policy says {}, by {}",
                 by_name.action,
                 policy.decider(by_name.rule)
             ));
@@ -245,7 +245,7 @@ fn human(policy: &Policy, p: &Part, places: Option<&str>, paint: Paint) -> Strin
         Some(places) => {
             let _ = writeln!(
                 out,
-                "  artifacts of `polc emit` ({places}), asked for {}:",
+                "  artifacts of `polc emit` ({places}), answers for {}:",
                 p.emitted
             );
         }
@@ -334,7 +334,7 @@ fn layer(
             why => why,
         };
         let colon = if why.is_empty() { "" } else { ": " };
-        return format!("says nothing, and lets it happen{colon}{why}");
+        return format!("does not restrict it, so it happens{colon}{why}");
     };
     let word = if allows { "allows" } else { "denies" };
     let same = allows == decision.action.permits();
@@ -353,8 +353,8 @@ fn layer(
         });
     if same {
         let why = match (allows, clause.is_empty()) {
-            (false, _) if decision.action == Action::Ask => ", as it cannot ask",
-            (false, true) => ", as nothing in it grants that",
+            (false, _) if decision.action == Action::Ask => ", because it cannot ask",
+            (false, true) => ", because nothing in it grants it",
             _ => "",
         };
         format!("{word} it{why}{clause}")

@@ -20,7 +20,7 @@ pub struct Args {
     /// Also write the JSON Schema beside it, for editors
     #[arg(long)]
     schema: bool,
-    /// Write over files that exist
+    /// Overwrite files that exist
     #[arg(long)]
     force: bool,
     /// List the built-in policies, and the rule sets to include
@@ -63,7 +63,7 @@ pub fn run(args: &Args) -> Done {
     // The schema is ours whatever it says; the policy may be somebody's work.
     if args.output.exists() && !args.force {
         return Err(Stop::Usage(format!(
-            "`{}` exists; `--force` writes over it",
+            "`{}` exists; `--force` overwrites it",
             args.output.display()
         )));
     }

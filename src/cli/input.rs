@@ -107,7 +107,7 @@ pub fn load_with_warnings(
 pub fn load_kept(global: &Global, files: &[FileRead]) -> Result<Policy, Stop> {
     let own = files
         .first()
-        .ok_or_else(|| Stop::Usage("nothing is kept of the policy".to_owned()))?;
+        .ok_or_else(|| Stop::Usage("no file of the policy was recorded".to_owned()))?;
     let options = LoadOptions {
         disk: Disk::Memory(files.into()),
         ..options(global, Purpose::Host)?
@@ -136,7 +136,7 @@ pub fn load_to_start(
         (None, None, Some(own)) if builtin_for_program => (
             format!("builtin:{}", own.name).into(),
             format!(
-                ", as there is no `polc.yaml` here or above and the program is `{}`",
+                ", because there is no `polc.yaml` here or above and the program is `{}`",
                 program.unwrap_or_default()
             ),
         ),
@@ -239,14 +239,14 @@ pub fn is_closed(loaded: &Loaded, allow_gaps: bool) -> Result<bool, Stop> {
         closed = false;
         let rule = loaded.policy.decider(Some(link.rule));
         output::stderr(&format!(
-            "{word}: {}; what {rule} denies by that name cannot be denied there: {operation} {} is allowed\n",
+            "{word}: {}; polc cannot deny there what {rule} denies by that name: {operation} {} is allowed\n",
             link.followed,
             show_bytes(witness)
         ))?;
     }
     if !closed && !allow_gaps {
         output::stderr(
-            "help: remove the link, or put what it stands for in its place; the program was not started\n",
+            "help: remove the link, or put what it leads to in its place; the program was not started\n",
         )?;
     }
     Ok(closed || allow_gaps)
@@ -357,7 +357,7 @@ fn place(path: &[u8], purpose: Purpose) -> Result<Vec<u8>, Stop> {
         (Ok(rest), Some(home)) => home.join(rest),
         (Ok(_), None) => {
             return Err(Stop::Usage(
-                "`~` in `--set` stands for nothing here: the variable HOME is no absolute path"
+                "`~` in `--set` has no value here: the variable HOME is not an absolute path"
                     .to_owned(),
             ));
         }

@@ -129,7 +129,7 @@ fn human(policy: &Policy, ledger: &Ledger, limit: usize, exact_too: bool) -> Str
     if merged.len() > limit {
         let _ = writeln!(
             out,
-            "  and {} more: `--ledger human` or `--ledger json` tells all",
+            "  and {} more: `--ledger human` or `--ledger json` shows all",
             merged.len() - limit
         );
     }

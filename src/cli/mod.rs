@@ -1,8 +1,12 @@
-//! The command line: one file a command, each thin over the library.
+//! The command line: one file for each command, each thin over the library.
 //!
-//! Artifacts and answers go to standard output, words to standard error. Exit status: 0 fine, 1 failure
-//! (or `diff` found one), 2 the policy or the command line is wrong, 3 fidelity below what `--require` or `--strict` asks for, 4 the decision is deny or
-//! ask (`explain`) or a policy's own test fails (`test`).
+//! Artifacts and answers go to standard output, words to standard error. Exit status:
+//!
+//! - 0: fine
+//! - 1: failure, or `diff` found a difference
+//! - 2: the policy or the command line is wrong
+//! - 3: the layers keep less than `--require` or `--strict` asks for
+//! - 4: the decision is deny or ask (`explain`), or a policy's own test fails (`test`)
 
 mod allows;
 mod answer;
@@ -91,34 +95,34 @@ enum Command {
     /// Write a policy that extends a built-in one
     #[command(after_help = examples::INIT)]
     Init(init::Args),
-    /// Validate policies
+    /// Check policies for errors and likely mistakes
     #[command(after_help = examples::CHECK)]
     Check(Formed<check::Args>),
-    /// Compile the policy for one target, several, or all
+    /// Compile the policy for a target, such as AppArmor or seccomp
     #[command(after_help = examples::EMIT)]
     Emit(With<emit::Args>),
-    /// Enforce on this host, or write what another tool enforces
+    /// Start a program in Landlock alone, or write what another tool enforces
     #[command(after_help = examples::ENFORCE)]
     Enforce(With<enforce::Args>),
-    /// Start a program in everything that this host can enforce of the policy
+    /// Start a program, confined by everything that this host can enforce of the policy
     #[command(after_help = examples::RUN)]
     Run(With<run::Args>),
     /// Trust the policy of a repository, so that `run` and `enforce` use it
     #[command(after_help = examples::TRUST)]
     Trust(With<trust::Args>),
-    /// Say which rule decides, or what a diagnostic's code means
+    /// Say which rule decides about an operation, or what a code means
     #[command(after_help = examples::EXPLAIN)]
     Explain(Formed<explain::Args>),
-    /// Show what each layer keeps of each rule, and what gets through
+    /// Show what each layer (Landlock, AppArmor, …) keeps of each rule
     #[command(after_help = examples::COVERAGE)]
     Coverage(Formed<coverage::Args>),
-    /// Say whether artifacts still mean the policy
+    /// Check that artifacts of `polc emit` still mean the policy
     #[command(after_help = examples::VERIFY)]
     Verify(Formed<verify::Args>),
-    /// Say what one policy or artifact allows that another does not
+    /// Say what changes between two policies or artifacts
     #[command(after_help = examples::DIFF)]
     Diff(Formed<diff::Args>),
-    /// Say why a kernel refused something, from its log
+    /// Explain refusals in a kernel's log by the rules of the policy
     #[command(after_help = examples::WHY)]
     Why(Formed<why::Args>),
     /// Run the policy's own tests

@@ -24,7 +24,7 @@ pub struct Global {
 /// How an answer is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people
+    /// Text for people
     #[value(aliases = ["table", "text"])]
     Human,
     /// One JSON document
@@ -33,7 +33,7 @@ pub enum Format {
     Sarif,
     /// Markdown
     Markdown,
-    /// A page that needs nothing else
+    /// A page in one file
     Html,
 }
 
@@ -73,10 +73,11 @@ pub struct Before {
 /// Which policy it is about.
 #[derive(Debug, Default, clap::Args)]
 pub struct PolicyArgs {
-    /// The policy: a file, `-` for standard input, or `builtin:NAME`. Without it the nearest `polc.yaml` upwards
+    /// The policy: a file, `-` for standard input, or `builtin:NAME`. Without it: the nearest
+    /// `polc.yaml`, here or in a directory above
     #[arg(short, long, global = true, value_name = "FILE|builtin:NAME")]
     policy: Option<OsString>,
-    /// Set a path of the subject, over what the policy says: `workspace`, `home` or `tmp`
+    /// Set `workspace`, `home` or `tmp` of the subject, in place of the value in the policy
     #[arg(long, global = true, value_name = "NAME=PATH")]
     set: Vec<OsString>,
 }
@@ -137,7 +138,7 @@ impl<A: Forms> clap::Args for FormatArg<A> {
             .alias("as")
             .value_name("FORM")
             .value_parser(PossibleValuesParser::new(values))
-            .help("How the answer is printed, on standard output [default: human]");
+            .help("The form of the answer on standard output [default: human]");
         cmd.arg(arg)
     }
 
@@ -195,7 +196,7 @@ impl Before {
         if format != Format::Human && !command.forms.contains(&format) {
             let forms: Vec<String> = command.forms.iter().map(|f| f.word()).collect();
             return Err(format!(
-                "this command does not print `{}`; its forms are {}",
+                "this command has no form `{}`; it has {}",
                 format.word(),
                 forms.join(", ")
             ));
@@ -231,7 +232,7 @@ pub fn without_dashes(error: &clap::Error) -> Option<String> {
     let starts = before.iter().any(|w| w == "run" || w == "landlock");
     (starts && !word.starts_with('-')).then(|| {
         format!(
-            "`{word}` is no option; a program stands behind `--`: write `polc {} -- {}`",
+            "`{word}` is not an option; a program comes after `--`: write `polc {} -- {}`",
             before.join(" "),
             program.join(" ")
         )

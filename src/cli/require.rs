@@ -7,7 +7,7 @@ use polc::fidelity::Requirement;
 pub enum Require {
     /// Equal to the policy
     Exact,
-    /// Nothing gets through that the policy denies
+    /// Nothing that the policy denies gets through
     Safe,
 }
 

@@ -3,41 +3,40 @@
 use super::{Done, Global};
 use std::ffi::OsString;
 
-/// Start a program in everything that this host can enforce of the policy
+/// Start a program, confined by everything that this host can enforce of the policy
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Say nothing before the program starts
+    /// Print nothing before the program starts
     #[arg(short, long)]
     quiet: bool,
-    /// Say before the program starts what each layer holds, and what is not kept and why, one line each
+    /// Say before the program starts what each layer enforces and what is not kept, one line each with its reason
     #[arg(long, conflicts_with = "quiet")]
     explain_start: bool,
-    /// Use no namespaces: no path is covered by a mount, and the network is closed by filters alone
+    /// Use no namespaces. Then no mount protects a path, and only filters close the network
     #[arg(long)]
     no_namespaces: bool,
-    /// Leave /tmp, /var/tmp and /dev/shm the host's: the program sees what others have there, and their sockets
+    /// Use the host's /tmp, /var/tmp and /dev/shm. The program then sees the files and sockets of others there
     #[arg(long)]
     share_tmp: bool,
-    /// No network at all, whatever hosts the policy names
+    /// Give the program no network, also if the policy allows hosts
     #[arg(long)]
     no_network: bool,
-    /// Say at the end what was refused, by which rule, and what would allow it: the proxy's refusals, and, for
-    /// whoever may read the kernel's audit records, Landlock's and seccomp's
+    /// Say at the end what was refused, by which rule, and what would allow it. Refusals of Landlock and seccomp are
+    /// known only to a user who may read the kernel's audit records
     #[arg(long)]
     explain: bool,
-    /// Have the kernel write no audit records of what it refuses: nothing is left for `polc why`
+    /// Tell the kernel to write no audit records of what it refuses. Then `polc why` finds nothing
     #[arg(long, conflicts_with = "explain")]
     no_log: bool,
-    /// Start the program only if the layers together keep the policy: `safe` lets nothing through that it denies,
-    /// `exact` is equal to it. Else exit 3
+    /// Start the program only if the layers together keep the policy. Else exit 3
     #[arg(long, value_enum, value_name = "HOW")]
     require: Option<super::require::Require>,
-    /// Exit 3 if at the end there is something that was made against the policy, which on Linux cannot be kept from
-    /// appearing: a hook in a new repository, a `.env`; or if somebody outside replaced what was covered
+    /// Exit 3 if the program made something that the policy denies, such as a hook in a new repository. Linux cannot
+    /// prevent that. Also exit 3 if a program outside replaced a protected file
     #[arg(long)]
     fail_if_made: bool,
-    /// Start the program although something that the policy denies is there and cannot be protected. Else exit 3, with
-    /// its name and the reason
+    /// Start the program even if an existing file that the policy denies cannot be protected. Without it: exit 3, with
+    /// the name of the file and the reason
     #[arg(long)]
     allow_gaps: bool,
     /// Decide every call that writes, or connects to a unix socket, by its path: `require` starts the program only so,
@@ -171,7 +170,7 @@ fn said_first(
         .collect();
     if let (Some(home), true) = (&subject.home, subject.home == subject.workspace) {
         lines.push(format!(
-            "the workspace is your home directory `{}`: the program can use all that the policy allows in a workspace",
+            "the workspace is your home directory `{}`: the program may do there all that the policy allows in a workspace",
             show_bytes(home)
         ));
     }
@@ -183,7 +182,7 @@ fn said_first(
     let closed = closed.iter().filter(|(_, path)| unread(path));
     lines.extend(closed.map(|(name, path)| {
         format!(
-            "`{name}` names `{}`, which is not a file or a directory of certificates alone: no rule is added to read it",
+            "`{name}` names `{}`, which does not hold certificates alone: polc adds no rule to read it",
             show_bytes(path.as_os_str().as_bytes())
         )
     }));
@@ -197,7 +196,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
 
     if args.explain {
         return Err(Stop::Usage(
-            "macOS tells no program what its sandbox refused: `log stream --predicate 'sender == \"Sandbox\"'` shows it".to_owned(),
+            "macOS does not tell polc what its sandbox refused: `log stream --predicate 'sender == \"Sandbox\"'` shows it".to_owned(),
         ));
     }
     let loaded = match input::load_to_start(global, &args.command, true, false)? {
@@ -229,7 +228,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     };
     if !args.quiet {
         let proxy = if prepared.has_proxy() {
-            ", network by proxy alone"
+            ", network only through the proxy"
         } else {
             ""
         };

@@ -1,9 +1,9 @@
-//! The command line of the two commands that start a program, alone.
+//! A smaller command line, for the two commands that start a program.
 //!
-//! Whoever starts every tool of an agent in a sandbox pays for the start each time, and to make the definition of all of
-//! polc's commands takes as long as to compile a small policy. So the definition of these two is made and tried first.
-//! It is the same one, without the other commands: what it takes has the same meaning in the whole, and for what it does
-//! not take (another command, a mistake, `--help`) the whole is made, and says what there is to say.
+//! An agent that starts every tool in a sandbox pays for the start each time. To define all of polc's commands takes as
+//! long as to compile a small policy. So this definition of two commands is made and tried first. It has the same
+//! options with the same meaning. For everything else (another command, a mistake, `--help`), polc makes the whole
+//! definition and lets it answer.
 
 use super::options::{Before, With};
 use super::{Cli, Command, enforce, run};

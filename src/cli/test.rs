@@ -14,13 +14,13 @@ use std::fmt::Write;
 /// Run the policy's own tests, against the policy and against each target's artifact.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Policies to test; without any, the policy of `--policy`
+    /// The policies to test. Without it: the policy of `--policy`
     #[arg(value_name = "FILE")]
     files: Vec<OsString>,
-    /// Tell each test that a target does not keep, with the reason from its ledger
+    /// Show each test that a target does not keep, with the reason from its ledger
     #[arg(long)]
     layers: bool,
-    /// Do not look at this host: its symbolic links are not followed
+    /// Do not follow the symbolic links of this host
     #[arg(long)]
     no_host: bool,
 }
@@ -210,7 +210,7 @@ fn layer(b: &dyn Backend, meaning: &Meaning<'_>, all: bool) -> (String, usize) {
     }
     let _ = writeln!(
         out,
-        "{id:<9} keeps {kept}, differs on {} as its ledger (`polc emit {id} --ledger human`) says, says nothing of {silent}",
+        "{id:<9} keeps {kept}, loses {} as its ledger says (`polc emit {id} --ledger human`), cannot answer {silent}",
         lost.len()
     );
     if all {

@@ -14,16 +14,16 @@ use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Trust the `polc.yaml` of a repository: `run` and `enforce` use it from then on, until it changes
+/// Trust the `polc.yaml` of a repository: then `run` and `enforce` use it, until it changes
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The file. Without it: the nearest `polc.yaml` upwards
+    /// The file. Without it: the nearest `polc.yaml`, here or in a directory above
     #[arg(value_name = "FILE")]
     file: Option<OsString>,
     /// List the policies that are trusted, and which of them have changed since
     #[arg(long, conflicts_with_all = ["file", "revoke"])]
     list: bool,
-    /// Trust it no more
+    /// No longer trust the file
     #[arg(long)]
     revoke: bool,
 }
@@ -47,7 +47,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     let shown = candidate.shown();
     if let Standing::Trusted(since) = standing {
         output::stderr(&format!(
-            "{shown} is trusted already, since {}\n",
+            "{shown} is already trusted, since {}\n",
             date(since)
         ))?;
         return Ok(Outcome::Fine);
@@ -56,7 +56,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     let record = candidate.record();
     store.keep(&record).map_err(failed)?;
     output::stderr(&format!(
-        "{shown} is trusted now, with the contents that were read (sha256 {})\n",
+        "{shown} is trusted now, with its present contents (sha256 {})\n",
         record.digest()
     ))?;
     Ok(Outcome::Fine)
@@ -105,8 +105,8 @@ pub fn consent(
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     if !terminal || is_inside() {
         return Err(Stop::Usage(format!(
-            "{what}, and may come from whoever wrote this repository; look at it (`polc check`), then type `polc trust`, or \
-             use it this once with `-p FILE`"
+            "{what}: whoever wrote this repository may have written it; look at it with `polc check`, then type \
+             `polc trust`, or use it once with `-p FILE`"
         )));
     }
     output::stderr(&format!("{what}\n"))?;
@@ -137,7 +137,7 @@ impl<'a> Candidate<'a> {
         let own = loaded.files.first().map(|f| f.named.as_path());
         let own = own.ok_or_else(|| {
             Stop::Usage(format!(
-                "`{}` is no file: only a `polc.yaml` is trusted",
+                "`{}` is not a file: only a `polc.yaml` can be trusted",
                 loaded.name
             ))
         })?;
@@ -294,11 +294,11 @@ fn revoke(global: &Global, args: &Args) -> Done {
         None => false,
     };
     if gone {
-        output::stderr(&format!("`{}` is trusted no more\n", text(&name)))?;
+        output::stderr(&format!("`{}` is no longer trusted\n", text(&name)))?;
         return Ok(Outcome::Fine);
     }
     Err(Stop::Usage(format!(
-        "`{}` was not trusted; `polc trust --list` names what is",
+        "`{}` was not trusted; `polc trust --list` shows what is",
         text(&name)
     )))
 }
@@ -312,7 +312,7 @@ fn file(global: &Global, args: &Args) -> Result<OsString, Stop> {
     };
     if Path::new(name).file_name() != Some(OsStr::new("polc.yaml")) {
         return Err(Stop::Usage(format!(
-            "`{}` is not called `polc.yaml`, and no other file is looked for: `-p FILE` uses it without trust",
+            "`{}` is not called `polc.yaml`, and polc looks for no other name: `-p FILE` uses it without trust",
             show_bytes(name.as_encoded_bytes())
         )));
     }
@@ -330,7 +330,7 @@ fn name_of(file: &Path) -> PathBuf {
 fn needed_state() -> Result<PathBuf, Stop> {
     state().ok_or_else(|| {
         Stop::Usage(
-            "there is no place to keep what is trusted: neither XDG_STATE_HOME nor HOME is an absolute path".to_owned(),
+            "polc has no place to keep what is trusted: neither XDG_STATE_HOME nor HOME is an absolute path".to_owned(),
         )
     })
 }
@@ -343,7 +343,7 @@ fn is_inside() -> bool {
 fn inside() -> Result<(), Stop> {
     if is_inside() {
         return Err(Stop::Usage(format!(
-            "this is inside a sandbox of polc ({MARK} is set), where nothing is trusted or revoked: type it in a shell outside"
+            "this is inside a sandbox of polc ({MARK} is set), and trust cannot be changed there: use a shell outside"
         )));
     }
     Ok(())

@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 /// Say whether artifacts, perhaps edited by hand or made long ago, still mean the policy.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Artifacts of one target or several; a folder stands for the artifacts in it
+    /// Artifacts of one target or several, or folders with artifacts
     #[arg(required = true, value_name = "ARTIFACT")]
     artifacts: Vec<PathBuf>,
-    /// Require that they are equal: without it they may differ as the ledger of their target says
+    /// Fail on every difference. Without it: artifacts may differ as the ledger of their target says
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
@@ -121,7 +121,7 @@ fn groups(paths: &[PathBuf]) -> Result<Vec<Group>, Stop> {
                     continue;
                 }
                 return Err(Stop::Usage(format!(
-                    "`{}` is not an artifact of a target that polc knows: neither its name nor its content tells which",
+                    "`{}` is not an artifact that polc knows: neither its name nor its content tells its target",
                     file.display()
                 )));
             };
@@ -152,7 +152,7 @@ fn groups(paths: &[PathBuf]) -> Result<Vec<Group>, Stop> {
     }
     if groups.is_empty() {
         return Err(Stop::Usage(
-            "there is no artifact of a target that polc knows".to_owned(),
+            "there is no artifact that polc knows".to_owned(),
         ));
     }
     Ok(groups)
@@ -207,7 +207,7 @@ fn human(
     if unknown {
         let _ = writeln!(
             out,
-            "{name}: unknown whether it means the policy: the patterns together are too many to compare"
+            "{name}: polc cannot tell whether it means the policy: there are too many patterns to compare"
         );
     }
     if differences.is_empty() && others.is_empty() {
@@ -215,7 +215,7 @@ fn human(
             let beyond = if strict {
                 "means the policy"
             } else {
-                "means the policy, but for what the ledger of its target says"
+                "means the policy, except for what the ledger of its target says"
             };
             let _ = writeln!(out, "{name}: {id}: {beyond}");
         }
@@ -249,7 +249,7 @@ fn human(
     for text in &others.added {
         let _ = writeln!(
             out,
-            "  has `{text}`, which the policy's own artifact has not"
+            "  has `{text}`, which the policy's own artifact does not have"
         );
     }
     for d in differences {
@@ -270,7 +270,7 @@ fn human(
             },
             match d.form {
                 Some(ObjectForm::Directory) => " as a directory",
-                Some(ObjectForm::Moved) => ", moved with what is beneath",
+                Some(ObjectForm::Moved) => ", moved with everything beneath it",
                 _ => "",
             }
         );

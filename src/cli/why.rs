@@ -1,4 +1,4 @@
-//! `polc why`: which line of the policy was it.
+//! `polc why`: which line of the policy refused it.
 
 use super::{Done, Format, Forms, Global, Outcome, Stop, input, output};
 use anyhow::Context;
@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use std::fs::File;
 use std::io::BufReader;
 
-/// Say for each refusal in a kernel's log which rule it was, and what would allow it.
+/// Say for each refusal in a kernel's log which rule refused it, and what would allow it.
 ///
-/// Reads audit logs, `dmesg`, `journalctl` (also `-o json`), Tetragon's events and what polc's own proxy prints:
-/// Landlock, AppArmor, SELinux and seccomp records among other lines. Exit status 1: the log cannot be read, or some
-/// refusals in it could not be understood.
+/// It reads audit logs, `dmesg`, `journalctl` (also `-o json`), Tetragon's events and the lines of polc's own proxy. In
+/// them it finds the records of Landlock, AppArmor, SELinux and seccomp. Exit status 1: polc cannot read the log, or does
+/// not understand a refusal in it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The log; `-` is standard input
+    /// The log, or `-` for standard input
     #[arg(value_name = "LOG")]
     log: String,
 }

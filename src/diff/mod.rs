@@ -1,8 +1,8 @@
 //! What one policy allows that another does not: a difference of meaning, not of text.
 //!
-//! Either side is a policy, from whatever front-end, or an artifact that was read back. For each
-//! operation the sets of what is allowed, denied and asked are compared exactly; what differs is told in the
-//! patterns that the policies themselves are written in, with an example of each.
+//! Each side is a policy from any front-end, or an artifact that was read back. For each operation, the sets of what is
+//! allowed, denied and asked are compared exactly. A difference is shown in the patterns of the policies themselves,
+//! with an example of each.
 
 mod hosts;
 mod paths;

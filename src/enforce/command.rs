@@ -24,7 +24,7 @@ pub enum NotFound {
     #[error("there is no program `{0}`")]
     Missing(String),
     /// It is no file that may be executed.
-    #[error("`{0}` cannot be executed: it is no file, or has no permission for that")]
+    #[error("`{0}` cannot be executed: it is not a file, or you have no permission to execute it")]
     NotExecutable(String),
 }
 

@@ -1,7 +1,6 @@
-//! The syntax of git's configuration files, as far as it takes to find what they name.
+//! The syntax of git's configuration files, as far as polc needs it to find what they name.
 //!
-//! A library for git brings more than this program is made of, and `git` itself obeys the files that it reads. What
-//! stands here reads and does nothing else.
+//! A library for git would be larger than polc. `git` itself obeys the files that it reads. This code only reads them.
 
 /// One variable of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]

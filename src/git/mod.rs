@@ -1,18 +1,20 @@
-//! Where the repository of a workspace keeps its things: the values of `${git_dir}` and its siblings on this host.
+//! Where the repository of a workspace has its files: the values of `${git_dir}` and the other git variables on this
+//! host.
 //!
-//! Everything that is read here may have been written by whoever wants out of the sandbox: the `.git` file of the
-//! workspace, a configuration, links. So a directory outside the workspace is taken for the repository's own only if
-//! it says so itself:
+//! A program that wants out of the sandbox may have written everything that is read here: the `.git` file of the
+//! workspace, a configuration, links. So a directory outside the workspace counts as the repository's own only if it
+//! says so itself:
 //!
-//! - of a linked worktree, `COMMON/worktrees/NAME/gitdir` names the workspace's `.git`, and `COMMON` is a repository;
-//! - of a submodule, `core.worktree` leads back to the workspace, and the directory lies in `modules` of the repository
+//! - For a linked worktree, `COMMON/worktrees/NAME/gitdir` names the workspace's `.git`, and `COMMON` is a repository.
+//! - For a submodule, `core.worktree` leads back to the workspace, and the directory is in `modules` of the repository
 //!   of a directory around the workspace.
 //!
-//! A program inside can write neither, unless it could write the repository anyway. Whatever else `.git` is (a link, a
-//! file that leads somewhere else), there is no repository for the policy, and git does not work inside.
+//! A program inside can write neither, unless it could write the repository anyway. If `.git` is anything else (a link,
+//! a file that leads somewhere else), there is no repository for the policy, and git does not work inside.
 //!
-//! Hooks and configuration files are named by configurations. What the user's own configuration names is *trusted*; what
-//! the repository's names is not: rules that deny hold for both, rules that allow for what is trusted alone.
+//! Configurations name hooks and other configuration files. What the user's own configuration names is *trusted*. What
+//! the repository's configuration names is not. Rules that deny are about both, rules that allow only about what is
+//! trusted.
 
 mod config;
 
@@ -97,7 +99,7 @@ pub fn told(policy: &Policy) -> Option<String> {
         let leads_away = dot.symlink_metadata().is_ok_and(|m| !m.is_dir());
         return leads_away.then(|| {
             format!(
-                "`{}` leads to no directory that belongs to this workspace: git does not work inside",
+                "`{}` does not lead to a git directory of this workspace: git does not work inside",
                 shown(&dot)
             )
         });
@@ -112,7 +114,7 @@ pub fn told(policy: &Policy) -> Option<String> {
         closed(dir, "/index.lock") || git.common_dir.iter().any(|d| closed(d, "/objects/00"));
     shut.then(|| {
         format!(
-            "the git directory of this workspace is `{}`, outside it, and no rule allows to write there: add `- include: builtin:git-directories` to the rules, below builtin:git-hooks",
+            "the git directory of this workspace is `{}`, outside it, and no rule allows writing there: add `- include: builtin:git-directories` to the rules, below builtin:git-hooks",
             show_bytes(dir)
         )
     })

@@ -1,4 +1,4 @@
-//! The policy that denies what denied names lead to.
+//! Makes the policy that also denies what denied names lead to.
 
 use super::links::{Met, Resolver, View, join, names};
 use crate::policy::{

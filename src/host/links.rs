@@ -1,4 +1,4 @@
-//! Where a path leads.
+//! Follows a path through symbolic links.
 
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;

@@ -40,11 +40,11 @@ fn built_and_run(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), To
                     "L004",
                     rule,
                     format!(
-                        "`{name}` lets a program be started that can be written: {}",
+                        "`{name}` allows starting programs that the policy also allows writing: {}",
                         path(witness)
                     ),
                 )
-                .help("what a rule says of programs then holds for the installed ones alone"),
+                .help("rules about programs then hold only for installed programs"),
             );
         }
     }
@@ -88,31 +88,31 @@ fn sets(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), TooLarge> {
             "L006",
             "git-hooks",
             &[Operation::Create, Operation::Edit],
-            "lets what git runs later be written",
+            "allows writing what git runs later",
         ),
         (
             "L006",
             "startup-files",
             &[Operation::Create, Operation::Edit],
-            "lets what a shell or session runs later be written",
+            "allows writing what a shell or session runs later",
         ),
         (
             "L006",
             "editor-and-agent-config",
             &[Operation::Create, Operation::Edit],
-            "lets what an editor or agent runs later be written",
+            "allows writing what an editor or agent runs later",
         ),
         (
             "L006",
             "ci-files",
             &[Operation::Create, Operation::Edit],
-            "lets what a build server runs later be written",
+            "allows writing what a build server runs later",
         ),
         (
             "L007",
             "container-sockets",
             &[Operation::Connect],
-            "lets a container engine be reached, which starts anything as root",
+            "allows reaching a container engine, which starts anything as root",
         ),
     ];
     let policy = meaning.policy();
@@ -170,9 +170,9 @@ fn own_file(meaning: &Meaning<'_>, out: &mut Vec<Finding>) {
                 Finding::new(
                     "L006",
                     decision.rule,
-                    format!("`{who}` lets this policy be changed: {operation} {object}"),
+                    format!("`{who}` allows changing this policy: {operation} {object}"),
                 )
-                .help("deny `write` on it above, or keep it outside of what the subject may write"),
+                .help("deny `write` on it in a rule above, or keep it where the subject may not write"),
             );
             return;
         }
@@ -204,7 +204,7 @@ fn moved_and_read(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), T
                 "L008",
                 Some(rule),
                 format!(
-                    "what rule `{}` keeps from being read can be moved to where it may be read: {} to {}",
+                    "rule `{}` denies reading it, but the policy allows moving it to where it can be read: {} to {}",
                     policy.rule(rule).name,
                     show_bytes(&witness),
                     show_bytes(&elsewhere)
@@ -260,12 +260,12 @@ fn interpreted(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), TooL
                 "L009",
                 Some(rule),
                 format!(
-                    "what rule `{}` keeps from being started can be read, and `{interpreter}` may be started: it runs what it is given, such as {}",
+                    "rule `{}` denies starting it, but `{interpreter}` can read and run it: {}",
                     policy.rule(rule).name,
                     show_bytes(&witness)
                 ),
             )
-            .help("deny `read` on it too, or keep interpreters and the loader from being started"),
+            .help("deny `read` on it too, or deny `execute` on interpreters and the loader"),
         );
     }
     Ok(())
@@ -288,11 +288,11 @@ fn asked(policy: &Policy, out: &mut Vec<Finding>) {
                 "L010",
                 Some(rule.id),
                 format!(
-                    "rule `{}` asks about {what}, which no tool call names: it denies",
+                    "rule `{}` asks about {what}, but no tool call names these: it denies",
                     rule.name
                 ),
             )
-            .help("say `deny`, which is what every layer does with it"),
+            .help("write `deny`: every layer denies it"),
         );
     }
 }
@@ -326,14 +326,14 @@ fn whole_home(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), TooLa
                 let help = if workspace.is_some_and(|w| above(w)) {
                     "the workspace is the home directory, or above it: name a directory beneath, `--set workspace=PATH`"
                 } else {
-                    "name the directories in it that are meant"
+                    "name the directories in it that you mean"
                 };
                 out.push(
                     Finding::new(
                         "L013",
                         Some(rule.id),
                         format!(
-                            "rule `{}` lets the whole home directory be changed: {operation} {object}",
+                            "rule `{}` allows changing the whole home directory: {operation} {object}",
                             rule.name
                         ),
                     )

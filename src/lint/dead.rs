@@ -1,4 +1,4 @@
-//! Rules and patterns that decide nothing, or nothing that would not be so without them.
+//! Rules and patterns without effect.
 
 use super::{Finding, is_own};
 use crate::policy::{Action, Objects, Operation, Policy, Rule, RuleId, SyscallName, syscalls};
@@ -37,11 +37,11 @@ pub(super) fn find(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), 
                     "L002",
                     Some(rule.id),
                     format!(
-                        "rule `{}` changes nothing: without it the policy means the same",
+                        "rule `{}` changes nothing: the policy means the same without it",
                         rule.name
                     ),
                 )
-                .help("leave it out, or give it a `message` if it is there to be read"),
+                .help("remove the rule, or give it a `message` if it is there to be read"),
             );
         }
     }
@@ -103,7 +103,9 @@ fn never(meaning: &Meaning<'_>, rule: &Rule) -> Result<Finding, TooLarge> {
         Some(rule.id),
         format!("rule `{}` never decides anything", rule.name),
     )
-    .help("rules are read from top to bottom and the first that matches decides: move it up, or leave it out");
+    .help(
+        "the first rule that matches decides, from top to bottom: move this one up, or remove it",
+    );
     finding.others = others
         .into_iter()
         .filter(|id| *id < rule.id)
@@ -141,11 +143,11 @@ fn void_patterns(
                     "L003",
                     Some(rule.id),
                     format!(
-                        "rule `{}` allows nothing by `{}`: rules above decide all of it",
+                        "pattern `{1}` of rule `{0}` allows nothing: rules above decide all of it",
                         rule.name, pattern.text
                     ),
                 )
-                .help("`polc explain` tells which rule decides a path of it"),
+                .help("`polc explain` tells which rule decides one of its paths"),
             );
         }
     }

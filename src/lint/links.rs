@@ -57,7 +57,7 @@ fn wide(policy: &Policy, followed: &[Link], out: &mut Vec<Finding>) {
                     show_bytes(witness)
                 ),
             )
-            .help("remove the link, or put what it stands for in its place"),
+            .help("remove the link, or put what it leads to in its place"),
         );
     }
 }
@@ -127,7 +127,7 @@ fn elsewhere(
                 "L014",
                 Some(rule.id),
                 format!(
-                    "{link}: rule `{}` allows that name, and nothing allows {} where it leads",
+                    "{link}: rule `{}` allows that name, but no rule allows {} where it leads",
                     rule.name,
                     refused.join(", ")
                 ),
@@ -186,12 +186,12 @@ fn directories(
                     "L011",
                     Some(rule.id),
                     format!(
-                        "rule `{}` denies the directory `{shown}` alone, and not what is in it: {operation} {} is allowed",
+                        "rule `{}` denies the directory `{shown}`, but not what is in it: {operation} {} is allowed",
                         rule.name,
                         show_bytes(&witness)
                     ),
                 )
-                .help(format!("write `{shown}/**`, which is the directory and everything beneath")),
+                .help(format!("write `{shown}/**`: the directory and everything beneath it")),
             );
             break;
         }

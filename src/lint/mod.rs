@@ -1,8 +1,7 @@
-//! What is probably not meant: lints that need the path algebra.
+//! Lints, which find what the author of a policy probably does not mean.
 //!
-//! A lint never guesses: each is a statement about the policy's meaning with an object that shows it. What is
-//! shown may still be wanted, so every lint can be allowed with a reason, on the rule that it is about or for the whole
-//! policy:
+//! A lint never guesses: each is a statement about the policy's meaning, with an object that shows it. The author may
+//! still want what a lint shows. So every lint can be allowed with a reason, on its rule or for the whole policy:
 //!
 //! ```yaml
 //! - name: build-tree
@@ -12,8 +11,8 @@
 //!   allow_lints: [{code: L004, reason: the build runs what it has built}]
 //! ```
 //!
-//! Rules that an included set of polc's own brings are not told that they are of no use here (L001 to L003): a
-//! set is written for many policies. Neither are rules that are derived from others for links of this host.
+//! There are no L001 to L003 for the rules of polc's own sets: a set is written for many policies. Nor are there any
+//! for rules that polc derives for links of this host.
 
 mod dangers;
 mod dead;

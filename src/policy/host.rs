@@ -387,7 +387,7 @@ fn parse_host(text: &str) -> Result<Host, String> {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     if name.contains('*') {
         return Err(format!(
-            "`{text}`: a `*` stands alone or as the first label, `*.example.org`"
+            "`{text}`: a `*` must be alone or the first label, `*.example.org`"
         ));
     }
     let label = |l: &str| {

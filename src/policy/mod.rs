@@ -1,7 +1,7 @@
 //! The intermediate representation: a policy as the compiler sees it.
 //!
-//! Everything here is resolved (`~` and `${…}` expanded, includes spliced in) and validated. Front-ends
-//! make it; back-ends and [`crate::semantics`] take it. Every rule keeps its [`Span`].
+//! Everything here is resolved (`~` and `${…}` expanded, includes inserted) and validated. Front-ends make it.
+//! Back-ends and [`crate::semantics`] take it. Every rule keeps its [`Span`].
 
 mod host;
 mod name;

@@ -1,4 +1,4 @@
-//! Where things stand in the files they were read from.
+//! Places in the files that a policy was read from.
 
 use std::sync::Arc;
 

@@ -265,7 +265,7 @@ impl<'a> Parser<'a> {
             return fail(
                 open,
                 "a class cannot hold `/`",
-                "a `/` stands between components only; split the range around it",
+                "a `/` is only between components; split the range around it",
             );
         }
         if negated {

@@ -1,18 +1,20 @@
-//! Linux system calls: their names, their numbers, the groups that a policy can name, and which of
-//! them every ordinary program gets.
+//! Linux system calls: their names, their numbers, the groups that a policy can name, and which of them every ordinary
+//! program gets.
 //!
 //! # Sources
 //!
-//! The table (`syscalls.tsv`: name, number on x86_64, number on aarch64, whether ordinary) has every
-//! system call that a Linux header defines up to 6.18, on any architecture, but for those of other
-//! systems (OSF/1). Numbers are from the kernel's own headers (`asm/unistd_64.h`, 6.12) and, for later
-//! calls, from `include/uapi/asm-generic/unistd.h` and `arch/x86/entry/syscalls/syscall_64.tbl`.
+//! The table (`syscalls.tsv`) has the name, the number on x86_64, the number on aarch64, and whether the call is
+//! ordinary. It has every system call that a Linux header defines up to 6.18, on any architecture, except those of
+//! other systems (OSF/1). Numbers are from the kernel's own headers (`asm/unistd_64.h`, 6.12). Those of later calls are
+//! from `include/uapi/asm-generic/unistd.h` and `arch/x86/entry/syscalls/syscall_64.tbl`.
 //!
-//! *Ordinary* is what both of the profiles that containers get by default (Docker's and Podman's) allow
-//! to a container without capabilities, and less: no `ptrace`, no `process_vm_readv` or
-//! `process_vm_writev` (one process reads or changes another), no `modify_ldt` (only emulators of
-//! 16-bit programs need it), no `clone3` (a filter cannot see its flags; C libraries fall back to
-//! `clone`). A call that exists only on 32-bit architectures is never ordinary.
+//! A call is *ordinary* if the default profiles of both Docker and Podman allow it to a container without capabilities.
+//! These calls are not ordinary:
+//!
+//! - `ptrace`, `process_vm_readv` and `process_vm_writev`, by which one process reads or changes another
+//! - `modify_ldt`, which only emulators of 16-bit programs need
+//! - `clone3`, whose flags a filter cannot see; C libraries fall back to `clone`
+//! - calls that exist only on 32-bit architectures
 
 use std::sync::LazyLock;
 

@@ -1,4 +1,4 @@
-//! The comparison.
+//! Compares what an artifact lets through with what the policy means.
 
 use super::unaccounted::Unaccounted;
 use crate::backend::{Allowed, Clause, Deciders, Evaluate, Form, OnPaths};

@@ -1,4 +1,4 @@
-//! A ledger against what its artifact's bytes say.
+//! Compares a ledger with what the bytes of its artifact say.
 
 use super::compare::{Comparison, Difference};
 use crate::fidelity::{Fidelity, Ledger};

@@ -1,4 +1,4 @@
-//! Whom an artifact confines, beside whom it should.
+//! Compares whom an artifact confines with whom it should confine.
 
 use crate::backend::{Confines, Evaluate};
 use crate::fidelity::show_bytes;

@@ -1,4 +1,4 @@
-//! Several layers at once: something happens where every one of them lets it.
+//! Several layers at once: an operation happens only if every one of them allows it.
 
 use crate::backend::{Allowed, Clause, Evaluate, Form, HostCuts, OnPaths};
 use crate::fidelity::Object;

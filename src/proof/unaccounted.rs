@@ -1,4 +1,4 @@
-//! What an artifact says beyond what its target is known to lose.
+//! What an artifact says, apart from what its target is known to lose.
 
 use crate::backend::{Allowed, Clause, Deciders, Evaluate, Form, HostCuts, OnPaths};
 use crate::fidelity::Object;

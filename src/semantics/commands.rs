@@ -1,8 +1,8 @@
 //! Commands, for layers that see a program but not its arguments.
 //!
-//! All rules on `execute` stand in one list. For one program, some of them match whatever the
-//! arguments are, others only for some lists. The lists are split into those that each rule decides, by
-//! an automaton over words; the program is allowed if one of its lists is.
+//! All rules on `execute` are in one list. For one program, some rules match whatever the arguments are, and others
+//! match only some argument lists. An automaton over words splits the lists into those that each rule decides. The
+//! program is allowed if one of its lists is.
 
 use super::automaton::{Dfa, Domain, Limit, Nfa, SlotKind, TooLarge};
 use super::reference::{Decision, matches_path};

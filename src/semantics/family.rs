@@ -1,6 +1,7 @@
-//! Several sets of paths, or classes of them, in one automaton: each path is of the class that the first case
-//! which matches it says, in each of several views (the operations of a layer; as what a file is labelled, as what a
-//! directory is).
+//! Several sets of paths, or classes of them, in one automaton.
+//!
+//! There are several *views*, such as the operations of a layer, or "as a file" and "as a directory". In each view, a
+//! path is of the class that the first matching case gives it.
 
 use super::automaton::{Dfa, Domain, Limit, Nfa, SlotKind, Step, TooLarge};
 use crate::policy::Sequence;

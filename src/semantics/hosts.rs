@@ -1,9 +1,9 @@
 //! Network addresses, split into the regions that a policy tells apart.
 //!
-//! Every name that the policy mentions, the names below every `*.name`, all other names, and the
-//! intervals between the bounds of its address blocks are *atoms*: all members of an atom match the same
-//! patterns. For each atom and protocol, the ports split into intervals with one deciding rule each. The
-//! regions are exact and cover everything.
+//! These are *atoms*: every name that the policy mentions, the names below every `*.name`, all other names, and the
+//! intervals between the bounds of its address blocks. All members of an atom match the same patterns. For each atom
+//! and protocol, the ports split into intervals with one deciding rule each. The regions are exact and cover
+//! everything.
 
 use super::reference::Decision;
 use crate::policy::{

@@ -1,8 +1,8 @@
 //! Which patterns intersect: whether some path matches both.
 //!
-//! Targets in which deny wins, or whose filters nest, have to know which denies an allow runs into. The
-//! index finds them by the literal path that a pattern begins with, so that thousands of rules in
-//! different places cost what they are worth.
+//! Some targets let deny win, or nest their filters. Their back-ends must know which denies intersect an allow. The
+//! index finds them by the literal path that a pattern begins with. So thousands of rules in different directories stay
+//! cheap.
 
 use crate::policy::{ByteSet, Component, Name, Sequence, Token};
 use hashbrown::HashTable;

@@ -1,7 +1,7 @@
 //! The literal paths that a policy's patterns begin with, as a tree of names.
 //!
-//! Targets that know trees and objects by literal path (Landlock, Tetragon) lower from it: at each node the
-//! decided sets say what holds for the object itself, and for names beneath it that the policy does not
+//! Landlock and Tetragon know trees and objects by their literal paths. Their back-ends lower from this tree. At each
+//! node, the decided sets say what holds for the object itself, and for names beneath it that the policy does not
 //! mention.
 
 use super::automaton::StateId;

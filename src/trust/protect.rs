@@ -1,7 +1,8 @@
-//! The rule that stands before those of every policy that a program is started with.
+//! The rule that comes before those of every policy that a program is started with.
 //!
-//! A program that could write to the state directory would trust its own policy for the next start. One that could change
-//! the policy's files would choose what the user is asked next. So both are closed to it, whatever the policy allows.
+//! A program that could write to the state directory would trust its own policy for the next start. A program that
+//! could change the policy's files would choose what the user is asked next. So this rule denies both, whatever the
+//! policy allows.
 
 use super::directory;
 use crate::fidelity::Object;
@@ -64,7 +65,7 @@ pub fn protect(policy: &mut Policy, states: &[PathBuf], files: &[FileRead]) {
         .add("polc's own rules", format!("name: {RULE}\n"));
     let rule = Rule {
         message: Some(
-            "polc keeps its state here, and the policy in force: no policy can allow to change them"
+            "polc keeps its state here, and the policy in force: no policy can allow changing them"
                 .to_owned(),
         ),
         span: Span {

@@ -82,7 +82,7 @@ impl Record {
     /// What is wrong with it, one line.
     pub(super) fn from_json(value: &Value) -> Result<Self, String> {
         if value.get("version").and_then(Value::as_u64) != Some(VERSION) {
-            return Err("it is of another version of polc".to_owned());
+            return Err("it was written by another version of polc".to_owned());
         }
         let files = value.get("files").and_then(Value::as_array);
         let record = Self {
@@ -108,7 +108,7 @@ fn file_from_json(value: &Value) -> Result<FileRead, String> {
     let text = value.get("text").and_then(Value::as_str);
     let text = text.ok_or("a file has no `text`")?;
     if value.get("sha256").and_then(Value::as_str) != Some(&sha256(text.as_bytes())) {
-        return Err("a digest is not the one of its text".to_owned());
+        return Err("a digest does not match its text".to_owned());
     }
     Ok(FileRead {
         named: path_from_json(value.get("named"))?,
@@ -136,7 +136,7 @@ fn path_from_json(value: Option<&Value>) -> Result<PathBuf, String> {
     };
     let path = bytes.map(|b| PathBuf::from(OsString::from_vec(b)));
     path.filter(|p| p.is_absolute())
-        .ok_or_else(|| "a path in it is none".to_owned())
+        .ok_or_else(|| "a path in it is not valid".to_owned())
 }
 
 /// The SHA-256 digest in hexadecimal.

@@ -81,7 +81,7 @@ fn access(record: &Record<'_>, operation: &str) -> Option<(Access, Vec<String>)>
             'c' | 'l' => set.insert(Operation::Create),
             'd' => set.insert(Operation::Delete),
             'k' => {
-                notes.push("a lock, which every policy allows; the profile lacks `k`".to_owned())
+                notes.push("a lock, which every policy allows: the profile lacks `k`".to_owned())
             }
             // Old kernels write the owner's and the others' rights as `r::w`.
             ':' => {}

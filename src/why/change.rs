@@ -97,7 +97,7 @@ fn place(policy: &Policy, first: Option<RuleId>) -> String {
     match first.and_then(|id| policy.rules.get(id.0 as usize)) {
         None => "under `rules`, at the end".to_owned(),
         Some(r) if policy.base_rules.is_some_and(|first| r.id >= first) => format!(
-            "under `rules` of {}, which are read before those of the policy that it extends",
+            "under `rules` of {}, which polc reads before the rules of the policy that it extends",
             policy
                 .sources
                 .get(FileId(0))
@@ -109,7 +109,7 @@ fn place(policy: &Policy, first: Option<RuleId>) -> String {
             policy.sources.place(r.span)
         ),
         Some(r) => format!(
-            "under `rules`, above the `include` that brings rule `{}` ({})",
+            "under `rules`, above the `include` that has rule `{}` ({})",
             r.name,
             policy.sources.place(r.span)
         ),

@@ -1,4 +1,4 @@
-//! A refusal put to the policy.
+//! Asks the policy about a refusal.
 
 use super::change::change;
 pub use super::change::{Change, allowing};
@@ -181,7 +181,7 @@ fn finding(ledgers: &mut Ledgers<'_, '_>, denial: &Denial, count: u64) -> Findin
         }
         Access::Named(_, name, inode) => {
             let mut text = format!(
-                "the record has the last component of the path alone, `{}`",
+                "the record has only the last component of the path, `{}`",
                 show_bytes(name)
             );
             match inode {
@@ -197,7 +197,7 @@ fn finding(ledgers: &mut Ledgers<'_, '_>, denial: &Denial, count: u64) -> Findin
                         name: "capabilities".to_owned(),
                         ..Place::of(policy, None)
                     },
-                    "the policy keeps this capability: an older artifact or another policy refused it".to_owned(),
+                    "the policy allows this capability: an older artifact or another policy refused it".to_owned(),
                 )
             } else {
                 Ruling::Refuses(
@@ -268,7 +268,7 @@ fn ruling(
             layer.name()
         ),
         _ => format!(
-            "{} made from this policy would allow it: another policy or an older artifact refused it",
+            "{} made from this policy would allow it: an older artifact or another policy refused it",
             layer.name()
         ),
     };

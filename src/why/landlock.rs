@@ -32,7 +32,7 @@ pub(super) fn line(record: &Record<'_>) -> Line {
             "net.connect_send_udp" => out.push(net(record, Operation::Connect, Protocol::Udp)),
             "net.bind_udp" => out.push(net(record, Operation::Bind, Protocol::Udp)),
             "fs.change_topology" => out.push(Some(Access::Other(
-                "mounting or unmounting, which no sandbox of Landlock may do".to_owned(),
+                "mounting or unmounting, which Landlock never allows".to_owned(),
             ))),
             "scope.signal" => out.push(Some(Access::Other(other(
                 record,

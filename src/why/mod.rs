@@ -2,29 +2,29 @@
 //!
 //! # Flow
 //!
-//! [`Reader`] takes a log line by line. A line that tells of a refusal becomes a [`Denial`]: the layer, who was
-//! refused, and the [`Access`]es in the policy's own terms, as far as the record knows them. [`explain()`] puts each
-//! to the policy: which rule decides, whether the layer is stricter than the policy, and the change that would
-//! allow it.
+//! [`Reader`] takes a log line by line. A line that tells of a refusal becomes a [`Denial`]. It has the layer, who was
+//! refused, and the [`Access`]es in the policy's own terms, as far as the record knows them. [`explain()`] asks the
+//! policy about each: which rule decides, whether the layer is stricter than the policy, and which change would allow
+//! it.
 //!
 //! # Where records come from
 //!
-//! AppArmor and SELinux write a record of each refusal, and so do `polc run` and `polc enforce landlock`: they have the kernel
-//! log what Landlock (from ABI 7 on) and the filter of system calls refuse to the program, wherever audit is switched on.
-//! Left alone, Landlock logs nothing after the program is started, as programs that probe could fill the log; who
-//! confines a program wants to know what it tried. `--no-log` leaves it so. What a mount covers is refused without a record.
+//! AppArmor and SELinux write a record of each refusal. `polc run` and `polc enforce landlock` make the kernel log what
+//! Landlock (from ABI 7 on) and the filter of system calls refuse, if audit is switched on. By default Landlock logs
+//! nothing after the program is started, because programs that probe could fill the log. But a user who confines a
+//! program wants to know what it tried. `--no-log` keeps the default. A refusal by a mount leaves no record.
 //!
 //! # What records do not know
 //!
-//! - Landlock names the *directory* in which something was to be made, removed or moved, not the name in it.
-//! - SELinux often names the last component alone (`name="shadow"`), and an inode.
+//! - Landlock names the *directory* in which the program wanted to make, remove or move something, not the name in it.
+//! - SELinux often names only the last component (`name="shadow"`), and an inode.
 //! - Landlock (at port 0 addresses), and SELinux for `name_connect`, know a port without a host.
 //!
-//! Where auditd wrote `PATH` and `CWD` records of the same event, the name is taken from those. What is still
-//! not known is said to be not known: nothing is guessed.
+//! If auditd wrote `PATH` and `CWD` records of the same event, the name is taken from those. polc says what it still
+//! does not know, and guesses nothing.
 //!
-//! Everything in a log may have been chosen by the program that was refused. Texts are kept as bytes, and printed
-//! by [`crate::fidelity::show_bytes`] alone.
+//! The program that was refused may have chosen everything in a log. Texts are kept as bytes, and only
+//! [`crate::fidelity::show_bytes`] prints them.
 
 mod apparmor;
 mod change;

@@ -1,8 +1,8 @@
 //! Lines of a log: audit records, as auditd, `dmesg`, `journalctl` and syslog show them.
 //!
-//! The kernel writes a text that a program may have chosen (a file name, a command's name) in double quotes if it
-//! is plain, and else as hexadecimal digits without quotes (`audit_log_untrustedstring`). So quotes never nest,
-//! and a value is never more than one word: what a program calls itself cannot become a field.
+//! A program may have chosen a text in a record, such as a file name. The kernel writes it in double quotes if it is
+//! plain, and else as hexadecimal digits without quotes (`audit_log_untrustedstring`). So quotes never nest, and a
+//! value is never more than one word. A program cannot turn its own name into a field.
 
 use std::borrow::Cow;
 

@@ -45,7 +45,7 @@ pub fn human(f: &Finding) -> String {
     if f.rulings.is_empty() {
         let _ = writeln!(
             out,
-            "  the language has no rule for this, so none of the policy refused it, and none can allow it"
+            "  the language has no rule for this: no rule refused it, and no rule can allow it"
         );
     }
     for note in &d.notes {
@@ -54,7 +54,7 @@ pub fn human(f: &Finding) -> String {
     if f.ours == Some(false) {
         let _ = writeln!(
             out,
-            "  note: what refused is called `{}`, which is not what this policy makes",
+            "  note: it was refused by `{}`, which is not made from this policy",
             show_bytes(d.by.as_deref().unwrap_or_default())
         );
     }
@@ -70,7 +70,7 @@ pub fn human(f: &Finding) -> String {
 
 fn said(action: Action) -> &'static str {
     match action {
-        Action::Ask => "asked, which this layer cannot,",
+        Action::Ask => "not asked, because this layer cannot ask: denied",
         _ => "denied",
     }
 }
@@ -101,16 +101,13 @@ pub fn summary(log: &Log, findings: &[Finding]) -> String {
     }
     let unexplained = findings.iter().filter(|f| !f.is_explained()).count();
     if unexplained > 0 {
-        let _ = writeln!(
-            out,
-            "{unexplained} of them do not name their object in whole"
-        );
+        let _ = writeln!(out, "{unexplained} of them do not name the whole object");
     }
     if log.unread_count > 0 {
         let first: Vec<String> = log.unread.iter().map(u64::to_string).collect();
         let _ = writeln!(
             out,
-            "warning: {} lines tell of a refusal and were not understood: line {}{}",
+            "warning: polc did not understand {} lines that tell of a refusal: line {}{}",
             log.unread_count,
             first.join(", "),
             if log.unread_count > first.len() as u64 {
@@ -123,7 +120,7 @@ pub fn summary(log: &Log, findings: &[Finding]) -> String {
     if log.dropped > 0 {
         let _ = writeln!(
             out,
-            "warning: {} more refusals are left out: there are too many different ones",
+            "warning: {} more refusals are not shown: there are too many different ones",
             log.dropped
         );
     }

@@ -158,7 +158,7 @@ fn accesses(
                 },
                 (None, Some(n)) if entry => Access::Named(inside, n.to_vec(), None),
                 _ => Access::Other(format!(
-                    "making or removing an entry of a directory named {}",
+                    "making or removing an entry named {} in a directory",
                     shown()
                 )),
             },
@@ -172,7 +172,7 @@ fn accesses(
                 show_bytes(free.join(" ").as_bytes()),
                 shown()
             )),
-            Some("the language has no such operation: `search`, `getattr`, `open`, `lock` and `ioctl` by themselves come with others, so the object's label is one that the module does not know".to_owned()),
+            Some("the language has no such operation: other operations bring `search`, `getattr`, `open`, `lock` and `ioctl` with them. So the module does not know the label of the object".to_owned()),
         ));
     }
     out

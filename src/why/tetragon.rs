@@ -75,9 +75,8 @@ pub(super) fn line(line: &[u8]) -> Line {
         .and_then(Value::as_str)
         .map(|b| b.as_bytes().to_vec());
     if inexact {
-        denial = denial.note(
-            "bytes that are not UTF-8 are lost in Tetragon's events: the name is not exactly this",
-        );
+        denial = denial
+            .note("Tetragon's events lose bytes that are not UTF-8: the real name is another");
     }
     if action == "KPROBE_ACTION_SIGKILL" || returned == "KPROBE_ACTION_SIGKILL" {
         denial = denial.note("the program is killed for it, unless the agent is in monitor mode");

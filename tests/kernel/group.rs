@@ -54,7 +54,7 @@ const SAID: [&str; 12] = [
     "= 1000 0::/u/polc",
     "= left 0",
     "= limits",
-    "= limits.cpus: nothing on this host holds it",
+    "= limits.cpus: nothing on this host enforces it",
     "= 1000 0::/",
 ];
 

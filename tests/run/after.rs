@@ -225,7 +225,7 @@ fn limits_of_the_whole_program_are_held_or_said_not_to_be() {
             "{message}"
         ),
         None => assert!(
-            message.contains("limits.cpus") && message.contains("nothing on this host holds it"),
+            message.contains("limits.cpus") && message.contains("nothing on this host enforces it"),
             "{message}"
         ),
     }

@@ -346,7 +346,7 @@ fn a_cover_that_is_lost_is_told() {
         drop(child.stdin.take());
         let done = child.wait_with_output().unwrap();
         let told =
-            text(&done.stderr).contains("/ws/deep/er/file` was replaced or removed from outside");
+            text(&done.stderr).contains("/ws/deep/er/file`: from then on it was not protected");
         assert_eq!(told, replaced, "{}", said(&done));
         assert_eq!(done.status.code(), Some(status), "{}", said(&done));
     }

@@ -99,7 +99,7 @@ fn four_lines_say_what_is_in_force_and_what_is_not() {
     for line in [
         "polc: in force:\n  files and programs, by Landlock (ABI ",
         "\n  system calls, by seccomp\n",
-        "polc: not kept in every case:\n  a file that does not exist at start cannot be protected: ",
+        "polc: not kept in every case:\n  a file that does not exist at start cannot be protected. ",
     ] {
         assert!(message.contains(line), "{line}: {message}");
     }

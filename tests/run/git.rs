@@ -383,7 +383,7 @@ fn a_git_directory_that_no_rule_opens_is_told() {
         place.path("stranger"),
     );
     assert!(
-        !worked && told.contains("leads to no directory that belongs to this workspace"),
+        !worked && told.contains("does not lead to a git directory of this workspace"),
         "{told}"
     );
 }

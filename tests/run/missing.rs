@@ -139,7 +139,7 @@ fn only_what_the_rule_names_is_made() {
     // A directory on the way that a rule denies is told; what the rule itself may not have is not even wanted.
     let told = text(&done.stderr);
     assert!(
-        told.contains("/.parent/x`, which rule `opened` allows, is not there and cannot be made: rule `closed` denies"),
+        told.contains("/.parent/x`, which rule `opened` allows, does not exist, and polc cannot make it: rule `closed` denies"),
         "{told}"
     );
     assert!(!told.contains(".denied"), "{told}");
@@ -192,15 +192,18 @@ fn explain_says_what_is_made_and_what_is_not_there() {
         assert!(done.status.success(), "{}", said(&done));
         text(&done.stdout)
     };
-    assert!(ask("~/.made/x").contains(".made` is not there: it is made before the program starts"));
+    assert!(
+        ask("~/.made/x")
+            .contains(".made` does not exist: `run` makes it before the program starts")
+    );
     let plain = ask("~/.plain/x");
     assert!(
-        plain.contains(".plain` is not there, and the program cannot make it"),
+        plain.contains(".plain` does not exist, and the program cannot make it"),
         "{plain}"
     );
     assert!(plain.contains("create_missing: true"), "{plain}");
     let inside = ask("${workspace}/new/x");
-    assert!(!inside.contains("is not there"), "{inside}");
+    assert!(!inside.contains("does not exist"), "{inside}");
     assert!(
         !place.path("fresh/.made").exists(),
         "a question makes nothing"

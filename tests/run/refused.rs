@@ -377,10 +377,10 @@ fn what_is_open_without_namespaces_is_said_first() {
     let message = text(&done.stderr);
     let (before, _) = message.split_once("here it begins").unwrap();
     for open in [
-        "denied by wildcards: what is denied there can be changed, moved away and replaced",
-        "mode, owner, times and attributes can be changed everywhere",
-        "every unix socket that has a path is reachable",
-        "the loader starts what may be read and not be started: `/",
+        "paths that a wildcard denies can be changed, moved and replaced in some directories",
+        "can change mode, owner, times and attributes of every file",
+        "reaches every unix socket that has a path",
+        "the loader starts programs that may be read but not started: `/",
     ] {
         assert!(before.contains(open), "{open}: {message}");
     }

@@ -158,7 +158,7 @@ fn the_proxy_alone_does_not_keep_hosts() {
     );
     let done = run(&["--no-namespaces", "--explain-start"]);
     assert!(
-        text(&done.stderr).contains("is open on every host, not on the proxy alone"),
+        text(&done.stderr).contains("is open to every host, not only to the proxy"),
         "{}",
         said(&done)
     );

@@ -99,7 +99,7 @@ fn an_ordinary_user_has_namespaces_where_the_host_permits() {
     holds(&place, &done, true);
     let message = text(&done.stderr);
     assert!(
-        message.contains(" covered by mounts; what may not be written is read-only\n")
+        message.contains(" covered by mounts; everything else is read-only\n")
             && message.contains(" in a namespace of its own\n"),
         "{message}"
     );
@@ -127,7 +127,7 @@ fn an_ordinary_user_is_told_where_the_host_does_not_permit_them() {
         "{message}"
     );
     assert!(
-        message.contains("network by proxy alone") && !message.contains(" covered"),
+        message.contains("network only through the proxy") && !message.contains(" covered"),
         "{message}"
     );
     // Nothing that is not the proxy's is reached, though the network is the host's own.
@@ -251,8 +251,7 @@ fn root_is_told_that_another_user_s_workspace_cannot_be_written() {
             .output()
             .unwrap()
     };
-    let told =
-        |done: &Output| text(&done.stderr).contains("belongs to user 1000, and root without");
+    let told = |done: &Output| text(&done.stderr).contains("belongs to user 1000. Root without");
     let done = run("", "ws");
     assert!(done.stdout.is_empty() && told(&done), "{}", said(&done));
     let done = run("DAC_OVERRIDE", "ws");

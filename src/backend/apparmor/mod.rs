@@ -2,29 +2,28 @@
 //!
 //! # Quirks
 //!
-//! Seen with apparmor_parser 3.0.8 and its compiled automaton (`tests/native/apparmor` walks it), or in
+//! Seen with apparmor_parser 3.0.8 and its compiled automaton (`tests/native/apparmor` walks it), or read in
 //! apparmor.d(5).
 //!
-//! - Deny beats allow, in whatever order. An allow above a deny has to be cut out: a deny that no
-//!   allow above it meets becomes a deny; another is taken out of the allows below it, name by
-//!   name with complement classes ([`carve`]). What neither can say stays denied: stricter.
-//! - Directories have a `/` at the end of their name: `/a` is never the directory. The policy's `/a/**` is
-//!   `/a{,/,/**}`, its `/a/**/b` is `/a/{,**/}b`. `r` on a file is `read`, on a directory `list`.
-//! - `w` is edit, create, delete and, for mode and owner, metadata, in one. It is granted on files where
-//!   edit, create and delete are all allowed, whatever metadata is (looser; without it nothing
-//!   could be written); on devices where edit is. Times and attributes are not mediated.
-//! - Moving a directory away takes what is below from under its pattern. Directories get `w` only as part
-//!   of a tree, and the literal directories above a denied path not at all. Where a pattern with `**`
-//!   denies something that could be in any directory, directories can still be moved: looser.
-//! - Hard links get no rule: `l` tests the target's rights for the owner alone in parser 3.0.8. Linking
-//!   fails with EACCES, and git, cargo and others copy or rename instead.
+//! - Deny beats allow, in whatever order. So an allow above a deny must be cut out. A deny that intersects no allow
+//!   above it becomes a deny of the profile. Another deny is cut out of the allows below it, name by name, with
+//!   complement classes ([`carve`]). What neither can say stays denied: stricter.
+//! - A directory's name ends in `/`: `/a` is never the directory. The policy's `/a/**` is `/a{,/,/**}`, and its
+//!   `/a/**/b` is `/a/{,**/}b`. `r` is `read` on a file and `list` on a directory.
+//! - `w` is one right for edit, create and delete, and for mode and owner of metadata. The profile grants it on files
+//!   where the policy allows edit, create and delete, whatever it says of metadata: looser, but else nothing could be
+//!   written. It grants it on devices where the policy allows edit. AppArmor does not mediate times and attributes.
+//! - Moving a directory away moves what is below it out of its pattern. So directories get `w` only as part of a tree,
+//!   and the literal directories above a denied path never get it. A pattern with `**` can deny something in any
+//!   directory. Then directories can still be moved: looser.
+//! - Hard links get no rule: in parser 3.0.8, `l` tests the target's rights for the owner alone. Linking fails with
+//!   EACCES. git, cargo and others then copy or rename instead.
 //! - Programs are started with `ix`: they stay in the profile. `x` rules of one mode may overlap.
-//! - Every path is in double quotes: glob characters, `^`, `@` and `\` behind a backslash, other bytes
-//!   that are not plain as octal escapes.
-//! - Connecting to a unix socket by its path is not mediated by mainline kernels. Hosts are not known
-//!   before AppArmor 4 on its newest kernels: families and types are.
-//! - A container engine pins ABI 3.0, and newer ones drop `unix` from a plain `network,`: 3.0 is the
-//!   default.
+//! - Every path is in double quotes. Glob characters, `^`, `@` and `\` come after a backslash. Other bytes that are not
+//!   plain are octal escapes.
+//! - Mainline kernels do not mediate connecting to a unix socket by its path. Only AppArmor 4 on its newest kernels
+//!   knows hosts; before, it knows families and types.
+//! - Container engines pin ABI 3.0. Newer ABIs drop `unix` from a plain `network,`. So 3.0 is the default.
 
 mod carve;
 mod lower;

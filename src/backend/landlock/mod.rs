@@ -2,36 +2,37 @@
 //!
 //! # Quirks
 //!
-//! Measured on 6.18 (ABI 7) where nothing else is said; the rest is from the kernel's documentation
+//! Measured on 6.18 (ABI 7) unless something else is said. The rest is from the kernel's documentation
 //! (Documentation/userspace-api/landlock.rst).
 //!
-//! - Landlock only allows. A right on a directory reaches everything below it, and nothing below can be taken
-//!   away again. So the back-end grants the largest trees that hold nothing denied. A tree that holds a denied path is
+//! - Landlock only allows. A right on a directory reaches everything below it, and nothing below can be taken away
+//!   again. So the back-end grants the largest trees that hold nothing denied. A tree that holds a denied path is
 //!   granted in parts. Without a host to look at, the parts are the paths that the policy names. With a host
 //!   (`--expand`, and `enforce landlock`), the parts are the other entries of each directory above the denied path.
 //! - Only a literal denied path is kept this way. A denied pattern (`/w/**/.env`) could match anywhere, and nothing of
 //!   `/w` could be granted. No program could work so. The back-end grants `/w`, and the ledger says `looser`.
 //! - Landlock does not restrict a right that a ruleset does not handle. So an operation that the policy allows
 //!   everywhere is not handled.
-//! - Making and removing are rights of the parent directory: `make_*` on D is for what lies beneath D.
-//! - A directory's right on a file is EINVAL when it is applied: an object that is not a tree gets file
-//!   rights only. Whether it is a file the static artifact cannot know; it takes a path that is named
-//!   without anything beneath for one. If it is a directory the same rights reach beneath it.
+//! - Making and removing are rights of the parent directory: `make_*` on D is for what is beneath D.
+//! - A right that only directories have fails with EINVAL on a file. So an object that is not a tree gets file rights
+//!   only. The static artifact cannot know whether a path is a file. It takes a path for one if the policy names
+//!   nothing beneath it. If it is a directory, the same rights reach beneath it.
 //! - Execution needs `read_file` too: a program that may be executed but not read does not start.
-//! - `refer` (ABI 2) is needed to link or rename across directories; where it is not handled that
-//!   always fails with EXDEV. `truncate` is ABI 3: before, truncating is not restricted. TCP ports
-//!   are ABI 4, without addresses. Scopes are ABI 6. Unix sockets by path are ABI 9, which
-//!   landlockconfig cannot say yet.
+//! - `refer` (ABI 2) is needed to link or rename across directories. If it is not handled, that always fails with
+//!   EXDEV.
+//! - `truncate` is ABI 3; before, truncating is not restricted. TCP ports are ABI 4, without addresses. Scopes are ABI
+//!   6. Unix sockets by path are ABI 9, which landlockconfig cannot say yet.
 //! - Not mediated: mode, owner, times, attributes; UDP, raw sockets, MPTCP. seccomp closes some of these.
-//! - Nor is `inotify`: a program that may not list a directory can watch it, as far as its mode lets it be read, and is told the
-//!   names that others use in it from then on (seen on 6.18). The ledger does not count that.
-//! - A right is on the file and not on its name: where a denied file has a second name (a hard link, as `perl` and
-//!   `perl5.36.0` have) that is granted by itself, its denied name answers too.
-//! - Nor are data sent with MSG_FASTOPEN (before Linux 7.2), and `listen` without `bind`, which takes a port that the
-//!   kernel gives out (both seen): the ledger has a line for them and MPTCP wherever ports are restricted.
-//! - `ld.so /path/to/program` starts what may be read ([`super::loader`]): the ledger has a line for it.
-//! - `ioctl_dev` is left unhandled: no operation of the language speaks of device commands.
-//! - landlockconfig expands `${name}` in paths; a path that holds `${` is refused.
+//! - `inotify` is not mediated. A program that may not list a directory can watch it, if its mode lets the program read
+//!   it. It then learns the names that others use there (seen on 6.18). The ledger does not count that.
+//! - A right is on the file, not on its name. A denied file may have a second name (a hard link, as `perl` and
+//!   `perl5.36.0` have). If that name is granted, the file can also be opened by its denied name.
+//! - Data sent with MSG_FASTOPEN (before Linux 7.2) are not mediated. Nor is `listen` without `bind`, which takes a
+//!   port that the kernel chooses. Both were seen. The ledger has a line for them and for MPTCP wherever ports are
+//!   restricted.
+//! - `ld.so /path/to/program` starts every program that may be read ([`super::loader`]). The ledger has a line for it.
+//! - `ioctl_dev` is not handled: no operation of the language is about device commands.
+//! - landlockconfig expands `${name}` in paths. So the back-end refuses a path with `${` in it.
 
 mod grants;
 mod host;
@@ -60,7 +61,7 @@ const ABI: OptionSpec = OptionSpec {
     values: &["1", "2", "3", "4", "5", "6", "7", "8", "9"],
     // The newest whose rights landlockconfig can write, and the one of Debian 13's kernel.
     default: Some("6"),
-    help: "the version of Landlock that the kernel has",
+    help: "the version of Landlock of the kernel",
 };
 
 const EXPAND: OptionSpec = OptionSpec {
@@ -68,7 +69,7 @@ const EXPAND: OptionSpec = OptionSpec {
     value_name: None,
     values: &[],
     default: None,
-    help: "look at this host: where a tree holds something denied, grant its other entries one by one, and list what wildcards match",
+    help: "look at this host: where a tree has something denied, grant its other entries one by one, and list what wildcards match",
 };
 
 impl Backend for Landlock {

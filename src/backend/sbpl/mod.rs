@@ -2,30 +2,29 @@
 //!
 //! # Quirks
 //!
-//! No macOS machine was at hand: what follows is read from profiles and sources that are public, and the
-//! evaluation behind the ledger is a **model** of it.
+//! We had no macOS machine. What follows is read from public profiles and sources. The evaluation behind the ledger is
+//! a **model** of Seatbelt.
 //!
-//! - Of several filtered rules on one operation the last that matches wins; a rule on a specific
-//!   operation beats one on its wildcard whatever the order; an unfiltered rule does not override a
-//!   filtered one. A profile from here never depends on that: each operation has **one** rule,
-//!   an allow (or, where the policy allows by default, a deny) with its carve-outs inside.
-//! - The kernel resolves paths first: /tmp, /var and /etc are /private/tmp and so on. What is lowered, and what
-//!   the ledger speaks of, is the policy with both names of whatever it names there ([`private`]).
-//! - Directories are listed by `file-read-data`, as files are read; where the policy tells the two apart
-//!   the rule asks for the vnode's type.
-//! - Renaming a directory away takes what is below from under a path filter, and renaming one into place
-//!   brings what is below with it. The directories above a denied pattern can be neither unlinked nor
-//!   created ([`moving::ancestors`]), and
-//!   only trees are removed as directories. A pattern that floats (`/**/.env`) is not held so: looser.
-//! - `(literal "/")` must be readable, or exec dies without a word. The runtime base ([`lower::base`]) has
-//!   that and what dyld and libSystem need. It stands *below* the policy's rules, so that a deny
-//!   in the policy still wins; what it adds is in the ledger.
-//! - Hosts in a filter are `*` or `localhost` only. Named hosts go through a proxy on localhost
-//!   (`--proxy-port`); without one they are closed.
-//! - `file-link`, `file-clone` and `file-write-setugid` fall to the default, not to `file*`. Where something about a
-//!   file is denied, the first two are allowed nowhere: git and others fall back from a hard link to a rename.
-//! - A string holds at most 1,024 bytes, as does a path on macOS.
-//! - Names on macOS are UTF-8; a name that is not is refused.
+//! - Of several filtered rules on one operation, the last that matches wins. A rule on a specific operation beats a
+//!   rule on its wildcard, in any order. A rule without a filter does not override one with a filter. Our profiles
+//!   never depend on that: each operation has **one** rule. It is an allow with its carve-outs inside, or a deny if the
+//!   policy allows by default.
+//! - The kernel resolves paths first: /tmp, /var and /etc are /private/tmp and so on. So the back-end first gives the
+//!   policy both names of such paths ([`private`]). The profile and the ledger are made from that.
+//! - `file-read-data` lists directories and reads files. If the policy tells the two apart, the rule asks for the
+//!   vnode's type.
+//! - Renaming a directory away moves what is below out of a path filter, and renaming one into place brings in what is
+//!   below. So the directories above a denied pattern can be neither unlinked nor created ([`moving::ancestors`]), and
+//!   only trees are removed as directories. A floating pattern (`/**/.env`) cannot be kept so: looser.
+//! - `(literal "/")` must be readable, or exec dies silently. The runtime base ([`lower::base`]) has that, and what
+//!   dyld and libSystem need. It is *below* the policy's rules, so a deny in the policy still wins. The ledger has what
+//!   it adds.
+//! - Hosts in a filter are only `*` or `localhost`. Named hosts go through a proxy on localhost (`--proxy-port`).
+//!   Without one they are closed.
+//! - `file-link`, `file-clone` and `file-write-setugid` fall back to the default, not to `file*`. Where something about
+//!   a file is denied, the first two are allowed nowhere. git and others then rename instead of making a hard link.
+//! - A string has at most 1,024 bytes, as has a path on macOS.
+//! - Names on macOS are UTF-8. The back-end refuses a name that is not.
 
 mod lower;
 mod model;
@@ -49,7 +48,7 @@ const PROXY_PORT: OptionSpec = OptionSpec {
     value_name: Some("PORT"),
     values: &[],
     default: None,
-    help: "the port on localhost of a proxy that judges hosts; the profile opens no other way out",
+    help: "the port on localhost of a proxy that decides about hosts; the profile allows no other connection",
 };
 
 impl Backend for Sbpl {

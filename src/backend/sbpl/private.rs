@@ -1,8 +1,8 @@
 //! The directories of macOS's root that are links to /private.
 //!
-//! The kernel resolves them before it asks the profile, so an object beneath one has a second name, and a rule that
-//! names it by one names it by both. From the policy with both names follow the profile and its ledger alike: what
-//! another rule says of `/private/etc` meets what this one says of `/etc`.
+//! The kernel resolves them before it asks the profile. So an object beneath one has a second name, and a rule that
+//! names it by one name names it by both. The profile and its ledger are both made from the policy with both names:
+//! what one rule says of `/private/etc` intersects what another says of `/etc`.
 
 use crate::policy::{Component, Objects, PathPattern, Policy, Sequence};
 use crate::semantics::matches_path;

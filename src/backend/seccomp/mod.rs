@@ -2,44 +2,42 @@
 //!
 //! # Quirks
 //!
-//! - A filter sees the number of a call and its arguments as numbers: no path, no address, no name, and
-//!   nothing behind a pointer. A rule about a path or a host is kept here only where the policy
-//!   allows *no* object at all, so that a whole family of calls can go; the ledger says so.
-//! - A family goes whole or its denial is empty: `unlinkat` and `renameat2` delete as `unlink` does.
-//!   io_uring does it all without those calls: it is refused unless a `syscall` rule allows it by name,
-//!   and then no family counts as closed.
-//! - `clone` without flags for namespaces; `clone3` has its flags behind a pointer and answers ENOSYS,
-//!   so that C libraries fall back to `clone` (with EPERM they don't). `openat2` the same,
-//!   where opening with `O_CREAT` is refused.
-//! - A refused call answers EPERM. A call that is not known, or newer than the base, answers ENOSYS:
-//!   programs that probe for it then use an older one.
-//! - Only the 64-bit calls of x86_64 and aarch64. Docker's profile adds 32-bit x86, x32 and 32-bit Arm;
-//!   their calls have other numbers and other ways in (`socketcall` hides all its arguments behind a
-//!   pointer), so they are left out, and a program that uses them is killed. Stricter, and said here.
-//! - An `int` argument is the lower half of a register: an "equals" over 64 bits refuses a program that
-//!   leaves rubbish in the upper half, and a "not equals" over 64 bits is a hole. Every
-//!   comparison is masked. In OCI's `MASKED_EQ`, `value` is the mask and `valueTwo` the value.
-//! - In runc, crun and Podman, the conditions of a rule on one argument are ORed if it is
-//!   repeated; libseccomp lets a rule without conditions swallow the others of the same call. The
-//!   model allows neither ([`model::Rule`]).
-//! - Sockets: local, IPv4, IPv6 and the routing part of netlink (C libraries ask it for the
-//!   machine's addresses), unless the policy leaves the network entirely open. Of IPv4 and IPv6 only
-//!   what the language can name: TCP and UDP. MPTCP is TCP that Landlock and others do not see, and
-//!   is refused where hosts are restricted. A pair of datagram sockets (`socketpair`) can send to
-//!   any path, so it goes with local sockets.
-//! - A socket that the policy does not allow to listen anywhere is refused `listen`; `bind` stays, since
-//!   the resolver binds netlink sockets.
-//! - On x86_64 the kernel itself lets `uretprobe` and `uprobe` pass by every filter, where it has them (seen on 6.18): its own
-//!   trampolines make these calls, and from anywhere else they fail.
-//! - The runtime starts the program under the filter: `execve` can't be refused, nor `getdents64`, with
-//!   which runc finds the descriptors that it has to close (seen: no container starts). Without
-//!   `no_new_privs` the runtime also changes user and capabilities under it; a policy that denies
-//!   `setuid` and its like by name needs `no_new_privs` to start. A descriptor to a fifo is opened for writing
-//!   by runc at the very end, so opening for writing cannot be refused either.
-//! - JSON has no comments; the ledger is `polc emit --ledger json`.
+//! - A filter sees the number of a call and its arguments as numbers. It sees no path, no address, no name, and nothing
+//!   behind a pointer. So it keeps a rule about paths or hosts only if the policy allows *no* object at all. Then a
+//!   whole family of calls is refused. The ledger says so.
+//! - A family is refused as a whole, or its denial means nothing: `unlinkat` and `renameat2` delete as `unlink` does.
+//!   io_uring does all of this without those calls. So it is refused, unless a `syscall` rule allows it by name. If one
+//!   does, no family counts as closed.
+//! - `clone` is allowed without flags for namespaces. `clone3` has its flags behind a pointer, so it answers ENOSYS: C
+//!   libraries then use `clone`. With EPERM they would not. If opening with `O_CREAT` is refused, `openat2` answers the
+//!   same.
+//! - A refused call answers EPERM. A call that is unknown, or newer than the base, answers ENOSYS: programs that probe
+//!   for it then use an older one.
+//! - Only the 64-bit calls of x86_64 and aarch64 are allowed. Docker's profile adds 32-bit x86, x32 and 32-bit Arm.
+//!   Their calls have other numbers, and `socketcall` hides all its arguments behind a pointer. So a program that uses
+//!   them is killed: stricter.
+//! - An `int` argument is the lower half of a register. An "equals" over 64 bits refuses a program that leaves rubbish
+//!   in the upper half, and a "not equals" over 64 bits is a hole. So every comparison is masked. In OCI's `MASKED_EQ`,
+//!   `value` is the mask and `valueTwo` the value.
+//! - runc, crun and Podman combine repeated conditions on one argument with OR. libseccomp lets a rule without
+//!   conditions swallow the other rules of the same call. The model allows neither ([`model::Rule`]).
+//! - Sockets are local, IPv4, IPv6 and the routing part of netlink, which C libraries ask for the machine's addresses.
+//!   If the policy leaves the whole network open, all others are allowed too. Of IPv4 and IPv6 only TCP and UDP are
+//!   allowed, because the language names only these. MPTCP is TCP that Landlock and others do not see. So it is refused
+//!   where hosts are restricted. A pair of datagram sockets (`socketpair`) can send to any path, so it goes with local
+//!   sockets.
+//! - If the policy allows listening nowhere, `listen` is refused. `bind` is not: the resolver binds netlink sockets.
+//! - On x86_64 the kernel lets `uretprobe` and `uprobe` pass every filter, if it has them (seen on 6.18). Its own
+//!   trampolines make these calls. From anywhere else they fail.
+//! - The runtime starts the program under the filter. So `execve` cannot be refused, nor `getdents64`, with which runc
+//!   finds the descriptors that it must close (seen: no container starts). Without `no_new_privs` the runtime also
+//!   changes user and capabilities under the filter. A policy that denies `setuid` and its like by name needs
+//!   `no_new_privs` to start. At the very end runc opens a fifo for writing, so opening for writing cannot be refused
+//!   either.
+//! - JSON has no comments, so the ledger is not in the artifact: use `polc emit --ledger json`.
 //!
-//! The file of `--bpf` holds `struct sock_filter` records, one file an architecture: what bubblewrap's
-//! `--seccomp FD` and `prctl(PR_SET_SECCOMP)` take.
+//! The file of `--bpf` has `struct sock_filter` records, one file for each architecture. bubblewrap's `--seccomp FD`
+//! and `prctl(PR_SET_SECCOMP)` take such a file.
 
 #[cfg(target_os = "linux")]
 mod bpf;

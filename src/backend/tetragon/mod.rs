@@ -2,42 +2,42 @@
 //!
 //! # Quirks
 //!
-//! Read from Tetragon's source and CRD, and seen with the real agent on a 6.1 kernel, where it says "seen".
+//! Read in Tetragon's source and CRD. What is marked "seen" was seen with the real agent on a 6.1 kernel.
 //!
-//! - One hook section an object: kprobes and lsmhooks together pass the CRD and are refused by the agent
-//!   (seen). Only kprobes are made here, in one object for each concern, so that a kernel that lacks
-//!   a symbol loses one concern and not all.
+//! - An object has one hook section. kprobes and lsmhooks together pass the CRD, but the agent refuses them (seen). The
+//!   back-end makes kprobes only, one object for each concern. So a kernel without a symbol loses one concern and not
+//!   all.
 //! - `syscall` defaults to true; a `security_*` function needs `syscall: false` (seen).
-//! - `Override` works on `security_*` functions (through fmod_ret, seen), with the error that
-//!   `argError` names. `Sigkill` alone does not promise that the operation did not happen, so
-//!   it comes only beside `Override`.
-//! - Prefix is bytewise: the tree `/etc` is `Prefix /etc/` and `Equal /etc` (seen). Filters
-//!   on one argument are ANDed, values are ORed, the first selector that matches wins, and a hook
-//!   takes five selectors of five filters. A nest of allow and deny ([`model::Nest`]) is a set of
-//!   cubes: in one of these trees, in none of those, none of these objects.
-//! - The path `/` reaches the filters as an empty string, which no operator matches, `NotPrefix` included
-//!   (seen): the root itself is never refused.
-//! - `security_path_{mknod,mkdir,symlink,unlink,rmdir,rename,link}` see the parent directory only. A
-//!   create or delete is judged by the directory that it happens in; that the last name decides
-//!   otherwise cannot be said.
-//! - `security_file_open` does not know reading from writing; `security_file_permission` does, by its
-//!   mask, and with `security_mmap_file` covers what mapping would go round.
-//! - No hook tells a file that is opened for writing from one for reading, and `mprotect` makes a shared mapping
-//!   writable without showing its path: what may be read can be changed that way, and the ledger has a line for it. It
-//!   would take refusing shared mappings, by which compilers read their libraries.
-//! - A rename shows its two directories, not whether a name is replaced: where deleting is refused, moving in is.
-//! - A hard link or a bind mount has another path than its file (seen): both go round path filters.
-//! - `followChildren` is what keeps the children of the subject inside (seen); at most 64 selectors of
-//!   an agent may have it. Processes that ran before the policy are not children.
+//! - `Override` works on `security_*` functions (through fmod_ret, seen), with the error that `argError` names.
+//!   `Sigkill` alone does not promise that the operation did not happen. So it only comes beside `Override`.
+//! - Prefix is bytewise: the tree `/etc` is `Prefix /etc/` and `Equal /etc` (seen). Filters on one argument are ANDed,
+//!   and values are ORed. The first selector that matches wins. A hook takes five selectors of five filters. A nest of
+//!   allow and deny ([`model::Nest`]) is a set of cubes: in one of these trees, in none of those, none of these
+//!   objects.
+//! - The path `/` reaches the filters as an empty string. No operator matches that, not even `NotPrefix` (seen). So the
+//!   root itself is never refused.
+//! - `security_path_{mknod,mkdir,symlink,unlink,rmdir,rename,link}` see the parent directory only. So the directory
+//!   decides about a create or delete in it. The last name cannot decide.
+//! - `security_file_open` does not tell reading from writing. `security_file_permission` does, by its mask. Together
+//!   with `security_mmap_file` it covers mapping too.
+//! - No hook tells a file that is opened for writing from one that is opened for reading. `mprotect` makes a shared
+//!   mapping writable without showing its path. So a file that may be read can be changed that way. The ledger has a
+//!   line for it. The cure would be to refuse shared mappings, by which compilers read their libraries.
+//! - A rename shows its two directories, but not whether it replaces a name. So where deleting is refused, moving in is
+//!   too.
+//! - A hard link or a bind mount has another path than its file (seen). Path filters do not see either.
+//! - `followChildren` keeps the children of the subject inside (seen). At most 64 selectors of an agent may have it.
+//!   Processes that ran before the policy are not children.
 //! - A connection shows the address (SAddr and SPort of the `sockaddr`, seen), never a name. An IPv6 socket shows an
-//!   IPv4 address in its mapped form, so blocks of IPv4 are named in both. An
-//!   unconnected `sendto` does not pass `security_socket_connect`; so UDP is held only where the
-//!   policy allows none of it, by refusing such sockets. `MSG_FASTOPEN` connects without that hook, and `listen`
-//!   without `bind` passes none on binding: the ledger has a line for them.
-//! - `security_path_truncate` became `security_file_truncate` in Linux 6.2; both are hooked, each
-//!   ignored where it is missing.
-//! - `kubectl apply` that succeeds does not mean loaded: `tetra tracingpolicy list` shows load errors.
-//! - YAML keys that repeat are merged by kubectl without a word; the objects are serialised from structs.
+//!   IPv4 address in its mapped form, so the object names blocks of IPv4 in both forms.
+//! - An unconnected `sendto` does not pass `security_socket_connect`. So UDP is kept only if the policy allows none of
+//!   it, by refusing such sockets. `MSG_FASTOPEN` connects without that hook, and `listen` without `bind` passes no
+//!   hook on binding. The ledger has a line for them.
+//! - `security_path_truncate` became `security_file_truncate` in Linux 6.2. Both are hooked, and each is ignored where
+//!   it is missing.
+//! - A `kubectl apply` that succeeds does not mean that the policy is loaded: `tetra tracingpolicy list` shows load
+//!   errors.
+//! - kubectl merges repeated YAML keys silently. So the objects are serialised from structs.
 
 mod hooks;
 mod lower;
@@ -61,7 +61,7 @@ const SCOPE: OptionSpec = OptionSpec {
     value_name: Some("SCOPE"),
     values: &["auto", "cluster", "namespaced"],
     default: Some("auto"),
-    help: "whether the policies hold for one namespace or the whole cluster; auto: one namespace if the subject names one",
+    help: "the whole cluster or one namespace; auto: one namespace if the subject names one",
 };
 
 const ON_VIOLATION: OptionSpec = OptionSpec {
@@ -69,7 +69,7 @@ const ON_VIOLATION: OptionSpec = OptionSpec {
     value_name: Some("ACTION"),
     values: &["refuse", "kill"],
     default: Some("refuse"),
-    help: "refuse: the call fails with EACCES; kill: it fails, and the process is killed",
+    help: "refuse: the call fails with EACCES; kill: it fails, and the kernel kills the process",
 };
 
 impl Backend for Tetragon {

@@ -33,7 +33,7 @@ pub(super) fn render(policy: &Policy, table: &Coverage, rows: Rows) -> String {
         if let Some(why) = &layer.refused {
             let _ = writeln!(
                 out,
-                "- {} counts for nothing here: {}",
+                "- {} enforces nothing here: {}",
                 layer.id,
                 escape_markdown(why)
             );

@@ -22,7 +22,7 @@ pub(super) fn render(
     }
     for layer in &table.layers {
         if let Some(why) = &layer.refused {
-            let _ = writeln!(out, "{} counts for nothing here: {why}", layer.id);
+            let _ = writeln!(out, "{} enforces nothing here: {why}", layer.id);
         }
     }
     if !out.is_empty() {
@@ -38,7 +38,7 @@ pub(super) fn render(
     }
     out.push('\n');
     if table.gaps.is_empty() {
-        out.push_str("nothing gets through that the policy denies\n");
+        out.push_str("nothing that the policy denies gets through\n");
         return out;
     }
     let s = if table.gaps.len() == 1 {
@@ -136,7 +136,7 @@ fn write_rows(
     if hidden > 0 {
         let _ = writeln!(
             out,
-            "and {hidden} more that every layer keeps (--all shows them)"
+            "and {hidden} more rows that every layer keeps (--all shows them)"
         );
     }
     if !wide {

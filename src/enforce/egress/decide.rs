@@ -107,7 +107,7 @@ fn address_rule<'p>(policy: &'p Policy, spec: &HostSpec) -> Option<&'p Rule> {
 pub(super) fn by(policy: &Policy, rule: Option<RuleId>, action: Action) -> String {
     match rule.and_then(|id| policy.rules.get(id.0 as usize)) {
         Some(r) if action == Action::Ask => format!(
-            "rule `{}` at {} asks, and a proxy cannot ask",
+            "rule `{}` at {} says `ask`, and the proxy cannot ask",
             r.name,
             policy.sources.place(r.span)
         ),

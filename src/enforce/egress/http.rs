@@ -126,12 +126,12 @@ async fn plain(request: Request<Incoming>, shared: &Arc<Shared>) -> Result<Respo
         Some("http") => {}
         Some(_) => {
             return Err(malformed(
-                "only `http://` goes through a proxy so; the rest takes CONNECT",
+                "only `http://` can be requested in this way; use CONNECT for everything else",
             ));
         }
         None => {
             return Err(malformed(
-                "this is a proxy: a request names its whole target, `http://host/path`",
+                "this is a proxy: a request must name its whole target, `http://host/path`",
             ));
         }
     }
@@ -155,7 +155,7 @@ async fn plain(request: Request<Incoming>, shared: &Arc<Shared>) -> Result<Respo
     let root = if path.starts_with('/') { "" } else { "/" };
     head.uri = format!("{root}{path}")
         .parse::<Uri>()
-        .map_err(|_| malformed("the path cannot be written anew"))?;
+        .map_err(|_| malformed("the path of the request is not valid"))?;
     head.version = Version::HTTP_11;
 
     let failed = |e: hyper::Error| Stop::Unreachable(std::io::Error::other(e.to_string()));
@@ -172,7 +172,7 @@ async fn plain(request: Request<Incoming>, shared: &Arc<Shared>) -> Result<Respo
         // Nobody asked for it: `Upgrade` was taken off.
         return Ok(say(
             StatusCode::BAD_GATEWAY,
-            "polc: the server changed the protocol unasked",
+            "polc: the server changed the protocol, and the client did not ask for that",
         ));
     }
     strip(&mut head.headers);
@@ -183,7 +183,7 @@ async fn plain(request: Request<Incoming>, shared: &Arc<Shared>) -> Result<Respo
 /// `host[:port]`, where the host may be an IPv6 address in brackets.
 fn split(authority: &str) -> Result<(&str, Option<u16>), String> {
     if authority.contains('@') {
-        return Err("a user name in the target is not taken".to_owned());
+        return Err("the target must not contain a user name".to_owned());
     }
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),

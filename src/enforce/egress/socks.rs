@@ -89,8 +89,8 @@ async fn request(stream: &mut TcpStream, shared: &Shared) -> io::Result<Option<(
     let port = u16::from_be_bytes(take::<2>(stream).await?);
     if command != 1 {
         let what = match command {
-            2 => "BIND: nothing connects back through the proxy".to_owned(),
-            3 => "UDP ASSOCIATE: UDP does not go through the proxy".to_owned(),
+            2 => "the proxy has no BIND: no server can connect back through it".to_owned(),
+            3 => "the proxy has no UDP ASSOCIATE: it carries TCP alone".to_owned(),
             n => format!("SOCKS command {n}"),
         };
         let asked = [host.as_slice(), format!(":{port}").as_bytes()].concat();

@@ -70,7 +70,7 @@ pub fn dry_run(
         None => {
             let _ = writeln!(
                 out,
-                "this kernel has no Landlock (or it is switched off): nothing would be enforced; shown is ABI {NEWEST_ABI}"
+                "this kernel has no Landlock, or it is switched off: nothing would be enforced. This shows ABI {NEWEST_ABI}"
             );
             NEWEST_ABI
         }
@@ -131,7 +131,7 @@ fn absent(out: &mut String, host: &dyn Host, lowered: &Lowered) {
     }
     let _ = writeln!(
         out,
-        "\nnot granted, as they are not there or are links (the policy speaks of where a link leads):"
+        "\nnot granted, because they do not exist or are links (a policy is about what a link leads to):"
     );
     for e in &lowered.absent {
         let what = match e.kind {

@@ -1,4 +1,4 @@
-//! What appeared while the program ran, though the policy denies to make it.
+//! What was made while the program ran, although the policy denies making it.
 //!
 //! What is not there when the program starts has nothing to be covered by ([`super::cover`]), so it can be made: a
 //! `.env`, the hook of a repository that is made inside. The supervisor therefore looks through the trees in which
@@ -196,8 +196,8 @@ impl<'a> Scan<'a> {
     pub fn told(&self, before: &Seen, now: &Seen) -> String {
         let mut out = String::new();
         let short = format!(
-            "the trees in which something may be made are so large that polc did not look through them in {} seconds: \
-             what was made against the policy is not told",
+            "polc looked for what was made against the policy, but did not finish in {} seconds: the trees that may be \
+             written are too large",
             MAX_TIME.as_secs()
         );
         if before.cut {

@@ -1,6 +1,6 @@
 //! `create_missing`: what a rule names and what is not there is made before the program starts.
 //!
-//! Landlock grants rights on directories that exist. A cache that the policy allows to make in the home directory
+//! Landlock grants rights on directories that exist. A cache that the policy allows making in the home directory
 //! could not be made inside, as the home directory itself may not be written. So polc makes it first.
 //!
 //! What is made:
@@ -41,11 +41,11 @@ struct Missing {
 /// Why something could not be made.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
-    #[error("`{}` is not there either, and no rule makes that", show_bytes(.0))]
+    #[error("`{}` does not exist either, and no rule makes it", show_bytes(.0))]
     Place(Vec<u8>),
-    #[error("rule `{}` denies to make `{}`", .1, show_bytes(.0))]
+    #[error("rule `{}` denies making `{}`", .1, show_bytes(.0))]
     Denied(Vec<u8>, String),
-    #[error("`{}` is a symbolic link or no directory", show_bytes(.0))]
+    #[error("`{}` is a symbolic link, or not a directory", show_bytes(.0))]
     NoDirectory(Vec<u8>),
     #[error("`{}` belongs to another user", show_bytes(.0))]
     Owner(Vec<u8>),
@@ -63,17 +63,17 @@ pub(super) fn make(policy: &Policy, report: &mut Report) {
         for missing in of_rule(policy, rule) {
             if left == 0 {
                 report.stricter(
-                    "paths that are not there",
-                    format!("more than {MOST} paths of `create_missing` are not there: the others are not made"),
+                    "paths that do not exist",
+                    format!("more than {MOST} paths of `create_missing` do not exist: polc does not make the others"),
                 );
                 return;
             }
             left -= 1;
             if let Err(why) = create(policy, &missing) {
                 report.stricter(
-                    "paths that are not there",
+                    "paths that do not exist",
                     format!(
-                        "`{}`, which rule `{}` allows, is not there and cannot be made: {why}",
+                        "`{}`, which rule `{}` allows, does not exist, and polc cannot make it: {why}",
                         show_bytes(&missing.path),
                         rule.name
                     ),
@@ -99,16 +99,16 @@ pub fn told(policy: &Policy, rule: RuleId, path: &[u8]) -> Option<String> {
             if missing.kind == Kind::Directory && needs_help(policy, &missing.path) =>
         {
             format!(
-                "`{shown}` is not there, and the program cannot make it: `create_missing: true` on the rule does"
+                "`{shown}` does not exist, and the program cannot make it: write `create_missing: true` on the rule, and `run` makes it"
             )
         }
         CreateMissing::No => return None,
         CreateMissing::For(programs) if !is_wanted(&rule.create_missing) => format!(
-            "`{shown}` is not there, and is not made, as none of {} is installed",
+            "`{shown}` does not exist, and `run` does not make it, because none of {} is installed",
             programs.join(", ")
         ),
         CreateMissing::Always | CreateMissing::For(_) => {
-            format!("`{shown}` is not there: it is made before the program starts")
+            format!("`{shown}` does not exist: `run` makes it before the program starts")
         }
     })
 }

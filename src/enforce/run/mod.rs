@@ -98,14 +98,16 @@ pub enum Error {
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
     /// There is no Landlock.
-    #[error("this kernel has no Landlock, or it is switched off, and without it no path is kept")]
+    #[error(
+        "this kernel has no Landlock, or it is switched off, and without it polc cannot protect any path"
+    )]
     NoLandlock,
     /// Landlock refuses.
     #[error(transparent)]
     Landlock(#[from] crate::enforce::landlock::apply::Error),
     /// Nothing closes the network.
     #[error(
-        "the network cannot be closed here: there is no network namespace, and Landlock has no rules on ports before ABI 4 (Linux 6.7)"
+        "polc cannot close the network here: there is no network namespace, and Landlock before ABI 4 (Linux 6.7) has no rules on ports"
     )]
     Network,
     /// The layers keep less than `--require` asks for: what they lose.
@@ -124,29 +126,29 @@ pub enum Error {
     #[error("cannot drop capabilities: some are still there")]
     CapabilitiesStay,
     /// A namespace cannot be set up.
-    #[error("{0}: {1}; `--no-namespaces` does without")]
+    #[error("{0}: {1}; `--no-namespaces` starts without it")]
     Namespace(&'static str, io::Error),
     /// A path cannot be covered.
-    #[error("cannot mount over `{0}`: {1}; `--no-namespaces` does without")]
+    #[error("cannot mount over `{0}`: {1}; `--no-namespaces` starts without mounts")]
     Mount(String, io::Error),
     /// A filter does not fit.
-    #[error("the filter of system calls cannot be made: {0}")]
+    #[error("cannot make the filter of system calls: {0}")]
     Filter(seccompiler::BackendError),
     /// The kernel does not take a filter.
     #[error("cannot load the filter of system calls: {0}")]
     LoadFilter(io::Error),
     /// No filter for this machine.
-    #[error("there is no filter of system calls for this architecture")]
+    #[error("polc has no filter of system calls for this architecture")]
     Architecture,
     /// A directory as a standard descriptor.
     #[error(
-        "standard input, output or error is a directory: what is in it would be reachable past the policy"
+        "standard input, output or error is a directory: through it the program could reach files that the policy denies"
     )]
     Directory,
     /// A standard descriptor that is covered.
     #[error(
-        "{0} is the file `{1}`, which is covered, as the policy denies to read or to write it: through the descriptor it would be \
-         reachable past its cover; a pipe is not (`cat FILE | polc run …`, `polc run … | cat >FILE`)"
+        "{0} is the file `{1}`, and the policy denies reading or writing it. Through the open file the program could do it. \
+         Use a pipe: `cat FILE | polc run …`, `polc run … | cat >FILE`"
     )]
     Covered(&'static str, String),
     /// The descriptors cannot be closed.

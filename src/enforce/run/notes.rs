@@ -35,20 +35,20 @@ pub fn without_mounts(
         e.fidelity.leaks() && e.fidelity != Fidelity::Unenforced && OPERATIONS.contains(&kind)
     };
     if ledger.into_iter().flat_map(|l| &l.entries).any(loose) {
-        report.not_kept("paths denied by wildcards", "without mounts some directories are granted whole that hold paths denied by wildcards: what is denied there can be changed, moved away and replaced; `polc enforce landlock --dry-run` shows them");
+        report.not_kept("paths denied by wildcards", "without mounts, paths that a wildcard denies can be changed, moved and replaced in some directories. `polc enforce landlock --dry-run` shows which");
     }
     if prepared.unix(layers)? != Unix::Refused && !layers.sockets_by_path {
-        report.not_kept("unix sockets", "without mounts every unix socket that has a path is reachable, also one that another program makes later");
+        report.not_kept("unix sockets", "without mounts, the program reaches every unix socket that has a path, also one that another program makes later");
     }
-    report.not_kept("/tmp, terminals and processes of others", "without mounts `/tmp`, shared memory, the terminals and the list of processes are those of this user's other programs");
+    report.not_kept("/tmp, terminals and processes of others", "without mounts, the program shares `/tmp`, shared memory, terminals and the list of processes with your other programs");
     if let Some(path) = started_by_loader(prepared.policy).find(|p| sys::path(p).is_file()) {
         report.not_kept("programs that the loader starts", format!(
-            "without mounts the loader starts what may be read and not be started: `{LOADER} {}`",
+            "without mounts, the loader starts programs that may be read but not started: `{LOADER} {}`",
             show_bytes(&path)
         ));
     }
     if !prepared.guarded && metadata_in_part(prepared.meaning)? {
-        report.not_kept("mode, owner and times", "without mounts mode, owner, times and attributes can be changed everywhere, as far as the user may: a filter of system calls cannot tell paths apart");
+        report.not_kept("mode, owner and times", "without mounts, the program can change mode, owner, times and attributes of every file that you can. A filter of system calls sees no paths");
     }
     Ok(())
 }
@@ -56,10 +56,10 @@ pub fn without_mounts(
 /// Says which namespaces there are not.
 pub fn namespaces(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Report) {
     if prepared.choice.namespaces && !layers.mounts {
-        report.not_kept("namespaces are not permitted here", "namespaces are not permitted here: paths denied inside allowed trees are kept by granting their siblings, so that what is made later beside them gets nothing");
+        report.not_kept("namespaces are not permitted here", "namespaces are not permitted here. A path that is denied inside an allowed tree is protected by allowing only what is beside it now. What is made there later gets no rights");
     }
     if layers.mounts && !layers.processes {
-        report.not_kept("command lines of other processes", "there can be no process namespace here (a container may cover parts of `/proc`): command lines of this user's other processes can be read");
+        report.not_kept("command lines of other processes", "there can be no process namespace here (a container may cover parts of `/proc`). So the program can read the command lines of your other processes");
     }
 }
 
@@ -90,7 +90,7 @@ pub fn own(
     let open = unix != Unix::Refused && !layers.sockets_by_path;
     for name in sockets.nowhere.iter().filter(|_| open) {
         report.not_kept("a unix socket", format!(
-            "something listens on a unix socket `{}`, of which the directory is not known: it is not covered",
+            "a program listens on the unix socket `{}`, but polc does not know its directory: the socket is not covered",
             show_bytes(name)
         ));
     }
@@ -98,14 +98,14 @@ pub fn own(
         report.not_kept(
             "unix sockets in reach",
             format!(
-                "in reach, as the policy allows `connect`: the unix sockets {}",
+                "the policy allows `connect` there, so these unix sockets are in reach: {}",
                 few(&sockets.allowed)
             ),
         );
     }
     for path in &prepared.own.shared {
         report.not_kept("a directory of the host's", format!(
-            "`{}` stays the host's, as it is the workspace, the home directory or one of the system",
+            "`{}` stays the host's: it is the workspace, the home directory or a directory of the system",
             show_bytes(path)
         ));
     }
@@ -117,7 +117,7 @@ pub fn own(
     };
     if open {
         report.not_kept("unix sockets made later", format!(
-            "a unix socket that another program makes later{where_not} can be reached: what is not there yet cannot be covered"
+            "a unix socket that another program makes later{where_not} cannot be covered, so the program can reach it"
         ));
     }
     Ok(())
@@ -137,7 +137,7 @@ pub fn workspace(policy: &Policy) -> Option<String> {
     }
     let owner = std::fs::metadata(sys::path(path)).ok()?.uid();
     Some(format!(
-        "the workspace `{}` belongs to user {owner}, and root without CAP_DAC_OVERRIDE cannot write there: add `capabilities: [CAP_DAC_OVERRIDE]` to the policy, or run polc as user {owner}",
+        "the workspace `{}` belongs to user {owner}. Root without CAP_DAC_OVERRIDE cannot write there: add `capabilities: [CAP_DAC_OVERRIDE]` to the policy, or run polc as user {owner}",
         show_bytes(path)
     ))
 }
@@ -162,7 +162,7 @@ pub fn in_force(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Repor
     if let Some(why) = &prepared.no_guard {
         report.not_kept(
             "no guard",
-            format!("what is written is held by trees and mounts, and not call by call: there can be no guard here: {why}"),
+            format!("trees and mounts decide what may be written, and not each call: there can be no guard here: {why}"),
         );
     }
     if let Some(plan) = layers.plan {
@@ -172,7 +172,7 @@ pub fn in_force(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Repor
             prepared.sockets.denied.len()
         };
         let rest = if layers.read_only {
-            "; what may not be written is read-only"
+            "; everything else is read-only"
         } else {
             ""
         };
@@ -198,12 +198,12 @@ pub fn in_force(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Repor
         (Network::None, true) => ("no network", "no network, by a namespace of its own"),
         (Network::None, false) => ("no network", "no network, by Landlock and seccomp"),
         (Network::Proxy, true) => (
-            "network by proxy alone",
-            "network by proxy alone, in a namespace of its own",
+            "network only through the proxy",
+            "network only through the proxy, in a namespace of its own",
         ),
         (Network::Proxy, false) => (
-            "network by proxy alone",
-            "network by proxy alone, by Landlock and seccomp",
+            "network only through the proxy",
+            "network only through the proxy, by Landlock and seccomp",
         ),
     };
     report.in_force(short, long);

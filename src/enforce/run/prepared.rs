@@ -142,7 +142,7 @@ pub fn prepare<'a>(
     })
 }
 
-/// Whether the policy allows to change mode and owner of some files and not of others: the filter cannot tell them
+/// Whether the policy allows changing mode and owner of some files and not of others: the filter cannot tell them
 /// apart, and Landlock does not see it.
 pub fn metadata_in_part(meaning: &Meaning<'_>) -> Result<bool, Error> {
     let allowed = meaning.decisions(Operation::Metadata)?.allowed();

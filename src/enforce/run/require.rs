@@ -194,7 +194,10 @@ pub fn shortfall(
         );
     }
     for limit in force.unlimited {
-        out.add(format!("limits.{limit}"), "nothing on this host holds it");
+        out.add(
+            format!("limits.{limit}"),
+            "nothing on this host enforces it",
+        );
     }
     Ok(out)
 }

@@ -274,7 +274,7 @@ impl Prepared<'_> {
             report.not_kept(
                 format!("port {port} of every host"),
                 format!(
-                    "without a network namespace port {port} is open on every host, not on the proxy alone: Landlock knows ports and no addresses"
+                    "without a network namespace, port {port} is open to every host, not only to the proxy: Landlock knows ports, not addresses"
                 ),
             );
         }
@@ -330,8 +330,11 @@ impl Prepared<'_> {
         }
         for gone in &domain.gone {
             report.stricter(
-                "what went away meanwhile",
-                format!("`{}` went away: nothing is granted on it", show_bytes(gone)),
+                "paths that disappeared",
+                format!(
+                    "`{}` disappeared: the program gets no rights on it",
+                    show_bytes(gone)
+                ),
             );
         }
         notes::in_force(self, layers, report);

@@ -150,7 +150,7 @@ impl Inside {
         let what = if listener.is_some() {
             "start the proxy"
         } else {
-            "start the program: the part of polc that waits for it is gone"
+            "start the program: the part of polc that waits for it has ended"
         };
         let error = |e| Error::Proxy(what, e);
         // Only now: entering a user namespace takes this setting back. Whoever answers below is there after it.
@@ -241,7 +241,7 @@ fn supervise(
     for path in &lost {
         let _ = writeln!(
             io::stderr(),
-            "polc: `{}` was replaced or removed from outside while the program ran: from then on nothing covered it",
+            "polc: a program outside replaced or removed `{}`: from then on it was not protected",
             show_bytes(path)
         );
     }
@@ -252,7 +252,7 @@ fn supervise(
     if over {
         let _ = writeln!(
             io::stderr(),
-            "polc: the policy's `wall_time` of {} seconds is over: the program was killed, with all that it had started",
+            "polc: the policy's `wall_time` of {} seconds is over: polc killed the program and all that it had started",
             task.wall_time.unwrap_or_default().as_secs()
         );
     }
@@ -361,18 +361,18 @@ fn explain(
                 reader.line(&line);
             }
             if kernel_abi().is_none_or(|abi| abi < 7) {
-                notes.push("this kernel's Landlock writes no records (ABI 7, Linux 6.15): what it refused is not known");
+                notes.push("this kernel's Landlock writes no records (that needs Linux 6.15): polc does not know what it refused");
             } else if audit::enabled() == Some(false) {
-                notes.push("audit is switched off here, so that Landlock writes no records: `auditctl -e 1` switches it on");
+                notes.push("audit is switched off here, so Landlock writes no records: `auditctl -e 1` switches it on");
             }
         }
         Some(Err(_)) => notes.push(
-            "the kernel's records may not be read here (that takes CAP_AUDIT_READ): what it refused is not known; `polc why` explains a log",
+            "polc may not read the kernel's records here (that needs CAP_AUDIT_READ), so it does not know what was refused. `polc why` explains a log",
         ),
         None => {}
     }
     if covers {
-        notes.push("what a mount covers is refused without a record: `--no-namespaces` leaves it to Landlock");
+        notes.push("a path that a mount covers is refused without a record: with `--no-namespaces` Landlock refuses it and writes one");
     }
     let log = reader.finish();
     let findings = why::explain(meaning, &log);
@@ -381,7 +381,7 @@ fn explain(
         out.push_str(&why::human(f));
     }
     if findings.is_empty() {
-        out.push_str("nothing is known to have been\n");
+        out.push_str("polc knows of nothing\n");
     }
     for note in notes {
         out.push_str(&format!("note: {note}\n"));

@@ -57,7 +57,7 @@ pub fn mount() -> Result<Terminals, Error> {
         return Ok(Terminals {
             note: Some((
                 "other terminals",
-                "`/dev/pts` cannot be mounted here: other terminals of this user can be read and written",
+                "`/dev/pts` cannot be mounted here: the program can read and write your other terminals",
             )),
             ..Terminals::default()
         });
@@ -69,7 +69,7 @@ pub fn mount() -> Result<Terminals, Error> {
         let Some(master) = pairs.remove(&number) else {
             out.note = Some((
                 "the terminal's name",
-                "the terminal has too high a number to be seen by its name: `tty` does not know it, `/dev/tty` does",
+                "the number of this terminal is too high: `tty` does not find its name, but `/dev/tty` works",
             ));
             continue;
         };

@@ -407,7 +407,7 @@ fn arguments<T>(
         if out.iter().any(|(n, _)| n == name) {
             report.error(
                 codes::DUPLICATE_KEY,
-                format!("the argument {} stands twice", quoted(name)),
+                format!("the argument {} is written twice", quoted(name)),
                 k.span,
                 "again",
                 "join their lists",
@@ -437,7 +437,7 @@ fn ordinary(node: &Node, text: &str, report: &mut Report) {
     if text.contains('*') {
         let d = Diagnostic::warning(codes::PEER_MEANING, "`*` is an ordinary character here, as in AvaKill")
             .at(node.span, "not a pattern")
-            .help("a path stands for everything beneath it, a text for everything that holds it: leave the `*` out");
+            .help("a path means everything beneath it, and a text everything that contains it: leave the `*` out");
         report.push(d);
     }
 }

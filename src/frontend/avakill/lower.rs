@@ -257,7 +257,10 @@ fn parts_of(index: usize, rule: &FileRule, said: &mut Vec<String>) -> Vec<Part> 
         ));
     }
     if reach.is_empty() {
-        said.push("these tools stand for no operation of the kernel's: only the tool-call gate can keep the rule".to_owned());
+        said.push(
+            "these tools do nothing that a kernel sees: only the tool-call gate can keep the rule"
+                .to_owned(),
+        );
         return Vec::new();
     }
     let mut out = Vec::new();
@@ -285,7 +288,7 @@ fn parts_of(index: usize, rule: &FileRule, said: &mut Vec<String>) -> Vec<Part> 
         }
         if enforced.absent && action != Action::Allow {
             said.push(format!(
-                "{what}: the condition speaks of an argument that these tools do not have, so that AvaKill refuses all of their calls; only the tool-call gate does"
+                "{what}: the condition is about an argument that these tools do not have. AvaKill refuses all of their calls; only the tool-call gate can do that"
             ));
             continue;
         }
@@ -302,7 +305,7 @@ fn parts_of(index: usize, rule: &FileRule, said: &mut Vec<String>) -> Vec<Part> 
             said.push(format!("{what}: a kernel layer does not see {seen}: it allows what the rule allows without it, but for what a later rule denies"));
         }
         if kind == Kind::Web && reach.half_the_web && enforced.hosts.is_none() {
-            said.push("hosts: a kernel layer sees a connection, not whether a page is fetched or searched for: what is said of one of them holds for both".to_owned());
+            said.push("hosts: a kernel layer sees a connection, not whether it fetches or searches. A rule about one of them holds for both".to_owned());
         }
         if kind == Kind::File && reach.half_the_edits && action != Action::Allow {
             said.push("files: a kernel layer sees a change, not whether a tool writes or edits: what is said of one of them holds for both".to_owned());
@@ -318,7 +321,7 @@ fn parts_of(index: usize, rule: &FileRule, said: &mut Vec<String>) -> Vec<Part> 
         }
     }
     if reach.shell && action == Action::Allow && !rule.conditions.commands.is_empty() {
-        said.push("programs: found by their base names wherever they lie; the agent's own program, and a shell that it starts them with, are not among them unless they are listed or stand in `sandbox.allow_paths.execute`".to_owned());
+        said.push("programs: they are found by their base names, in any directory. List the agent's own program and its shell too, or name them in `sandbox.allow_paths.execute`".to_owned());
     }
     out
 }

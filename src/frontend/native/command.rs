@@ -101,7 +101,7 @@ pub(crate) fn split(text: &str) -> Result<Vec<Word>, CommandError> {
                     return fail(
                         at,
                         text.len(),
-                        "a `'` without its end",
+                        "a `'` is not closed",
                         "write `\\'` for the character itself",
                     );
                 };
@@ -119,7 +119,7 @@ pub(crate) fn split(text: &str) -> Result<Vec<Word>, CommandError> {
                             return fail(
                                 open,
                                 text.len(),
-                                "a `\"` without its end",
+                                "a `\"` is not closed",
                                 "write `\\\"` for the character itself",
                             );
                         }
@@ -171,7 +171,7 @@ pub(crate) fn split(text: &str) -> Result<Vec<Word>, CommandError> {
             return fail(
                 w.from,
                 w.to,
-                format!("`{raw}` is for a shell, and a command is one program with its arguments"),
+                format!("`{raw}` needs a shell, and a command is one program with its arguments"),
                 "write each command on its own; quote it where the argument itself is meant",
             );
         }
@@ -238,7 +238,7 @@ pub(crate) fn pattern(text: &str, subject: &Subject) -> Result<CommandPattern, C
             return fail(
                 first.from,
                 first.to,
-                "`**` stands for arguments, not for a program",
+                "`**` means arguments, and the first word is the program",
                 "any program is `*`",
             );
         }
@@ -250,8 +250,8 @@ pub(crate) fn pattern(text: &str, subject: &Subject) -> Result<CommandPattern, C
         return fail(
             first.from,
             first.to,
-            format!("`${{{name}}}` can only stand in `paths`"),
-            "it may stand for several paths, or for none",
+            format!("`${{{name}}}` can only be used in `paths`"),
+            "it can have several values, or none",
         );
     } else {
         let expanded = expand(&program, subject, Mode::Pattern).map_err(|e| CommandError {
@@ -290,7 +290,7 @@ pub(crate) fn pattern(text: &str, subject: &Subject) -> Result<CommandPattern, C
                 code: codes::BAD_COMMAND,
                 from: w.from,
                 to: w.to,
-                message: "`**` stands last: it is any number of arguments".to_owned(),
+                message: "`**` is any number of arguments, so it must be the last word".to_owned(),
                 help: Some("one argument, whatever it is, is `*`".to_owned()),
                 replacement: Some("*".to_owned()),
             });

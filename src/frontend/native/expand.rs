@@ -277,8 +277,8 @@ fn put(
     if is_git && (mode != Mode::Pattern || from > 0) {
         return error(
             codes::UNKNOWN_VARIABLE,
-            format!("`{written}` can only stand at the beginning of a path pattern"),
-            Some("it may stand for several paths, or for none".to_owned()),
+            format!("`{written}` can only be at the beginning of a path pattern"),
+            Some("it can have several values, or none".to_owned()),
             None,
         );
     }

@@ -112,7 +112,7 @@ fn default_action(f: &Fields<'_>, report: &mut Report) -> Action {
             "`default_action` cannot be `ask`",
             n.span,
             "`allow` or `deny`",
-            "ask in a last rule that matches what is meant, such as `paths: [\"/**\"]`",
+            "to ask by default, write a last rule with `action: ask`, such as one over `paths: [\"/**\"]`",
         );
         return Action::Deny;
     }

@@ -395,7 +395,7 @@ impl Builder<'_> {
                     return Err(Box::new(
                         Diagnostic::error(
                             codes::SYNTAX,
-                            format!("no anchor `&{name}` stands before this alias"),
+                            format!("there is no anchor `&{name}` before this alias"),
                         )
                         .at(self.span(&span), "unknown")
                         .help("a text that begins with `*` is quoted: `\"*.example.org\"`"),

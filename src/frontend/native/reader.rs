@@ -267,7 +267,7 @@ fn duplicate(name: &str, second: Span, first: Span, report: &mut Report) {
     report.push(
         Diagnostic::error(
             codes::DUPLICATE_KEY,
-            format!("the key {} stands twice", quoted(name)),
+            format!("the key {} is written twice", quoted(name)),
         )
         .at(second, "again")
         .and_at(first, "first here")
@@ -391,7 +391,7 @@ pub(crate) fn list<'n>(
                 format!("{what} is an empty list, which matches nothing"),
                 node.span,
                 "empty",
-                "write what is meant, or leave it out",
+                "write what you mean, or leave it out",
             );
             None
         }

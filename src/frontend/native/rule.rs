@@ -65,7 +65,7 @@ pub(crate) fn entry<'n>(
     if let Some(include) = f.get("include") {
         for key in KEYS.into_iter().filter(|k| *k != "include") {
             if let Some(span) = f.key_span(key) {
-                report.error(codes::MISPLACED_KEY, format!("`{key}` does not go with `include`"), span, "not here", "the rules of a set are as they are; what is different stands in a rule above it");
+                report.error(codes::MISPLACED_KEY, format!("`{key}` cannot be used with `include`"), span, "not here", "the rules of a set are as they are; what is different stands in a rule above it");
             }
         }
         return nonempty(include, "`include`", report).map(|t| Entry::Include(include, t));
@@ -89,7 +89,7 @@ pub(crate) fn entry<'n>(
                 codes::MISSING_KEY,
                 "the rule has no object",
                 f.span,
-                "of what does it speak?",
+                "which objects is it about?",
                 &format!("a rule has one of {}", one_of(&KINDS)),
             );
             None
@@ -164,8 +164,8 @@ fn create_missing(
     };
     let wrong = match (action, objects) {
         (Some(Action::Deny | Action::Ask), _) => Some((
-            "a rule that does not allow makes nothing",
-            "leave it out, or allow",
+            "`create_missing` is only for a rule that allows",
+            "leave it out, or write `action: allow`",
         )),
         // Without a repository there may be no path left.
         (_, Some(Objects::Paths { paths, .. }))
@@ -178,8 +178,8 @@ fn create_missing(
         }
         (_, Some(Objects::Paths { .. }) | None) => None,
         _ => Some((
-            "`create_missing` goes with `paths`",
-            "nothing else can be made",
+            "`create_missing` is only for a rule over `paths`",
+            "`run` can make files and directories, and nothing else",
         )),
     };
     match wrong {
@@ -202,7 +202,7 @@ fn operations(f: &Fields<'_>, kind: &str, report: &mut Report) -> Option<Operati
                     format!("a rule over `{other}` has no `operations`"),
                     span,
                     "not here",
-                    "leave it out: what is done with them is one thing only",
+                    "leave it out: there is only one operation on them",
                 );
             }
             return Some(OperationSet::from_iter([match other {
@@ -233,7 +233,7 @@ fn unknown_operation(n: &Node, t: &str, kind: &str, known: &[&'static str], repo
     if other.contains(&t) {
         let d = Diagnostic::error(
             codes::WRONG_OPERATION,
-            format!("`{t}` does not go with `{kind}`"),
+            format!("`{t}` cannot be used with `{kind}`"),
         )
         .at(n.span, "not with this object");
         report.push(match t {

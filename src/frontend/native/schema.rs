@@ -21,32 +21,33 @@ use std::collections::BTreeMap;
 struct Policy {
     /// The version of the language.
     version: Version,
-    /// The policy's name, from which artifacts take theirs.
+    /// The name of the policy. Artifacts are named after it.
     name: Name,
-    /// For people: what the policy is for.
+    /// What the policy is for, in words for people.
     #[schemars(length(min = 1))]
     description: Option<String>,
-    /// The policy that this one builds on: `builtin:NAME`, or a file relative to this one. The rules of this file are
-    /// read first, then those of the base. A key of this file replaces the same key of the base; in `subject`, `limits`
-    /// and `environment.set` each entry does. `environment.pass`, `tests` and `allow_lints` are joined.
+    /// The policy that this one builds on: `builtin:NAME`, or a file relative to this one. polc reads the rules of this
+    /// file first, then the rules of the base. A key of this file replaces the same key of the base. In `subject`,
+    /// `limits` and `environment.set` each entry replaces the same entry. `environment.pass`, `tests` and `allow_lints`
+    /// are joined.
     extends: Option<BaseName>,
-    /// What happens where no rule matches; `deny` if it is left out.
+    /// What happens if no rule matches. The default is `deny`.
     default_action: Option<DefaultAction>,
-    /// Who is confined, and what `~`, `${home}`, `${workspace}` and `${tmp}` stand for.
+    /// Who is confined, and the values of `~`, `${home}`, `${workspace}` and `${tmp}`.
     subject: Option<Subject>,
-    /// Read from top to bottom: the first rule that matches decides.
+    /// The rules, read from top to bottom. The first rule that matches decides.
     rules: Vec<Rule>,
     /// Resource limits.
     limits: Option<Limits>,
-    /// The environment that the program starts with; without this key it keeps its own.
+    /// The environment variables that the program gets. Without this key it gets all of the caller's.
     environment: Option<Environment>,
-    /// The Linux capabilities that are kept; none if it is left out. With or without `CAP_`.
+    /// The Linux capabilities that the program keeps. The default is none. Names are with or without `CAP_`.
     capabilities: Option<Vec<Capability>>,
-    /// Lints that are meant in the whole policy.
+    /// Lints that are allowed in the whole policy.
     #[schemars(length(min = 1))]
     allow_lints: Option<Vec<AllowedLint>>,
-    /// What must hold, checked by `polc test` and against every artifact. A test of this file replaces one of the base
-    /// that asks the same question.
+    /// Questions with the answer that you expect. `polc test` asks them of the policy and of every artifact. A test of
+    /// this file replaces a test of the base that asks the same question.
     tests: Option<Vec<Test>>,
 }
 
@@ -64,7 +65,7 @@ impl JsonSchema for Version {
     }
 }
 
-/// A name: letters, digits, `.`, `_` and `-`, unique in the policy.
+/// A name has letters, digits, `.`, `_` and `-`. It is unique in the policy.
 #[derive(JsonSchema)]
 #[schemars(transparent)]
 struct Name(#[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"))] String);
@@ -77,17 +78,17 @@ enum Action {
     Allow,
     /// It must not happen.
     Deny,
-    /// A person is asked. A layer that cannot ask denies.
+    /// A person is asked. A layer that cannot ask denies it.
     Ask,
 }
 
-/// What happens where no rule matches.
+/// What happens if no rule matches.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase")]
 enum DefaultAction {
-    /// What no rule speaks of may happen.
+    /// It may happen.
     Allow,
-    /// What no rule speaks of must not happen.
+    /// It must not happen.
     Deny,
 }
 
@@ -95,20 +96,22 @@ enum DefaultAction {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Subject {
-    /// The program, a path pattern: AppArmor's attachment, SELinux's entry point, Tetragon's matchBinaries.
+    /// The program, as a path pattern. AppArmor attaches the profile to it, SELinux makes it the entry point, and Tetragon
+    /// matches it.
     executable: Option<PathPattern>,
-    /// The home directory, an absolute path as it is, or `auto`: the caller's (`/home/agent` for `emit`). `~` and
-    /// `${home}` in paths.
+    /// The home directory: an absolute path, or `auto`, which is the caller's (`/home/agent` for `emit`). It is the value
+    /// of `~` and `${home}`.
     #[schemars(regex(pattern = "^(auto$|/)"), extend("examples" = ["auto", "/home/agent"]))]
     home: Option<String>,
-    /// The directory that is worked in, or `auto`: the enclosing repository (`/workspace` for `emit`).
-    /// `${workspace}` in paths.
+    /// The directory that the program works in, or `auto`, which is the enclosing repository (`/workspace` for `emit`). It
+    /// is the value of `${workspace}`.
     #[schemars(regex(pattern = r"^(auto$|/|~|\$\{)"), extend("examples" = ["auto", "/workspace"]))]
     workspace: Option<String>,
-    /// The directory for temporary files, or `auto`: the system's (`/tmp` for `emit`). `${tmp}` in paths.
+    /// The directory for temporary files, or `auto`, which is the system's (`/tmp` for `emit`). It is the value of
+    /// `${tmp}`.
     #[schemars(regex(pattern = r"^(auto$|/|~|\$\{)"), extend("examples" = ["auto", "/tmp"]))]
     tmp: Option<String>,
-    /// The pods that are confined, for targets of a cluster.
+    /// The pods that are confined, for targets in a cluster.
     kubernetes: Option<Kubernetes>,
 }
 
@@ -130,14 +133,19 @@ struct Label(
     #[schemars(regex(pattern = r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$"))] String,
 );
 
-/// A path pattern, absolute once `~` and `${…}` are expanded. `*` any run of bytes but `/`, `?` one, `[a-z]` and `[!x]`
-/// classes, `{a,b}` alternatives, `**` any number of components. `/a/**` is `/a` and everything beneath.
+/// A path pattern is absolute after `~` and `${…}` are expanded. `*` is any run of bytes but `/`, and `?` is one byte but
+/// `/`. `[a-z]` and `[!x]` are classes, `{a,b}` is either, and `**` is any number of components. `/a/**` is `/a` and
+/// everything beneath it.
 ///
-/// `${git_dir}`, `${git_common_dir}`, `${git_hooks}` and `${git_config}` begin a path. They stand for what the repository
-/// of the workspace has on this host: the directory of this checkout, the directory that checkouts share, directories of
-/// hooks (with what links in them lead to), and files that configurations include. Without a repository, and for `emit`
-/// without such files, the pattern matches nothing. In a rule that allows, `${git_hooks}` and `${git_config}` leave out
-/// what the repository's own configuration names, as whoever wrote the repository wrote that.
+/// Four variables are about the repository of the workspace, as it is on this host. They can only begin a path:
+///
+/// - `${git_dir}` is the directory of this checkout, and `${git_common_dir}` the one that checkouts share
+/// - `${git_hooks}` are the directories of hooks, with what links in them lead to
+/// - `${git_config}` are the files that configurations include
+///
+/// Without a repository, and for `emit` without such files, the pattern matches nothing. In a rule that allows,
+/// `${git_hooks}` and `${git_config}` leave out what the repository's own configuration names: whoever wrote the
+/// repository wrote that.
 #[derive(JsonSchema)]
 #[schemars(transparent)]
 struct PathPattern(
@@ -148,7 +156,8 @@ struct PathPattern(
     String,
 );
 
-/// `[tcp://|udp://]HOST[:PORTS]`: a name, `*.name`, an address, a block, `localhost` or `*`; a port, a range or `*`.
+/// A host is `[tcp://|udp://]HOST[:PORTS]`. HOST is a name, `*.name`, an address, a block, `localhost` or `*`. PORTS is a
+/// port, a range or `*`.
 #[derive(JsonSchema)]
 #[schemars(transparent)]
 struct HostPattern(
@@ -160,8 +169,8 @@ struct HostPattern(
     String,
 );
 
-/// A program with its arguments, in a shell's words and quotes; nothing is expanded. `*` any run of bytes of an
-/// argument, a last word `**` any number of arguments.
+/// A program with its arguments, in the words and quotes of a shell. polc expands nothing in it. `*` is any run of bytes
+/// of an argument. A last word `**` is any number of arguments.
 #[derive(JsonSchema)]
 #[schemars(transparent)]
 struct CommandPattern(
@@ -216,7 +225,7 @@ enum HostOperation {
     Bind,
 }
 
-/// A rule: an action for operations on objects of one kind; or `include`.
+/// A rule: an action for operations on objects of one kind. Or `include`.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 enum Rule {
@@ -236,18 +245,18 @@ macro_rules! rule {
         #[derive(JsonSchema)]
         #[schemars(deny_unknown_fields)]
         struct $name {
-            /// Unique in the policy; messages, the ledger and `explain` call the rule so.
+            /// The name of the rule, unique in the policy. Messages, the ledger and `explain` use it.
             name: Name,
-            /// What the rule says.
+            /// Whether the operations are allowed, denied or asked about.
             action: Action,
             $($(#[$field_doc])* $field: $type,)*
-            /// For the person who is refused or asked.
+            /// A text for the person who is refused or asked.
             #[schemars(length(min = 1))]
             message: Option<String>,
-            /// How often it may be allowed, such as `10/1m`; only the tool-call gate can count.
+            /// How often it may be allowed, such as `10/1m`. Only the tool-call gate can count.
             #[schemars(regex(pattern = "^[0-9]+/([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?[smhd]?$"))]
             rate: Option<String>,
-            /// Lints that are meant here.
+            /// Lints that are allowed for this rule.
             #[schemars(length(min = 1))]
             allow_lints: Option<Vec<AllowedLint>>,
         }
@@ -257,19 +266,19 @@ macro_rules! rule {
 rule! {
     /// A rule over files, directories and unix sockets by their paths.
     PathRule {
-        /// What is done.
+        /// The operations that the rule is about.
         #[schemars(length(min = 1))]
         operations: Vec<PathOperation>,
-        /// To any of these.
+        /// The paths that the rule is about.
         #[schemars(length(min = 1))]
         paths: Vec<PathPattern>,
-        /// But none of these.
+        /// What the rule leaves out.
         #[schemars(length(min = 1))]
         except: Option<Vec<PathPattern>>,
-        /// Whether `run` makes what the rule names and what is not there when it starts: the directory of a path that ends
-        /// in `/**`, an empty file for a path without wildcards. Parents are made too; in the home directory nobody else
-        /// may read them. Nothing is made where a rule above denies it, or behind a symbolic link. With a list of
-        /// programs, only where one of them is installed.
+        /// Whether `run` makes what the rule names, if it does not exist at start. It makes a directory for a path that ends
+        /// in `/**`, and an empty file for a path without wildcards. It makes parents too; in the home directory nobody else
+        /// may read them. It makes nothing that a rule above denies, and nothing behind a symbolic link. With a list of
+        /// programs, it does so only if one of them is installed.
         create_missing: Option<CreateMissing>,
     }
 }
@@ -277,25 +286,25 @@ rule! {
 rule! {
     /// A rule over network addresses.
     HostRule {
-        /// What is done.
+        /// The operations that the rule is about.
         #[schemars(length(min = 1))]
         operations: Vec<HostOperation>,
-        /// With any of these.
+        /// The hosts that the rule is about.
         #[schemars(length(min = 1))]
         hosts: Vec<HostPattern>,
-        /// But none of these.
+        /// What the rule leaves out.
         #[schemars(length(min = 1))]
         except: Option<Vec<HostPattern>>,
     }
 }
 
 rule! {
-    /// A rule over programs with their arguments. A kernel layer sees the program only.
+    /// A rule over programs with their arguments. A kernel layer sees only the program.
     CommandRule {
-        /// Any of these is started.
+        /// The commands that the rule is about.
         #[schemars(length(min = 1))]
         commands: Vec<CommandPattern>,
-        /// But none of these.
+        /// What the rule leaves out.
         #[schemars(length(min = 1))]
         except: Option<Vec<CommandPattern>>,
     }
@@ -307,25 +316,25 @@ rule! {
         /// Any of these is called.
         #[schemars(length(min = 1))]
         syscalls: Vec<Syscall>,
-        /// But none of these.
+        /// What the rule leaves out.
         #[schemars(length(min = 1))]
         except: Option<Vec<Syscall>>,
     }
 }
 
 rule! {
-    /// A rule over an agent's tools, decided by the tool-call gate.
+    /// A rule over an agent's tools. No kernel layer sees tool calls: only a gate that the agent asks before each call does.
     ToolRule {
         /// Any of these is called.
         #[schemars(length(min = 1))]
         tools: Vec<Tool>,
-        /// But none of these.
+        /// What the rule leaves out.
         #[schemars(length(min = 1))]
         except: Option<Vec<Tool>>,
     }
 }
 
-/// The rules of a set, put in here. They are called `set/rule`.
+/// The rules of a set, inserted at this place. They are called `set/rule`.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Include {
@@ -334,9 +343,10 @@ struct Include {
 }
 
 /// The name of something built in, or of a file.
-fn builtin_or_file(all: &[Builtin]) -> Schema {
+fn builtin_or_file(all: &[Builtin], description: &str) -> Schema {
     let names: Vec<String> = all.iter().map(|b| format!("builtin:{}", b.name)).collect();
     json_schema!({
+        "description": description,
         "anyOf": [
             {"type": "string", "enum": names},
             {"type": "string", "pattern": "^(?!builtin:).+"},
@@ -351,7 +361,10 @@ impl JsonSchema for IncludeName {
         "IncludeName".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        builtin_or_file(builtin::rule_sets())
+        builtin_or_file(
+            builtin::rule_sets(),
+            "A built-in rule set, or a file relative to this one.",
+        )
     }
 }
 
@@ -362,17 +375,20 @@ impl JsonSchema for BaseName {
         "BaseName".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        builtin_or_file(builtin::policies())
+        builtin_or_file(
+            builtin::policies(),
+            "A built-in policy, or a file relative to this one.",
+        )
     }
 }
 
-/// Whether what is missing is made.
+/// Whether `run` makes what does not exist.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 enum CreateMissing {
     /// Always, or never.
     Plain(bool),
-    /// Where one of these programs is installed.
+    /// Only if one of these programs is installed.
     For(#[schemars(length(min = 1))] Vec<ProgramName>),
 }
 
@@ -381,25 +397,25 @@ enum CreateMissing {
 #[schemars(transparent)]
 struct ProgramName(#[schemars(regex(pattern = "^[^/]+$"), extend("examples" = ["npm"]))] String);
 
-/// A lint that is meant here.
+/// A lint that is allowed.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct AllowedLint {
-    /// Its code.
+    /// The code of the lint, such as `L004`.
     #[schemars(regex(pattern = "^L[0-9]{3}$"))]
     code: String,
-    /// Why, for the next reader.
+    /// Why it is allowed, for the next reader.
     #[schemars(length(min = 1))]
     reason: String,
 }
 
-/// Resource limits. What is left out is not limited.
+/// Resource limits. Without a key there is no such limit.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Limits {
     /// Memory.
     memory: Option<Size>,
-    /// Processors; `0.5` is half of one.
+    /// Processors. `0.5` is half of one.
     #[schemars(range(min = 0.001, max = 1000))]
     cpus: Option<f64>,
     /// Processes and threads.
@@ -410,13 +426,13 @@ struct Limits {
     open_files: Option<u64>,
     /// Processor time of each process.
     cpu_time: Option<Duration>,
-    /// Time on the clock of the whole run.
+    /// Elapsed time of the whole run.
     wall_time: Option<Duration>,
     /// The size of each file that is written.
     file_size: Option<Size>,
 }
 
-/// A number and `B`, `KiB`, `MiB`, `GiB` or `TiB`.
+/// A number and `B`, `KiB`, `MiB`, `GiB` or `TiB`: `2GiB`.
 #[derive(JsonSchema)]
 #[schemars(transparent)]
 struct Size(
@@ -424,7 +440,7 @@ struct Size(
      String,
 );
 
-/// A number and `s`, `m`, `h` or `d`, or several.
+/// A number and `s`, `m`, `h` or `d`, or several: `1h30m`.
 #[derive(JsonSchema)]
 #[schemars(transparent)]
 struct Duration(
@@ -439,14 +455,14 @@ struct Duration(
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Environment {
-    /// Variables that are passed on; a name may end in `*`. Left out: all of them.
+    /// The variables that the program gets from the caller. A name may end in `*`. The default is all of them.
     pass: Option<Vec<PassedVariable>>,
-    /// Variables that are set. `${home}`, `${workspace}` and `${tmp}` are expanded; `\$` is a `$`.
+    /// The variables that polc sets. It expands `${home}`, `${workspace}` and `${tmp}`. `\$` is a `$`.
     #[schemars(extend("propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}))]
     set: Option<BTreeMap<String, String>>,
 }
 
-/// The name of an environment variable; it may end in `*`.
+/// The name of an environment variable. It may end in `*`.
 #[derive(JsonSchema)]
 #[schemars(transparent)]
 struct PassedVariable(#[schemars(regex(pattern = r"^([A-Za-z_][A-Za-z0-9_]*\*?|\*)$"))] String);
@@ -469,7 +485,7 @@ impl JsonSchema for Capability {
     }
 }
 
-/// A decision that is expected, and the question.
+/// A question, and the answer that you expect.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 enum Test {

@@ -87,7 +87,7 @@ pub(crate) fn subject(nodes: &[&Rc<Node>], options: &LoadOptions, report: &mut R
         if name == "home" && (t.starts_with('~') || t.starts_with("${")) {
             report.error(
                 codes::BAD_SUBJECT_PATH,
-                "`home` is what `~` and the others stand on: it is an absolute path",
+                "`home` must be an absolute path: `~` and other paths begin with it",
                 n.span,
                 "",
                 "write the path, or `auto`",
@@ -154,7 +154,7 @@ pub(crate) fn path_as_it_is(path: &[u8]) -> Result<(), &'static str> {
     }
     for part in path[1..].split(|b| *b == b'/') {
         match part {
-            b"" => return Err("it has a `/` too many"),
+            b"" => return Err("it has one `/` too many"),
             b"." | b".." => return Err("it holds `.` or `..`"),
             p if p.len() > 255 => return Err("it holds a name of more than 255 bytes"),
             _ => {}

@@ -382,7 +382,7 @@ pub(crate) fn pairs<'n>(
             report.push(
                 Diagnostic::error(
                     codes::DUPLICATE_KEY,
-                    format!("the key {} stands twice", quoted(name)),
+                    format!("the key {} is written twice", quoted(name)),
                 )
                 .at(k.span, "again")
                 .and_at(first, "first here"),

@@ -1,9 +1,9 @@
 //! From sets of positions to states.
 //!
-//! A state is a set of positions between two names. What it does with a name falls in three parts: positions
-//! that lead on with any name; names that patterns spell out; and globs, for which the names are put into
-//! classes. Most states differ only in names of their own, such as the next one of a literal path: everything
-//! else is a row, which states share.
+//! A state is a set of positions between two names. There are three kinds of positions: those that lead on with any
+//! name, those with a name that a pattern spells out, and globs. For globs, names are put into classes. Most states
+//! differ only in a few spelled-out names, such as the next name of a literal path. Everything else is a row, which
+//! states share.
 
 use super::dfa::{Row, Shape};
 use super::names::NameClasses;

@@ -2,24 +2,24 @@
 //!
 //! # Strings
 //!
-//! A path is read name by name, and `/` alone has none: `/a/**` is uniformly "`/a`, then any number of names".
-//! As bytes it is `/name/name…`, and the root the **empty string**. A list of words is read in the same way; as
-//! bytes every word has a NUL behind it (no word holds NUL). What is not such a string is in no set.
+//! A path is read name by name, and `/` alone has none: `/a/**` is uniformly "`/a`, then any number of names". As bytes
+//! it is `/name/name…`, and the root is the **empty string**. A list of words is read in the same way. As bytes, every
+//! word has a NUL behind it (no word contains NUL). What is not such a string is in no set.
 //!
 //! # States
 //!
-//! A state stands between two names, and goes on with a whole one. An automaton over bytes has a state for each
-//! byte of each literal path and each floating name in each, some ten thousand for a policy of ordinary size;
-//! this one has 406 for the decisions of `builtin:coding-agent`. Names that patterns spell out are looked up; globs
-//! put all others into classes (`names`); what states have in common is a row that they share (`build`).
-//! [`ByteCursor`] reads the same automaton byte by byte.
+//! A state is between two names, and one step reads a whole name. An automaton over bytes would have a state for each
+//! byte of each literal path, and for each floating name in each. That is some ten thousand for an ordinary policy.
+//! This one has 406 for the decisions of `builtin:coding-agent`.
+//!
+//! Names that patterns spell out are looked up. Globs put all other names into classes (`names`). What states have in
+//! common is a row that they share (`build`). [`ByteCursor`] reads the same automaton byte by byte.
 //!
 //! # Construction
 //!
-//! The patterns of all cases are laid out as one array of positions; a state is a set of
-//! positions. *Absorption* keeps that from exploding: where a case already matches everything
-//! beneath, positions of cases that it takes precedence over can decide nothing and are dropped.
-//! Without it, n patterns of the shape `/**/secretN/**` make 2^n states.
+//! The patterns of all cases are one array of positions, and a state is a set of positions. *Absorption* keeps the
+//! number of states small: if a case already matches everything beneath, positions of later cases can decide nothing
+//! and are dropped. Without it, n patterns of the shape `/**/secretN/**` make 2^n states.
 
 mod build;
 mod bytes;

@@ -1,8 +1,8 @@
 //! Names: the table of those that patterns spell out, and classes of all others.
 //!
-//! A state of the automaton goes on with a whole name. Most names that lead somewhere of their own are spelled
-//! out in a pattern, and are looked up. What globs say of all other names is a small automaton over the bytes
-//! of one name, which puts each into a class; many states share one.
+//! One step of the automaton reads a whole name. A name that leads somewhere of its own is mostly spelled out in a
+//! pattern, and is looked up. For all other names, a small automaton over the bytes of one name says what the globs say
+//! of it, and puts it into a class. Many states share one such automaton.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;

@@ -1,6 +1,7 @@
-//! The patterns of all cases as positions: for each slot a tree, in which a pattern shares what it begins
-//! with with the one before it. Patterns that float (`**/.env`, `**/*.pem`) are thus in one place as long
-//! as nothing tells them apart, instead of in one each.
+//! The patterns of all cases as positions.
+//!
+//! Each slot has a tree, in which patterns share their common beginning. Floating patterns (`**/.env`, `**/*.pem`)
+//! share one place in it as long as nothing tells them apart.
 
 use super::names::NameTable;
 use super::{Domain, Slot, SlotKind};

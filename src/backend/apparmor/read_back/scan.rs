@@ -128,7 +128,7 @@ impl<'t> Scanner<'t> {
         let mut out = Vec::new();
         loop {
             match self.peek() {
-                None if quoted => return fault(from, "a `\"` without its end"),
+                None if quoted => return fault(from, "a `\"` is not closed"),
                 None => break,
                 Some(b'"') if quoted => {
                     self.at += 1;

@@ -40,7 +40,9 @@ impl Plan {
                     self.gaps.push(Gap {
                         path,
                         inside: false,
-                        reason: format!("there are more than the {most} that can be covered"),
+                        reason: format!(
+                            "there are more of them than the {most} that polc can cover"
+                        ),
                     });
                 }
                 return;

@@ -67,7 +67,8 @@ pub fn left_open(
             gaps.push(Gap {
                 path: path.clone(),
                 inside: true,
-                reason: "polc cannot look into it, nor hide it without namespaces".to_owned(),
+                reason: "polc cannot look into it, and cannot hide it without namespaces"
+                    .to_owned(),
             });
         }
     }

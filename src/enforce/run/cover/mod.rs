@@ -139,7 +139,7 @@ struct Wide {
 pub struct Plan {
     /// By path, so that what lies beneath another object comes after it; with what stands there.
     pub covers: BTreeMap<Vec<u8>, (Cover, Kind)>,
-    /// Paths that the policy names, denies to make, and that do not exist.
+    /// Paths that the policy names and denies making, and that do not exist.
     pub missing: Vec<Vec<u8>>,
     /// What is denied and cannot be protected, as far as the search tells.
     pub gaps: Vec<Gap>,

@@ -66,7 +66,7 @@ pub fn all(
             path: b"/".to_vec(),
             inside: true,
             reason:
-                "so many places may be written that mode, owner and times of other files stay open"
+                "the policy allows writing in too many places: mode, owner and times of other files can be changed"
                     .to_owned(),
         });
     }

@@ -32,11 +32,11 @@ pub fn told(plan: &Plan, links: &[Vec<u8>], report: &mut Report) {
         let how = if hidden { "hidden" } else { "read-only" };
         let why = match why {
             Whole::Unlisted => {
-                "the policy allows to read files there and not to list them, and a mount cannot hide names alone"
+                "the policy allows reading files there but not listing them, and a mount cannot hide only the names"
             }
-            Whole::Unreadable => "polc cannot list it, so it does not know what is denied there",
+            Whole::Unreadable => "polc cannot list it, so it does not know what is denied in it",
             Whole::TooDeep => "the paths in it are too long for the kernel",
-            Whole::TooMany => "it holds more denied files than can be covered one by one",
+            Whole::TooMany => "it has more denied files than polc can cover one by one",
         };
         let paths = few(paths);
         report.stricter(
@@ -57,7 +57,7 @@ pub fn told(plan: &Plan, links: &[Vec<u8>], report: &mut Report) {
         report.not_kept(
             "files that do not exist yet",
             format!(
-            "a file that does not exist at start cannot be protected: the program can make {}, though the policy denies it, and names that only a pattern denies; what was made is told at the end",
+            "a file that does not exist at start cannot be protected. The policy denies {}, but the program can make them, and other names that only a pattern denies. At the end polc tells what was made",
             few(plan.missing.iter().map(Vec::as_slice))
         ),
         );

@@ -143,12 +143,12 @@ impl Walk<'_> {
     fn give_up(&mut self) {
         let reason = if self.is_full() {
             format!(
-                "there are more than {} directories and denied objects to look at",
+                "it has more than {} directories and denied objects",
                 self.budget.held
             )
         } else {
             format!(
-                "it was not looked through in {} seconds",
+                "polc did not finish looking through it in {} seconds",
                 self.budget.time.as_secs()
             )
         };
@@ -361,7 +361,7 @@ fn out_of_reach(at: &At, error: &io::Error) -> bool {
 }
 
 impl Plan {
-    /// Covers the programs that a rule denies to start by their names and that the walk had no reason to cover, as they
+    /// Covers the programs that a rule denies by name to be started and that the walk had no reason to cover, as they
     /// lie in no tree of programs: they may be read, so the loader would start them.
     fn programs(&mut self, meaning: &Meaning<'_>) -> Result<(), TooLarge> {
         for named in started_by_loader(meaning.policy()) {
@@ -491,7 +491,7 @@ rules:
                     time: Duration::ZERO,
                     ..BUDGET
                 },
-                "not looked through in 0 seconds",
+                "did not finish looking through it in 0 seconds",
             ),
             (Budget { held: 15, ..BUDGET }, "more than 15 directories"),
         ] {
