@@ -123,7 +123,7 @@ fn a_program_has_unix_sockets_of_its_own_and_not_those_of_others() {
             assert_eq!(text(&done.stdout), expected, "{option}: {}", said(&done));
             let before = text(&done.stderr);
             assert!(
-                before.contains("it can make none but pairs")
+                before.contains("it can only make pairs")
                     && !before.contains("makes later")
                     && !before.contains("every unix socket"),
                 "{option}: {before}"

@@ -77,7 +77,7 @@ pub fn own(
     if unix == Unix::Refused && prepared.choice.required.is_none() {
         report.stricter(
             "unix sockets of its own",
-            "unix sockets of its own: no rule allows `connect` to one, and here the program could reach those of others, so it can make none but pairs",
+            "no rule allows `connect` to a unix socket, and here the program could reach those of others: it can only make pairs",
         );
     }
     if !layers.mounts {
