@@ -18,6 +18,7 @@
 //! program may read, no command line; its filter refuses every system call but sleeping. The kernel lets nobody inside send it a signal.
 
 use super::{Error, capabilities, filter, sys, sys_process};
+use std::ffi::CStr;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
@@ -150,7 +151,7 @@ fn sleep(line: UnixStream) -> ! {
 fn prepare(mut line: UnixStream) -> io::Result<()> {
     let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
     sys::mount(Some(c"proc"), c"/proc", Some(c"proc"), flags, None)?;
-    rename()?;
+    rename(c"polc-init")?;
     line.write_all(&[0])?;
     line.read_exact(&mut [0])?;
     // The terminal is the program's.
@@ -172,15 +173,18 @@ fn prepare(mut line: UnixStream) -> io::Result<()> {
 }
 
 /// Puts a name over this process's command line, which the program may read.
-fn rename() -> io::Result<()> {
-    sys_process::rename(c"polc-init")?;
+///
+/// # Errors
+/// The kernel does not say where it lies, or does not let it be written.
+pub fn rename(name: &CStr) -> io::Result<()> {
+    sys_process::rename(name)?;
     let field = |n| sys_process::own_stat(n).and_then(|text| text.parse::<usize>().ok());
     // Where this process's command line lies in its memory.
     let (Some(begin), Some(end)) = (field(48), field(49)) else {
         return Err(io::ErrorKind::InvalidData.into());
     };
     let mut words = vec![0; end.saturating_sub(begin)];
-    for (to, from) in words.iter_mut().zip(b"polc-init") {
+    for (to, from) in words.iter_mut().zip(name.to_bytes()) {
         *to = *from;
     }
     let memory = std::fs::OpenOptions::new()

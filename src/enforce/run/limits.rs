@@ -12,34 +12,48 @@ use super::Error;
 use super::sys;
 use crate::policy::Limits;
 
-/// Sets the limits of this process, and so of the program, but for those that a control group holds (`in_cgroup`); the answer is
-/// what is not kept.
-///
-/// # Errors
-/// The kernel refuses one.
-pub fn apply(limits: &Limits, in_cgroup: &[&str]) -> Result<Vec<&'static str>, Error> {
-    let mut missing = Vec::new();
-    for (name, value, resource) in [
+/// The limits that are set for a process, but for those that are `held` already.
+fn own<'l>(
+    limits: &'l Limits,
+    held: &'l [&str],
+) -> impl Iterator<Item = (&'static str, u64, libc::__rlimit_resource_t)> + 'l {
+    [
         ("memory", limits.memory, libc::RLIMIT_DATA),
         ("processes", limits.processes, libc::RLIMIT_NPROC),
         ("open_files", limits.open_files, libc::RLIMIT_NOFILE),
         ("cpu_time", limits.cpu_time, libc::RLIMIT_CPU),
         ("file_size", limits.file_size, libc::RLIMIT_FSIZE),
-    ] {
-        let Some(value) = value.filter(|_| !in_cgroup.contains(&name)) else {
-            continue;
-        };
+    ]
+    .into_iter()
+    .filter(|(name, ..)| !held.contains(name))
+    .filter_map(|(name, value, resource)| Some((name, value?, resource)))
+}
+
+/// The limits that nothing holds on this host.
+#[must_use]
+pub fn not_held(limits: &Limits, held: &[&str]) -> Vec<&'static str> {
+    // SAFETY: takes nothing and always succeeds.
+    let root = unsafe { libc::getuid() } == 0;
+    let mut missing: Vec<_> = own(limits, held)
+        .map(|(name, ..)| name)
+        .filter(|name| root && *name == "processes")
+        .collect();
+    if limits.cpus.is_some() && !held.contains(&"cpus") {
+        missing.push("cpus");
+    }
+    missing
+}
+
+/// Sets the limits of this process, and so of the program, but for those that are `held` already.
+///
+/// # Errors
+/// The kernel refuses one.
+pub fn set(limits: &Limits, held: &[&str]) -> Result<(), Error> {
+    for (name, value, resource) in own(limits, held) {
         let error = |e| Error::Limit(name, e);
         let (_, hard) = sys::limit(resource).map_err(error)?;
         let value = value.min(hard);
         sys::set_limit(resource, value, value).map_err(error)?;
-        // SAFETY: takes nothing and always succeeds.
-        if name == "processes" && unsafe { libc::getuid() } == 0 {
-            missing.push(name);
-        }
     }
-    if limits.cpus.is_some() && !in_cgroup.contains(&"cpus") {
-        missing.push("cpus");
-    }
-    Ok(missing)
+    Ok(())
 }

@@ -151,6 +151,12 @@ pub enum Error {
          Use a pipe: `cat FILE | polc run …`, `polc run … | cat >FILE`"
     )]
     Covered(&'static str, String),
+    /// A standard descriptor that is open for writing to what may not be written.
+    #[error(
+        "{0} is the file `{1}`, which the policy denies to write: through the descriptor it would be written all the same; a pipe \
+         is not (`polc run … | cat >FILE`)"
+    )]
+    Denied(&'static str, String),
     /// The descriptors cannot be closed.
     #[error("cannot close inherited descriptors: {0}")]
     Descriptors(io::Error),

@@ -70,8 +70,6 @@ pub struct Layers<'a> {
     pub unlimited: Vec<&'static str>,
     /// The guard decides to which unix sockets the program connects.
     pub sockets_by_path: bool,
-    /// With the guard: the trees in which Landlock lets the program make anything.
-    pub free: Vec<Vec<u8>>,
 }
 
 impl Prepared<'_> {
@@ -120,7 +118,14 @@ pub fn prepare<'a>(
         OwnDirs::default()
     };
     let sockets = Sockets::of_host(meaning.policy(), &own);
-    let wanted = choice.guard != Wanted::Off;
+    let wanted = match choice.guard {
+        Wanted::Off => false,
+        Wanted::Require => true,
+        // Where the other layers say the same, nothing is asked in vain.
+        Wanted::Auto => {
+            guard::lose(meaning)? || metadata_in_part(meaning)? || connects_in_part(meaning)?
+        }
+    };
     let no_guard = wanted
         .then(|| guard::hindered(meaning.policy(), abi))
         .flatten();
@@ -140,6 +145,12 @@ pub fn prepare<'a>(
         choice,
         meaning,
     })
+}
+
+/// Whether the policy lets the program connect to some unix sockets and not to others.
+fn connects_in_part(meaning: &Meaning<'_>) -> Result<bool, Error> {
+    let allowed = meaning.decisions(Operation::Connect)?.allowed();
+    Ok(!allowed.is_empty() && !allowed.is_all())
 }
 
 /// Whether the policy allows changing mode and owner of some files and not of others: the filter cannot tell them

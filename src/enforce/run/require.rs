@@ -10,6 +10,9 @@
 //! - hosts, where there is a network namespace: without one Landlock lets the proxy's port through to every host;
 //! - the environment, capabilities, and the limits that were set.
 //!
+//! - with the guard: what is written, made, removed and changed in mode, owner and times, and connections to unix
+//!   sockets, each by its path.
+//!
 //! Nothing else is: of two layers that each let something through it is not asked whether that is the same thing. So
 //! `--require` refuses rather too often than too seldom.
 
@@ -44,6 +47,10 @@ pub struct InForce<'a> {
     pub own_network: bool,
     /// Limits that nothing holds.
     pub unlimited: &'a [&'static str],
+    /// The guard decides what is written.
+    pub guarded: bool,
+    /// The guard decides to which unix sockets the program connects.
+    pub sockets_by_path: bool,
 }
 
 /// How far the layers together are from the policy.
@@ -139,10 +146,10 @@ pub fn shortfall(
         .entries
         .iter()
         .chain(&seccomp.entries)
-        .any(|e| stricter(e.fidelity));
+        .any(|e| stricter(e.fidelity) && !force.decides(e.operation));
     let kept_by_filter =
         |rule, operation| filtered.get(&(rule, operation)).is_some_and(|f| !f.leaks());
-    for (operation, right) in PATHS {
+    for (operation, right) in PATHS.into_iter().filter(|(o, _)| !force.decides(*o)) {
         let mut entries = landlock.entries.iter().filter(|e| e.operation == operation);
         // Where the filter refuses the whole family there is nothing to ask.
         if entries.all(|e| kept_by_filter(e.rule, operation)) {
@@ -161,6 +168,7 @@ pub fn shortfall(
         let kept = kept_by_filter(e.rule, e.operation)
             || paths(e.operation)
             || match e.operation {
+                Operation::Connect if !about_hosts(e.rule) => force.sockets_by_path,
                 Operation::Connect | Operation::Bind => about_hosts(e.rule) && force.own_network,
                 _ => false,
             };
@@ -225,6 +233,12 @@ fn tree(path: &[u8]) -> Vec<Step> {
 }
 
 impl InForce<'_> {
+    /// Whether the guard decides this operation on each path.
+    fn decides(&self, operation: Operation) -> bool {
+        use Operation::{Create, Delete, Edit, Metadata};
+        self.guarded && matches!(operation, Edit | Create | Delete | Metadata)
+    }
+
     /// The paths on which something is let through that takes this right.
     fn through(&self, right: Option<AccessFs>) -> Result<PathSet, Error> {
         let making =

@@ -81,8 +81,18 @@ fn block(how: libc::c_int, signals: &[libc::c_int]) {
     }
 }
 
-/// Waits until the program has ended; the answer is its status.
+/// Waits until the program has ended; the answer is its status. This process stops as it does.
 pub fn wait(child: libc::pid_t, deadline: Option<Instant>) -> libc::c_int {
+    wait_and(child, || {
+        // SAFETY: takes numbers.
+        stop_too(deadline, || unsafe {
+            libc::kill(child, libc::SIGCONT);
+        });
+    })
+}
+
+/// Waits until the program has ended; the answer is its status. `stopped` is called each time that it stops.
+pub fn wait_and(child: libc::pid_t, mut stopped: impl FnMut()) -> libc::c_int {
     let mut status = 0;
     loop {
         // Also what was adopted.
@@ -90,7 +100,7 @@ pub fn wait(child: libc::pid_t, deadline: Option<Instant>) -> libc::c_int {
         let got = unsafe { libc::waitpid(-1, &raw mut status, libc::WUNTRACED) };
         if got == child && libc::WIFSTOPPED(status) {
             if !wall_time::is_over() {
-                stop_too(child, deadline);
+                stopped();
             }
             continue;
         }
@@ -104,8 +114,9 @@ pub fn wait(child: libc::pid_t, deadline: Option<Instant>) -> libc::c_int {
     }
 }
 
-/// Stops this process, as the program has stopped; when it goes on, so does the program, unless its time is over.
-fn stop_too(child: libc::pid_t, deadline: Option<Instant>) {
+/// Stops this process, as the program has stopped; when it goes on, so does the program by `go_on`, unless its time is
+/// over.
+pub fn stop_too(deadline: Option<Instant>, go_on: impl FnOnce()) {
     let left = || deadline.map(|d| d.saturating_duration_since(Instant::now()));
     let waker = left().and_then(wall_time::wake_after);
     // SAFETY: they take numbers; the waker is a child of this process that has not been waited for.
@@ -114,9 +125,9 @@ fn stop_too(child: libc::pid_t, deadline: Option<Instant>) {
         if let Some(waker) = waker {
             libc::kill(waker, libc::SIGKILL);
         }
-        if left() != Some(Duration::ZERO) {
-            libc::kill(child, libc::SIGCONT);
-        }
+    }
+    if left() != Some(Duration::ZERO) {
+        go_on();
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     Error, capabilities, cgroup, filter, limits, missing, namespaces, notes, require, stdio,
     supervise, sys,
 };
-use crate::backend::landlock::{RealHost, Ruleset};
+use crate::backend::landlock::{AccessFs, RealHost, Ruleset};
 use crate::backend::seccomp::UnixSockets;
 use crate::enforce::environment;
 use crate::enforce::landlock::apply;
@@ -38,6 +38,9 @@ impl Prepared<'_> {
         if let Some(line) = crate::git::told(self.policy) {
             report.to_do(line);
         }
+        if self.guarded {
+            stdio::admit(self.policy, &self.stdio)?;
+        }
         let mut outside = self.split()?;
         let mut layers = Layers::default();
         self.enter(&mut layers, &mut outside, report)?;
@@ -48,11 +51,11 @@ impl Prepared<'_> {
         let plan = cover::plan(self.meaning, self.choice.required.is_none(), self.kept())?;
         let helps = layers.mounts && self.helps(&plan, &layers)?;
         layers.plan = helps.then_some(&plan);
-        let (mut ruleset, ledger) = self.ruleset(&mut layers)?;
+        let (mut ruleset, ledger) = self.ruleset(&layers)?;
         self.cover(&plan, &mut layers, &mut ruleset, ledger.as_ref(), report)?;
         terminals.grant(self.policy, &mut ruleset);
         notes::own(&self, &layers, &terminals, report)?;
-        layers.unlimited = limits::apply(&self.policy.limits, &layers.in_cgroup)?;
+        layers.unlimited = limits::not_held(&self.policy.limits, &layers.in_cgroup);
         let mut holes = self.close_network(&layers, &mut ruleset)?;
         if let Some(ledger) = &ledger {
             self.compare(&layers, &ruleset, ledger, report)?;
@@ -89,6 +92,7 @@ impl Prepared<'_> {
                 true => None,
                 false => Scan::new(self.meaning)?.map(|s| s.without(&self.own)),
             },
+            guarded: self.guarded,
             fail_if_made: self.choice.fail_if_made,
             group: cgroup::make(limits),
             wall_time: limits.wall_time.map(Duration::from_secs),
@@ -142,7 +146,7 @@ impl Prepared<'_> {
     }
 
     /// Landlock's ruleset for what is there now, and what it loses where something is said of that.
-    fn ruleset(&self, layers: &mut Layers<'_>) -> Result<(Ruleset, Option<Ledger>), Error> {
+    fn ruleset(&self, layers: &Layers<'_>) -> Result<(Ruleset, Option<Ledger>), Error> {
         let host = Reduced {
             host: &RealHost,
             plan: layers.plan,
@@ -154,7 +158,7 @@ impl Prepared<'_> {
             .transpose()?;
         let mut ruleset = rules.ruleset;
         if self.guarded {
-            layers.free = guard::narrow(self.meaning, &mut ruleset)?;
+            guard::narrow(self.meaning, &mut ruleset)?;
         }
         Ok((ruleset, ledger))
     }
@@ -242,6 +246,8 @@ impl Prepared<'_> {
             network: self.network,
             own_network: layers.own_network,
             unlimited: &layers.unlimited,
+            guarded: self.guarded,
+            sockets_by_path: layers.sockets_by_path,
         };
         let short = require::shortfall(self.meaning, ledger, &force)?;
         let required = self.choice.required;
@@ -304,30 +310,15 @@ impl Prepared<'_> {
         (report, tell): (&mut Report, impl FnOnce(&Report)),
     ) -> Result<(), Error> {
         let filters = filter::prepare(self.meaning, holes)?;
-        let mut domain = apply::prepare(ruleset)?;
-        let mut hull = match self.guarded {
+        let mut domain = self.domain(layers, ruleset)?;
+        let guard = match self.guarded {
             true => {
                 let hull = guard::hull(self.meaning, ruleset)?;
-                Some((
-                    guard::prepare(self.meaning, layers.sockets_by_path)?,
-                    apply::prepare(&hull)?,
-                    hull,
-                ))
+                let filter = guard::prepare(self.meaning, layers.sockets_by_path)?;
+                Some((filter, self.domain(layers, &hull)?))
             }
             false => None,
         };
-        // `--require` compares by paths, and a descriptor has no path that stays.
-        if self.choice.required.is_none() {
-            for (descriptor, rights) in stdio::reopened(self.policy, layers.plan) {
-                domain.grant(&descriptor, &rights, ruleset);
-                if let Some((_, domain, hull)) = &mut hull {
-                    domain.grant(&descriptor, &rights, hull);
-                }
-            }
-        }
-        if self.choice.log && self.abi >= 7 {
-            domain = domain.logged()?;
-        }
         for gone in &domain.gone {
             report.stricter(
                 "paths that disappeared",
@@ -348,18 +339,55 @@ impl Prepared<'_> {
         // SAFETY: sets a disposition that is no function.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
         sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map_err(Error::Capabilities)?;
-        let Some((filter, hull, _)) = hull else {
-            domain.apply()?;
-            return filters.load(self.choice.log, || Ok(()));
+        let guard = match guard {
+            Some((filter, hull)) => {
+                hull.apply()?;
+                let task = guard::Task {
+                    standard: self.standard(layers),
+                    abi: self.abi,
+                    to_the_letter: self.choice.required.is_some(),
+                    told,
+                };
+                let inside = guard::split(self.meaning, task)?;
+                // The process that becomes the program is another one now.
+                domain = self.domain(layers, &inside.own_entries(ruleset))?;
+                Some((filter, inside))
+            }
+            None => None,
         };
-        hull.apply()?;
-        let task = guard::Task {
-            free: layers.free.clone(),
-            abi: self.abi,
-            told,
-        };
-        let inside = guard::split(self.meaning, task)?;
+        limits::set(&self.policy.limits, &layers.in_cgroup)?;
         domain.apply()?;
-        filters.load(self.choice.log, || inside.load(&filter))
+        filters.load(self.choice.log, || match &guard {
+            Some((filter, inside)) => inside.load(filter),
+            None => Ok(()),
+        })
+    }
+
+    /// The files of the standard descriptors that may be opened anew to be written.
+    fn standard(&self, layers: &Layers<'_>) -> Vec<(libc::dev_t, libc::ino_t)> {
+        if self.choice.required.is_some() {
+            return Vec::new();
+        }
+        let reopened = stdio::reopened(self.policy, layers.plan).into_iter();
+        let written = reopened.filter(|(_, rights)| rights.contains(&AccessFs::WriteFile));
+        written
+            .filter_map(|(descriptor, _)| sys::status(&descriptor).ok())
+            .map(|status| (status.st_dev, status.st_ino))
+            .collect()
+    }
+
+    /// The kernel's ruleset, with what is granted on descriptors, and with records.
+    fn domain(&self, layers: &Layers<'_>, ruleset: &Ruleset) -> Result<apply::Prepared, Error> {
+        let mut domain = apply::prepare(ruleset)?;
+        // `--require` compares by paths, and a descriptor has no path that stays.
+        if self.choice.required.is_none() {
+            for (descriptor, rights) in stdio::reopened(self.policy, layers.plan) {
+                domain.grant(&descriptor, &rights, ruleset);
+            }
+        }
+        if self.choice.log && self.abi >= 7 {
+            domain = domain.logged()?;
+        }
+        Ok(domain)
     }
 }

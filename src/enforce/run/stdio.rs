@@ -87,6 +87,24 @@ fn path(fd: RawFd) -> Option<Vec<u8>> {
     path.starts_with(b"/").then_some(path)
 }
 
+/// Looks at those that are open for writing: a file that a rule denies to write could be written through one.
+///
+/// # Errors
+/// There is such a file.
+pub fn admit(policy: &Policy, paths: &[Option<Vec<u8>>; 3]) -> Result<(), Error> {
+    for (fd, path) in paths.iter().enumerate() {
+        let Some(path) = path else { continue };
+        let refused = || Error::Denied(NAMES[fd], show_bytes(path));
+        let access = sys::flags(fd as i32).map_err(|_| refused())? & libc::O_ACCMODE;
+        let decision = decide(policy, Operation::Edit, &Object::Path(path.clone()));
+        let denied = !decision.action.permits() && decision.rule.is_some();
+        if access != libc::O_RDONLY && denied {
+            return Err(refused());
+        }
+    }
+    Ok(())
+}
+
 /// Puts those that are covered behind their covers, once these are there.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ use super::created::Scan;
 use super::init::{self, Processes};
 use super::mounts::Mounts;
 use super::signals::{self, Foreground};
-use super::{Error, leftovers, line, sys, wall_time};
+use super::{Error, guard, leftovers, line, sys, wall_time};
 use crate::enforce::audit;
 use crate::enforce::egress::{Egress, Refusal, told};
 use crate::enforce::landlock::kernel_abi;
@@ -51,6 +51,8 @@ pub struct Task<'a> {
     pub tell: Tell,
     /// Looks for what is made against the policy.
     pub scan: Option<Scan<'a>>,
+    /// The guard watches the program, and says when it stops.
+    pub guarded: bool,
     /// What was made against the policy decides the exit status.
     pub fail_if_made: bool,
     /// The program's control group.
@@ -204,6 +206,10 @@ fn supervise(
     // Held open, it holds the program's mounts too: they can be looked at when the program has ended.
     let mounts = Mounts::of(processes.program);
     let deadline = task.wall_time.and_then(|t| begin.checked_add(t));
+    let heard = task
+        .guarded
+        .then(|| guard::hear(hears, deadline))
+        .transpose();
     let status = signals::wait(processes.program, deadline);
     let over = wall_time::is_over();
     end_all(&task, processes);
@@ -216,9 +222,10 @@ fn supervise(
         }
         None => Vec::new(),
     };
-    let guarded = refused(hears);
-    if task.tell != Tell::Nothing {
-        let _ = io::stderr().write_all(guarded.as_bytes());
+    // All that might hold the guard's end of the line is gone.
+    let refused = heard.ok().flatten().and_then(|h| h.join().ok());
+    if let (Some(text), true) = (refused, task.tell != Tell::Nothing) {
+        let _ = io::stderr().write_all(text.as_bytes());
     }
     match task.tell {
         Tell::Nothing => {}
@@ -297,14 +304,6 @@ fn end_all(task: &Task<'_>, processes: Processes) {
     if let (Some(line), false) = (leftovers::told(&ended), wall_time::is_over()) {
         let _ = writeln!(io::stderr(), "{line}");
     }
-}
-
-/// What the guard says that it refused. All that might hold its end is gone by now.
-fn refused(mut hears: UnixStream) -> String {
-    let mut text = String::new();
-    let _ = hears.set_read_timeout(Some(Duration::from_secs(1)));
-    let _ = hears.read_to_string(&mut text);
-    text
 }
 
 /// What is done for the program while it runs.

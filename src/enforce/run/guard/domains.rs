@@ -3,12 +3,15 @@
 //! - The *hull* is on the guard and the program: whole trees in which the policy allows anything to be written. It is the upper
 //!   bound: whatever the guard is made to do, it does within. Its trees have equal rights, as the kernel refuses to move something to
 //!   where it would gain one. It has the program's rules on ports and scopes, too: the guard connects for the program.
-//! - The *inner* domain is on the program alone: trees in which the policy allows everything, which Landlock keeps exactly.
-//!   It is the lower bound: what the guard leaves to the kernel gets no further.
+//! - The *inner* domain is on the program alone: of what is written only devices, which the program has to open itself, as one
+//!   may become its terminal. It is the lower bound: what the guard leaves to the kernel gets no further. It grants no trees of
+//!   files, though Landlock keeps some exactly: its rights hang on the directory, and would go along where that is moved.
 //!
 //! Rights to read, to list and to start stay as the other layers have them, on the program.
 
+use super::kernel;
 use crate::backend::landlock::{AccessFs, Host, Kind, PathBeneath, RealHost, Ruleset};
+use crate::enforce::unlinked;
 use crate::policy::Operation;
 use crate::semantics::{Decisions, LiteralTree, Meaning, StateId, TooLarge};
 use std::collections::{BTreeMap, BTreeSet};
@@ -154,6 +157,21 @@ impl Named {
     }
 }
 
+/// Whether Landlock's trees say less than the policy of what is written: then the guard is of use.
+///
+/// # Errors
+/// The policy's automata are too large.
+pub fn lose(meaning: &Meaning<'_>) -> Result<bool, TooLarge> {
+    let named = Named::new(meaning);
+    for operation in WRITES {
+        let decisions = meaning.decisions(operation)?;
+        if named.bound(decisions, operation) != named.exact(decisions, operation) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Rights by path, and whether it is a file.
 type Grants = BTreeMap<Vec<u8>, (BTreeSet<AccessFs>, bool)>;
 
@@ -176,12 +194,43 @@ fn paths(grants: Grants) -> Vec<PathBeneath> {
         .collect()
 }
 
-/// Makes a ruleset the inner one: of what the guard decides, only what Landlock keeps exactly. The answer is the trees in which
-/// it lets anything be made.
+/// `statfs(2)`: terminals.
+const DEVPTS: i64 = 0x1cd1;
+
+/// Whether a path is a device, or a directory of terminals alone.
+fn is_device(path: &[u8]) -> bool {
+    let Ok(held) = unlinked::open(None, path, libc::O_PATH) else {
+        return false;
+    };
+    let kind = kernel::status(&held).map(|s| s.st_mode & libc::S_IFMT);
+    match kind {
+        Ok(libc::S_IFCHR | libc::S_IFBLK) => true,
+        Ok(libc::S_IFDIR) => kernel::file_system(&held) == Ok(DEVPTS),
+        _ => false,
+    }
+}
+
+/// Whether there is anything that may not be written: else the guard is not asked, and the kernel does it all.
 ///
 /// # Errors
 /// The policy's automata are too large.
-pub fn narrow(meaning: &Meaning<'_>, ruleset: &mut Ruleset) -> Result<Vec<Vec<u8>>, TooLarge> {
+pub fn is_asked(meaning: &Meaning<'_>) -> Result<bool, TooLarge> {
+    for operation in WRITES {
+        if !meaning.decisions(operation)?.allowed().is_all() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Makes a ruleset the inner one: of what the guard decides, it grants to write to devices that the policy lets be written.
+///
+/// # Errors
+/// The policy's automata are too large.
+pub fn narrow(meaning: &Meaning<'_>, ruleset: &mut Ruleset) -> Result<(), TooLarge> {
+    if !is_asked(meaning)? {
+        return Ok(());
+    }
     let named = Named::new(meaning);
     let handled = handled(ruleset.abi);
     let mut grants = Grants::new();
@@ -189,29 +238,24 @@ pub fn narrow(meaning: &Meaning<'_>, ruleset: &mut Ruleset) -> Result<Vec<Vec<u8
         let kept = p.allowed.iter().copied().filter(|a| !handled.contains(a));
         grant(&mut grants, &p.parent, p.file, kept);
     }
-    let mut trees_of: BTreeMap<Operation, BTreeSet<usize>> = BTreeMap::new();
-    for operation in WRITES {
-        let (trees, files) = named.exact(meaning.decisions(operation)?, operation);
-        let known = |a: &AccessFs| handled.contains(a);
-        let rights = || rights(operation).iter().copied().filter(known);
-        for node in &trees {
-            grant(&mut grants, &named.paths[*node], false, rights());
-        }
-        for node in &files {
-            grant(&mut grants, &named.paths[*node], true, rights());
-        }
-        trees_of.insert(operation, trees.into_iter().collect());
-    }
-    let of = |o| trees_of.get(&o).cloned().unwrap_or_default();
-    let (made, removed) = (of(Operation::Create), of(Operation::Delete));
-    if handled.contains(&AccessFs::Refer) {
-        for node in made.intersection(&removed) {
-            grant(&mut grants, &named.paths[*node], false, [AccessFs::Refer]);
+    let operation = Operation::Edit;
+    let (trees, files) = named.exact(meaning.decisions(operation)?, operation);
+    let all = trees.iter().map(|t| (t, false));
+    for (node, file) in all.chain(files.iter().map(|f| (f, true))) {
+        let path = &named.paths[*node];
+        if is_device(path) {
+            let rights = rights(operation).iter().copied();
+            grant(
+                &mut grants,
+                path,
+                file,
+                rights.filter(|a| handled.contains(a)),
+            );
         }
     }
     ruleset.handled_fs.extend(handled);
     ruleset.paths = paths(grants);
-    Ok(made.into_iter().map(|n| named.paths[n].clone()).collect())
+    Ok(())
 }
 
 /// The hull around an inner ruleset.
@@ -308,8 +352,7 @@ rules:
         let policy = policy(top);
         let meaning = Meaning::new(&policy);
         let mut inner = empty();
-        let free = narrow(&meaning, &mut inner).unwrap();
-        assert_eq!(free, [format!("{top}/open").into_bytes()]);
+        narrow(&meaning, &mut inner).unwrap();
         let granted = |r: &Ruleset| -> Vec<(String, usize)> {
             let show = |p: &PathBeneath| {
                 (
@@ -319,10 +362,7 @@ rules:
             };
             r.paths.iter().map(show).collect()
         };
-        assert_eq!(
-            granted(&inner),
-            [("/dev/null".to_owned(), 2), (format!("{top}/open"), 12)]
-        );
+        assert_eq!(granted(&inner), [("/dev/null".to_owned(), 2)]);
         let hull = hull(&meaning, &inner).unwrap();
         assert_eq!(
             granted(&hull),

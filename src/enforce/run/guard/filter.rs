@@ -30,6 +30,21 @@ const NAMELESS: u32 = (libc::O_TMPFILE & !libc::O_DIRECTORY) as u32;
 /// From linux/fs.h: `FS_IOC_SETFLAGS`, the same for 32 bits, `FS_IOC_FSSETXATTR`.
 pub const SET_FLAGS: [u32; 3] = [0x4008_6602, 0x4004_6602, 0x401c_5820];
 
+/// From linux/fs.h, linux/fsverity.h and linux/btrfs.h: commands that change what a file is, or make and remove names, by a
+/// descriptor that is open for reading: `FS_IOC_SETVERSION`, that of ext4, `FS_IOC_ENABLE_VERITY`, and of btrfs to make, copy and
+/// remove a subvolume, each in two versions. Neither Landlock nor the guard sees the names.
+const REFUSED: [u32; 9] = [
+    0x4008_7602,
+    0x4008_6604,
+    0x4080_6685,
+    0x5000_940e,
+    0x5000_9418,
+    0x5000_9401,
+    0x5000_9417,
+    0x5000_940f,
+    0x5000_943f,
+];
+
 /// What the guard is asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
@@ -106,16 +121,16 @@ fn body(class: Class, asked: Asked) -> Vec<libc::sock_filter> {
             allow,
             ask,
         ],
-        Class::AskedToSetFlags if asked.metadata => {
-            let [a, b, c] = SET_FLAGS;
-            vec![
-                op(LOAD_WORD, ARGUMENTS + 8, 0, 0),
-                op(JUMP_EQUAL, a, 3, 0),
-                op(JUMP_EQUAL, b, 2, 0),
-                op(JUMP_EQUAL, c, 1, 0),
-                allow,
-                ask,
-            ]
+        Class::AskedToSetFlags if asked.metadata || asked.files => {
+            let mut out = vec![op(LOAD_WORD, ARGUMENTS + 8, 0, 0)];
+            for command in REFUSED {
+                out.extend([op(JUMP_EQUAL, command, 0, 1), refuse(libc::EPERM)]);
+            }
+            for command in SET_FLAGS.into_iter().filter(|_| asked.metadata) {
+                out.extend([op(JUMP_EQUAL, command, 0, 1), ask]);
+            }
+            out.push(allow);
+            out
         }
         Class::NoDatagrams if asked.sockets => vec![
             op(LOAD_WORD, ARGUMENTS, 0, 0),
@@ -238,6 +253,8 @@ mod tests {
             ("ioctl", [3, 0x5413, 0], ALLOWED, ALLOWED),
             ("ioctl", [3, SET_FLAGS[0], 0], ASKED, ALLOWED),
             ("ioctl", [3, SET_FLAGS[2], 0], ASKED, ALLOWED),
+            ("ioctl", [3, REFUSED[0], 0], refused, ALLOWED),
+            ("ioctl", [3, REFUSED[8], 0], refused, ALLOWED),
             ("socket", [unix, 1, 0], ALLOWED, ALLOWED),
             ("socket", [unix, 5, 0], ALLOWED, ALLOWED),
             (

@@ -15,7 +15,7 @@ impl From<io::Error> for Errno {
 }
 
 /// `statfs(2)`: the file system of processes.
-const PROC: libc::c_long = 0x9fa0;
+const PROC: i64 = 0x9fa0;
 
 fn check(answer: libc::c_long) -> Result<libc::c_long, Errno> {
     if answer < 0 {
@@ -136,11 +136,16 @@ pub fn extended_status(at: &impl AsRawFd, name: &CStr) -> Result<libc::statx, Er
 
 /// Whether the object lies in the file system of processes.
 pub fn is_of_processes(object: &impl AsRawFd) -> Result<bool, Errno> {
+    file_system(object).map(|kind| kind == PROC)
+}
+
+/// The kind of file system that an object lies in.
+pub fn file_system(object: &impl AsRawFd) -> Result<i64, Errno> {
     // SAFETY: an all-zero structure is a valid one, and the kernel fills it in.
     unsafe {
         let mut system: libc::statfs = std::mem::zeroed();
         done(libc::fstatfs(object.as_raw_fd(), &raw mut system))?;
-        Ok(system.f_type as libc::c_long == PROC)
+        Ok(system.f_type as i64)
     }
 }
 

@@ -33,12 +33,12 @@ pub struct Guard<'m> {
     pub names: RwLock<()>,
     /// What was refused.
     pub record: Record,
-    /// What was made in this run.
-    pub own: Own,
+    /// What was made in this run; `None`: that makes no difference.
+    pub own: Option<Own>,
     /// Landlock knows of truncating here.
     pub truncate_is_kept: bool,
-    /// The trees in which the inner domain lets anything be made.
-    pub free: Vec<Vec<u8>>,
+    /// The files of the standard descriptors that may be opened anew to be written, by device and number.
+    pub standard: Vec<(libc::dev_t, libc::ino_t)>,
     /// Where the workers are.
     pub home: OwnedFd,
 }
@@ -48,15 +48,6 @@ impl Guard<'_> {
     #[must_use]
     pub fn is_waiting(&self, id: u64) -> bool {
         kernel::is_waiting(self.listener.as_fd(), id)
-    }
-
-    /// Whether the inner domain lets something be made at a path.
-    #[must_use]
-    pub fn inner_keeps(&self, path: &[u8]) -> bool {
-        self.free.iter().any(|tree| {
-            let rest = path.strip_prefix(tree.as_slice());
-            tree == b"/" || rest.is_some_and(|rest| rest.starts_with(b"/"))
-        })
     }
 
     /// Takes a worker back from where a name in a directory was needed.

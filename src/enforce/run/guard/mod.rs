@@ -4,7 +4,7 @@
 //! polc (outside) ─── guard ─── the program and all that it starts
 //!                      │ hull: whole trees in which anything may be written     (Landlock, on both)
 //!                      │ the policy's automata                                  (by path, exact)
-//!                      │ inner domain: trees in which everything may be written (Landlock, on the program)
+//!                      │ inner domain: devices alone                            (Landlock, on the program)
 //! ```
 //!
 //! Calls that change files or connect to a socket with a path stop in the kernel (`SECCOMP_RET_USER_NOTIF`) and come to
@@ -40,6 +40,7 @@ mod filter;
 mod judge;
 mod kernel;
 mod listen;
+mod outside;
 mod own;
 mod record;
 mod resolve;
@@ -47,9 +48,11 @@ mod sockets;
 mod table;
 mod target;
 
-pub use domains::{hull, narrow};
+pub use domains::{hull, lose, narrow};
+pub use outside::hear;
 
-use super::{Error, filter as filters, leftovers, line, signals, sys};
+use super::{Error, filter as filters, init, leftovers, line, signals, sys};
+use crate::backend::landlock::Ruleset;
 use crate::policy::{Operation, Policy};
 use crate::semantics::{Meaning, TooLarge};
 use filter::Asked;
@@ -164,7 +167,7 @@ fn asked(meaning: &Meaning<'_>, sockets: bool) -> Result<Asked, TooLarge> {
         Ok(!meaning.decisions(operation)?.allowed().is_all())
     };
     Ok(Asked {
-        files: some(Operation::Edit)? || some(Operation::Create)? || some(Operation::Delete)?,
+        files: domains::is_asked(meaning)?,
         metadata: some(Operation::Metadata)?,
         sockets: sockets && some(Operation::Connect)?,
     })
@@ -176,6 +179,7 @@ pub struct Filter(Vec<libc::sock_filter>);
 /// The program's end of the line to the guard.
 pub struct Inside {
     line: UnixStream,
+    guard: libc::pid_t,
 }
 
 /// Makes the filter. With `sockets` the guard is asked about connections to unix sockets.
@@ -189,10 +193,12 @@ pub fn prepare(meaning: &Meaning<'_>, sockets: bool) -> Result<Filter, Error> {
 
 /// What the guard is told of the program's layers.
 pub struct Task {
-    /// The trees in which the inner domain lets anything be made.
-    pub free: Vec<Vec<u8>>,
+    /// The files of the standard descriptors that may be opened anew to be written, by device and number.
+    pub standard: Vec<(libc::dev_t, libc::ino_t)>,
     /// The version of Landlock.
     pub abi: u32,
+    /// A rule against changing holds for what the program itself has made, too.
+    pub to_the_letter: bool,
     /// Where the guard says at the end what was refused.
     pub told: Option<UnixStream>,
 }
@@ -217,7 +223,10 @@ pub fn split(meaning: &Meaning<'_>, task: Task) -> Result<Inside, Error> {
             if unsafe { libc::getppid() } != guard {
                 return Err(error(io::ErrorKind::BrokenPipe.into()));
             }
-            Ok(Inside { line: inside })
+            Ok(Inside {
+                line: inside,
+                guard,
+            })
         }
         program => {
             drop(inside);
@@ -227,6 +236,22 @@ pub fn split(meaning: &Meaning<'_>, task: Task) -> Result<Inside, Error> {
 }
 
 impl Inside {
+    /// A ruleset, with what it grants on this process's entry in `/proc` in place of the guard's.
+    #[must_use]
+    pub fn own_entries(&self, ruleset: &Ruleset) -> Ruleset {
+        let guard = format!("/proc/{}", self.guard).into_bytes();
+        let own = format!("/proc/{}", std::process::id()).into_bytes();
+        let mut ruleset = ruleset.clone();
+        for granted in &mut ruleset.paths {
+            let rest = granted.parent.strip_prefix(guard.as_slice());
+            let rest = rest.filter(|r| r.is_empty() || r.starts_with(b"/"));
+            if let Some(rest) = rest {
+                granted.parent = [own.as_slice(), rest].concat();
+            }
+        }
+        ruleset
+    }
+
     /// Loads the filter, for good, and hands its listener to the guard.
     ///
     /// # Errors
@@ -244,6 +269,8 @@ fn guard_it(meaning: &Meaning<'_>, line: &UnixStream, program: libc::pid_t, task
     signals::handle();
     signals::begin(program);
     blocking::prepare();
+    // Its own words are none of the program's business.
+    let _ = init::rename(c"polc-guard");
     // A program that gave up before it was guarded says so itself.
     let listener = line::receive(line)
         .ok()
@@ -267,9 +294,14 @@ fn guard_it(meaning: &Meaning<'_>, line: &UnixStream, program: libc::pid_t, task
             let _ = writeln!(io::stderr(), "error: cannot start the guard: {e}");
             std::process::exit(1)
         }
-        let status = signals::wait(program, None);
-        if let Some(mut told) = task.told {
-            let _ = told.write_all(guard.record.told(meaning.policy()).as_bytes());
+        let outside = task.told.map(|line| outside::Line::new(line, program));
+        let status = signals::wait_and(program, || {
+            if let Some(outside) = &outside {
+                outside.stopped();
+            }
+        });
+        if let Some(outside) = &outside {
+            outside.refused(&guard.record.told(meaning.policy()));
         }
         signals::end(status)
     })
@@ -282,9 +314,9 @@ fn made<'m>(meaning: &'m Meaning<'_>, listener: OwnedFd, task: &Task) -> Result<
         listener,
         names: RwLock::new(()),
         record: record::Record::default(),
-        own: own::Own::default(),
+        own: (!task.to_the_letter).then(own::Own::default),
         truncate_is_kept: task.abi >= 3,
-        free: task.free.clone(),
+        standard: task.standard.clone(),
         home: home.map_err(|e| io::Error::from_raw_os_error(e.0).to_string())?,
     })
 }

@@ -32,6 +32,10 @@ impl Identity {
     /// Of what is at a name, a link as itself; with an empty name, of the descriptor's own object. With how many names it has.
     fn of(at: &impl AsRawFd, name: &CStr) -> Result<(Self, bool), Errno> {
         let found = kernel::extended_status(at, name)?;
+        // Without it another object may have the number by now.
+        if found.stx_mask & libc::STATX_BTIME == 0 {
+            return Err(Errno(libc::EOPNOTSUPP));
+        }
         let identity = Self {
             device: (found.stx_dev_major, found.stx_dev_minor),
             number: found.stx_ino,

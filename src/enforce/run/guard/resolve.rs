@@ -130,26 +130,23 @@ impl Place {
 }
 
 /// The path that the kernel gives for a descriptor; `None`: there is none, or none any more.
+///
+/// A mount that is attached nowhere, and one of another namespace, have paths of their own: so at the path the same object has
+/// to be. Where it is not, the guard cannot tell.
 fn name_of(held: &OwnedFd, status: &libc::stat) -> Result<Option<Vec<u8>>, Stop> {
     let name = kernel::read_link(&libc::AT_FDCWD, &kernel::link_of(held))?;
     if !name.starts_with(b"/") {
         return Ok(None);
     }
-    if !name.ends_with(DELETED) {
-        return Ok(Some(name));
-    }
-    // A file may be called so.
     let at = kernel::status_at(&libc::AT_FDCWD, &kernel::text(&name));
-    let there = at.is_ok_and(|at| (at.st_dev, at.st_ino) == (status.st_dev, status.st_ino));
-    if there {
+    if at.is_ok_and(|at| (at.st_dev, at.st_ino) == (status.st_dev, status.st_ino)) {
         return Ok(Some(name));
     }
-    if status.st_nlink == 0 || status.st_mode & libc::S_IFMT == libc::S_IFDIR {
+    let gone = status.st_nlink == 0 || status.st_mode & libc::S_IFMT == libc::S_IFDIR;
+    if name.ends_with(DELETED) && gone {
         return Ok(None);
     }
-    // It has another name, which nobody knows: judged by the one that it was opened by.
-    let end = name.len() - DELETED.len();
-    Ok(name.get(..end).map(<[u8]>::to_vec))
+    Err(Stop::Unjudged)
 }
 
 /// Where names are looked up from.

@@ -1,13 +1,12 @@
 //! Sockets with a path: connecting to one, and making one.
 //!
 //! The address lies in the program's memory, where another thread may change it. So every connection is made here, with the
-//! bytes that were read: the guard's domain has the same rules on ports as the program's. Making a socket is left to the
-//! kernel where it can be, as Landlock knows it: then the program sees the name that it gave.
+//! bytes that were read: the guard's domain has the same rules on ports as the program's.
 
 use super::blocking::Work;
 use super::calls::{Answer, Halt, Request};
 use super::kernel::{self, Errno};
-use super::resolve::View;
+use super::resolve::{Object, View};
 use crate::policy::Operation;
 use std::os::fd::{OwnedFd, RawFd};
 
@@ -66,9 +65,6 @@ impl Request<'_> {
                     return Err(Halt::Error(Errno(libc::EINVAL)));
                 }
                 let object = self.view(libc::AT_FDCWD, path)?.object(path, true)?;
-                if object.kind() != libc::S_IFSOCK {
-                    return Err(Halt::Error(Errno(libc::ECONNREFUSED)));
-                }
                 let name = object.name.as_ref().ok_or(Halt::Unjudged)?;
                 self.guard.judge.ask(Operation::Connect, name)?;
                 let address = address_of(kernel::link_of(&object.held).as_bytes());
@@ -95,6 +91,7 @@ impl Request<'_> {
             // Ports are Landlock's.
             return Ok(Answer::Continue);
         };
+        let given = path.to_vec();
         if kernel::socket_option(&socket, libc::SO_DOMAIN)? != libc::AF_UNIX || bytes.len() > ROOM {
             return Ok(Answer::Continue);
         }
@@ -104,15 +101,34 @@ impl Request<'_> {
         }
         let path = place.path();
         self.guard.judge.ask(Operation::Create, &path)?;
-        if self.guard.inner_keeps(&path) {
-            return Ok(Answer::Continue);
-        }
         self.take_umask()?;
-        kernel::enter(&place.folder)?;
-        let bound = kernel::bind(&socket, &address_of(place.last().as_bytes()));
+        // By the name that the program gave, so that it sees that one, where nothing on the way leads elsewhere: nothing is
+        // renamed meanwhile.
+        let (folder, address) = match self.as_given(&given, &path)? {
+            Some(folder) => (folder, bytes),
+            None => {
+                let address = address_of(place.last().as_bytes());
+                (place.folder, address)
+            }
+        };
+        kernel::enter(&folder)?;
+        let bound = kernel::bind(&socket, &address);
         self.guard.go_home();
         bound?;
         Ok(Answer::Value(0))
+    }
+
+    /// From where the kernel finds the same path by the name that the program gave; `None`: from nowhere.
+    fn as_given(&self, given: &[u8], path: &[u8]) -> Result<Option<OwnedFd>, Halt> {
+        if given.starts_with(b"/") {
+            let root = kernel::open(&libc::AT_FDCWD, c"/", libc::O_PATH, 0)?;
+            let same = given == path && super::target::same(&root, &self.target.root()?)?;
+            return Ok(same.then_some(root));
+        }
+        let here = self.target.base(libc::AT_FDCWD)?;
+        let name = Object::of(self.target.base(libc::AT_FDCWD)?)?.name;
+        let joined = name.map(|n| [n.as_slice(), b"/", given].concat());
+        Ok((joined.as_deref() == Some(path)).then_some(here))
     }
 
     fn place_of(&self, path: &[u8]) -> Result<super::resolve::Place, Halt> {

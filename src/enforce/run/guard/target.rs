@@ -27,6 +27,8 @@ pub struct Status {
     pub umask: libc::mode_t,
     /// How many threads the process has.
     pub threads: u32,
+    /// How many descriptors its table has room for, before it grows.
+    pub table: u64,
     /// Signals that wait for the thread,
     pub pending: u64,
     /// and for its process.
@@ -53,6 +55,7 @@ impl Status {
             match name {
                 b"Tgid" => out.process = value.parse().unwrap_or(0),
                 b"Umask" => out.umask = libc::mode_t::from_str_radix(value, 8).unwrap_or(0o77),
+                b"FDSize" => out.table = value.parse().unwrap_or(0),
                 b"Threads" => out.threads = value.parse().unwrap_or(0),
                 b"SigPnd" => out.pending = hex(),
                 b"ShdPnd" => out.shared = hex(),
@@ -161,6 +164,22 @@ impl Target {
     /// It is gone.
     pub fn status(&self) -> Result<Status, Errno> {
         self.file("status").map(|text| Status::read(&text))
+    }
+
+    /// Whether one more descriptor has a number below the limit.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn has_room(&self, status: &Status) -> Result<bool, Errno> {
+        let limit = kernel::limit_of(self.thread, libc::RLIMIT_NOFILE)?;
+        if status.table < limit {
+            return Ok(true);
+        }
+        let taken = std::fs::read_dir(format!("/proc/{}/fd", self.thread))?
+            .flatten()
+            .filter_map(|e| e.file_name().to_str()?.parse::<u64>().ok())
+            .filter(|n| *n < limit);
+        Ok((taken.count() as u64) < limit)
     }
 
     fn file(&self, name: &str) -> Result<Vec<u8>, Errno> {

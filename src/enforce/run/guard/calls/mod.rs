@@ -18,7 +18,7 @@ use super::table::{About, Call};
 use super::target::Target;
 use crate::policy::Operation;
 use std::ffi::CStr;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 /// What the program gets.
 #[derive(Debug)]
@@ -51,8 +51,6 @@ pub enum Halt {
     Unjudged,
     /// The policy denies it.
     Denied(Denied),
-    /// The policy denies it, and the inner domain says so in the kernel's own words.
-    LeftToKernel(Denied),
     /// Nobody waits any more.
     Gone,
 }
@@ -112,10 +110,6 @@ impl Request<'_> {
                 self.guard.record.denied(denied);
                 Answer::Error(error)
             }
-            Err(Halt::LeftToKernel(denied)) => {
-                self.guard.record.denied(denied);
-                Answer::Continue
-            }
             Err(Halt::Unjudged) => self.unjudged(),
         }
     }
@@ -139,7 +133,10 @@ impl Request<'_> {
         let _reading;
         let _writing;
         // A rename changes the names of all that is beneath.
-        if matches!(self.call, Call::Rename | Call::Renameat | Call::Renameat2) {
+        if matches!(
+            self.call,
+            Call::Rename | Call::Renameat | Call::Renameat2 | Call::Bind
+        ) {
             _writing = self
                 .guard
                 .names
@@ -251,7 +248,7 @@ impl Request<'_> {
         (at, name): (&OwnedFd, &CStr),
     ) -> Result<(), Denied> {
         match self.guard.judge.ask(operation, path) {
-            Err(_) if self.guard.own.allows(operation, at, name) => Ok(()),
+            Err(_) if self.is_own(operation, at, name) => Ok(()),
             asked => asked,
         }
     }
@@ -260,14 +257,29 @@ impl Request<'_> {
     fn made(&self, place: &Place, from: Option<&[u8]>) {
         let name = kernel::text(place.name());
         let at = (&place.folder, name.as_c_str());
-        self.guard
-            .own
-            .note(&self.guard.judge, at, &place.path(), from);
+        if let Some(own) = &self.guard.own {
+            own.note(&self.guard.judge, at, &place.path(), from);
+        }
+    }
+
+    /// Whether an object was made in this run and may be changed so.
+    fn is_own(&self, operation: Operation, at: &impl AsRawFd, name: &CStr) -> bool {
+        let own = self.guard.own.as_ref();
+        own.is_some_and(|own| own.allows(operation, at, name))
     }
 
     /// Takes on the mask of the program, for what is made next.
     pub(in crate::enforce::run::guard) fn take_umask(&self) -> Result<(), Halt> {
+        kernel::set_umask(self.target.status()?.umask);
+        Ok(())
+    }
+
+    /// The same before a descriptor is handed over. Without a number for it nothing is made, nor emptied.
+    fn take_umask_for_descriptor(&self) -> Result<(), Halt> {
         let status = self.target.status()?;
+        if !self.target.has_room(&status)? {
+            return error(libc::EMFILE);
+        }
         kernel::set_umask(status.umask);
         Ok(())
     }

@@ -12,7 +12,8 @@ type At = (RawFd, u64);
 impl Request<'_> {
     pub(super) fn rename(&self, from: At, to: At, flags: libc::c_uint) -> Done {
         let known = libc::RENAME_NOREPLACE | libc::RENAME_EXCHANGE | libc::RENAME_WHITEOUT;
-        if flags & !known != 0 {
+        let exchange = flags & libc::RENAME_EXCHANGE != 0;
+        if flags & !known != 0 || exchange && flags != libc::RENAME_EXCHANGE {
             return error(libc::EINVAL);
         }
         let (from, to) = (self.place(from.0, from.1)?, self.place(to.0, to.1)?);
@@ -23,7 +24,6 @@ impl Request<'_> {
             return error(libc::ENOENT);
         };
         let replaced = to.there()?;
-        let exchange = flags & libc::RENAME_EXCHANGE != 0;
         if flags & libc::RENAME_NOREPLACE != 0 && replaced.is_some() {
             return error(libc::EEXIST);
         }
@@ -54,8 +54,7 @@ impl Request<'_> {
         judge.ask_gain(&a, &b)?;
         if moved.st_mode & libc::S_IFMT == libc::S_IFDIR {
             judge.ask_beneath(&a, &b, |path| {
-                let (own, path) = (&self.guard.own, kernel::text(path));
-                own.allows(Operation::Delete, &libc::AT_FDCWD, &path)
+                self.is_own(Operation::Delete, &libc::AT_FDCWD, &kernel::text(path))
             })?;
         }
         Ok(())
