@@ -237,3 +237,37 @@ fn limits_of_the_whole_program_are_held_or_said_not_to_be() {
         }
     }
 }
+
+/// What polc cannot know is not told as if nothing had been refused; what it knows without privileges is.
+#[test]
+fn an_ordinary_user_is_told_what_is_known_and_what_is_not() {
+    if !landlock() {
+        return;
+    }
+    let user = if super::place::is_root() {
+        User::Nobody
+    } else {
+        User::Own
+    };
+    let place = Place::new(user);
+    let done = place.shell(&["-q", "--explain"], "cat .env; cat ../outside/secret");
+    let message = text(&done.stderr);
+    let told = message.split_once("polc: what was refused\n").unwrap().1;
+    assert!(!told.contains("nothing is known"), "{message}");
+    for part in [
+        "hosts: nothing, as far as polc's proxy was asked",
+        "files, programs, system calls: not known: ",
+        "`polc explain OPERATION OBJECT`",
+        "/ws/.env`: read is denied by rule `credentials/dotenv` at ",
+    ] {
+        assert!(told.contains(part), "{part}: {message}");
+    }
+    // Nothing covers anything without namespaces.
+    let options = ["-q", "--explain", "--no-namespaces", "--allow-gaps"];
+    let done = place.shell(&options, "true");
+    assert!(
+        !text(&done.stderr).contains("covered by a mount"),
+        "{}",
+        said(&done)
+    );
+}

@@ -34,9 +34,7 @@ pub struct Choice {
 impl From<Choice> for supervise::Tell {
     fn from(c: Choice) -> Self {
         match c {
-            Choice { explain: true, .. } => Self::Explained {
-                covers: c.namespaces,
-            },
+            Choice { explain: true, .. } => Self::Explained,
             Choice { quiet: true, .. } => Self::Nothing,
             _ => Self::Proxy,
         }

@@ -38,6 +38,7 @@ mod cover;
 mod created;
 mod entries;
 mod exec;
+mod explained;
 mod filter;
 mod guard;
 mod init;
@@ -76,7 +77,7 @@ pub use report::{Item, Report};
 /// The process cannot be split.
 pub fn explained(meaning: &crate::semantics::Meaning<'_>) -> Result<(), Error> {
     let task = supervise::Task {
-        tell: supervise::Tell::Explained { covers: false },
+        tell: supervise::Tell::Explained,
         ..supervise::Task::default()
     };
     let mut inside = supervise::split(meaning, task)?;

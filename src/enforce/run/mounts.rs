@@ -24,6 +24,12 @@ impl Mounts {
         apart.then_some(Self { table, before })
     }
 
+    /// Where something was mounted at the start.
+    #[must_use]
+    pub fn points(&self) -> BTreeSet<&[u8]> {
+        self.before.values().map(Vec::as_slice).collect()
+    }
+
     /// Where there was a mount and is none any more. Inside nobody can take one away.
     #[must_use]
     pub fn lost(&self) -> BTreeSet<Vec<u8>> {

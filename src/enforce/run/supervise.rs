@@ -18,14 +18,12 @@ use super::created::Scan;
 use super::init::{self, Processes};
 use super::mounts::Mounts;
 use super::signals::{self, Foreground};
-use super::{Error, guard, leftovers, line, sys, wall_time};
+use super::{Error, explained, guard, leftovers, line, sys, wall_time};
 use crate::enforce::audit;
 use crate::enforce::egress::{Egress, Refusal, told};
-use crate::enforce::landlock::kernel_abi;
 use crate::fidelity::show_bytes;
 use crate::policy::Policy;
 use crate::semantics::Meaning;
-use crate::why;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -72,10 +70,7 @@ pub enum Tell {
     /// What the proxy refused.
     Proxy,
     /// All that is known to have been refused, with its rule.
-    Explained {
-        /// Paths may be covered by mounts.
-        covers: bool,
-    },
+    Explained,
 }
 
 /// Splits the process. It returns in the part that becomes the program; the other one serves, waits and ends.
@@ -90,7 +85,7 @@ pub fn split(meaning: &Meaning<'_>, task: Task<'_>) -> Result<Inside, Error> {
         leftovers::adopt().map_err(|e| Error::Proxy("adopt what the program starts", e))?;
     }
     // Before there is anything to hear.
-    let records = matches!(task.tell, Tell::Explained { .. }).then(audit::Socket::open);
+    let records = matches!(task.tell, Tell::Explained).then(audit::Socket::open);
     // SAFETY: they take nothing.
     let own = unsafe { libc::getpid() };
     // SAFETY: this process has one thread, so that the child may do whatever it likes.
@@ -234,7 +229,11 @@ fn supervise(
                 let _ = writeln!(io::stderr(), "{line}");
             }
         }
-        Tell::Explained { covers } => explain(meaning, &refusals, watch, covers),
+        Tell::Explained => {
+            let covered = mounts.as_ref().map(Mounts::points).unwrap_or_default();
+            let text = explained::text(meaning, &refusals, watch, &covered);
+            let _ = io::stderr().write_all(text.as_bytes());
+        }
     }
     let mut made = false;
     if let Some((scan, before)) = seen {
@@ -340,50 +339,4 @@ fn serve(policy: &Policy, mut line: &UnixStream) -> io::Result<Served> {
         proxy: Some((proxy, refusals)),
         _kept: kept,
     })
-}
-
-/// What was refused, by which rule, and what would allow it.
-fn explain(
-    meaning: &Meaning<'_>,
-    refusals: &[Refusal],
-    watch: Option<io::Result<audit::Watch>>,
-    covers: bool,
-) {
-    let mut reader = why::Reader::new();
-    for r in refusals {
-        reader.line(r.to_string().as_bytes());
-    }
-    let mut notes = Vec::new();
-    match watch {
-        Some(Ok(watch)) => {
-            for line in watch.finish() {
-                reader.line(&line);
-            }
-            if kernel_abi().is_none_or(|abi| abi < 7) {
-                notes.push("this kernel's Landlock writes no records (that needs Linux 6.15): polc does not know what it refused");
-            } else if audit::enabled() == Some(false) {
-                notes.push("audit is switched off here, so Landlock writes no records: `auditctl -e 1` switches it on");
-            }
-        }
-        Some(Err(_)) => notes.push(
-            "polc may not read the kernel's records here (that needs CAP_AUDIT_READ), so it does not know what was refused. `polc why` explains a log",
-        ),
-        None => {}
-    }
-    if covers {
-        notes.push("a path that a mount covers is refused without a record: with `--no-namespaces` Landlock refuses it and writes one");
-    }
-    let log = reader.finish();
-    let findings = why::explain(meaning, &log);
-    let mut out = String::from("polc: what was refused\n\n");
-    for f in &findings {
-        out.push_str(&why::human(f));
-    }
-    if findings.is_empty() {
-        out.push_str("polc knows of nothing\n");
-    }
-    for note in notes {
-        out.push_str(&format!("note: {note}\n"));
-    }
-    let _ = io::stderr().write_all(out.as_bytes());
 }
