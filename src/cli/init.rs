@@ -35,11 +35,11 @@ pub fn run(args: &Args) -> Done {
     if args.list {
         let mut out = String::from("policies (polc init NAME, --policy builtin:NAME):\n");
         for b in builtin::policies() {
-            let _ = writeln!(out, "  {:<22} {}", b.name, b.description());
+            let _ = writeln!(out, "  {:<23} {}", b.name, b.description());
         }
         out.push_str("rule sets (- include: builtin:NAME):\n");
         for b in builtin::rule_sets() {
-            let _ = writeln!(out, "  {:<22} {}", b.name, b.description());
+            let _ = writeln!(out, "  {:<23} {}", b.name, b.description());
         }
         output::stdout(out.as_bytes())?;
         return Ok(Outcome::Fine);

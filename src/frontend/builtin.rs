@@ -14,11 +14,12 @@ pub struct Builtin {
 impl Builtin {
     /// The `description` of the file, for lists.
     #[must_use]
-    pub fn description(&self) -> &'static str {
-        self.text
-            .lines()
-            .find_map(|l| l.strip_prefix("description: "))
-            .unwrap_or_default()
+    pub fn description(&self) -> String {
+        #[derive(serde::Deserialize)]
+        struct Head {
+            description: String,
+        }
+        serde_saphyr::from_str::<Head>(self.text).map_or_else(|_| String::new(), |h| h.description)
     }
 }
 
@@ -233,7 +234,12 @@ mod tests {
             assert_eq!(loaded.policy.name, b.name);
             assert!(loaded.warnings.items.is_empty(), "{}", loaded.warnings);
             assert!(!loaded.policy.tests.is_empty(), "{} has no tests", b.name);
-            assert!(!b.description().is_empty(), "{}", b.name);
+            assert_eq!(
+                Some(b.description()),
+                loaded.policy.description,
+                "{}",
+                b.name
+            );
         }
     }
 }
