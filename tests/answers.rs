@@ -450,3 +450,42 @@ fn tables_fit_in_eighty_columns() {
         "{coloured}"
     );
 }
+
+/// `run` lets the program read the certificates that a variable names; `explain` and `test` answer the same, and speak
+/// for artifacts without it.
+#[test]
+fn explain_and_test_know_the_certificates_that_a_variable_names() {
+    let home = home();
+    let file = home.home.join("company.pem");
+    let text = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
+    std::fs::write(&file, text).unwrap();
+    let policy = POLICY.replace(
+        "tests:\n",
+        "environment: {pass: [PATH, SSL_CERT_FILE]}\ntests:\n  - allow: read ~/company.pem\n",
+    );
+    std::fs::write(home.project.join("polc.yaml"), policy).unwrap();
+    let ask = |args: &[&str], value: &Path| {
+        Command::new(env!("CARGO_BIN_EXE_polc"))
+            .args(args)
+            .current_dir(&home.project)
+            .stdin(Stdio::null())
+            .env("HOME", &home.home)
+            .env("SSL_CERT_FILE", value)
+            .output()
+            .unwrap()
+    };
+    let explain = ["explain", "read", "~/company.pem"];
+    let done = ask(&explain, &file);
+    assert_eq!(status(&done), 0, "{}{}", out(&done), err(&done));
+    assert!(
+        out(&done).contains("certificates-by-variable"),
+        "{}",
+        out(&done)
+    );
+    assert_eq!(status(&ask(&["test"], &file)), 0);
+    let elsewhere = home.home.join("none.pem");
+    assert_eq!(status(&ask(&explain, &elsewhere)), 4);
+    assert_eq!(status(&ask(&["test"], &elsewhere)), 4);
+    let no_host = ["explain", "--no-host", "read", "~/company.pem"];
+    assert_eq!(status(&ask(&no_host, &file)), 4);
+}

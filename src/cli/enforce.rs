@@ -75,7 +75,8 @@ struct FileArgs {
 pub fn run(global: &Global, args: &Args) -> Done {
     match &args.layer {
         Layer::Landlock(a) if a.dry_run => {
-            let policy = input::with_own_rule(input::load(global, input::Purpose::Host)?);
+            let loaded = input::load(global, input::Purpose::Host)?;
+            let (policy, _) = input::with_own_rules(loaded, input::Purpose::Host);
             let meaning = Meaning::new(&policy);
             let report = landlock::dry_run(&meaning, &RealHost, landlock::kernel_abi())?;
             output::stdout(report.as_bytes())?;

@@ -65,8 +65,8 @@ pub fn run(global: &Global, args: &Args) -> Done {
     };
     let loaded = input::load(global, purpose)?;
     let (emitted, _) = input::load_with_warnings(global, input::Purpose::Emit)?;
-    // What `run` does, with the rule of polc's own; artifacts do not have it.
-    let policy = &input::with_own_rule(loaded);
+    // What `run` does, with the rules of polc's own; artifacts do not have them.
+    let (policy, _) = &input::with_own_rules(loaded, purpose);
     let query = match relative(&args.words, &resolver) {
         Some((operation, path)) => {
             let root = [operation, "/".to_owned()];

@@ -43,6 +43,8 @@ pub struct ToStart {
     pub policy: Policy,
     /// Which one it is, and why it is used: for the first line of a start.
     pub told: String,
+    /// Files for certificates that variables name and that stay closed, one line each.
+    pub unread: Vec<String>,
 }
 
 /// One of the two that are compared.
@@ -160,17 +162,33 @@ pub fn load_to_start(
     for state in trust::states() {
         polc::trust::claim(&loaded.policy, &state);
     }
-    let policy = with_own_rule(loaded);
-    Ok(Ok(ToStart { policy, told }))
+    let (policy, unread) = with_own_rules(loaded, Purpose::Host);
+    Ok(Ok(ToStart {
+        policy,
+        told,
+        unread,
+    }))
 }
 
-/// The policy as `run` and `enforce` have it: with the rule that keeps polc's own state.
-pub fn with_own_rule(loaded: Loaded) -> Policy {
+/// The policy as `run` and `enforce` have it: with the rule that keeps polc's own state, and on this host the one for
+/// certificates that variables name. The lines tell of such files that stay closed.
+pub fn with_own_rules(loaded: Loaded, purpose: Purpose) -> (Policy, Vec<String>) {
     let Loaded {
         mut policy, files, ..
     } = loaded;
+    let unread = allow_certificates(&mut policy, purpose);
     polc::trust::protect(&mut policy, &trust::states(), &files);
-    policy
+    (policy, unread)
+}
+
+/// Lets the program read the certificates that variables of this process name, where this host is meant.
+pub fn allow_certificates(policy: &mut Policy, purpose: Purpose) -> Vec<String> {
+    #[cfg(unix)]
+    if purpose == Purpose::Host {
+        return polc::enforce::certificates::allow(policy, std::env::vars_os());
+    }
+    let _ = (policy, purpose);
+    Vec::new()
 }
 
 /// That there is no policy, and what to do; `known` is the built-in one for the program that is to be started.

@@ -73,15 +73,13 @@ impl From<Guard> for polc::enforce::run::Guard {
 #[cfg(target_os = "linux")]
 pub fn run(global: &Global, args: &Args) -> Done {
     use super::{Outcome, Stop, input, output, start, told};
-    use polc::enforce::certificates;
     use polc::enforce::run::{Choice, Error, Report, Start, prepare};
     use polc::semantics::Meaning;
 
-    let mut loaded = match input::load_to_start(global, &args.command, true, args.allow_gaps)? {
+    let loaded = match input::load_to_start(global, &args.command, true, args.allow_gaps)? {
         Ok(loaded) => loaded,
         Err(outcome) => return Ok(outcome),
     };
-    let closed = certificates::allow(&mut loaded.policy, std::env::vars_os());
     let policy = &loaded.policy;
     let (program, arguments) = match start::program(policy, &args.command)? {
         Ok(found) => found,
@@ -106,7 +104,8 @@ pub fn run(global: &Global, args: &Args) -> Done {
         file: &program.file,
         words: &words,
     };
-    let advice = said_first(policy, &words, &closed);
+    let mut advice = said_first(policy, &words);
+    advice.extend(loaded.unread.iter().cloned());
     let tell = |report: &Report| {
         let told = told::Start {
             advice: &advice,
@@ -144,17 +143,10 @@ pub fn run(global: &Global, args: &Args) -> Done {
     }
 }
 
-/// What is said of this program and this environment: which switch of its own to set, and which certificates it may not
-/// read.
+/// What is said of this program: which switch of its own to set.
 #[cfg(target_os = "linux")]
-fn said_first(
-    policy: &polc::policy::Policy,
-    words: &[OsString],
-    closed: &[(String, std::path::PathBuf)],
-) -> Vec<String> {
-    use polc::fidelity::{Object, show_bytes};
-    use polc::policy::Operation;
-    use polc::semantics::decide;
+fn said_first(policy: &polc::policy::Policy, words: &[OsString]) -> Vec<String> {
+    use polc::fidelity::show_bytes;
     use std::os::unix::ffi::OsStrExt;
     use std::path::Path;
 
@@ -174,18 +166,6 @@ fn said_first(
             show_bytes(home)
         ));
     }
-    // What a rule of the policy lets it read needs no rule of its own.
-    let unread = |path: &Path| {
-        let object = Object::Path(path.as_os_str().as_bytes().to_vec());
-        !decide(policy, Operation::Read, &object).action.permits()
-    };
-    let closed = closed.iter().filter(|(_, path)| unread(path));
-    lines.extend(closed.map(|(name, path)| {
-        format!(
-            "`{name}` names `{}`, which does not hold certificates alone: polc adds no rule to read it",
-            show_bytes(path.as_os_str().as_bytes())
-        )
-    }));
     lines
 }
 
@@ -237,6 +217,9 @@ pub fn run(global: &Global, args: &Args) -> Done {
             prepared.kept(),
             loaded.told
         ))?;
+        for line in &loaded.unread {
+            output::stderr(&format!("polc: {line}\n"))?;
+        }
     }
     let say = |line: &str| {
         let _ = output::stderr(&format!("{line}\n"));

@@ -44,7 +44,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     // Artifacts know the home and the workspace that they were made for, and not the caller's.
     let (emitted, _) = input::load_with_warnings(global, input::Purpose::Emit)?;
     let name = loaded.name.clone();
-    let own = input::with_own_rule(loaded);
+    let (own, _) = input::with_own_rules(loaded, input::Purpose::Host);
     let meanings = [&own, &emitted.policy].map(Meaning::new);
     let [here, there] = &meanings;
     let findings = explain_each(here, there, &log);

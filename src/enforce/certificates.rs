@@ -5,10 +5,12 @@
 //! a private key, or no certificate, is left as it was.
 
 use super::environment::passes;
+use crate::fidelity::{Object, show_bytes};
 use crate::policy::{
     Action, CreateMissing, Objects, Operation, OperationSet, PathPattern, Policy, Rule, RuleId,
     Span,
 };
+use crate::semantics::decide;
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -40,13 +42,13 @@ const FILE_SIZE: u64 = 16 * 1024 * 1024;
 const ENTRIES: usize = 2000;
 
 /// Lets the program read the certificates that variables of this process name, where the policy passes the variable and
-/// denies nothing of it. What a variable names and what is not opened is returned: (variable, path).
+/// denies nothing of it. For each path that a variable names and that stays closed, the answer is a line for the user.
 pub fn allow(
     policy: &mut Policy,
     own: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Vec<(String, PathBuf)> {
+) -> Vec<String> {
     let mut allowed: Vec<PathPattern> = Vec::new();
-    let mut closed = Vec::new();
+    let mut closed: Vec<(&str, PathBuf)> = Vec::new();
     let mut text = String::new();
     for (name, value) in own {
         let Some(name) = VARIABLES.into_iter().find(|v| OsStr::new(v) == name) else {
@@ -62,7 +64,7 @@ pub fn allow(
                     text.push_str(&format!("{name}={}\n", path.display()));
                     allowed.extend(patterns);
                 }
-                None => closed.push((name.to_owned(), path)),
+                None => closed.push((name, path)),
             }
         }
     }
@@ -90,7 +92,20 @@ pub fn allow(
             },
         });
     }
-    closed
+    // What a rule of the policy lets it read needs no rule of its own.
+    closed.retain(|(_, path)| !reads(policy, path));
+    let told = closed.iter().map(|(name, path)| {
+        format!(
+            "`{name}` names `{}`, which does not hold certificates alone: polc adds no rule to read it",
+            show_bytes(path.as_os_str().as_bytes())
+        )
+    });
+    told.collect()
+}
+
+fn reads(policy: &Policy, path: &Path) -> bool {
+    let object = Object::Path(path.as_os_str().as_bytes().to_vec());
+    decide(policy, Operation::Read, &object).action.permits()
 }
 
 /// The patterns for a file of certificates, or for a directory with nothing else in it. `None`: it is neither.
@@ -136,24 +151,18 @@ fn is_certificate(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fidelity::Object;
     use crate::frontend::{LoadOptions, load};
-    use crate::semantics::decide;
 
     const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
     const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n";
 
-    fn policy(pass: &str, folder: &Path) -> Policy {
-        let text = format!(
-            "version: 1\nname: x\nrules:\n  - name: closed\n    action: deny\n    operations: [read]\n    paths: ['{}/denied.pem']\nenvironment: {{pass: [{pass}]}}\n",
-            folder.display()
-        );
-        load("x", &text, &LoadOptions::default()).unwrap().policy
-    }
+    const POLICY: &str = "version: 1\nname: x\nrules:\n  - name: closed\n    action: deny\n    operations: [read]\n    paths: ['FOLDER/denied.pem']\nenvironment: {pass: [PASS]}\n";
 
-    fn reads(policy: &Policy, path: &Path) -> bool {
-        let object = Object::Path(path.as_os_str().as_bytes().to_vec());
-        decide(policy, Operation::Read, &object).action.permits()
+    fn policy(pass: &str, folder: &Path) -> Policy {
+        let text = POLICY
+            .replace("FOLDER", folder.to_str().unwrap())
+            .replace("PASS", pass);
+        load("x", &text, &LoadOptions::default()).unwrap().policy
     }
 
     #[test]
@@ -203,6 +212,29 @@ mod tests {
         assert!(!reads(&p, &good));
         let mut p = policy("SSL_CERT_FILE", &root);
         let closed = allow(&mut p, [given("SSL_CERT_FILE", &token)]);
-        assert_eq!(closed, [("SSL_CERT_FILE".to_owned(), token)]);
+        let start = format!(
+            "`SSL_CERT_FILE` names `{}`, which does not hold certificates alone",
+            token.display()
+        );
+        assert!(
+            matches!(closed.as_slice(), [one] if one.starts_with(&start)),
+            "{closed:?}"
+        );
+        // Where a rule lets it be read, there is nothing to say.
+        let own = format!(
+            "  - {{name: own, action: allow, operations: [read], paths: ['{}/**']}}\nenvironment:",
+            root.display()
+        );
+        let text = POLICY
+            .replace("environment:", &own)
+            .replace("FOLDER", root.to_str().unwrap());
+        let mut p = load(
+            "x",
+            &text.replace("PASS", "SSL_CERT_FILE"),
+            &LoadOptions::default(),
+        )
+        .unwrap()
+        .policy;
+        assert!(allow(&mut p, [given("SSL_CERT_FILE", &root.join("token"))]).is_empty());
     }
 }
