@@ -27,16 +27,17 @@ impl Start<'_> {
         self.line(
             &mut out,
             Paint::Plain,
-            &format!("in force: {}", shorts(&self.report.in_force)),
+            &format!("in force: {}", shorts(&self.report.in_force, usize::MAX)),
         );
-        let parts: Vec<String> = [
-            ("not kept in every case", &self.report.not_kept),
-            ("refused though allowed", &self.report.stricter),
-        ]
-        .into_iter()
-        .filter(|(_, items)| !items.is_empty())
-        .map(|(head, items)| format!("{head}: {}", shorts(items)))
-        .collect();
+        let mut parts = Vec::new();
+        if !self.report.not_kept.is_empty() {
+            let can = shorts(&self.report.not_kept, SHOWN);
+            parts.push(format!("not kept: the program can {can}"));
+        }
+        if !self.report.stricter.is_empty() {
+            let lost = shorts(&self.report.stricter, SHOWN);
+            parts.push(format!("refused though allowed: {lost}"));
+        }
         if !parts.is_empty() {
             let text = format!("{} (`--explain-start` says why)", parts.join("; "));
             self.line(&mut out, Paint::Warning, &text);
@@ -114,13 +115,22 @@ enum Paint {
     Warning,
 }
 
-/// The short words, each once.
-fn shorts(items: &[Item]) -> String {
+/// How much of what is not kept, or is refused, is shown in short.
+const SHOWN: usize = 4;
+
+/// The short words, each once, `most` of them.
+fn shorts(items: &[Item], most: usize) -> String {
     let mut all: Vec<&str> = Vec::new();
     for item in items {
         if !all.contains(&item.short.as_str()) {
             all.push(&item.short);
         }
     }
-    all.join(", ")
+    let more = all.len().saturating_sub(most);
+    all.truncate(most);
+    if more > 0 {
+        format!("{}; and {more} more", all.join("; "))
+    } else {
+        all.join("; ")
+    }
 }

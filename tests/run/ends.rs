@@ -91,7 +91,8 @@ fn four_lines_say_what_is_in_force_and_what_is_not() {
     }
     // What does not exist cannot be protected, and it is said.
     assert!(
-        not_kept.contains("not kept in every case: files that do not exist yet"),
+        not_kept.contains("not kept: the program can make protected files that do not exist yet; ")
+            && not_kept.ends_with("(`--explain-start` says why)"),
         "{message}"
     );
     let long = place.shell(&["--no-network", "--explain-start"], "true");

@@ -11,6 +11,14 @@ use crate::policy::{Operation, Policy};
 use crate::semantics::decide;
 use std::os::unix::fs::MetadataExt;
 
+/// What the program can do with unix sockets, as a few words: without mounts, and with them.
+pub const EVERY_SOCKET: &str = "reach every unix socket that has a path";
+pub const LATER_SOCKETS: &str = "reach sockets that other programs open later";
+/// That it starts programs that the policy denies.
+pub const BY_LOADER: &str = "start denied programs through the loader";
+/// That it changes what no layer sees.
+pub const MODES: &str = "change mode, owner and times of your files";
+
 /// What Landlock restricts on paths, but for programs.
 const OPERATIONS: [Operation; 5] = [
     Operation::Read,
@@ -35,20 +43,20 @@ pub fn without_mounts(
         e.fidelity.leaks() && e.fidelity != Fidelity::Unenforced && OPERATIONS.contains(&kind)
     };
     if ledger.into_iter().flat_map(|l| &l.entries).any(loose) {
-        report.not_kept("paths denied by wildcards", "without mounts, paths that a wildcard denies can be changed, moved and replaced in some directories. `polc enforce landlock --dry-run` shows which");
+        report.not_kept("change what only a pattern denies", "without mounts, paths that a wildcard denies can be changed, moved and replaced in some directories. `polc enforce landlock --dry-run` shows which");
     }
     if prepared.unix(layers)? != Unix::Refused && !layers.sockets_by_path {
-        report.not_kept("unix sockets", "without mounts, the program reaches every unix socket that has a path, also one that another program makes later");
+        report.not_kept(EVERY_SOCKET, "without mounts, the program reaches every unix socket that has a path, also one that another program makes later");
     }
-    report.not_kept("/tmp, terminals and processes of others", "without mounts, the program shares `/tmp`, shared memory, terminals and the list of processes with your other programs");
+    report.not_kept("use the host's /tmp and terminals and see its processes", "without mounts, the program shares `/tmp`, shared memory, terminals and the list of processes with your other programs");
     if let Some(path) = started_by_loader(prepared.policy).find(|p| sys::path(p).is_file()) {
-        report.not_kept("programs that the loader starts", format!(
+        report.not_kept(BY_LOADER, format!(
             "without mounts, the loader starts programs that may be read but not started: `{LOADER} {}`",
             show_bytes(&path)
         ));
     }
     if !prepared.guarded && metadata_in_part(prepared.meaning)? {
-        report.not_kept("mode, owner and times", "without mounts, the program can change mode, owner, times and attributes of every file that you can. A filter of system calls sees no paths");
+        report.not_kept(MODES, "without mounts, the program can change mode, owner, times and attributes of every file that you can. A filter of system calls sees no paths");
     }
     Ok(())
 }
@@ -56,10 +64,10 @@ pub fn without_mounts(
 /// Says which namespaces there are not.
 pub fn namespaces(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Report) {
     if prepared.choice.namespaces && !layers.mounts {
-        report.not_kept("namespaces are not permitted here", "namespaces are not permitted here. A path that is denied inside an allowed tree is protected by allowing only what is beside it now. What is made there later gets no rights");
+        report.not_kept("do more than elsewhere, as namespaces are not permitted here", "namespaces are not permitted here. A path that is denied inside an allowed tree is protected by allowing only what is beside it now. What is made there later gets no rights");
     }
     if layers.mounts && !layers.processes {
-        report.not_kept("command lines of other processes", "there can be no process namespace here (a container may cover parts of `/proc`). So the program can read the command lines of your other processes");
+        report.not_kept("read the command lines of your other processes", "there can be no process namespace here (a container may cover parts of `/proc`). So the program can read the command lines of your other processes");
     }
 }
 
@@ -86,17 +94,20 @@ pub fn own(
     if let Some((short, long)) = terminals.note {
         report.not_kept(short, long);
     }
+    if let Some((short, long)) = terminals.lost {
+        report.stricter(short, long);
+    }
     let sockets = &prepared.sockets;
     let open = unix != Unix::Refused && !layers.sockets_by_path;
     for name in sockets.nowhere.iter().filter(|_| open) {
-        report.not_kept("a unix socket", format!(
+        report.not_kept("reach a socket whose directory is not known", format!(
             "a program listens on the unix socket `{}`, but polc does not know its directory: the socket is not covered",
             show_bytes(name)
         ));
     }
     if !sockets.allowed.is_empty() {
         report.not_kept(
-            "unix sockets in reach",
+            "reach sockets of other programs, as the policy allows",
             format!(
                 "the policy allows `connect` there, so these unix sockets are in reach: {}",
                 few(&sockets.allowed)
@@ -104,7 +115,7 @@ pub fn own(
         );
     }
     for path in &prepared.own.shared {
-        report.not_kept("a directory of the host's", format!(
+        report.not_kept("see temporary files of other programs", format!(
             "`{}` stays the host's: it is the workspace, the home directory or a directory of the system",
             show_bytes(path)
         ));
@@ -116,7 +127,7 @@ pub fn own(
         format!(" outside {}", few(&own))
     };
     if open {
-        report.not_kept("unix sockets made later", format!(
+        report.not_kept(LATER_SOCKETS, format!(
             "a unix socket that another program makes later{where_not} cannot be covered, so the program can reach it"
         ));
     }
@@ -161,7 +172,7 @@ pub fn in_force(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Repor
     }
     if let Some(why) = &prepared.no_guard {
         report.not_kept(
-            "no guard",
+            "do more than elsewhere, as there can be no guard here",
             format!("trees and mounts decide what may be written, and not each call: there can be no guard here: {why}"),
         );
     }
@@ -177,7 +188,7 @@ pub fn in_force(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Repor
             ""
         };
         report.in_force(
-            "denied paths covered",
+            "denied files hidden or read-only",
             format!(
                 "{} paths and sockets covered by mounts{rest}",
                 plan.covers.len() + sockets
@@ -194,7 +205,7 @@ pub fn in_force(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Repor
     }
     report.in_force("system calls", "system calls, by seccomp");
     let (short, long) = match (prepared.network, layers.own_network) {
-        (Network::Open, _) => ("network open", "network open, as the policy says"),
+        (Network::Open, _) => ("the network open", "the network open, as the policy says"),
         (Network::None, true) => ("no network", "no network, by a namespace of its own"),
         (Network::None, false) => ("no network", "no network, by Landlock and seccomp"),
         (Network::Proxy, true) => (

@@ -5,7 +5,7 @@
 pub struct Report {
     /// Each layer that is in force.
     pub in_force: Vec<Item>,
-    /// Each part of the policy that something gets past.
+    /// What the program can do although the policy denies it: the short words follow "the program can".
     pub not_kept: Vec<Item>,
     /// Each part of what the policy allows that is refused all the same.
     pub stricter: Vec<Item>,
@@ -28,7 +28,8 @@ impl Report {
         self.in_force.push(Item::new(short, long));
     }
 
-    /// Something that the policy denies and that can happen all the same.
+    /// Something that the policy denies and that the program can do all the same. The short words follow "the program
+    /// can".
     pub fn not_kept(&mut self, short: impl Into<String>, long: impl Into<String>) {
         self.not_kept.push(Item::new(short, long));
     }

@@ -17,18 +17,19 @@
 //! `--require` refuses rather too often than too seldom.
 
 use super::cover::{Gap, Plan};
-use super::namespaces;
 use super::network::Network;
 use super::report::Report;
 use super::{Error, sys};
+use super::{namespaces, notes};
 use crate::backend::landlock::{AccessFs, LOADED, LOADER, Ruleset, UNASKED, started_by_loader};
 use crate::backend::seccomp::Seccomp;
 use crate::backend::{Backend, Options};
 use crate::fidelity::{Fidelity, Ledger, show_bytes};
 use crate::policy::{Objects, Operation, RuleId};
 use crate::semantics::{Meaning, PathSet, Step};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::os::unix::ffi::OsStringExt;
 
 /// What was put on, beside Landlock and seccomp.
@@ -53,11 +54,61 @@ pub struct InForce<'a> {
     pub sockets_by_path: bool,
 }
 
+/// What something gets through of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    /// An operation on paths, of which a path is known.
+    Path(Operation),
+    /// Of an operation, what a ledger tells.
+    Rest(Operation),
+    /// A setting of the policy.
+    Setting(Cow<'static, str>),
+    /// A limit that nothing holds.
+    Limit(&'static str),
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(operation) | Self::Rest(operation) => f.write_str(operation.name()),
+            Self::Setting(setting) => f.write_str(setting),
+            Self::Limit(limit) => write!(f, "limits.{limit}"),
+        }
+    }
+}
+
+fn words(what: &BTreeSet<What>) -> String {
+    let words: BTreeSet<String> = what.iter().map(What::to_string).collect();
+    Vec::from_iter(words).join(", ")
+}
+
+/// What the program can do to paths, by the operations that something gets through of.
+fn on_paths(leaks: impl Fn(Operation) -> bool) -> String {
+    let verb = |operation| match operation {
+        Operation::List => "list",
+        Operation::Edit => "write",
+        Operation::Create => "make",
+        Operation::Delete => "remove",
+        Operation::Execute => "start",
+        Operation::Metadata => "change the mode of",
+        _ => "read",
+    };
+    let leaking = PATHS.iter().map(|(o, _)| *o).filter(|o| leaks(*o));
+    let mut verbs: Vec<&str> = leaking.map(verb).collect();
+    let last = verbs.pop().unwrap_or_default();
+    let first = if verbs.is_empty() {
+        String::new()
+    } else {
+        format!("{} and ", verbs.join(", "))
+    };
+    format!("{first}{last} some paths that the policy denies")
+}
+
 /// How far the layers together are from the policy.
 #[derive(Debug, Default)]
 pub struct Shortfall {
     /// By reason, what it is about.
-    leaks: BTreeMap<String, BTreeSet<String>>,
+    leaks: BTreeMap<String, BTreeSet<What>>,
     stricter: bool,
 }
 
@@ -79,8 +130,7 @@ impl Shortfall {
     pub fn text(&self) -> String {
         let mut out = String::new();
         for (reason, what) in &self.leaks {
-            let words: Vec<&str> = what.iter().map(String::as_str).collect();
-            let _ = writeln!(out, "  not kept: {}: {reason}", words.join(", "));
+            let _ = writeln!(out, "  not kept: {}: {reason}", words(what));
         }
         if self.stricter {
             out.push_str("  stricter than the policy: some of what it allows is refused\n");
@@ -88,32 +138,42 @@ impl Shortfall {
         out
     }
 
-    /// Tells of what something gets through. What is about paths has one short form, with all its operations.
-    pub fn tell(&self, report: &mut Report) {
-        let is_path = |w: &str| PATHS.iter().any(|(o, _)| o.name() == w);
-        let on_paths: BTreeSet<&str> = self
-            .leaks
-            .values()
-            .flatten()
-            .map(String::as_str)
-            .filter(|w| is_path(w))
-            .collect();
-        let on_paths: Vec<&str> = on_paths.into_iter().collect();
-        let on_paths = format!("some paths ({})", on_paths.join(", "));
+    /// Tells of what the program can do. What is about paths has one short form, with all its operations.
+    pub fn tell(&self, sockets: &'static str, own_network: bool, report: &mut Report) {
+        let all: BTreeSet<&What> = self.leaks.values().flatten().collect();
+        let on_paths = on_paths(|o| all.contains(&What::Path(o)));
         for (reason, what) in &self.leaks {
-            let words: Vec<&str> = what.iter().map(String::as_str).collect();
-            let short = if words.iter().all(|w| is_path(w)) {
-                on_paths.clone()
-            } else {
-                words.join(", ")
-            };
-            report.not_kept(short, format!("{}: {reason}", words.join(", ")));
+            let long = format!("{}: {reason}", words(what));
+            for one in what {
+                let short = match one {
+                    What::Path(_) => on_paths.clone(),
+                    What::Rest(Operation::Connect) if own_network => sockets.to_owned(),
+                    What::Rest(Operation::Connect) => {
+                        "reach hosts and sockets that the policy denies".to_owned()
+                    }
+                    What::Rest(Operation::Bind) if own_network => {
+                        "listen on other addresses of its own network".to_owned()
+                    }
+                    What::Rest(Operation::Bind) => "listen where no rule allows it".to_owned(),
+                    What::Rest(Operation::Execute) => {
+                        "give allowed programs any arguments".to_owned()
+                    }
+                    What::Rest(operation) => format!("{operation} what the policy denies"),
+                    What::Setting(s) if s == LOADED => notes::BY_LOADER.to_owned(),
+                    What::Setting(s) if s == UNASKED => {
+                        "use TCP in ways that Landlock does not see".to_owned()
+                    }
+                    What::Setting(setting) => format!("get past `{setting}`"),
+                    What::Limit(limit) => format!("go past the limit of {limit}"),
+                };
+                report.not_kept(short, long.clone());
+            }
         }
     }
 
-    fn add(&mut self, what: impl Into<String>, reason: &str) {
+    fn add(&mut self, what: What, reason: &str) {
         let known = self.leaks.entry(reason.to_owned()).or_default();
-        known.insert(what.into());
+        known.insert(what);
     }
 }
 
@@ -158,7 +218,7 @@ pub fn shortfall(
         let through = force.through(right)?;
         if let Some(path) = through.excess_witness(meaning.decisions(operation)?.allowed())? {
             out.add(
-                operation.name(),
+                What::Path(operation),
                 &format!("among others `{}` is let through", show_bytes(&path)),
             );
         }
@@ -173,7 +233,7 @@ pub fn shortfall(
                 _ => false,
             };
         if !kept {
-            out.add(e.operation.name(), &e.reason);
+            out.add(What::Rest(e.operation), &e.reason);
         }
     }
     // The filters refuse MPTCP and MSG_FASTOPEN; `listen` they refuse where nothing may listen.
@@ -186,7 +246,7 @@ pub fn shortfall(
         let own = ["limits", "environment", "capabilities", LOADED];
         let kept = own.iter().any(|o| s.setting.starts_with(o)) || (s.setting == UNASKED && asked);
         if !kept {
-            out.add(s.setting.as_ref(), &s.reason);
+            out.add(What::Setting(s.setting.clone()), &s.reason);
         }
     }
     let executes = meaning.decisions(Operation::Execute)?;
@@ -197,15 +257,12 @@ pub fn shortfall(
         .filter(|p| !executes.permits_path(p));
     if let Some(path) = loaded.find(|p| !force.plan.is_some_and(|plan| plan.is_no_program(p))) {
         out.add(
-            LOADED,
+            What::Setting(LOADED.into()),
             &format!("`{LOADER} {}` starts it", show_bytes(&path)),
         );
     }
     for limit in force.unlimited {
-        out.add(
-            format!("limits.{limit}"),
-            "nothing on this host enforces it",
-        );
+        out.add(What::Limit(limit), "nothing on this host enforces it");
     }
     Ok(out)
 }

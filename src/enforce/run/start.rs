@@ -254,7 +254,12 @@ impl Prepared<'_> {
         if required.is_some_and(|d| !d.is_met(short.is_exact(), short.is_safe())) {
             return Err(Error::Required(short.text()));
         }
-        short.tell(report);
+        let sockets = if layers.mounts {
+            notes::LATER_SOCKETS
+        } else {
+            notes::EVERY_SOCKET
+        };
+        short.tell(sockets, layers.own_network, report);
         Ok(())
     }
 
@@ -278,7 +283,7 @@ impl Prepared<'_> {
                 .map_err(|e| Error::Proxy("listen for the proxy", e))?
                 .port();
             report.not_kept(
-                format!("port {port} of every host"),
+                format!("reach port {port} of every host"),
                 format!(
                     "without a network namespace, port {port} is open to every host, not only to the proxy: Landlock knows ports, not addresses"
                 ),

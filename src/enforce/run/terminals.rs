@@ -33,8 +33,10 @@ pub struct Terminals {
     pub masters: Vec<OwnedFd>,
     /// The paths of those that the program was started from.
     paths: Vec<Vec<u8>>,
-    /// Why `/dev/pts` is still the host's, or lacks a terminal.
+    /// Why `/dev/pts` is still the host's, in few words and in all.
     pub note: Option<(&'static str, &'static str)>,
+    /// What the program does without, in few words and in all.
+    pub lost: Option<(&'static str, &'static str)>,
 }
 
 /// Mounts a devpts of the program's own, with the terminals of this process in it.
@@ -56,7 +58,7 @@ pub fn mount() -> Result<Terminals, Error> {
     if sys::mount(Some(c"devpts"), c"/dev/pts", Some(c"devpts"), flags, data).is_err() {
         return Ok(Terminals {
             note: Some((
-                "other terminals",
+                "read and write your other terminals",
                 "`/dev/pts` cannot be mounted here: the program can read and write your other terminals",
             )),
             ..Terminals::default()
@@ -67,8 +69,8 @@ pub fn mount() -> Result<Terminals, Error> {
     let mut pairs = pairs(&wanted).map_err(error)?;
     for (number, copy) in copies {
         let Some(master) = pairs.remove(&number) else {
-            out.note = Some((
-                "the terminal's name",
+            out.lost = Some((
+                "the name of its terminal",
                 "the number of this terminal is too high: `tty` does not find its name, but `/dev/tty` works",
             ));
             continue;

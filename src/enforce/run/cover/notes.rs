@@ -46,7 +46,7 @@ pub fn told(plan: &Plan, links: &[Vec<u8>], report: &mut Report) {
     }
     if !links.is_empty() {
         report.not_kept(
-            "symbolic links at denied names",
+            "replace symbolic links that have a denied name",
             format!(
             "this kernel takes no mount over a symbolic link, so the program can replace {}; what a link leads to keeps its own protection",
             few(links.iter().map(Vec::as_slice))
@@ -55,7 +55,7 @@ pub fn told(plan: &Plan, links: &[Vec<u8>], report: &mut Report) {
     }
     if !plan.missing.is_empty() {
         report.not_kept(
-            "files that do not exist yet",
+            "make protected files that do not exist yet",
             format!(
             "a file that does not exist at start cannot be protected. The policy denies {}, but the program can make them, and other names that only a pattern denies. At the end polc tells what was made",
             few(plan.missing.iter().map(Vec::as_slice))
@@ -68,7 +68,7 @@ pub fn told(plan: &Plan, links: &[Vec<u8>], report: &mut Report) {
 pub fn allowed_gaps(gaps: &[Gap], report: &mut Report) {
     let paths = few(gaps.iter().map(|g| g.path.as_slice()));
     report.not_kept(
-        format!("{paths} (`--allow-gaps`)"),
+        format!("get at {paths}, as `--allow-gaps` permits"),
         format!("denied and not protected, as `--allow-gaps` permits: {paths}"),
     );
 }
