@@ -168,6 +168,19 @@ pub fn read_link(at: &impl AsRawFd, name: &CStr) -> Result<Vec<u8>, Errno> {
     Ok(buffer)
 }
 
+/// `read(2)`, once.
+pub fn read(file: &impl AsRawFd, most: usize) -> Result<Vec<u8>, Errno> {
+    let mut buffer = vec![0u8; most];
+    // SAFETY: the kernel writes no more than the buffer holds.
+    let got =
+        check(
+            unsafe { libc::read(file.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) }
+                as libc::c_long,
+        )?;
+    buffer.truncate(got as usize);
+    Ok(buffer)
+}
+
 /// Sets the mask of this thread, which has one of its own.
 pub fn set_umask(mask: libc::mode_t) {
     // SAFETY: takes a number and always succeeds.
@@ -443,6 +456,21 @@ pub fn load_with_listener(program: &[libc::sock_filter]) -> Result<OwnedFd, Errn
             &raw const filter,
         )
     })
+}
+
+/// Has the kernel wake who waits at the listener on the processor of the thread that called, and the other way round. Kernels before
+/// 6.6 do not know it, and are only slower.
+pub fn wake_at_once(listener: BorrowedFd<'_>) {
+    // From linux/seccomp.h: SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, a number and not an address.
+    const SYNC_WAKE_UP: libc::c_ulong = 1;
+    // SAFETY: takes numbers.
+    unsafe {
+        libc::ioctl(
+            listener.as_raw_fd(),
+            libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS,
+            SYNC_WAKE_UP,
+        )
+    };
 }
 
 /// Waits for the next call.

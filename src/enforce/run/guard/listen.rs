@@ -69,6 +69,7 @@ impl Guard<'_> {
             .into_iter()
             .filter_map(|(number, _)| Some((number, table::call(arch, number)?)))
             .collect();
+        kernel::wake_at_once(self.listener.as_fd());
         for _ in 0..WORKERS {
             let calls = calls.clone();
             let worker = move || {

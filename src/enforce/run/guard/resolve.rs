@@ -9,6 +9,7 @@
 
 use super::kernel::{self, Errno};
 use super::target::{Target, same};
+use std::cell::OnceCell;
 use std::os::fd::{OwnedFd, RawFd};
 
 /// As the kernel has it.
@@ -152,7 +153,8 @@ fn name_of(held: &OwnedFd, status: &libc::stat) -> Result<Option<Vec<u8>>, Stop>
 /// Where names are looked up from.
 pub struct View<'t> {
     target: &'t Target,
-    root: OwnedFd,
+    /// Opened where it is needed: the thread's entry in `/proc` is held, so that it is that thread's.
+    root: OnceCell<OwnedFd>,
     base: Option<OwnedFd>,
     process: libc::pid_t,
 }
@@ -166,10 +168,18 @@ impl<'t> View<'t> {
         let relative = !path.starts_with(b"/");
         Ok(Self {
             target,
-            root: target.root()?,
+            root: OnceCell::new(),
             base: relative.then(|| target.base(descriptor)).transpose()?,
             process: 0,
         })
+    }
+
+    fn root(&self) -> Result<&OwnedFd, Errno> {
+        if let Some(root) = self.root.get() {
+            return Ok(root);
+        }
+        let root = self.target.root()?;
+        Ok(self.root.get_or_init(|| root))
     }
 
     /// The object that `openat2` finds with what it was asked to refuse on the way; `None`: there is nothing at the last name.
@@ -184,21 +194,23 @@ impl<'t> View<'t> {
     ) -> Result<OwnedFd, Stop> {
         let here = kernel::find(&libc::AT_FDCWD, c"/", 0, 0)?;
         // Nothing but the kernel's own root is looked up from where none is given.
-        if !same(&here, &self.root)? {
+        if !same(&here, self.root()?)? {
             return Err(Stop::Unjudged);
         }
         let path: &[u8] = if path.is_empty() { b"." } else { path };
         let how = how | libc::RESOLVE_NO_MAGICLINKS;
-        let start = self.base.as_ref().unwrap_or(&self.root);
-        let held = kernel::find(start, &kernel::text(path), flags, how)?;
+        let held = kernel::find(self.start()?, &kernel::text(path), flags, how)?;
         if kernel::is_of_processes(&held)? {
             return Err(Stop::Unjudged);
         }
         Ok(held)
     }
 
-    fn start(&self) -> &OwnedFd {
-        self.base.as_ref().unwrap_or(&self.root)
+    fn start(&self) -> Result<&OwnedFd, Errno> {
+        match &self.base {
+            Some(base) => Ok(base),
+            None => self.root(),
+        }
     }
 
     /// The object that a path names. A link at the end is followed, or is the object.
@@ -286,7 +298,7 @@ impl<'t> View<'t> {
             };
         let text = kernel::text(path);
         for _ in 0..TRIES {
-            match kernel::find(self.start(), &text, flags, how) {
+            match kernel::find(self.start()?, &text, flags, how) {
                 Ok(held) if kernel::is_of_processes(&held)? => break,
                 Ok(held) => return Ok(held),
                 Err(Errno(libc::EAGAIN)) => {}
@@ -307,14 +319,14 @@ impl<'t> View<'t> {
     fn walk(&mut self, path: &[u8], follow: bool, directory: bool) -> Result<OwnedFd, Stop> {
         // A slash at the end wants a directory there, and a link at it followed.
         let follow = follow || path.ends_with(b"/");
-        let mut at = kernel::find(self.start(), c".", 0, 0)?;
+        let mut at = kernel::find(self.start()?, c".", 0, 0)?;
         let mut rest = Names::of(path);
         let mut links = 0;
         while let Some(name) = rest.next() {
             match name.as_slice() {
                 b"." => continue,
                 b".." => {
-                    if !same(&at, &self.root)? {
+                    if !same(&at, self.root()?)? {
                         at = kernel::find(&at, c"..", libc::O_DIRECTORY, 0)?;
                     }
                     continue;
@@ -342,7 +354,7 @@ impl<'t> View<'t> {
             }
             let to = kernel::read_link(&found, c"")?;
             if to.starts_with(b"/") {
-                at = kernel::find(&self.root, c".", 0, 0)?;
+                at = kernel::find(self.root()?, c".", 0, 0)?;
             }
             rest.push(&to);
         }

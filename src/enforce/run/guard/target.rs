@@ -182,13 +182,11 @@ impl Target {
         Ok((taken.count() as u64) < limit)
     }
 
+    /// A file of its entry, of which the kernel gives all in one piece.
     fn file(&self, name: &str) -> Result<Vec<u8>, Errno> {
-        use std::io::Read;
-        let flags = libc::O_RDONLY;
-        let fd = kernel::open(&self.entry, &kernel::text(name.as_bytes()), flags, 0)?;
-        let mut text = Vec::with_capacity(PAGE);
-        std::fs::File::from(fd).read_to_end(&mut text)?;
-        Ok(text)
+        let name = kernel::text(name.as_bytes());
+        let fd = kernel::open(&self.entry, &name, libc::O_RDONLY, 0)?;
+        kernel::read(&fd, 2 * PAGE)
     }
 
     /// Bytes of its memory.
