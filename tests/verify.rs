@@ -487,7 +487,7 @@ fn explain_says_for_each_layer_what_happens_and_why() {
     // The reason is that of the object: an address is no unix socket.
     let (_, said) = explain(&["connect", "8.8.8.8:53"]);
     assert!(
-        layer(&said, "landlock").contains("TCP ports only"),
+        layer(&said, "landlock").contains("TCP ports, but no addresses"),
         "{said}"
     );
     // What refuses is no clause that allows something else.

@@ -39,7 +39,7 @@ pub fn started_by_loader(policy: &Policy) -> impl Iterator<Item = Vec<u8>> {
 pub(super) fn tell(policy: &Policy, ledger: &mut LedgerBuilder<'_, '_>) {
     if let Some(program) = started_by_loader(policy).next() {
         let text = format!(
-            "what may be read is started by the loader although it may not be executed: `{LOADER} {}`",
+            "the loader starts programs that may be read but not executed: `{LOADER} {}`",
             show_bytes(&program)
         );
         ledger.setting(LOADED, Fidelity::Looser, text);

@@ -145,7 +145,10 @@ fn only(artifacts: &[Artifact]) -> Result<&Artifact, Diagnostics> {
         [one] => Ok(one),
         _ => Err(Diagnostic::error(
             "E115",
-            format!("the target has one file, and here are {}", artifacts.len()),
+            format!(
+                "the target has one file, but there are {} here",
+                artifacts.len()
+            ),
         )
         .into()),
     }

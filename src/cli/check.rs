@@ -86,16 +86,18 @@ pub fn run(global: &Global, args: &Args) -> Done {
                 if for_people {
                     let p = &loaded.policy;
                     let rules = p.rules.iter().filter(|r| r.link.is_none()).count();
-                    let s = if rules == 1 { "" } else { "s" };
+                    let s = |n: usize| if n == 1 { "" } else { "s" };
+                    let tests = p.tests.len();
                     output::stderr(&format!(
-                        "{}: {}: {rules} rule{s}, {} tests\n",
+                        "{}: {}: {rules} rule{}, {tests} test{}\n",
                         loaded.name,
                         match count {
                             0 => "fine".to_owned(),
                             1 => "valid, 1 lint".to_owned(),
                             n => format!("valid, {n} lints"),
                         },
-                        p.tests.len()
+                        s(rules),
+                        s(tests)
                     ))?;
                 }
             }

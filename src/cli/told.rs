@@ -36,7 +36,7 @@ impl Start<'_> {
         }
         if !self.report.stricter.is_empty() {
             let lost = shorts(&self.report.stricter, SHOWN);
-            parts.push(format!("refused though allowed: {lost}"));
+            parts.push(format!("refused although allowed: {lost}"));
         }
         if !parts.is_empty() {
             let text = format!("{} (`--explain-start` says why)", parts.join("; "));
@@ -68,7 +68,7 @@ impl Start<'_> {
         );
         self.list(
             &mut out,
-            "refused though allowed:",
+            "refused although allowed:",
             Paint::Warning,
             &self.report.stricter,
         );

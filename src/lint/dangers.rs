@@ -82,7 +82,7 @@ fn sets(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), TooLarge> {
             "L005",
             "credentials",
             &[Operation::Read],
-            "lets keys or tokens be read",
+            "allows reading keys or tokens",
         ),
         (
             "L006",

@@ -338,7 +338,7 @@ pub fn lower(meaning: &Meaning<'_>, abi: &str) -> Result<(Profile, Ledger), Diag
     };
     network(meaning, &mut ledger, &mut profile.rules);
     others(policy, &mut ledger, &mut profile.rules);
-    ledger.syscalls_unenforced("system calls by name are seccomp's");
+    ledger.syscalls_unenforced("only seccomp sees system calls by name");
     Ok((profile, ledger.finish()))
 }
 
@@ -376,7 +376,7 @@ fn file_entries(
     write_directory: &Access,
     execute: &Access,
 ) -> Result<(), TooLarge> {
-    const CUT: &str = "deny wins here, and the pattern cannot be cut out of the deny";
+    const CUT: &str = "deny always wins in AppArmor, and the pattern cannot be cut out of the deny";
     let reason = |_: Option<&Rule>, f: Fidelity| -> Cow<'static, str> {
         match f {
             Fidelity::Stricter => CUT.into(),
@@ -395,18 +395,18 @@ fn file_entries(
     let writing = |_: Option<&Rule>, f: Fidelity| -> Cow<'static, str> {
         match f {
             Fidelity::Stricter => {
-                "`w` is edit, create and delete in one: it is granted where all three are allowed"
+                "`w` is edit, create and delete in one right: it is granted where all three are allowed"
                     .into()
             }
-            _ => "`w` is edit, create, delete and metadata in one".into(),
+            _ => "`w` is edit, create, delete and metadata in one right".into(),
         }
     };
     let moving = |_: Option<&Rule>, f: Fidelity| -> Cow<'static, str> {
         match f {
             Fidelity::Stricter => {
-                "a directory is moved with what is beneath: only one in which everything may be deleted is made or removed".into()
+                "moving a directory moves everything beneath it: only a directory in which everything may be deleted can be made or removed".into()
             }
-            _ => "`w` is edit, create, delete and metadata in one".into(),
+            _ => "`w` is edit, create, delete and metadata in one right".into(),
         }
     };
     ledger.paths(
@@ -463,7 +463,7 @@ fn network(meaning: &Meaning<'_>, ledger: &mut LedgerBuilder<'_, '_>, rules: &mu
     let open = meaning.policy().default_action.permits();
     for operation in [Operation::Connect, Operation::Bind] {
         ledger.hosts(operation, |r| open || used(r.protocol), &|_, _| {
-            "families and types of sockets are told apart, hosts and ports are not".into()
+            "a profile sees families and types of sockets, not hosts and ports".into()
         });
     }
 }
@@ -511,7 +511,7 @@ fn others(policy: &Policy, ledger: &mut LedgerBuilder<'_, '_>, rules: &mut Vec<S
         if let Some(n) = value {
             rules.push(format!("set rlimit {word} <= {n}"));
             let text = if word == "nproc" {
-                "counted for the whole user"
+                "the kernel counts it for the whole user"
             } else {
                 ""
             };

@@ -224,14 +224,14 @@ impl Rules {
             if abi >= 9 {
                 "landlockconfig cannot say `resolve_unix` yet"
             } else {
-                "unix sockets by path are mediated from ABI 9 on"
+                "Landlock sees unix sockets by path only from ABI 9 on"
             },
         )?;
 
         for (operation, _) in NETWORK {
             network(meaning, abi, operation, &mut ledger);
         }
-        ledger.syscalls_unenforced("system calls by name are seccomp's");
+        ledger.syscalls_unenforced("only seccomp sees system calls by name");
         settings(
             meaning.policy(),
             abi,
@@ -246,16 +246,16 @@ impl Rules {
             ledger.setting(
                 UNASKED,
                 Fidelity::Looser,
-                "MPTCP, data sent with MSG_FASTOPEN (before Linux 7.2) and `listen` without `bind` are not asked about",
+                "MPTCP, data sent with MSG_FASTOPEN (before Linux 7.2) and `listen` without `bind` pass the rules on ports",
             );
         }
         Ok(ledger.finish())
     }
 }
 
-const SHRINKS: &str = "a right reaches everything beneath: of a tree with a hole, or a pattern with wildcards, only what the policy names can be granted (--expand looks at the host)";
-const SHRINKS_ON_HOST: &str = "a right reaches everything beneath: of a tree with a hole, or a pattern with wildcards, only what is on this host now is granted";
-const REACHES: &str = "nothing beneath a granted directory can be taken away, so a deny with wildcards denies nothing there";
+const SHRINKS: &str = "a right reaches everything beneath: in a tree with something denied, only paths that the policy names are granted (--expand looks at the host)";
+const SHRINKS_ON_HOST: &str = "a right reaches everything beneath: in a tree with something denied, only what is on this host now is granted";
+const REACHES: &str = "Landlock takes nothing away beneath a granted directory, so a deny with wildcards denies nothing there";
 
 /// What the ledger calls the ways to connect and to listen by TCP of which Landlock is not asked.
 pub const UNASKED: &str = "TCP that no rule on ports sees";
@@ -293,7 +293,10 @@ fn network(
     ledger: &mut LedgerBuilder<'_, '_>,
 ) {
     if abi < 4 {
-        ledger.hosts_unenforced(operation, "TCP is mediated from ABI 4 on (Linux 6.7)");
+        ledger.hosts_unenforced(
+            operation,
+            "Landlock sees TCP only from ABI 4 on (Linux 6.7)",
+        );
         return;
     }
     let allowed = granted_ports(meaning, abi, operation);
@@ -309,7 +312,7 @@ fn network(
         operation,
         &regions,
         |r| r.protocol == Protocol::Udp || through(r.ports.first),
-        &|_, _| "TCP ports only: no addresses, no UDP".into(),
+        &|_, _| "Landlock sees TCP ports, but no addresses and no UDP".into(),
     );
 }
 
@@ -338,7 +341,7 @@ fn settings(
     let files = paths.iter().filter(|p| p.file).count();
     if files > 0 && !on_host {
         let text = format!(
-            "{files} paths are taken for files, as nothing is named beneath them; of a directory, everything beneath is granted"
+            "{files} paths are taken for files, because the policy names nothing beneath them; if one is a directory, everything beneath it is granted"
         );
         ledger.setting("paths named as files", Fidelity::Exact, text);
     }

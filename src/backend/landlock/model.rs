@@ -195,11 +195,11 @@ pub fn render(ruleset: &Ruleset, policy: &Policy) -> Result<String, Diagnostics>
         match std::str::from_utf8(&p.parent) {
             Err(_) => refuse(
                 &p.parent,
-                "is not UTF-8, and landlockconfig holds text only",
+                "is not UTF-8, and landlockconfig takes only text",
             ),
             Ok(t) if t.contains("${") => refuse(
                 &p.parent,
-                "holds `${`, which landlockconfig expands as a variable",
+                "contains `${`, which landlockconfig expands as a variable",
             ),
             Ok(t) => groups.entry(&p.allowed).or_default().push(t),
         }

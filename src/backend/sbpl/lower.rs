@@ -93,10 +93,10 @@ fn lower_as_named(
         move |rule: Option<&Rule>, fidelity: Fidelity| -> Cow<'static, str> {
             match (operation, fidelity) {
                 (Operation::Create, Fidelity::Stricter) => {
-                    "a directory above a denied path can be neither renamed nor put in place".into()
+                    "a directory above a denied path can be neither renamed nor replaced".into()
                 }
                 (Operation::Delete, Fidelity::Stricter) => {
-                    "a directory is moved with what is beneath: only one in which everything may be deleted is removed".into()
+                    "moving a directory moves everything beneath it: only a directory in which everything may be deleted can be removed".into()
                 }
                 (_, Fidelity::Looser) if rule.is_none() => {
                     "the runtime base: what dyld and every program need to start".into()

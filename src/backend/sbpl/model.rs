@@ -338,7 +338,7 @@ fn names(policy: &Policy) -> Result<(), Diagnostics> {
             refused.items.push(
                 Diagnostic::error(
                     "E110",
-                    format!("the rule `{}` cannot be said in SBPL: {message}", rule.name),
+                    format!("SBPL cannot express the rule `{}`: {message}", rule.name),
                 )
                 .at(rule.span, "in this rule")
                 .help("leave the target `sbpl` out, or name a directory above it"),

@@ -155,8 +155,8 @@ pub(super) fn lower(
             },
             &|_, fidelity| match fidelity {
                 Fidelity::Stricter if through.is_some() => "only TCP passes the proxy".into(),
-                Fidelity::Stricter => "filters know `*` and `localhost` only: named hosts need a proxy (--proxy-port)".into(),
-                _ => "filters know `*` and `localhost` only".into(),
+                Fidelity::Stricter => "filters know only `*` and `localhost`: named hosts need a proxy (--proxy-port)".into(),
+                _ => "filters know only `*` and `localhost`".into(),
             },
         );
     }

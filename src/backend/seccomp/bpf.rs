@@ -35,7 +35,7 @@ pub enum Error {
     #[error(transparent)]
     Backend(#[from] seccompiler::BackendError),
     /// With the prologue, the program is longer than the kernel takes.
-    #[error("the program has {0} instructions, the kernel takes 4096")]
+    #[error("the filter has {0} instructions, but the kernel takes only 4096")]
     TooLong(usize),
 }
 

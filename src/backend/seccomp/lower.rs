@@ -402,7 +402,7 @@ fn ledger(meaning: &Meaning<'_>, needs: Needs, profile: &Profile) -> Result<Ledg
         if !open {
             ledger.paths(operation, &PathSet::empty(), &|_, _| Cow::Borrowed(""))?;
         } else if operation == Operation::Create && !needs.create {
-            let text = "directories, links, devices and renames are refused, but open makes files too, and \
+            let text = "directories, links, devices and renames are refused, but `open` can also make files: \
                         programs open existing files with O_CREAT";
             ledger.paths(operation, &PathSet::all(), &|_, _| Cow::Borrowed(text))?;
         } else {
@@ -444,13 +444,13 @@ fn ledger(meaning: &Meaning<'_>, needs: Needs, profile: &Profile) -> Result<Ledg
     ledger.syscalls(|name| profile.may_allow(name), &|rule, fidelity| {
         Cow::Borrowed(match (fidelity, rule) {
             (Fidelity::Stricter, Some(_)) => {
-                "refused, since the policy allows nothing that it could do, or has no number here"
+                "refused, because the policy allows nothing that it could do, or it has no number here"
             }
             (Fidelity::Stricter, None) => {
-                "refused as a container's default profile does, or since the policy allows nothing \
+                "refused as in a container's default profile, or because the policy allows nothing \
                      that it could do"
             }
-            _ => "the runtime starts the program with it, under the filter",
+            _ => "the runtime needs it to start the program under the filter",
         })
     });
 
@@ -465,7 +465,7 @@ fn ledger(meaning: &Meaning<'_>, needs: Needs, profile: &Profile) -> Result<Ledg
     ledger.setting(
         "capabilities",
         Fidelity::Unenforced,
-        "calls that need another capability are refused, but capabilities are the runtime's to drop",
+        "calls that need another capability are refused, but only the runtime can drop capabilities",
     );
     Ok(ledger.finish())
 }

@@ -167,7 +167,7 @@ fn instructions(profile: &model::Profile, arch: Arch) -> Result<Vec<u8>, Diagnos
 fn instructions(_: &model::Profile, _: Arch) -> Result<Vec<u8>, Diagnostics> {
     let error = Diagnostic::error("E112", "BPF instructions are made on Linux only");
     Err(error
-        .help("without `--bpf` the profile is OCI JSON, which is made everywhere")
+        .help("leave `--bpf` out: OCI JSON can be made everywhere")
         .into())
 }
 

@@ -287,7 +287,7 @@ pub fn lower(meaning: &Meaning<'_>) -> Result<(Module, Ledger), Diagnostics> {
         "connecting to sockets of other domains is not granted".into()
     })?;
     network(meaning, &mut module, &mut ledger);
-    ledger.syscalls_unenforced("system calls by name are seccomp's");
+    ledger.syscalls_unenforced("only seccomp sees system calls by name");
     if base.iter().any(|(_, rights)| rights.0 != 0) && open.0 == 0 {
         ledger.setting(
             "labels of the base policy",

@@ -83,8 +83,8 @@ pub fn lower(
         }
     };
     const PLAIN: &str =
-        "filters know trees and objects by literal path, and never see the root itself";
-    const BOTH: &str = "filters know trees and objects by literal path, never the root itself, and have one answer for reading and listing";
+        "filters know trees and objects by their literal paths, and never see the root itself";
+    const BOTH: &str = "filters know trees and objects by their literal paths, but not the root itself, and have one answer for reading and listing";
     if ledger.is_asked() {
         let [reads, edits, changes, creates, deletes, replaces] = allowed([
             (&readable, Sees::Object),
@@ -101,23 +101,22 @@ pub fn lower(
         ledger.paths(Operation::List, &reads, &reason(BOTH))?;
         ledger.paths(Operation::Edit, &edits, &reason(PLAIN))?;
         ledger.paths(Operation::Execute, &executes, &reason(PLAIN))?;
-        let times =
-            "mode and owner are held by literal path; times and extended attributes are not hooked";
+        let times = "only literal paths protect mode and owner; times and extended attributes are not hooked";
         ledger.paths(Operation::Metadata, &changes, &reason(times))?;
         if metadata.denies() {
             ledger.paths(Operation::Metadata, &PathSet::all(), &reason(times))?;
         }
-        let text = "the hooks see the directory that it happens in, not the last name";
+        let text = "the hooks see the directory, not the last name in it";
         ledger.paths(Operation::Create, &creates, &reason(text))?;
         if !replaces.equals(&creates)? {
-            let text = "a rename does not show whether it replaces something: where deleting is refused, nothing is moved in";
+            let text = "a rename does not show whether it replaces something: where deleting is refused, nothing can be moved in";
             ledger.paths(Operation::Create, &replaces, &reason(text))?;
         }
         ledger.paths(Operation::Delete, &deletes, &reason(text))?;
         ledger.moved_away(&deletes, &deletes)?;
         if let Some(path) = reads.excess_witness(&edits)? {
             let text = format!(
-                "what may be read is opened for writing and mapped shared, and `mprotect`, which shows no path, makes that writable: {}",
+                "a file that may be read can be mapped shared, and `mprotect` then makes that writable without showing its path: {}",
                 show_bytes(&path)
             );
             ledger.setting("edit through a mapping", Fidelity::Looser, text);
@@ -126,7 +125,7 @@ pub fn lower(
     ledger.paths_unenforced(Operation::Connect, "unix sockets are not hooked by path")?;
 
     super::network::lower(meaning, &mut ledger, &mut hooks);
-    ledger.syscalls_unenforced("system calls by name are seccomp's");
+    ledger.syscalls_unenforced("only seccomp sees system calls by name");
     settings(policy, &mut ledger, &binding);
 
     let objects = objects(policy, &binding, variant, hooks)?;
@@ -174,7 +173,7 @@ impl Binding {
                     return Err(wrong(
                         "E110",
                         format!(
-                            "`subject.executable` is `{executable}`, and matchBinaries takes literal paths of UTF-8 below 256 bytes"
+                            "`subject.executable` is `{executable}`, but matchBinaries takes only literal paths of UTF-8 below 256 bytes"
                         ),
                         "name the programs one by one in braces, or leave `executable` out and select pods",
                     ));
@@ -246,11 +245,11 @@ fn settings(policy: &Policy, ledger: &mut LedgerBuilder<'_, '_>, binding: &Bindi
     ledger.setting(
         "capabilities",
         Fidelity::Unenforced,
-        "capabilities are not taken away here",
+        "a TracingPolicy takes no capabilities away",
     );
     loader::tell(policy, ledger);
     if binding.assumed {
-        let text = "the policy names neither `subject.executable` nor `subject.kubernetes`: pods with the label app.kubernetes.io/name are bound";
+        let text = "the policy names neither `subject.executable` nor `subject.kubernetes`: the objects are for pods with the label app.kubernetes.io/name";
         ledger.setting("subject", Fidelity::Exact, text);
     }
 }
@@ -349,7 +348,7 @@ fn objects(
     }
     if !binaries.is_empty() && following > MAX_FOLLOWING {
         let message = format!(
-            "the policy needs {following} selectors that follow the subject's children, and Tetragon takes {MAX_FOLLOWING}"
+            "the policy needs {following} selectors that follow the subject's children, but Tetragon takes only {MAX_FOLLOWING}"
         );
         let mut d: Diagnostics = Diagnostic::error("E111", message)
             .at(policy.default_span, "")

@@ -19,7 +19,7 @@ pub fn literal_tree(policy: &Policy) -> Result<LiteralTree, Diagnostics> {
         let not_text = |s: &&Sequence| std::str::from_utf8(&s.literal_prefix()).is_err();
         if let Some(sequence) = rule.sequences().into_iter().find(not_text) {
             let message = format!(
-                "the rule `{}` names `{}`, which is not UTF-8, and a TracingPolicy holds text only",
+                "the rule `{}` names `{}`, which is not UTF-8, and a TracingPolicy takes only text",
                 rule.name,
                 crate::fidelity::show_bytes(&sequence.literal_prefix())
             );

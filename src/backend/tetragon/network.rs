@@ -255,7 +255,7 @@ pub fn lower(
                 _ => plan.allows_somewhere(r.ports.first),
             },
             &|_, _| {
-                "filters see addresses and ports: a name may be any address, TCP and UDP have one answer, and UDP sent without connecting passes none".into()
+                "filters see addresses and ports: a name can be any address, TCP and UDP have one answer, and UDP without a connection passes no hook".into()
             },
         );
     }
@@ -263,7 +263,7 @@ pub fn lower(
         ledger.setting(
             "TCP that no hook sees",
             Fidelity::Looser,
-            "data sent with MSG_FASTOPEN passes no hook on connecting, and `listen` without `bind` none on binding",
+            "data sent with MSG_FASTOPEN passes no hook on connecting, and `listen` without `bind` passes no hook on binding",
         );
     }
 }

@@ -219,7 +219,7 @@ pub fn shortfall(
         if let Some(path) = through.excess_witness(meaning.decisions(operation)?.allowed())? {
             out.add(
                 What::Path(operation),
-                &format!("among others `{}` is let through", show_bytes(&path)),
+                &format!("allowed although denied, such as `{}`", show_bytes(&path)),
             );
         }
     }

@@ -103,7 +103,7 @@ pub fn narrow(plan: &Plan, ruleset: &Ruleset, report: &mut Report) {
     report.stricter(
         format!("new, renamed and removed files directly in {lost}"),
         format!(
-            "without namespaces nothing can be made, renamed or removed directly in {lost}, as Landlock alone cannot take away what is denied in it{git}. Use a host or a container that permits user namespaces"
+            "without namespaces, the program can make, rename and remove nothing directly in {lost}: Landlock alone cannot protect what is denied there{git}. Use a host or a container that permits user namespaces"
         ),
     );
 }
