@@ -207,7 +207,8 @@ fn known(workspace: &Path) -> String {
 #[test]
 fn claude_code_draws_takes_keys_is_resized_and_leaves_the_terminal_as_it_was() {
     let agent = Agent::of("claude-code");
-    for user in [User::Root, User::Ordinary] {
+    let users = [User::Root, User::Ordinary];
+    for (user, guard) in users.iter().flat_map(|u| [(*u, "off"), (*u, "require")]) {
         if !agent.is_there() || !can_be(user) {
             continue;
         }
@@ -216,7 +217,7 @@ fn claude_code_draws_takes_keys_is_resized_and_leaves_the_terminal_as_it_was() {
         place.own_all();
         let model = Model::start(&place.path(""), &[]);
         let mut words = vec![place.path("bin/polc").display().to_string()];
-        words.extend(["run", "-q", "-p"].map(str::to_owned));
+        words.extend(["run", "-q", "--guard", guard, "-p"].map(str::to_owned));
         words.push(place.policy(agent, &model.host).display().to_string());
         words.push("--".to_owned());
         words.extend(agent.program_words());
@@ -225,9 +226,14 @@ fn claude_code_draws_takes_keys_is_resized_and_leaves_the_terminal_as_it_was() {
         let mut terminal = Terminal::start(command);
         let before = settings(&terminal.slave);
 
-        // It asks which renderer to use, once.
-        terminal.waits_for("Not now", |_| {});
-        terminal.presses_until(b"2", "auto mode on");
+        // Without the guard it cannot replace `~/.claude.json`, and so asks which renderer to use. With it, it asks no more than
+        // without polc.
+        if guard == "off" {
+            terminal.waits_for("Not now", |_| {});
+            terminal.presses_until(b"2", "auto mode on");
+        } else {
+            terminal.waits_for("auto mode on", |_| {});
+        }
         terminal.presses_until(b"typed-", "typed-");
         // Everything is drawn anew for the new size.
         terminal.waits_for("typed-", |t| t.resize(60, 24));
@@ -235,6 +241,6 @@ fn claude_code_draws_takes_keys_is_resized_and_leaves_the_terminal_as_it_was() {
         terminal.waits_for("again to exit", |t| t.keys(b"\x03"));
         terminal.keys(b"\x03");
         terminal.ends();
-        assert_eq!(settings(&terminal.slave), before, "{user:?}");
+        assert_eq!(settings(&terminal.slave), before, "{user:?} {guard}");
     }
 }
