@@ -1,9 +1,11 @@
 //! Back-ends: from a policy to the artifacts of one target.
 //!
-//! A back-end is a folder here and a line in [`all`]. It lowers the policy's meaning (sets of
-//! allowed accesses, from [`crate::semantics`]) to a typed model of its target's language
-//! (`lower.rs` makes `model.rs`), renders the model by templates that hold no policy logic
-//! (`templates/<id>/`), and says in a [`Ledger`] what the target keeps of each rule.
+//! A back-end is a folder here and a line in [`all`]. It does three things:
+//!
+//! - It lowers the policy's meaning (sets of allowed accesses, from [`crate::semantics`]) to a typed model of its
+//!   target's language: `lower.rs` makes `model.rs`.
+//! - It renders the model by templates that hold no policy logic (`templates/<id>/`).
+//! - It says in a [`Ledger`] what the target keeps of each rule.
 
 mod apparmor;
 mod evaluate;

@@ -1,8 +1,8 @@
-//! Agents that confine their commands by themselves: that does not work once more inside of what polc enforces.
+//! Agents with a sandbox of their own, which does not work inside polc.
 //!
-//! Inside, no namespace can be mounted in and no program with more rights can be started, so bubblewrap fails; and each
-//! agent then either refuses every command or asks its user to run it unconfined. What is to be set is said before the
-//! start, once, for the programs of this table.
+//! Inside, nothing can be mounted in a namespace, and no program with more rights can be started. So bubblewrap fails.
+//! Each agent then refuses every command, or asks its user to run it unconfined. For the programs of this table, polc
+//! says once before the start what to set.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

@@ -1,8 +1,10 @@
-//! The kernel's records of one program, while it runs: audit's multicast group, which whoever has
-//! `CAP_AUDIT_READ` may listen to beside auditd (linux/audit.h, `AUDIT_NLGRP_READLOG`).
+//! The kernel's records of one program, while it runs.
 //!
-//! Audit speaks of the whole machine. Kept are the records of Landlock domains that the program's process or its
-//! descendants made, and seccomp's records of those processes, with what else belongs to the same events.
+//! They come from audit's multicast group. A process with `CAP_AUDIT_READ` may listen to it beside auditd
+//! (linux/audit.h, `AUDIT_NLGRP_READLOG`).
+//!
+//! Audit is about the whole machine. polc keeps the records of Landlock domains that the program's process or its
+//! descendants made, and seccomp's records of those processes. It also keeps the other records of the same events.
 
 use std::collections::HashSet;
 use std::io;

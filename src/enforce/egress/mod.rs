@@ -1,31 +1,31 @@
 //! The way out: a proxy beside a confined program, which lets through what the policy's host rules allow.
 //!
-//! Landlock knows ports and no hosts, seccomp knows neither. So a program whose policy names hosts is put where
-//! this proxy is its only way out (a network namespace, or Landlock's port rule), and told so by the variables
-//! of [`Egress::environment`].
+//! Landlock knows ports and no hosts, and seccomp knows neither. So polc makes this proxy the only way out of a program
+//! whose policy names hosts, by a network namespace or by Landlock's port rule. The variables of
+//! [`Egress::environment`] tell the program.
 //!
 //! # What it speaks
 //!
-//! One port, two protocols, told apart by the first byte: SOCKS5 (RFC 1928, version byte 5; CONNECT alone, no
-//! authentication) and HTTP/1 (`CONNECT`, and plain requests in absolute form). UDP has no way out: a SOCKS
-//! `UDP ASSOCIATE` is answered "command not supported".
+//! One port has two protocols, told apart by the first byte: SOCKS5 (RFC 1928, version byte 5; CONNECT alone, no
+//! authentication) and HTTP/1 (`CONNECT`, and plain requests in absolute form). UDP has no way out: the answer to a
+//! SOCKS `UDP ASSOCIATE` is "command not supported".
 //!
 //! # What it decides
 //!
-//! - The name in the request is judged by the rules as it stands ([`crate::semantics::decide`]), normalised to how
-//!   the policy writes names. `0x7f000001`, `0177.1` and the like are the addresses that resolvers take them for.
-//! - Then the name is resolved, once. Every address must pass: none that an address rule denies, and none of the
-//!   special ones (loopback, private, link-local, metadata, multicast, an IPv4 address in an IPv6 disguise)
-//!   unless an address rule or `localhost` allows it; `*` does not. The connection goes to the addresses that were
-//!   checked, never through the resolver again, so a name cannot be rebound in between.
-//! - A plain HTTP request is judged anew for each request of a connection, its `Host` must agree with its target,
-//!   and its head is written anew: what two readers could read in two ways does not get through as it came.
+//! - The rules decide about the name in the request ([`crate::semantics::decide`]), written as the policy writes names.
+//!   `0x7f000001`, `0177.1` and the like are the addresses that resolvers take them for.
+//! - Then the proxy resolves the name, once. Every address must pass. None may be an address that an address rule
+//!   denies. None may be a special one (loopback, private, link-local, metadata, multicast, an IPv4 address in an IPv6
+//!   disguise), unless an address rule or `localhost` allows it; `*` does not. The connection goes to the addresses
+//!   that were checked, never through the resolver again. So nobody can rebind the name in between.
+//! - The rules decide about each plain HTTP request of a connection. Its `Host` must agree with its target. The proxy
+//!   writes its head anew, so that nothing passes that two readers could read in two ways.
 //!
 //! # What it does not see
 //!
-//! Inside a `CONNECT` or SOCKS tunnel it sees nothing. A program that is allowed one name of a content network
-//! can ask the server behind it for another (domain fronting). And what it allows can be told to a server:
-//! a proxy bounds where data goes, not what data goes there.
+//! Inside a `CONNECT` or SOCKS tunnel it sees nothing. A program that may reach one name of a content network can ask
+//! the server behind it for another (domain fronting). And the program can tell an allowed server anything: a proxy
+//! limits where data goes, not which data goes there.
 
 mod address;
 mod decide;

@@ -1,9 +1,11 @@
 //! What a kernel layer can keep of a rule's conditions, for one kind of tool.
 //!
-//! AvaKill looks at the arguments of a call; a kernel sees a path, a program or a peer. Three answers are
-//! possible for a rule and a kind of tool. It never matches: the condition needs an argument that the tool
-//! does not have. It is kept: the condition speaks of the object itself. Or it is kept in part, and which way
-//! to err depends on the action: see [`super::lower`].
+//! AvaKill looks at the arguments of a call. A kernel sees a path, a program or a host. For a rule and a kind of tool
+//! there are three answers:
+//!
+//! - The rule never matches: the condition needs an argument that the tool does not have.
+//! - The rule is kept: the condition is about the object itself.
+//! - The rule is kept in part. The action decides in which direction: see [`super::lower`].
 
 use super::file::Conditions;
 use super::tools::{Kind, kind_of_argument};

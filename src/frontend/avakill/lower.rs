@@ -1,15 +1,15 @@
 //! From the rules of the file to rules of the IR.
 //!
-//! Each rule becomes one over `tools`, with all its conditions, for the gate, and before it those for the
-//! kernel layers, over the operations that its tools stand for. The order is that of the file, so that the
-//! first match stays the first match. Where a kernel layer cannot see a condition:
+//! Each rule becomes a rule over `tools`, with all its conditions, for the gate. Before it come the rules for the
+//! kernel layers, over the operations that its tools do. The order is that of the file, so that the first match stays
+//! the first match. If a kernel layer cannot see a condition:
 //!
-//! - a denial (or a question) is left to the gate: without its condition it would deny everything;
-//! - an allowance is kept without the condition, since the tool could not work otherwise, but not over
-//!   the objects that a later rule denies, which the condition might have left to that rule.
+//! - A denial (or a question) is left to the gate. Without its condition it would deny everything.
+//! - An allowance is kept without the condition, because the tool could not work otherwise. It does not open the
+//!   objects that a later rule denies: the condition might have left these to that rule.
 //!
-//! A denial of everything does not speak of what every program needs before it has done anything (the
-//! loader, libraries, `/dev/null`), nor of what `sandbox` allows by name: AvaKill's rules judge tool calls.
+//! A denial of everything does not deny what every program needs before it has done anything (the loader, libraries,
+//! `/dev/null`), nor what `sandbox` allows by name. AvaKill's rules are about tool calls.
 
 use super::base::Base;
 use super::enforceable::{Enforceable, enforceable};

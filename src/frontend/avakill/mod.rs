@@ -1,8 +1,8 @@
 //! AvaKill's policy files: what users of AvaKill 1.x have, read as they are.
 //!
 //! A file is recognised by its `policies` key; a profile (`agent` and `sandbox`, no rules) by its `agent` key.
-//! The file is checked strictly ([`mod@file`]), and its rules are lowered in order ([`lower`]), since there as here the
-//! first that matches decides.
+//! polc checks the file strictly ([`mod@file`]) and lowers its rules in order ([`lower`]): in both languages the first
+//! rule that matches decides.
 //!
 //! # What the file means here
 //!
@@ -18,7 +18,7 @@
 //! | `shell_safe`, `content_scan`, other arguments, `rate_limit` | the gate alone, with a note |
 //! | `sandbox` | rules before and behind those of the file ([`base`]), limits, environment |
 //!
-//! Names of rules are those of the file, cut to what every target can write; the parts of one rule for the kernel
+//! Names of rules are those of the file, cut to what every target can write. The parts of one rule for the kernel
 //! layers are called `name/paths`, `name/commands`, `name/programs` and `name/hosts`.
 //!
 //! `~`, `$HOME`, `$PWD`, `$TMPDIR` and `__workspace__` are the subject's places. AvaKill's own self-protection, its approvals

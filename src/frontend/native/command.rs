@@ -1,8 +1,8 @@
 //! Commands: split into words as a POSIX shell splits them, with nothing expanded.
 //!
-//! The source for the quotes is the Shell Command Language of POSIX.1-2017, section 2.2: `\` keeps
-//! the next character, single quotes keep everything, in double quotes `\` is special before `$`, a
-//! backtick, `"`, `\` and newline only.
+//! The source for the quotes is the Shell Command Language of POSIX.1-2017, section 2.2. `\` keeps the next character,
+//! and single quotes keep everything. In double quotes `\` is special only before `$`, a backtick, `"`, `\` and
+//! newline.
 
 use super::expand::{GIT_VARIABLES, Mode, expand};
 use crate::diagnostics::codes;

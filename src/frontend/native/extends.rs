@@ -1,16 +1,16 @@
 //! `extends`: a policy that builds on another.
 //!
-//! A policy and its bases are *levels*, the policy's own first. The rules of a level are read before those of
-//! the levels behind it. A key of a level goes before the same key of those behind it. Three lists are joined
-//! instead: `environment.pass`, `tests` and `allow_lints`.
+//! A policy and its bases are *levels*: the policy is the first, its base the second. The rules of a level come before
+//! those of later levels. A key of a level replaces the same key of later levels. Three lists are joined instead:
+//! `environment.pass`, `tests` and `allow_lints`.
 //!
 //! What the design leaves open, and how it is here:
 //!
 //! - `subject`, `limits` and `environment.set` are replaced entry by entry, `capabilities` as a whole.
-//! - A rule of a base is called `base/rule`, so that no rule of a policy can clash with one of its base, today or
-//!   after an update.
-//! - A set that two levels include comes in once, where it stands first. The second would never be reached.
-//! - A test of a base is left out if a level before it asks the same question: that one knows better.
+//! - A rule of a base is called `base/rule`. So no rule of a policy can clash with a rule of its base, today or after
+//!   an update.
+//! - A set that two levels include comes in once, at its first place. The second would never be reached.
+//! - A test of a base is left out if a level before it asks the same question: that level knows better.
 
 use super::files::{self, Files, Key, MAX_DEPTH, Wanted};
 use super::include::Includer;

@@ -1,20 +1,20 @@
 //! The native front-end: the language that polc's own policies are written in.
 //!
-//! A file becomes a tree of [nodes](node) that know their places, and the tree is read by hand: that is
-//! what lets every error of a file be reported at once, each at its place, with the nearest known
-//! word. The order is fixed by what depends on what: first the files that the policy [builds on](extends), then the
-//! subject (its paths are what `~` and `${…}` stand for), then rules with what they include, then settings, then tests.
+//! A file becomes a tree of [nodes](node) that know their places. polc reads the tree by hand, so it reports every
+//! error of a file at once, each at its place, with the nearest known word. It reads the parts in the order in which
+//! they depend on each other: first the files that the policy [builds on](extends), then the subject (its paths are the
+//! values of `~` and `${…}`), then the rules with what they include, then settings, then tests.
 //!
 //! What the design left open, and how it is here:
 //!
 //! - Every rule has a name; only `include` has none.
-//! - A rule of an included set is called `set/rule`, after the `name` that the file gives itself; of a
-//!   set within a set, after the inner one. A set comes in once.
-//! - What `extends` means in detail stands in [`extends`].
-//! - `~` and `${…}` in an included file are the including policy's.
-//! - In the first word of a command `~` and `${…}` are expanded, if it is a path; in its arguments nothing is.
+//! - A rule of an included set is called `set/rule`, after the `name` that the file gives itself. A rule of a set
+//!   within a set is named after the inner set. A set comes in once.
+//! - [`extends`] says what `extends` means in detail.
+//! - `~` and `${…}` in an included file have the values of the including policy.
+//! - In the first word of a command, `~` and `${…}` are expanded if the word is a path. In its arguments nothing is.
 //! - `environment.set` expands `${…}`, not `~`; `\$` is a `$`.
-//! - A question (`tests`, `explain`) about `read` is about reading alone; in a rule `read` brings `list`.
+//! - A question (`tests`, `explain`) about `read` is about reading alone. In a rule, `read` includes `list`.
 //! - Words that some readers of YAML take for booleans (`yes`, `on`) need quotes where a text belongs.
 
 pub(crate) mod command;

@@ -1,10 +1,9 @@
 //! A tree of YAML nodes in which each node, keys too, knows its place.
 //!
-//! The library's events are enough to tell a quoted scalar from a plain one, two equal keys from one,
-//! and where in the file a byte of a scalar stands; its deserialiser is not, and it stops at the first
-//! error. An alias is a reference to the node it names, never a copy, and the number of nodes that a
-//! reader could visit is counted while the tree is built, so that a few lines of aliases cannot
-//! make a file of billions of nodes.
+//! The library's events tell a quoted scalar from a plain one, two equal keys from one, and where in the file a byte of
+//! a scalar is. Its deserialiser does not, and it stops at the first error. An alias is a reference to the node that it
+//! names, never a copy. While the tree is built, polc counts the nodes that a reader could visit. So a few lines of
+//! aliases cannot make a file of billions of nodes.
 
 use crate::diagnostics::{Diagnostic, codes};
 use crate::policy::{FileId, Span};

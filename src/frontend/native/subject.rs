@@ -1,10 +1,11 @@
-//! `subject`: who is confined, and what the variables stand for.
+//! `subject`: who is confined, and the values of the variables.
 //!
-//! `home`, `workspace` and `tmp` are paths as they are, never patterns. `workspace` and `tmp` may
-//! begin with `~/` or a variable that is known by then (`home`, then `workspace`, then `tmp`), so that no two
-//! can stand for each other; `executable` is a path pattern with all three. Nothing else is expanded.
+//! `home`, `workspace` and `tmp` are paths, never patterns. `workspace` and `tmp` may begin with `~/` or with a
+//! variable that is known by then: first `home`, then `workspace`, then `tmp`. So no two can refer to each other.
+//! `executable` is a path pattern with all three. Nothing else is expanded.
 //!
-//! What `${git_dir}` and its siblings stand for follows from the workspace, however that was found; `--set` goes before.
+//! The values of `${git_dir}` and the other git variables follow from the workspace, in whatever way that was found.
+//! `--set` replaces them.
 
 use super::expand::{GIT_VARIABLES, Mode, VARIABLES, expand_node, set_git};
 use super::node::Node;
