@@ -117,13 +117,25 @@ impl Request<'_> {
     /// What Landlock knows is left to the inner domain. What it does not know is refused.
     fn unjudged(&self) -> Answer {
         match self.call.about() {
-            About::Files if self.call == Call::Truncate && !self.guard.truncate_is_kept => {
+            About::Files if !self.guard.truncate_is_kept && self.only_empties() => {
                 Answer::Error(Errno(libc::EACCES))
             }
             About::Files => Answer::Continue,
             About::Metadata => Answer::Error(Errno(libc::EPERM)),
             About::Sockets => Answer::Error(Errno(libc::EACCES)),
         }
+    }
+
+    /// Whether the call empties a file without a right to write it, which Landlock does not see before ABI 3.
+    fn only_empties(&self) -> bool {
+        let [_, b, c, ..] = self.arguments;
+        let flags = match self.call {
+            Call::Truncate => return true,
+            Call::Open => b,
+            Call::Openat => c,
+            _ => return false,
+        } as libc::c_int;
+        flags & libc::O_ACCMODE == libc::O_RDONLY && flags & libc::O_TRUNC != 0
     }
 
     fn done(&self) -> Done {
@@ -156,6 +168,8 @@ impl Request<'_> {
                 self.open(here, a, flags, b as libc::mode_t)
             }
             Call::Openat => self.open(fd_a, b, c as libc::c_int, d as libc::mode_t),
+            // The kernel would read the flags again, and empty a file that is only read. Programs do without this call.
+            Call::Openat2 if !self.guard.truncate_is_kept => error(libc::ENOSYS),
             Call::Openat2 => self.open_how(fd_a, b, c, d),
             Call::Mkdir => self.make_directory(here, a, b),
             Call::Mkdirat => self.make_directory(fd_a, b, c),
