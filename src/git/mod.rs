@@ -17,6 +17,9 @@
 //! trusted.
 
 mod config;
+mod programs;
+
+pub use programs::programs;
 
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{GitFiles, GitPaths, Operation, Policy};

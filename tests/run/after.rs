@@ -115,7 +115,7 @@ fn limited(place: &Place, limits: &str, script: &str) -> Output {
 }
 
 /// A process that has gone to another session, and whose parent is gone, that shows that it is alive.
-const DAEMON: &str = "setsid sh -c 'setsid sh -c \"while [ ! -e stop ] && date +%N > beat; do sleep 0.05; done\" &' > /dev/null 2>&1 < /dev/null";
+const DAEMON: &str = "setsid sh -c 'setsid sh -c \"for n in \\$(seq 1200); do [ ! -e stop ] && date +%N > beat || exit; sleep 0.05; done\" &' > /dev/null 2>&1 < /dev/null";
 
 /// Whether what shows that it is alive does so no more.
 fn quiet(place: &Place) -> bool {
@@ -270,4 +270,152 @@ fn an_ordinary_user_is_told_what_is_known_and_what_is_not() {
         "{}",
         said(&done)
     );
+}
+
+/// Somebody whom modes of directories bind.
+fn bound() -> Place {
+    let root = super::place::is_root();
+    Place::new(if root { User::Nobody } else { User::Own })
+}
+
+fn mode(path: &std::path::Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// A directory from which the program takes the right to list it hides nothing, and keeps its mode.
+#[test]
+fn what_was_made_in_a_directory_that_cannot_be_listed_is_told() {
+    if !landlock() {
+        return;
+    }
+    for (script, closed, made) in [
+        (
+            "mkdir .vscode; echo x > .vscode/tasks.json; chmod 311 .vscode .",
+            "ws",
+            "/ws/.vscode`",
+        ),
+        (
+            "mkdir -p t/er; echo x > t/er/.env; chmod 0 t/er; chmod 111 t",
+            "ws/t",
+            "/ws/t/er/.env`",
+        ),
+        (
+            "echo x > .git/commondir; chmod 311 .git",
+            "ws/.git",
+            "/ws/.git/commondir`",
+        ),
+    ] {
+        let place = bound();
+        let done = place
+            .polc(&["-q", "--fail-if-made"], false)
+            .args(["/bin/sh", "-c", script])
+            .output()
+            .unwrap();
+        assert_eq!(done.status.code(), Some(3), "{script}: {}", said(&done));
+        let told = told(&done).join("\n");
+        assert!(told.contains(made), "{script}: {}", said(&done));
+        assert_ne!(mode(&place.path(closed)) & 0o400, 0o400, "{script}");
+        std::process::Command::new("chmod")
+            .args(["-R", "u+rwx"])
+            .arg(place.path("ws"))
+            .status()
+            .unwrap();
+    }
+}
+
+/// What polc could not see at the start is not said to be made.
+#[test]
+fn what_may_have_been_there_is_not_said_to_be_made() {
+    use std::os::unix::fs::PermissionsExt;
+    if !landlock() {
+        return;
+    }
+    let place = bound();
+    std::fs::create_dir(place.path("ws/u")).unwrap();
+    std::fs::create_dir(place.path("ws/u/v")).unwrap();
+    std::fs::write(place.path("ws/u/v/.env"), "").unwrap();
+    place.own_all();
+    let closed = std::fs::Permissions::from_mode(0o311);
+    std::fs::set_permissions(place.path("ws/u"), closed).unwrap();
+    let mut child = place
+        .polc(&["-q"], false)
+        .args(["/bin/sh", "-c", "touch started; sleep 3"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !place.path("ws/started").exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(place.path("ws/u"), open).unwrap();
+    let done = child.wait_with_output().unwrap();
+    assert!(done.status.success(), "{}", said(&done));
+    assert!(told(&done).is_empty(), "{}", said(&done));
+    assert!(
+        text(&done.stderr).contains("could not list at the start: `")
+            && text(&done.stderr).contains("/ws/u/v/.env`"),
+        "{}",
+        said(&done)
+    );
+}
+
+/// Many names of one rule hide none of another directory, and `--explain` names all; a path as long as a page is cut.
+#[test]
+fn many_names_do_not_hide_the_one_that_matters() {
+    if !landlock() {
+        return;
+    }
+    let script =
+        "mkdir -p a/z; for i in $(seq 100 160); do echo x > a/.env.$i; done; echo x > a/z/.env
+        n=$(printf 'n%.0s' $(seq 200)); mkdir -p d/$n/$n/$n; echo x > d/$n/$n/$n/.env";
+    let place = Place::new(User::Own);
+    let done = place.shell(&["-q"], script);
+    let line = told(&done).join("\n");
+    assert!(line.contains("/ws/a/z/.env`"), "{}", said(&done));
+    assert!(
+        line.contains("more beneath `") && line.contains("/ws/a` (`--explain` names all)"),
+        "{line}"
+    );
+    assert!(
+        line.contains('…') && !line.contains(&"n".repeat(201)),
+        "{line}"
+    );
+    let place = Place::new(User::Own);
+    let done = place.shell(&["-q", "--explain"], script);
+    let line = told(&done).join("\n");
+    for i in 100..=160 {
+        assert!(line.contains(&format!("/ws/a/.env.{i}`")), "{i}: {line}");
+    }
+}
+
+/// `git status` of the outer repository obeys the configuration of an inner one.
+#[test]
+fn a_new_configuration_that_names_programs_is_told() {
+    if !landlock() || !have("git") {
+        return;
+    }
+    let nested = "mkdir n; cd n; git init -q; cp .git/config c; git config -f c core.fsmonitor 'sh -c id'; cat c > .git/config";
+    let led_away = "mkdir n; git init -q --bare store; cp store/config c; git config -f c alias.st '!sh'; cat c > store/config
+        echo 'gitdir: ../store' > n/.git";
+    let fine = "git init -q n; git clone -q n m 2>/dev/null; cd n; git commit -q --allow-empty -m x; git worktree add -q ../w";
+    for (script, told_of) in [
+        (nested, Some("`core.fsmonitor=sh -c id` in `")),
+        (led_away, Some("`alias.st=!sh` in `")),
+        (fine, None),
+    ] {
+        let place = Place::new(User::Own);
+        let done = place.shell(&["-q", "--fail-if-made"], script);
+        let told = told(&done).join("\n");
+        match told_of {
+            Some(what) => {
+                assert_eq!(done.status.code(), Some(3), "{}", said(&done));
+                assert!(told.contains(what), "{}", said(&done));
+            }
+            None => assert!(told.is_empty() && done.status.success(), "{}", said(&done)),
+        }
+        // What was there is not told again.
+        let done = place.shell(&["-q", "--fail-if-made"], "true");
+        assert!(done.status.success(), "{}", said(&done));
+    }
 }

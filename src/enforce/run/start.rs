@@ -87,12 +87,15 @@ impl Prepared<'_> {
         let limits = &self.policy.limits;
         let task = supervise::Task {
             tell: self.choice.into(),
-            scan: match self.guarded {
-                // What is denied is not made.
-                true => None,
-                false => Scan::new(self.meaning)?.map(|s| s.without(&self.own)),
-            },
             guarded: self.guarded,
+            scan: Scan::new(self.meaning)?.map(|scan| {
+                let scan = scan.without(&self.own);
+                match self.guarded {
+                    // What is denied is not made.
+                    true => scan.for_configurations(),
+                    false => scan,
+                }
+            }),
             fail_if_made: self.choice.fail_if_made,
             group: cgroup::make(limits),
             wall_time: limits.wall_time.map(Duration::from_secs),

@@ -14,7 +14,7 @@
 //! end which rule each refusal was ([`crate::why`]).
 
 use super::cgroup::Group;
-use super::created::Scan;
+use super::created::{self, Scan};
 use super::init::{self, Processes};
 use super::mounts::Mounts;
 use super::signals::{self, Foreground};
@@ -238,7 +238,11 @@ fn supervise(
     let mut made = false;
     if let Some((scan, before)) = seen {
         // Said also to whoever wants it quiet: it was not refused.
-        let told = scan.told(&before, &scan.look(Some(&before)));
+        let detail = match task.tell {
+            Tell::Explained => created::Detail::All,
+            Tell::Nothing | Tell::Proxy => created::Detail::Short,
+        };
+        let told = created::told(scan, &before, &scan.look(Some(&before)), detail);
         let _ = io::stderr().write_all(told.as_bytes());
         // Also where there was too much to look at: then nobody knows.
         made = !told.is_empty();
