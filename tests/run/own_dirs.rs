@@ -171,3 +171,131 @@ fn a_full_directory_is_an_error_and_nothing_more() {
         .unwrap();
     assert_eq!(text(&done.stdout), "1\nx\n", "{}", said(&done));
 }
+
+/// A directory in which nothing is allowed tells no names, and a socket that is made there later is out of reach.
+#[test]
+fn a_denied_directory_tells_nothing_and_lends_no_socket() {
+    if !landlock() || !super::place::have("python3") {
+        return;
+    }
+    let script = "
+import ctypes, os, socket, sys, time
+home = os.environ['HOME']
+c = ctypes.CDLL(None)
+fd = c.inotify_init1(os.O_NONBLOCK)
+for d in ('.ssh', '.docker', 'private'):
+    c.inotify_add_watch(fd, (home + '/' + d).encode(), 0xfff)
+print('started', flush=True)
+sys.stdin.readline()
+for name in ('.ssh/cm.sock', '.docker/run/docker.sock', 'private/s'):
+    s = socket.socket(socket.AF_UNIX)
+    try:
+        s.connect(home + '/' + name)
+        print('reached', name)
+    except OSError as e:
+        print(e.errno, name)
+try:
+    print(os.read(fd, 4096))
+except BlockingIOError:
+    print('quiet')
+try:
+    open(home + '/.ssh/id_ed25519')
+except OSError as e:
+    print(e.errno, 'key')
+";
+    for user in users() {
+        let place = Place::new(*user);
+        for folder in ["home/.docker/run", "home/private"] {
+            std::fs::create_dir_all(place.path(folder)).unwrap();
+        }
+        place.own_all();
+        let mut child = place
+            .polc(&["-q"], false)
+            .args(["python3", "-c", script])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+        let listeners: Vec<_> = [".ssh/cm.sock", ".docker/run/docker.sock", "private/s"]
+            .into_iter()
+            .map(|name| {
+                let path = place.path("home").join(name);
+                let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+                let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+                std::fs::set_permissions(&path, open).unwrap();
+                listener
+            })
+            .collect();
+        drop(child.stdin.take());
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut out, &mut rest).unwrap();
+        let done = child.wait_with_output().unwrap();
+        drop(listeners);
+        assert_eq!(
+            rest,
+            "13 .ssh/cm.sock\n13 .docker/run/docker.sock\n13 private/s\nquiet\n13 key\n",
+            "{line}{}",
+            said(&done)
+        );
+    }
+}
+
+/// What a rule allows beneath such a directory by its name stays, and the rest is not there.
+#[test]
+fn what_is_allowed_in_a_denied_directory_stays() {
+    if !landlock() {
+        return;
+    }
+    let rules = "- {name: known, action: allow, operations: [read], paths: ['~/.ssh/known_hosts']}\n\
+                 - {name: public, action: allow, operations: [read], paths: ['~/.gnupg/*.pub']}\n\
+                 - include: builtin:credentials\n";
+    for user in users() {
+        let place = Place::new(*user);
+        std::fs::create_dir(place.path("home/.gnupg")).unwrap();
+        for file in [".ssh/known_hosts", ".gnupg/a.pub", ".gnupg/secret"] {
+            std::fs::write(place.path("home").join(file), "here\n").unwrap();
+        }
+        place.own_all();
+        let home = place.path("home");
+        let script =
+            "cd \"$HOME\"; cat .ssh/known_hosts .gnupg/a.pub; cat .ssh/id_ed25519 .gnupg/secret";
+        let done = run(&place, rules, &[("HOME", &home)], script);
+        assert_eq!(text(&done.stdout), "here\nhere\n", "{}", said(&done));
+    }
+}
+
+/// A program that is started by a link in the home directory still starts, and one that is found there.
+#[test]
+fn a_link_to_a_program_still_starts_it() {
+    if !landlock() {
+        return;
+    }
+    for user in users() {
+        let place = Place::new(*user);
+        for folder in ["home/tools", "home/bin"] {
+            std::fs::create_dir(place.path(folder)).unwrap();
+        }
+        for link in ["home/tools/echo", "home/bin/repeat"] {
+            symlink("/usr/bin/echo", place.path(link)).unwrap();
+        }
+        place.own_all();
+        let path = format!("{}:/usr/bin:/bin", place.path("home/bin").display());
+        let echo = place.path("home/tools/echo");
+        let mut command = place.polc(&["-q"], false);
+        let done = command
+            .env("PATH", &path)
+            .arg(&echo)
+            .arg("x")
+            .output()
+            .unwrap();
+        assert_eq!(text(&done.stdout), "x\n", "{}", said(&done));
+        let mut command = place.polc(&["-q"], false);
+        let words = ["/bin/sh", "-c", "repeat y"];
+        let done = command.env("PATH", &path).args(words).output().unwrap();
+        assert_eq!(text(&done.stdout), "y\n", "{}", said(&done));
+    }
+}
