@@ -387,3 +387,34 @@ fn a_git_directory_that_no_rule_opens_is_told() {
         "{told}"
     );
 }
+
+/// Where there are no hooks yet, the program makes none.
+#[test]
+fn hooks_that_are_not_there_cannot_be_made() {
+    if !landlock() || !have("git") {
+        return;
+    }
+    for user in users() {
+        let place = Place::new(*user);
+        std::fs::remove_dir_all(place.path("ws/.git/hooks")).unwrap();
+        std::fs::create_dir(place.path("ws/tools")).unwrap();
+        let config = place.path("ws/.git/config");
+        let old = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, old + "[core]\n\thooksPath = tools/hooks\n").unwrap();
+        place.own_all();
+        let script = "mkdir -p .git/hooks tools/hooks; echo x > .git/hooks/pre-commit; echo x > tools/hooks/pre-commit
+            echo '[core]' > .git/config.worktree; git status --short >/dev/null && echo works";
+        let done = inside(&place, &place.path("ws"), &["sh", "-c", script]);
+        assert_eq!(
+            self::text(&done.stdout),
+            "works\n",
+            "{user:?}: {}",
+            said(&done)
+        );
+        for made in [".git/hooks/pre-commit", "tools/hooks/pre-commit"] {
+            assert!(!place.path("ws").join(made).exists(), "{user:?}: {made}");
+        }
+        let worktree = std::fs::read(place.path("ws/.git/config.worktree")).unwrap();
+        assert!(worktree.is_empty());
+    }
+}

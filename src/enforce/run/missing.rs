@@ -205,6 +205,33 @@ fn create(policy: &Policy, missing: &Missing) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Makes an empty object in a directory that is there, if nothing is at its path, no directory on the way is a link, and each
+/// belongs to the user or to root.
+pub(super) fn placeholder(path: &[u8], directory: bool) {
+    let mut names: Vec<&[u8]> = path
+        .split(|b| *b == b'/')
+        .filter(|n| !n.is_empty())
+        .collect();
+    let Some(last) = names.pop() else {
+        return;
+    };
+    let mut at: Vec<u8> = Vec::new();
+    let top = sys::open_directory(None, b"/").ok();
+    let folder = names.into_iter().try_fold(top, |folder, name| {
+        at.push(b'/');
+        at.extend_from_slice(name);
+        Some(enter(folder.as_ref()?.as_fd(), name, &at).ok())
+    });
+    if let Some(folder) = folder.flatten() {
+        // What cannot be made, nobody relies on.
+        let _ = if directory {
+            sys::make_directory(folder.as_fd(), last, 0o755)
+        } else {
+            sys::make_file(folder.as_fd(), last, 0o644)
+        };
+    }
+}
+
 /// Opens a directory of another one, if it is no link and belongs to the user or to root.
 fn enter(folder: BorrowedFd<'_>, name: &[u8], at: &[u8]) -> Result<OwnedFd, Failed> {
     let opened = sys::open_directory(Some(folder), name).map_err(|e| match e.raw_os_error() {

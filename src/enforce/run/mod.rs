@@ -51,6 +51,7 @@ mod namespaces;
 mod network;
 mod notes;
 mod own_dirs;
+mod placeholders;
 mod prepared;
 mod report;
 mod require;

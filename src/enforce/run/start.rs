@@ -10,8 +10,8 @@ use super::prepared::{Layers, Prepared, Unix, metadata_in_part};
 use super::report::Report;
 use super::terminals::{self, Terminals};
 use super::{
-    Error, capabilities, cgroup, filter, limits, missing, namespaces, notes, require, stdio,
-    supervise, sys,
+    Error, capabilities, cgroup, filter, limits, missing, namespaces, notes, placeholders, require,
+    stdio, supervise, sys,
 };
 use crate::backend::landlock::{AccessFs, RealHost, Ruleset};
 use crate::backend::seccomp::UnixSockets;
@@ -35,6 +35,10 @@ impl Prepared<'_> {
         let variables = environment::reduced(&self.policy.environment, std::env::vars_os());
         let command = Words::new(self.program)?;
         missing::make(self.policy, report);
+        // Without a mount over it, one keeps nobody from anything.
+        if self.choice.namespaces {
+            placeholders::make(self.policy);
+        }
         if let Some(line) = crate::git::told(self.policy) {
             report.to_do(line);
         }
