@@ -551,3 +551,33 @@ fn the_reference_is_current() {
         );
     }
 }
+
+/// A policy whose artifacts take minutes is explained all the same: the answer does not wait for them.
+#[test]
+fn explain_does_not_wait_for_artifacts_for_ever() {
+    let d = folder();
+    let work = d.path().canonicalize().unwrap();
+    let mut hard = "version: 1\nname: hard\nrules:\n".to_owned();
+    for i in 0..1000 {
+        hard += &format!(
+            "- {{name: r{i}, action: deny, operations: [read], paths: ['/w{i}/a*a*a*a*a*a*a*a*a*b/**/{{a,b,c}}{{d,e,f}}{{g,h,i}}/**/x*']}}\n"
+        );
+    }
+    std::fs::write(work.join("hard.yaml"), hard).unwrap();
+    let start = std::time::Instant::now();
+    let o = polc(
+        &work,
+        &["explain", "-p", "hard.yaml", "--no-host", "read", "/w7/x"],
+    );
+    assert!(out(&o).starts_with("deny: read /w7/x"), "{}", out(&o));
+    assert!(
+        start.elapsed() < std::time::Duration::from_secs(100),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(
+        out(&o).contains("not known: the policy did not compile for it in"),
+        "{}",
+        out(&o)
+    );
+}

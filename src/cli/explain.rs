@@ -11,11 +11,16 @@ use polc::backend::{self, Backend, Options};
 use polc::diagnostics::codes::{self, Code};
 use polc::fidelity::{Fidelity, Object, show_bytes};
 use polc::host::{RealLinks, Resolver};
-use polc::parallel;
 use polc::policy::{Action, Operation, Policy, Query, Rule};
 use polc::semantics::{Decision, Meaning, decide, rule_matches};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+/// How long the artifacts are waited for. A policy of ordinary size takes a second.
+const LONGEST: Duration = Duration::from_secs(20);
 
 /// Say which rule decides, or what a diagnostic's code means.
 #[derive(Debug, clap::Args)]
@@ -77,11 +82,14 @@ pub fn run(global: &Global, args: &Args) -> Done {
         }
         None => input::query(policy, &args.words)?,
     };
-    let meaning = Meaning::new(&emitted.policy);
+    // Kept until the process ends: what takes too long is left running.
+    let kept: &'static Policy = Box::leak(Box::new(emitted.policy));
+    let meaning: &'static Meaning<'static> = Box::leak(Box::new(Meaning::new(kept)));
+    let end = Instant::now() + LONGEST;
     let resolver = (!args.no_host).then_some(&resolver);
     let parts: Vec<Part> = super::test::parts(&query)
         .into_iter()
-        .map(|(operation, object)| part(policy, &meaning, operation, object, resolver))
+        .map(|(operation, object)| part(policy, (meaning, end), operation, object, resolver))
         .collect();
     let strictest = parts.iter().fold(Action::Allow, |action, p| {
         action.strictest(p.answer.decision.action)
@@ -91,7 +99,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
         format!("{:#}\n", Value::Array(all))
     } else {
         let paint = Paint::stdout(global);
-        let places = subject_paths(&emitted.policy.subject, &policy.subject);
+        let places = subject_paths(&kept.subject, &policy.subject);
         parts
             .iter()
             .map(|p| human(policy, p, places.as_deref(), paint))
@@ -124,7 +132,7 @@ fn explained(code: &Code, format: Format) -> String {
 
 fn part(
     policy: &Policy,
-    emitted: &Meaning<'_>,
+    (emitted, end): (&'static Meaning<'static>, Instant),
     operation: Operation,
     object: Object,
     resolver: Option<&Resolver<'_>>,
@@ -142,9 +150,7 @@ fn part(
         .collect();
     let there = moved(&object, &policy.subject, &emitted.policy().subject);
     let decided = decide(emitted.policy(), operation, &there);
-    let layers = parallel::map(backend::all(), |b| {
-        (b.id(), layer(*b, emitted, operation, &there, decided))
-    });
+    let layers = layers(emitted, operation, &there, decided, end);
     Part {
         operation,
         object,
@@ -288,6 +294,41 @@ fn to_json(policy: &Policy, p: &Part) -> Value {
         "below": p.below.iter().map(|(rule, action)| json!({"rule": rule, "action": action.name()})).collect::<Vec<_>>(),
         "artifacts": {"object": p.emitted.to_string(), "layers": layers},
     })
+}
+
+/// What each layer does with the object. One that is not done at `end` is named and left.
+fn layers(
+    meaning: &'static Meaning<'static>,
+    operation: Operation,
+    object: &Object,
+    decision: Decision,
+    end: Instant,
+) -> Vec<(&'static str, String)> {
+    let (sender, answers) = channel();
+    for b in backend::all() {
+        let (sender, object) = (sender.clone(), object.clone());
+        std::thread::spawn(move || {
+            let says = layer(*b, meaning, operation, &object, decision);
+            // Nobody may be waiting any more.
+            let _ = sender.send((b.id(), says));
+        });
+    }
+    drop(sender);
+    let mut known = BTreeMap::new();
+    while let Ok((id, says)) = answers.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        known.insert(id, says);
+    }
+    let all = backend::all().iter().map(|b| b.id());
+    all.map(|id| {
+        let late = || {
+            format!(
+                "not known: the policy did not compile for it in {} seconds; `polc emit {id}` takes the time it needs",
+                LONGEST.as_secs()
+            )
+        };
+        (id, known.remove(id).unwrap_or_else(late))
+    })
+    .collect()
 }
 
 /// What a layer does with the object, by its artifact, and how that stands to the policy.
