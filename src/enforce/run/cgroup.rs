@@ -1,14 +1,16 @@
-//! A control group (cgroup v2) of the program's own, for the limits that hold for all of its processes together.
+//! A control group (cgroup v2) of the program's own, for the limits on all of its processes together.
 //!
-//! `cpus` is `cpu.max`, `memory` is `memory.max` (without swap), `processes` is `pids.max`
-//! (Documentation/admin-guide/cgroup-v2.rst). A limit that is held here needs no `setrlimit`, which counts by process or by user.
+//! `cpus` is `cpu.max`, `memory` is `memory.max` (without swap), and `processes` is `pids.max`
+//! (Documentation/admin-guide/cgroup-v2.rst). A limit that is kept here needs no `setrlimit`, which counts by process
+//! or by user.
 //!
-//! Where it is made: root makes it at the top of the hierarchy; anybody else in the nearest group, from the own one upwards, that
-//! was delegated to them (whose directory they may write) and hands the controller on. A controller that is there
-//! and is not handed on yet is switched on, where that is permitted, and stays so. A hierarchy of version 1 is not used.
+//! Root makes the group at the top of the hierarchy. Other users make it in the nearest group, from their own upwards,
+//! that was delegated to them and hands the controller on. A group is delegated to a user who may write its directory.
+//! If a controller exists but is not handed on yet, polc switches it on where that is permitted, and it stays on. polc
+//! does not use a hierarchy of version 1.
 //!
-//! It is removed when the program has ended. What the program left running keeps it, with its limits; an empty one of
-//! a run that is gone is swept away by the next.
+//! polc removes the group when the program has ended. What the program left running keeps it, with its limits. The next
+//! run removes an empty group of a run that is gone.
 
 use crate::policy::Limits;
 use std::fs;

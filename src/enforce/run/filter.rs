@@ -1,12 +1,18 @@
 //! The filters of system calls: the policy's own, and one for what is left open beside it.
 //!
-//! The second one refuses, wherever hosts are restricted, data sent while a connection is made (`MSG_FASTOPEN`: Landlock's
-//! rule on TCP ports does not see that before Linux 7.2), and always the two terminal commands by
-//! which a program types into the terminal that it was started from (`TIOCSTI`, `TIOCLINUX`), and setting the limits of
-//! a process by its number (`prlimit64`): for the same user's processes outside that takes no right, a limit of
-//! one second of processor time kills, and Landlock's scope of signals does not see it. Number 0 is the program itself,
-//! and reading limits stays. Priority and processors of the same user's processes outside can be changed: those calls take
-//! the numbers of a program's own threads. Without a network namespace it refuses UDP too: there nothing else restricts to whom it is sent.
+//! The second filter refuses:
+//!
+//! - data sent while a connection is made (`MSG_FASTOPEN`), where hosts are restricted: before Linux 7.2, Landlock's
+//!   rule on TCP ports does not see that
+//! - the two terminal commands by which a program types into the terminal that it was started from (`TIOCSTI`,
+//!   `TIOCLINUX`)
+//! - setting the limits of another process by its number (`prlimit64`): for processes of the same user that needs no
+//!   right, a limit of one second of processor time kills, and Landlock's scope of signals does not see it; number 0 is
+//!   the program itself, and reading limits stays
+//! - UDP, if there is no network namespace: nothing else then restricts where it goes
+//!
+//! Priority and processors of the same user's processes outside can be changed: those calls take the numbers of a
+//! program's own threads.
 
 use super::{Error, sys};
 use crate::backend::seccomp::{self, UnixSockets};

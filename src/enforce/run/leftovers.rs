@@ -1,10 +1,10 @@
-//! What the program has started, found and ended by its descent.
+//! Finds and ends what the program has started, by its descent.
 //!
-//! polc adopts what is orphaned beneath it (`PR_SET_CHILD_SUBREAPER`), so that each process that the program ever started
-//! stays its descendant, in whatever session or group it is: there is no way out by `setsid` and two forks. All of
-//! them are stopped first, until no more are found, so that none makes another one while it is looked for.
+//! polc adopts orphans beneath it (`PR_SET_CHILD_SUBREAPER`). So each process that the program ever started stays its
+//! descendant, in whatever session or group it is. `setsid` and two forks do not lead out. polc first stops all of
+//! them, until it finds no more. So none makes another one while polc looks for it.
 //!
-//! With a process namespace ([`super::init`]) the kernel does this at once; without one it is the only way.
+//! With a process namespace ([`super::init`]) the kernel does this at once. Without one it is the only way.
 
 use super::sys;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,12 +1,14 @@
 //! Limits of resources, as `setrlimit(2)` has them.
 //!
-//! `memory` is the writable memory of each process (`RLIMIT_DATA`, which counts private anonymous mappings since
-//! Linux 4.7), not its address space: node and the like reserve far more of that than they ever touch.
-//! `processes` is counted by user, over all of that user's processes in the user namespace, and the kernel does not
-//! count for root. `cpus` takes a control group ([`super::cgroup`]), which holds `memory` and `processes` better too: for all
-//! processes of the program together; what one holds is not set here. What is held by neither is named as not kept.
-//! `wall_time` is the supervisor's ([`super::wall_time`]).
-//! A limit is never raised above what this process was given.
+//! - `memory` is the writable memory of each process (`RLIMIT_DATA`, which counts private anonymous mappings since
+//!   Linux 4.7). It is not the address space: node and others reserve far more of that than they ever touch.
+//! - `processes` is counted by user, over all of that user's processes in the user namespace. The kernel does not count
+//!   it for root.
+//! - `cpus` needs a control group ([`super::cgroup`]). A control group also keeps `memory` and `processes` better, for
+//!   all processes of the program together. What it keeps is not set here.
+//! - `wall_time` is the supervisor's ([`super::wall_time`]).
+//!
+//! A limit that nothing keeps is named. A limit is never raised above what this process was given.
 
 use super::Error;
 use super::sys;

@@ -1,35 +1,37 @@
-//! `polc run`: every layer that this host has, put on this process one after the other, and then the program.
+//! `polc run`: puts every layer that this host has on this process, one after the other, and then starts the program.
 //!
-//! The process splits first. One part stays outside ([`supervise`]): it serves the proxy ([`crate::enforce::egress`]), waits
-//! for the program, and ends what the program leaves running. The other part puts itself into each layer and then *becomes* the
-//! program, so that exit status, signals, the terminal and job control are the program's own.
+//! The process splits first. One part stays outside ([`supervise`]): it serves the proxy ([`crate::enforce::egress`]),
+//! waits for the program, and ends what the program leaves running. The other part puts itself into each layer and then
+//! *becomes* the program. So exit status, signals, the terminal and job control are the program's own.
 //!
-//! The order, each step while what it needs is still there:
+//! The order of the steps. Each comes while what it needs still exists:
 //!
-//! 1. namespaces are entered: mounts and System V's shared memory; network where the policy does not leave it open; processes
-//!    ([`init`]);
-//! 2. the control group is entered;
-//! 3. the program gets temporary directories ([`own_dirs`]) and terminals ([`terminals`]) of its own;
-//! 4. paths are covered ([`cover`]), the rest is made read-only, and the Landlock ruleset is made from what is there now;
-//! 5. limits are set; the part outside takes the proxy's listener;
-//! 6. capabilities are dropped; all descriptors but the three standard ones are marked to be closed;
-//! 7. Landlock is applied (with `no_new_privs`, and scopes for signals and abstract sockets);
-//! 8. the filters of system calls are loaded, last: the policy's may refuse what the steps before need.
+//! 1. It enters namespaces: for mounts and System V's shared memory, for the network unless the policy leaves it open,
+//!    and for processes ([`init`]).
+//! 2. It enters the control group.
+//! 3. The program gets temporary directories ([`own_dirs`]) and terminals ([`terminals`]) of its own.
+//! 4. Paths are covered ([`cover`]), and the rest is made read-only. The Landlock ruleset is made from what exists now.
+//! 5. Limits are set. The part outside takes the proxy's listener.
+//! 6. Capabilities are dropped. All descriptors but the three standard ones are marked to be closed.
+//! 7. Landlock is applied, with `no_new_privs` and scopes for signals and abstract sockets.
+//! 8. The filters of system calls are loaded last: the policy's filter may refuse what the steps before need.
 //!
-//! A step that fails after it was chosen ends it all, and the program does not start. Namespaces alone are a matter of
-//! choice: where they are not permitted, or with `--no-namespaces`, Landlock grants trees by their siblings, as
-//! `polc enforce landlock` does, and a message says what is lost.
+//! If a chosen step fails, the program does not start. Only namespaces are optional. Where they are not permitted, or
+//! with `--no-namespaces`, Landlock grants trees by their siblings, as `polc enforce landlock` does. A message says
+//! what is lost.
 //!
-//! The network by what the policy says of hosts: *every* host, and nothing is restricted; *none*, and there is an empty
-//! network namespace with a loopback interface of its own, or without namespaces the filter and Landlock; *some*,
-//! and the proxy is the only way out. In a network namespace the program may connect to what it may bind.
+//! The network depends on the hosts that the policy allows. For *every* host, nothing is restricted. For *no* host,
+//! there is an empty network namespace with a loopback interface of its own; without namespaces the filter and Landlock
+//! close the network. For *some* hosts, the proxy is the only way out. In a network namespace the program may connect
+//! to what it may bind.
 //!
-//! Unix sockets by path are not Landlock's before ABI 9. With namespaces those in temporary directories and in `/run` are not seen, also
-//! those that are made later; elsewhere each one that something listens on when the program starts, and that the policy does not let
-//! it connect to, is covered, and one that is made later is reachable. Without namespaces all are.
+//! Landlock does not see unix sockets by path before ABI 9. With namespaces the program does not see those in temporary
+//! directories and in `/run`, also not those that are made later. Elsewhere polc covers each socket that something
+//! listens on at the start and that the policy denies. The program can reach one that is made later. Without namespaces
+//! it can reach all.
 //!
-//! A program that no rule lets connect to a unix socket still has its own where those of others are kept away: with
-//! namespaces. Elsewhere the filter refuses it every unix socket but pairs ([`prepared`]).
+//! A program that no rule lets connect to a unix socket still has sockets of its own, if namespaces keep those of
+//! others away. Without namespaces the filter refuses it every unix socket but pairs ([`prepared`]).
 
 mod capabilities;
 mod cgroup;

@@ -2,16 +2,17 @@
 //!
 //! Both stay in one process group, so that the terminal's signals reach the program without help:
 //!
-//! - SIGINT, SIGQUIT and SIGTSTP of the terminal are the program's; those that somebody sends to polc, and
-//!   SIGTERM, SIGUSR1, SIGUSR2 and SIGWINCH, are passed on. So is SIGHUP, whoever sends it: of a terminal that goes away the
-//!   kernel tells the leader of the session alone, and that may be polc.
-//! - When the program stops, polc stops too, so that the shell outside sees a stopped job; continued, it continues
-//!   the program. It stops for no other reason: one that the terminal stopped beside the program would stop a second time
-//!   when it is continued. While it is stopped nobody would look at the clock, and what the program had started before would go
-//!   on without an end: where there is a `wall_time` a process is left that wakes it when that is over.
-//! - It ends as the program ended: with its status, or by its signal.
-//! - A shell inside a process namespace makes a group of its own the terminal's foreground, and cannot name the group outside to
-//!   give the terminal back. polc takes it back at the end, if it had it at the start.
+//! - The program gets SIGINT, SIGQUIT and SIGTSTP of the terminal. If somebody sends these to polc, polc passes them
+//!   on, as it does SIGTERM, SIGUSR1, SIGUSR2 and SIGWINCH. It always passes on SIGHUP: when a terminal goes away, the
+//!   kernel tells only the leader of the session, and that may be polc.
+//! - When the program stops, polc stops too, so that the shell outside sees a stopped job. When polc is continued, it
+//!   continues the program. It stops for no other reason. If the terminal stopped it beside the program, it would stop
+//!   a second time when it is continued.
+//! - While polc is stopped, nobody watches the clock, and what the program started before could go on without end. So
+//!   if there is a `wall_time`, another process wakes polc when it is over.
+//! - polc ends as the program ended: with its status, or by its signal.
+//! - A shell inside a process namespace makes a group of its own the terminal's foreground. It cannot name the group
+//!   outside to give the terminal back. polc takes it back at the end, if it had it at the start.
 
 use super::{sys, wall_time};
 use std::fs::File;

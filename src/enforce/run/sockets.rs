@@ -1,7 +1,8 @@
 //! Unix sockets with a path that something on this host has bound.
 //!
-//! `/proc/net/unix` has each with the path that it was bound with, which may be a relative one: then it lies in the directory
-//! that its process was in, and where that process is still there, and this user may look at it, its directory is taken for that.
+//! `/proc/net/unix` has each with the path that it was bound with. That path may be relative: then it is in the
+//! directory that its process was in. If that process still exists, and this user may look at it, polc takes its
+//! present directory for that.
 
 use super::own_dirs::OwnDirs;
 use super::sys;

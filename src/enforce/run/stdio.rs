@@ -1,14 +1,14 @@
 //! Standard input, output and error that are files.
 //!
 //! They were opened outside, so they pass the covers: the program can open such a file again by `/proc/self/fd/0`, on
-//! the mount that it was opened on. If the file is covered, polc therefore opens it again through its cover and puts
-//! that in the descriptor's place, at the same position. This works where the file is only read and may be read. If it
-//! does not work, the program is not started.
+//! the mount that it was opened on. So if the file is covered, polc opens it again through its cover. It puts that in
+//! the descriptor's place, at the same position. This works if the file is only read and may be read. If it does not
+//! work, the program is not started.
 //!
-//! A file that is not covered may lie outside everything that the policy allows: the log that standard error goes to.
-//! The program has the descriptor, and programs open such files by name too (`/dev/stderr`, `/proc/self/fd/2`). So
-//! Landlock grants the one file that the descriptor stands for, with the rights that the descriptor has: what was opened
-//! to write cannot be opened to read. A file that a rule denies gets no such right.
+//! A file that is not covered may be outside everything that the policy allows, such as the log that standard error
+//! goes to. The program has the descriptor, and programs open such files by name too (`/dev/stderr`,
+//! `/proc/self/fd/2`). So Landlock grants that one file, with the rights that the descriptor has: what was opened to
+//! write cannot be opened to read. A file that a rule denies gets no such right.
 
 use super::cover::Plan;
 use super::{Error, sys};

@@ -1,12 +1,12 @@
 //! Terminals of the program's own, beside the one that it was started from.
 //!
-//! A policy grants `/dev/pts/**`, or no shell works, and in `/dev/pts` stand all terminals of the user: whoever opens another
-//! one reads what is typed there, and writes into it. So the program gets a new instance of devpts, in which there are only the
-//! terminals that it makes itself. The one that it was started from is mounted into it under its old name, so that `tty`, job
-//! control, `/dev/tty` and what opens it by its name work as outside.
+//! A policy grants `/dev/pts/**`, or no shell works. But `/dev/pts` has all terminals of the user, and a program that
+//! opens another one reads what is typed there, and writes into it. So the program gets a new instance of devpts, which
+//! has only the terminals that the program makes itself. polc mounts the terminal that the program was started from
+//! into it under its old name. So `tty`, job control, `/dev/tty` and programs that open it by its name work as outside.
 //!
-//! In an instance of devpts a name can only come to be by making a pair of terminals. So pairs are made until one has the
-//! number that is wanted; its master is held open by polc outside ([`super::supervise`]), which never uses it.
+//! In an instance of devpts, a name only comes to be by making a pair of terminals. So polc makes pairs until one has
+//! the right number. polc outside ([`super::supervise`]) holds its master open and never uses it.
 
 use super::{Error, sys, sys_process};
 use crate::backend::landlock::{AccessFs, PathBeneath, Ruleset};

@@ -1,28 +1,27 @@
-//! What was made while the program ran, although the policy denies making it.
+//! Finds what was made while the program ran, although the policy denies making it.
 //!
-//! What is not there when the program starts has nothing to be covered by ([`super::cover`]), so it can be made: a
-//! `.env`, the hook of a repository that is made inside. The supervisor therefore looks through the trees in which
-//! something may be made twice, before the program starts and after it has ended, from outside, where nothing is
-//! covered, and tells each denied path that is new with the rule that denies it. It takes nothing away, and the exit
-//! status stays the program's, unless `--fail-if-made` asks for 3: a script that runs an agent cannot read what is
-//! told.
+//! What does not exist at the start cannot be covered ([`super::cover`]), so the program can make it: a `.env`, or the
+//! hook of a repository that is made inside. So the supervisor looks twice through the trees in which something may be
+//! made: before the program starts, and after it has ended. It looks from outside, where nothing is covered. It names
+//! each denied path that is new, with the rule that denies it. It removes nothing. The exit status stays the program's,
+//! unless `--fail-if-made` asks for 3: a script that runs an agent cannot read a message.
 //!
-//! - Only names are compared. What something else made meanwhile (a session of `ssh` in `/tmp`) is told as well: who
-//!   made it the file system does not know.
-//! - Configurations of git that are new or changed are read ([`configurations`]): the policy lets a repository be made, and
-//!   what it is made with may name programs.
-//! - A directory that is new and wholly denied is told once, without what is in it.
-//! - Nothing is told of what is made by a process that goes on when the program has ended.
-//! - A directory that cannot be listed is asked for each name that a pattern spells out. At the end polc also gives itself
-//!   the right to list it, where it could be listed at the start or is new ([`modes`]). One that stays closed is named.
+//! - Only names are compared. So the supervisor also names what something else made meanwhile, such as a session of
+//!   `ssh` in `/tmp`. The file system does not know who made it.
+//! - Configurations of git that are new or changed are read ([`configurations`]). The policy allows making a repository,
+//!   and its configuration may name programs.
+//! - A new directory that is wholly denied is named once, without what is in it.
+//! - Nothing is said of what is made by a process that goes on when the program has ended.
+//! - In a directory that cannot be listed, polc asks for each name that a pattern spells out. At the end polc also gives
+//!   itself the right to list it, if it could be listed at the start or is new ([`modes`]). One that stays closed is named.
 //! - After [`MAX_TIME`] it stops, and says so. Upper directories come first.
 //!
 //! # Why it is told, and not prevented
 //!
-//! What does not exist cannot be mounted on, and Landlock knows no names. docs/decisions.md lists what was tried
-//! instead, and what came of it.
+//! Nothing can be mounted on what does not exist, and Landlock knows no names. docs/decisions.md lists what was tried
+//! instead, with the results.
 //!
-//! Whoever would rather not start at all has `--require safe`, which counts each such path as let through.
+//! `--require safe` counts each such path as a gap, and does not start the program.
 
 mod configurations;
 mod modes;
