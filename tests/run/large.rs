@@ -326,7 +326,7 @@ fn what_is_there_and_cannot_be_protected_stops_the_start() {
         assert!(told[0].contains("/ws/a/b/token`"), "{message}");
         // That the directory is not usable is said as well, before the start.
         assert!(
-            message.contains("nothing can be made, renamed or removed directly in `")
+            message.contains("can make, rename and remove nothing directly in `")
                 && message.contains("git cannot write"),
             "{message}"
         );
