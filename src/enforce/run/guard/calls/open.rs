@@ -42,16 +42,27 @@ impl Request<'_> {
             let object = view.object(&path, flags & libc::O_NOFOLLOW == 0)?;
             return self.open_there(object, flags);
         }
-        let place = view.place(&path)?;
-        self.open_or_make(&mut view, place, flags, mode)
+        let from = (directory, path.as_slice());
+        match view.place(&path) {
+            Err(Stop::Unjudged) if flags & libc::O_EXCL == 0 => self.open_found(from, flags),
+            place => self.open_or_make(&mut view, place?, from, (flags, mode)),
+        }
+    }
+
+    /// Opens what a path in the file system of processes leads to: nothing is made there, whatever the flags say. So a shell
+    /// opens `/dev/stdout`.
+    fn open_found(&self, (directory, path): (RawFd, &[u8]), flags: libc::c_int) -> Done {
+        let follow = flags & libc::O_NOFOLLOW == 0;
+        let object = self.view(directory, path)?.object(path, follow)?;
+        self.open_there(object, flags)
     }
 
     fn open_or_make(
         &self,
         view: &mut View<'_>,
         mut place: Place,
-        flags: libc::c_int,
-        mode: libc::mode_t,
+        from: (RawFd, &[u8]),
+        (flags, mode): (libc::c_int, libc::mode_t),
     ) -> Done {
         let new = flags & libc::O_EXCL != 0;
         let mut links = 0;
@@ -74,7 +85,10 @@ impl Request<'_> {
                 if flags & libc::O_NOFOLLOW != 0 || links > MOST_LINKS {
                     return error(libc::ELOOP);
                 }
-                place = view.through(place)?;
+                place = match view.through(place) {
+                    Err(Stop::Unjudged) => return self.open_found(from, flags),
+                    place => place?,
+                };
                 continue;
             }
             let name = kernel::text(place.name());
