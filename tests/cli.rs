@@ -534,6 +534,62 @@ fn completions_manual_and_targets() {
 }
 
 #[test]
+fn one_cause_is_one_error_and_a_wrong_name_is_known() {
+    let d = folder();
+    let codes = |o: &Output| -> Vec<String> {
+        let text = err(o);
+        let lines = text.lines().filter_map(|l| l.strip_prefix("error["));
+        lines.map(|l| l[..4].to_owned()).collect()
+    };
+    let set = ["check", "-p", "builtin:coding-agent", "--set", "workspace="];
+    let o = polc(d.path(), &set);
+    assert_eq!(codes(&o), ["P307"], "{}", err(&o));
+    let o = Command::new(env!("CARGO_BIN_EXE_polc"))
+        .args(["check", "-p", "builtin:coding-agent"])
+        .env_remove("HOME")
+        .output()
+        .unwrap();
+    assert_eq!(codes(&o), ["P306"], "{}", err(&o));
+    for (args, meant) in [
+        (
+            &["check", "-p", "builtin:claude"][..],
+            "did you mean `builtin:claude-code`?",
+        ),
+        (
+            &["check", "-p", "claude"],
+            "did you mean `builtin:claude-code`?",
+        ),
+        (
+            &["init", "claude", "-o", "x.yaml"],
+            "did you mean `claude-code`?",
+        ),
+    ] {
+        let o = polc(d.path(), args);
+        assert_eq!(status(&o), 2, "{args:?}: {}", err(&o));
+        assert!(err(&o).contains(meant), "{args:?}: {}", err(&o));
+    }
+    let o = polc(d.path(), &["explain", "read /etc/[x"]);
+    assert!(err(&o).contains("| read /etc/[x\n"), "{}", err(&o));
+}
+
+#[test]
+fn what_init_says_next_can_be_typed() {
+    let d = tempfile::tempdir().unwrap();
+    let o = polc(d.path(), &["init"]);
+    assert!(
+        err(&o).ends_with("polc trust, polc run -- COMMAND\n"),
+        "{}",
+        err(&o)
+    );
+    let o = polc(d.path(), &["init", "-o", "other.yaml"]);
+    assert!(
+        err(&o).ends_with("polc run -p other.yaml -- COMMAND\n"),
+        "{}",
+        err(&o)
+    );
+}
+
+#[test]
 fn the_reference_is_current() {
     let d = tempfile::tempdir().unwrap();
     assert_eq!(status(&polc(d.path(), &["docs", "-o", "docs"])), 0);

@@ -50,9 +50,12 @@ pub fn run(args: &Args) -> Done {
         .unwrap_or(&args.profile);
     let Some(whole) = builtin::policy(profile) else {
         let names: Vec<&str> = builtin::policies().iter().map(|b| b.name).collect();
+        let instead = match builtin::near(profile, &names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there are {}", names.join(", ")),
+        };
         return Err(Stop::Usage(format!(
-            "no built-in policy is called `{profile}`; there are {}",
-            names.join(", ")
+            "no built-in policy is called `{profile}`; {instead}"
         )));
     };
     let folder = match args.output.parent() {
@@ -93,10 +96,20 @@ pub fn run(args: &Args) -> Done {
         },
     );
     output::stderr(&format!(
-        "wrote {}, which {verb} builtin:{profile}\n{and_schema}next: add rules, then polc check, polc test, polc run -- COMMAND\n",
+        "wrote {}, which {verb} builtin:{profile}\n{and_schema}next: add rules, then polc check, polc test, {}\n",
         args.output.display(),
+        start_with(&args.output),
     ))?;
     Ok(Outcome::Fine)
+}
+
+/// The commands that start a program in the policy of this file: one that is found has to be trusted first.
+fn start_with(file: &Path) -> String {
+    if file.file_name().is_some_and(|n| n == "polc.yaml") {
+        "polc trust, polc run -- COMMAND".to_owned()
+    } else {
+        format!("polc run -p {} -- COMMAND", file.display())
+    }
 }
 
 /// The name of a policy for the files in a folder: that of the folder, where it can be a name.

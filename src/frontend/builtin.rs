@@ -180,6 +180,22 @@ pub fn for_program(name: &str) -> Option<Builtin> {
     POLICIES.iter().find(|b| b.name == *policy).copied()
 }
 
+/// The built-in name that a wrong one was probably meant to be: of the program, a longer one, or one that is spelt much
+/// the same.
+#[must_use]
+pub fn near<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
+    let own = for_program(name).map(|b| b.name);
+    let of_program = names.iter().find(|n| own == Some(**n));
+    let longer = |n: &&&str| {
+        let rest = n.strip_prefix(name).filter(|_| !name.is_empty());
+        rest.is_some_and(|rest| rest.starts_with('-'))
+    };
+    let found = of_program.or_else(|| names.iter().find(longer));
+    found
+        .copied()
+        .or_else(|| super::native::reader::nearest(name, names.iter().copied()))
+}
+
 /// The text of a built-in policy.
 #[must_use]
 pub fn policy(name: &str) -> Option<&'static str> {
@@ -224,6 +240,23 @@ mod tests {
             names("policies/rules"),
             RULE_SETS.iter().map(|b| b.name).collect::<Vec<_>>()
         );
+    }
+
+    #[test]
+    fn a_wrong_name_is_near_the_one_that_is_meant() {
+        let names: Vec<&str> = POLICIES.iter().map(|b| b.name).collect();
+        for (wrong, meant) in [
+            ("claude", Some("claude-code")),
+            ("gemini", Some("gemini-cli")),
+            ("qwen", Some("qwen-code")),
+            ("cursor", Some("cursor-agent")),
+            ("coding-agnet", Some("coding-agent")),
+            ("data", Some("data-analyst")),
+            ("something-else", None),
+            ("", None),
+        ] {
+            assert_eq!(near(wrong, &names), meant, "{wrong}");
+        }
     }
 
     #[test]

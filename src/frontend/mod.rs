@@ -239,7 +239,7 @@ pub fn load_builtin(name: &str, options: &LoadOptions) -> Result<Loaded, Diagnos
         codes::UNKNOWN_INCLUDE,
         format!("there is no built-in policy `{name}`"),
     );
-    d = match native::reader::nearest(name, names.iter().copied()) {
+    d = match builtin::near(name, &names) {
         Some(near) => d.help(format!("did you mean `builtin:{near}`?")),
         None => d.help(format!("there are {}", native::reader::one_of(&names))),
     };

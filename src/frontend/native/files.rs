@@ -4,7 +4,7 @@
 //! policy together.
 
 use super::node::{self, MAX_BYTES, Node};
-use super::reader::{Report, nearest, one_of, quoted};
+use super::reader::{Report, one_of, quoted};
 use crate::diagnostics::{Diagnostic, codes};
 use crate::frontend::{LoadOptions, builtin, disk};
 use crate::policy::FileId;
@@ -298,7 +298,7 @@ fn no_builtin(n: &Node, name: &str, wanted: Wanted) -> Diagnostic {
         format!("there is no built-in {} {}", wanted.noun(), quoted(name)),
     )
     .at(n.span, "unknown");
-    match nearest(name, names.iter().copied()) {
+    match builtin::near(name, &names) {
         Some(near) => d.suggest(
             n.span,
             format!("builtin:{near}"),

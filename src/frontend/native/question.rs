@@ -7,7 +7,8 @@ use super::reader::{Fields, Report, fields, list, nearest, nonempty, one_of, quo
 use super::rule::ACTIONS;
 use crate::diagnostics::{Diagnostic, Diagnostics, codes};
 use crate::policy::{
-    HostSpec, Operation, OperationSet, PathPattern, PolicyTest, Query, Subject, syscalls,
+    HostSpec, Operation, OperationSet, PathPattern, PolicyTest, Query, Sources, Span, Subject,
+    syscalls,
 };
 use std::rc::Rc;
 
@@ -189,10 +190,26 @@ fn wildcard<T>(object: &str, start: usize) -> Result<T, QuestionError> {
 pub fn question(text: &str, subject: &Subject) -> Result<Query, Diagnostics> {
     parse(text, subject).map_err(|e| {
         let mut d = Diagnostic::error(e.code, e.message);
+        let mut sources = Sources::default();
+        let file = sources.add("the question", text);
+        // A question is one line; in any other the place would be another one.
+        if let (Some(before), false) = (text.get(..e.from), text.contains('\n')) {
+            let span = Span {
+                file,
+                start: e.from,
+                end: e.to,
+                line: 1,
+                column: u32::try_from(before.chars().count() + 1).unwrap_or(u32::MAX),
+            };
+            d = d.at(span, "");
+        }
         d.help.extend(e.help);
         d.help
             .extend(e.replacement.map(|r| format!("did you mean `{r}`?")));
-        d.into()
+        Diagnostics {
+            items: vec![d],
+            sources,
+        }
     })
 }
 

@@ -42,6 +42,12 @@ impl Report {
             }
             return;
         }
+        // What has no place in a file is about the command line: once is enough.
+        let again =
+            |k: &Diagnostic| k.primary.is_none() && k.code == d.code && k.message == d.message;
+        if d.primary.is_none() && self.items.iter().any(again) {
+            return;
+        }
         if self.items.len() < MAX_REPORTED {
             self.items.push(d);
         } else {

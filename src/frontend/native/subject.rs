@@ -36,13 +36,16 @@ pub(crate) fn subject(nodes: &[&Rc<Node>], options: &LoadOptions, report: &mut R
                     )),
                 });
             }
-            Err(why) => report.push(Diagnostic::error(
-                codes::BAD_SETTING,
-                format!(
-                    "`{name}` cannot be {}: {why}",
-                    quoted(&String::from_utf8_lossy(value))
-                ),
-            )),
+            Err(why) => report.push(
+                Diagnostic::error(
+                    codes::BAD_SETTING,
+                    format!(
+                        "`{name}` cannot be {}: {why}",
+                        quoted(&String::from_utf8_lossy(value))
+                    ),
+                )
+                .help(format!("write `--set {name}=/path`")),
+            ),
             Ok(()) if GIT_VARIABLES.contains(&name.as_str()) => {}
             Ok(()) => *slot(&mut out, name) = Some(value.clone()),
         }
@@ -115,6 +118,13 @@ pub(crate) fn subject(nodes: &[&Rc<Node>], options: &LoadOptions, report: &mut R
                 }
                 report.push(d);
             }
+        }
+    }
+    // What was tried and failed has been said: that it is missing is no second error. Nothing is made of a policy with one.
+    for name in VARIABLES {
+        let tried = get(name).is_some() || options.set.iter().any(|(n, _)| n == name);
+        if tried && report.failed() && slot(&mut out, name).is_none() {
+            *slot(&mut out, name) = Some(b"/unknown".to_vec());
         }
     }
     if let Some(workspace) = &out.workspace {
