@@ -1,7 +1,8 @@
 //! The state directory, and who could change what is in it.
 
-use super::Error;
+use super::{Error, shown};
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::{DirBuilder, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -17,6 +18,72 @@ pub fn state_directory(state_home: Option<OsString>, home: Option<&Path>) -> Opt
             .map(|h| h.join(".local/state"))
     });
     base.map(|b| b.join("polc"))
+}
+
+/// Why what is kept somewhere could be somebody else's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distrust {
+    /// The owner is neither the user nor, above the user's directories, root.
+    Owner,
+    /// Others may write to it.
+    Writable,
+    /// Others may read a record. polc writes none so; a checkout of a repository does.
+    Readable,
+    /// A record is a hard link of another file.
+    Linked,
+}
+
+impl fmt::Display for Distrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Owner => "belongs to another user",
+            Self::Writable => "can be written by others",
+            Self::Readable => "can be read by others, and polc writes no record so",
+            Self::Linked => "has a second name (a hard link)",
+        })
+    }
+}
+
+impl Distrust {
+    /// What to do about it.
+    pub(super) fn help(self, path: &Path) -> String {
+        let path = shown(path);
+        match self {
+            Self::Owner => {
+                "name a directory of your own with XDG_STATE_HOME, or run polc as that user"
+                    .to_owned()
+            }
+            Self::Writable => format!("type `chmod go-w '{path}'`"),
+            Self::Readable | Self::Linked => {
+                format!("remove it (`rm '{path}'`), then trust the policy again")
+            }
+        }
+    }
+}
+
+/// Checks that a state directory cannot have come with a policy: it lies in none of these directories, and none of them
+/// in it. Both are looked at by name and by where links lead.
+///
+/// # Errors
+/// It does not lie apart.
+pub fn apart(state: &Path, from: &[PathBuf]) -> Result<(), Error> {
+    let forms = |path: &Path| {
+        let mut all = super::protect::names(path);
+        all.push(path.to_owned());
+        all
+    };
+    let mut states = forms(state);
+    // The records may be led elsewhere by a link of their own.
+    states.extend(forms(&state.join("trust")));
+    for directory in from {
+        let mut places = forms(directory);
+        places.retain(|p| p.is_absolute());
+        let meets = |s: &PathBuf| places.iter().any(|p| s.starts_with(p) || p.starts_with(s));
+        if states.iter().any(meets) {
+            return Err(Error::NotApart(state.to_owned(), directory.clone()));
+        }
+    }
+    Ok(())
 }
 
 /// Makes a directory that only the user may enter, and what is missing above it.
@@ -58,9 +125,9 @@ pub(super) fn check(path: &Path) -> Result<(), Error> {
 /// It is not.
 pub(super) fn own(path: &Path, meta: &Metadata, me: u32) -> Result<(), Error> {
     let why = if meta.uid() != me {
-        "belongs to another user"
+        Distrust::Owner
     } else if meta.mode() & 0o022 != 0 {
-        "can be written by others"
+        Distrust::Writable
     } else {
         return Ok(());
     };
@@ -68,9 +135,9 @@ pub(super) fn own(path: &Path, meta: &Metadata, me: u32) -> Result<(), Error> {
 }
 
 /// Why others can change what is in this directory, which lies above the user's.
-fn changeable(meta: &Metadata, me: u32) -> Option<&'static str> {
+fn changeable(meta: &Metadata, me: u32) -> Option<Distrust> {
     if meta.uid() != me && meta.uid() != 0 {
-        return Some("belongs to another user");
+        return Some(Distrust::Owner);
     }
     // With the sticky bit everybody may add entries and nobody takes another's away.
     if meta.mode() & 0o1000 != 0 {
@@ -79,9 +146,25 @@ fn changeable(meta: &Metadata, me: u32) -> Option<&'static str> {
     // Many systems give each user a group of the same number, and let it write to what the user makes.
     let own_group = meta.uid() == me && meta.gid() == me;
     if meta.mode() & 0o002 != 0 || (meta.mode() & 0o020 != 0 && !own_group) {
-        return Some("can be written by others");
+        return Some(Distrust::Writable);
     }
     None
+}
+
+/// Checks that a record is one that polc wrote for this user.
+///
+/// # Errors
+/// It is not.
+pub(super) fn own_record(path: &Path, meta: &Metadata, me: u32) -> Result<(), Error> {
+    own(path, meta, me)?;
+    let why = if meta.mode() & 0o077 != 0 {
+        Distrust::Readable
+    } else if meta.nlink() != 1 {
+        Distrust::Linked
+    } else {
+        return Ok(());
+    };
+    Err(Error::NotOurs(path.to_owned(), why))
 }
 
 /// Whether an error says that something is not there.
@@ -108,6 +191,38 @@ mod tests {
             assert_eq!(home, Some("/h/.local/state/polc".into()));
             assert_eq!(at(none, None), None);
             assert_eq!(at(none, Some("h")), None);
+        }
+    }
+
+    #[test]
+    fn a_state_directory_that_the_repository_brings_is_not_apart() {
+        let top = tempfile::tempdir().unwrap();
+        let top = top.path().canonicalize().unwrap();
+        for d in [
+            "repo/st/polc/trust",
+            "home/.local/state/polc",
+            "home/linked",
+        ] {
+            std::fs::create_dir_all(top.join(d)).unwrap();
+        }
+        let link = |to: &str, at: &str| std::os::unix::fs::symlink(to, top.join(at)).unwrap();
+        link("../repo/st", "home/away");
+        link("../home/linked", "repo/out");
+        link("../../repo/st/polc/trust", "home/linked/trust");
+        let from = [top.join("repo")];
+        for (state, fine) in [
+            ("home/.local/state/polc", true),
+            ("home/nothing/polc", true),
+            ("repos/polc", true),
+            ("repo/st/polc", false),
+            ("repo/nothing/polc", false),
+            ("home/away/polc", false),
+            ("repo/out/polc", false),
+            ("home/linked", false),
+            ("", false),
+            ("repo", false),
+        ] {
+            assert_eq!(apart(&top.join(state), &from).is_ok(), fine, "{state}");
         }
     }
 

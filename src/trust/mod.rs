@@ -11,13 +11,17 @@
 //!
 //! [`Store`] keeps the records in the user's state directory, one file each. It writes a record beside its place and
 //! renames it. So a reader sees the old record or the new one, whole.
+//!
+//! A repository may bring files that look like records, and an `.envrc` that names their directory. So a state directory
+//! is believed only if it lies [apart](apart) from what the policy came with, and a record only if nobody else could
+//! have written it and no checkout makes it so: it is the user's, nobody else may read it, and it has one name.
 
 mod directory;
 mod protect;
 mod record;
 mod store;
 
-pub use directory::state_directory;
+pub use directory::{Distrust, apart, state_directory};
 pub use protect::{RULE, claim, protect};
 pub use record::{Record, Standing};
 pub use store::{Listed, Store};
@@ -31,9 +35,12 @@ pub enum Error {
     /// The system refuses.
     #[error("cannot {0} `{path}`: {2}", path = shown(.1))]
     System(&'static str, PathBuf, #[source] io::Error),
-    /// Somebody else could change what is in it.
-    #[error("`{path}` {1}: somebody else could have written what is in it", path = shown(.0))]
-    NotOurs(PathBuf, &'static str),
+    /// Somebody else could have written what is in it.
+    #[error("`{path}` {1}, so what is trusted cannot be read from there; {help}", path = shown(.0), help = .1.help(.0))]
+    NotOurs(PathBuf, Distrust),
+    /// It lies in the directory that the policy came with, or the other way round.
+    #[error("the state directory `{state}` and `{from}`, where the policy comes from, lie within one another: whoever wrote the policy could have put records there", state = shown(.0), from = shown(.1))]
+    NotApart(PathBuf, PathBuf),
     /// A record that polc did not write so.
     #[error("`{path}` is damaged: {1}; remove it, and trust the policy again", path = shown(.0))]
     Damaged(PathBuf, String),

@@ -82,7 +82,7 @@ pub fn protect(policy: &mut Policy, states: &[PathBuf], files: &[FileRead]) {
 
 /// What a path is called once the links in its directories are followed, and where it leads itself. What does not exist
 /// is taken as it is, beneath what does.
-fn names(path: &Path) -> Vec<PathBuf> {
+pub(super) fn names(path: &Path) -> Vec<PathBuf> {
     let mut out = Vec::new();
     if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
         out.push(resolved(parent).join(name));

@@ -1,6 +1,6 @@
 //! The records on disk.
 
-use super::directory::{check, is_missing, make, own};
+use super::directory::{check, is_missing, make, own_record};
 use super::record::sha256;
 use super::{Error, Record, Standing};
 use crate::frontend::FileRead;
@@ -175,7 +175,7 @@ fn read(path: &Path) -> Result<Option<Record>, Error> {
     if !meta.is_file() {
         return Err(damaged("it is no file".to_owned()));
     }
-    own(path, &meta, crate::enforce::user::effective())?;
+    own_record(path, &meta, crate::enforce::user::effective())?;
     let mut bytes = Vec::new();
     file.take(MAX_RECORD)
         .read_to_end(&mut bytes)
@@ -187,6 +187,7 @@ fn read(path: &Path) -> Result<Option<Record>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trust::Distrust;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn file(named: &str, text: &str) -> FileRead {
@@ -278,12 +279,26 @@ mod tests {
         assert_eq!(mode & 0o7777, 0o600);
         std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o666)).unwrap();
         assert!(matches!(store.get(name), Err(Error::NotOurs(..))));
+        // As a checkout of a repository makes it.
+        std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(
+            store.get(name),
+            Err(Error::NotOurs(_, Distrust::Readable))
+        ));
         std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::fs::hard_link(&place, state.path().join("second")).unwrap();
+        assert!(matches!(
+            store.get(name),
+            Err(Error::NotOurs(_, Distrust::Linked))
+        ));
+        std::fs::remove_file(state.path().join("second")).unwrap();
+        assert!(store.get(name).unwrap().is_some());
         let text = std::fs::read_to_string(&place).unwrap();
         std::fs::write(&place, &text[..text.len() / 2]).unwrap();
         assert!(matches!(store.get(name), Err(Error::Damaged(..))));
         let aside = state.path().join("aside");
         std::fs::write(&aside, &text).unwrap();
+        std::fs::set_permissions(&aside, std::fs::Permissions::from_mode(0o600)).unwrap();
         std::fs::remove_file(&place).unwrap();
         symlink(&aside, &place).unwrap();
         assert!(store.get(name).is_err(), "a link");
