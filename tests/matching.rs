@@ -4,7 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use polc::frontend::{LoadOptions, load};
-use polc::lint::lints;
+use polc::lint::{Judge, lints};
 use polc::policy::{Component, PathPattern, Policy, Query, Sequence, Token, WordPattern};
 use polc::semantics::{Meaning, PathSet, decide_query, intersects, matches_path, matches_word};
 use proptest::prelude::*;
@@ -170,7 +170,9 @@ fn the_worst_policies_are_decided_soon() {
     // Sets of several of them soon become too large, which is an answer; each alone is decided.
     for rule in &policy.rules {
         let one = Policy::of_rules("one", policy.default_action, vec![rule.clone()]);
-        let said = soon(&rule.name, || lints(&Meaning::new(&one)).is_ok());
+        let said = soon(&rule.name, || {
+            lints(&Meaning::new(&one), &Judge::default()).is_ok()
+        });
         assert!(said, "{}", rule.name);
     }
     let peer = format!(

@@ -1,16 +1,21 @@
 //! What a policy allows, in a few lines, for a user who is asked to trust it.
 
+use super::homes::Homes;
 use polc::fidelity::show_bytes;
-use polc::policy::{Action, Objects, Operation, Policy, Rule};
+use polc::policy::{Action, Objects, Operation, Policy, Rule, SyscallName};
+use polc::semantics::Meaning;
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
 
 /// How many objects a line names.
 const NAMED: usize = 6;
 
 /// What the rules of a policy allow, the widest objects first. What comes from polc's own rule sets is told by their names.
+/// `all`: every object is named.
 #[must_use]
-pub fn summary(policy: &Policy) -> String {
+pub fn summary(policy: &Policy, all: bool) -> String {
+    let most = if all { usize::MAX } else { NAMED };
     let allowing = || policy.rules.iter().filter(|r| r.action == Action::Allow);
     let source = |r: &Rule| {
         policy
@@ -31,31 +36,36 @@ pub fn summary(policy: &Policy) -> String {
             names.join(", ")
         )
     };
-    let objects = |operations: &[Operation]| {
-        let speaks = |r: &&Rule| operations.iter().any(|o| r.operations.contains(*o));
+    let objects = |operations: &[Operation], told: &[Operation]| {
+        // What a line above has told is not told again.
+        let speaks = |r: &&Rule| {
+            operations.iter().any(|o| r.operations.contains(*o))
+                && !told.iter().any(|o| r.operations.contains(*o))
+        };
         let all: Vec<String> = allowing()
             .filter(own)
             .filter(speaks)
             .flat_map(objects_of)
             .collect();
-        widest_first(all)
+        widest_first(all, most)
     };
     if policy.default_action == Action::Allow {
         line(&mut out, "default", "everything that no rule denies");
     }
-    const LINES: [(&str, &[Operation]); 6] = [
-        ("read", &[Operation::Read]),
-        (
-            "write",
-            &[Operation::Edit, Operation::Create, Operation::Delete],
-        ),
-        ("start", &[Operation::Execute]),
-        ("connect", &[Operation::Connect]),
-        ("listen", &[Operation::Bind]),
-        ("tools", &[Operation::Tool]),
+    const WRITE: &[Operation] = &[Operation::Edit, Operation::Create, Operation::Delete];
+    const LINES: [(&str, &[Operation], &[Operation]); 9] = [
+        ("read", &[Operation::Read], &[]),
+        ("list", &[Operation::List], &[Operation::Read]),
+        ("write", WRITE, &[]),
+        ("metadata", &[Operation::Metadata], WRITE),
+        ("start", &[Operation::Execute], &[]),
+        ("connect", &[Operation::Connect], &[]),
+        ("listen", &[Operation::Bind], &[]),
+        ("tools", &[Operation::Tool], &[]),
+        ("syscalls", &[Operation::Syscall], &[]),
     ];
-    for (word, operations) in LINES {
-        let found = objects(operations);
+    for (word, operations, told) in LINES {
+        let found = objects(operations, told);
         if !found.is_empty() {
             line(&mut out, word, &found);
         }
@@ -63,16 +73,61 @@ pub fn summary(policy: &Policy) -> String {
     let variables = match &policy.environment.pass {
         None => "all".to_owned(),
         Some(list) if list.is_empty() => "none".to_owned(),
-        Some(list) => few(list),
+        Some(list) => few(list, most),
     };
     line(&mut out, "variables", &variables);
     if !policy.capabilities.is_empty() {
         line(&mut out, "capabilities", &policy.capabilities.join(", "));
     }
+    if out.contains(MORE) {
+        out.push_str("  (`polc trust --show` names all)\n");
+    }
     out
 }
 
-fn line(out: &mut String, word: &str, what: &str) {
+/// The keys in the user's homes that a policy lets be read, those that are there one by one.
+#[must_use]
+pub fn keys(meaning: &Meaning<'_>, homes: &Homes, all: bool) -> String {
+    let mut out = String::new();
+    for home in homes.judged() {
+        let found = match polc::lint::keys(meaning, &home) {
+            Ok(found) => found,
+            Err(_) => {
+                out.push_str("which keys it can read cannot be told: the policy is too large\n");
+                continue;
+            }
+        };
+        let there = |k: &&polc::lint::Key| {
+            // What a wildcard may match is not looked for: only that there is where to look.
+            let path = std::ffi::OsStr::from_bytes(&k.literal);
+            k.literal != home && std::fs::symlink_metadata(path).is_ok()
+        };
+        let (there, missing): (Vec<_>, Vec<_>) = found.iter().partition(there);
+        for key in &there {
+            let _ = writeln!(out, "it can read {}", show_bytes(key.pattern.as_bytes()));
+        }
+        if all {
+            for key in &missing {
+                let pattern = show_bytes(key.pattern.as_bytes());
+                let _ = writeln!(out, "it could read {pattern}, which is not there now");
+            }
+        } else if !missing.is_empty() {
+            let (places, are) = match missing.len() {
+                1 => ("1 place".to_owned(), "is"),
+                n => (format!("{n} places"), "are"),
+            };
+            let _ = writeln!(
+                out,
+                "it could read {places} of keys in {} that {are} not there now (`polc trust --show` names them)",
+                show_bytes(&home)
+            );
+        }
+    }
+    out
+}
+
+/// One line of what is shown: a word, and what is said of it.
+pub fn line(out: &mut String, word: &str, what: &str) {
     let _ = writeln!(out, "  {word:<12} {}", show_bytes(what.as_bytes()));
 }
 
@@ -81,13 +136,19 @@ fn objects_of(rule: &Rule) -> Vec<String> {
         Objects::Paths { paths, .. } => paths.iter().map(|p| p.text.clone()).collect(),
         Objects::Hosts { hosts, .. } => hosts.iter().map(|h| h.text.clone()).collect(),
         Objects::Commands { commands, .. } => commands.iter().map(|c| c.text.clone()).collect(),
-        Objects::Syscalls { .. } => Vec::new(),
+        Objects::Syscalls { syscalls, .. } => syscalls
+            .iter()
+            .map(|s| match s {
+                SyscallName::Name(name) => name.clone(),
+                SyscallName::Group(group) => format!("@{group}"),
+            })
+            .collect(),
         Objects::Tools { tools, .. } => tools.iter().map(|t| t.text.clone()).collect(),
     }
 }
 
 /// The objects with the fewest names before their first wildcard come first: they hold the most.
-fn widest_first(mut all: Vec<String>) -> String {
+fn widest_first(mut all: Vec<String>, most: usize) -> String {
     let width = |text: &String| {
         let literal = text
             .find(['*', '?', '[', '{'])
@@ -97,17 +158,20 @@ fn widest_first(mut all: Vec<String>) -> String {
     };
     all.sort_by(|a, b| width(a).cmp(&width(b)).then_with(|| a.cmp(b)));
     all.dedup();
-    few(&all)
+    few(&all, most)
 }
 
-fn few(all: &[String]) -> String {
+/// What stands where not all are named.
+const MORE: &str = " more\n";
+
+fn few(all: &[String], most: usize) -> String {
     let shown = all
         .iter()
-        .take(NAMED)
+        .take(most)
         .cloned()
         .collect::<Vec<_>>()
         .join(", ");
-    match all.len().saturating_sub(NAMED) {
+    match all.len().saturating_sub(most) {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }

@@ -1,9 +1,10 @@
 //! `polc check`: validation, and lints.
 
+use super::homes::Homes;
 use super::{Done, Format, Forms, Global, Outcome, input, output};
 use polc::diagnostics::{self, Diagnostic, Diagnostics};
 use polc::host::RealLinks;
-use polc::lint::{lints, on_host};
+use polc::lint::{Judge, lints, on_host};
 use polc::policy::Sources;
 use polc::semantics::Meaning;
 use std::ffi::OsString;
@@ -27,12 +28,20 @@ impl Forms for Args {
 }
 
 /// The lints of a policy, each with what to do; `host`: those that this host's links give rise to as well.
-pub fn lints_of(meaning: &Meaning<'_>, loaded: &input::Loaded, host: bool) -> Diagnostics {
-    let mut found = lints(meaning).unwrap_or_else(|e| Diagnostics::from(e).items);
+pub fn lints_of(
+    meaning: &Meaning<'_>,
+    judge: &Judge,
+    loaded: &input::Loaded,
+    host: bool,
+) -> Diagnostics {
+    let mut found = lints(meaning, judge).unwrap_or_else(|e| Diagnostics::from(e).items);
     if host {
-        found.extend(on_host(meaning, &loaded.links, &RealLinks));
+        found.extend(on_host(meaning, judge, &loaded.links, &RealLinks));
     }
-    advise(&mut found, loaded.native);
+    // A stranger's reason is no answer.
+    if !(judge.of_a_stranger && loaded.native) {
+        advise(&mut found, loaded.native);
+    }
     Diagnostics {
         items: found,
         sources: meaning.policy().sources.clone(),
@@ -75,7 +84,16 @@ pub fn run(global: &Global, args: &Args) -> Done {
                     tell(warnings)?;
                 }
                 let meaning = Meaning::new(&loaded.policy);
-                let found = lints_of(&meaning, &loaded, !args.no_host);
+                let homes = if args.no_host {
+                    Vec::new()
+                } else {
+                    Homes::of_this_host().judged()
+                };
+                let judge = Judge {
+                    homes,
+                    of_a_stranger: false,
+                };
+                let found = lints_of(&meaning, &judge, &loaded, !args.no_host);
                 let count = found.items.len();
                 if count > 0 {
                     tell(found)?;

@@ -156,6 +156,66 @@ pub fn human(changes: &[Change], policies: [Option<&Policy>; 2]) -> String {
     out
 }
 
+/// How many changes of a kind a short list has: more of what is newly allowed.
+const ALLOWED: usize = 12;
+const OTHERS: usize = 4;
+
+/// The changes in few lines; `whole` is the command that shows all.
+pub fn brief(changes: &[Change], whole: &str) -> String {
+    if changes.is_empty() {
+        return "they mean the same\n".to_owned();
+    }
+    let mut out = String::new();
+    let mut cut = false;
+    for (became, most) in [
+        (Became::Allowed, ALLOWED),
+        (Became::Asked, OTHERS),
+        (Became::Denied, OTHERS),
+    ] {
+        // Operations that change alike are told on one line, and so are the entries of a list of names.
+        let mut told: Vec<(Vec<&str>, String)> = Vec::new();
+        for c in changes.iter().filter(|c| c.became == became) {
+            let part = if c.in_part { "part of " } else { "" };
+            let what = format!("{part}{}", c.what);
+            let Some(operation) = c.operation else {
+                let list = what.split_once(": ");
+                let of = |t: &(Vec<&str>, String)| {
+                    let (head, _) = list?;
+                    (t.0.is_empty() && t.1.starts_with(&format!("{head}: "))).then_some(())
+                };
+                match (told.iter_mut().find(|t| of(t).is_some()), list) {
+                    (Some(t), Some((_, name))) => t.1 = format!("{} {name}", t.1),
+                    _ => told.push((Vec::new(), what)),
+                }
+                continue;
+            };
+            match told
+                .iter_mut()
+                .find(|t| !t.0.is_empty() && t.1 == what && !t.0.contains(&operation.name()))
+            {
+                Some(t) => t.0.push(operation.name()),
+                None => told.push((vec![operation.name()], what)),
+            }
+        }
+        if told.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "{}:", word(became));
+        for (operations, what) in told.iter().take(most) {
+            let gap = if operations.is_empty() { "" } else { "  " };
+            let _ = writeln!(out, "  {}{gap}{what}", operations.join(", "));
+        }
+        if told.len() > most {
+            cut = true;
+            let _ = writeln!(out, "  and {} more", told.len() - most);
+        }
+    }
+    if cut {
+        let _ = writeln!(out, "(`{whole}` shows all)");
+    }
+    out
+}
+
 fn to_json(c: &Change, policies: [Option<&Policy>; 2]) -> Value {
     json!({
         "change": word(c.became).replace(' ', "-"),

@@ -112,6 +112,11 @@ fn start(global: &Global, args: &LandlockArgs) -> Done {
         Ok(loaded) => loaded,
         Err(outcome) => return Ok(outcome),
     };
+    if !args.quiet {
+        for line in &loaded.said {
+            output::stderr(&format!("warning: {line}\n"))?;
+        }
+    }
     let policy = &loaded.policy;
     let (program, arguments) = match super::start::program(policy, &args.command)? {
         Ok(found) => found,

@@ -40,6 +40,7 @@ Examples:
 pub const TRUST: &str = "\
 Examples:
   polc trust            the polc.yaml here or above, after showing what it allows
+  polc trust --show     all of that, or all that changed; trusts nothing
   polc trust --list
   polc trust --revoke";
 

@@ -1,6 +1,7 @@
 //! Finding and loading the policy, and reading questions.
 
-use super::{Global, Outcome, Stop, artifacts, output, targets::TargetOptions, trust, workspace};
+use super::places::{self, How};
+use super::{Global, Outcome, Stop, artifacts, consent, output, targets::TargetOptions, trust};
 use anyhow::Context;
 use polc::backend::Evaluate;
 use polc::diagnostics::Diagnostics;
@@ -36,6 +37,8 @@ pub struct Loaded {
     pub native: bool,
     /// The files that it was read from, its own first; none for a built-in one and for standard input.
     pub files: Vec<FileRead>,
+    /// The places of the subject that its text sets: no `auto`, and no `--set`.
+    pub written: Vec<&'static str>,
 }
 
 /// A policy that a program is started with.
@@ -45,6 +48,8 @@ pub struct ToStart {
     pub told: String,
     /// Files for certificates that variables name and that stay closed, one line each.
     pub unread: Vec<String>,
+    /// What the user should know of its workspace, home and temporary directory, one line each.
+    pub said: Vec<String>,
 }
 
 /// One of the two that are compared.
@@ -118,6 +123,22 @@ pub fn load_kept(global: &Global, files: &[FileRead]) -> Result<Policy, Stop> {
     Ok(host::follow(loaded.policy, &host::RealLinks).0)
 }
 
+/// Loads the policy again as if one of its places were elsewhere, out of the bytes that were read the first time.
+pub fn with_place(
+    global: &Global,
+    loaded: &Loaded,
+    name: &str,
+    path: &str,
+) -> Result<Policy, Stop> {
+    let mut global = global.clone();
+    global.set.push(format!("{name}={path}").into());
+    if !loaded.files.is_empty() {
+        return load_kept(&global, &loaded.files);
+    }
+    let (again, _) = load_named(&global, OsStr::new(&loaded.name), Purpose::Host)?;
+    Ok(again.policy)
+}
+
 /// Loads the policy that a program is started with: the one that the command line names, or the nearest `polc.yaml`
 /// if the user trusts it, or the built-in one for the program where there is no such file. It gets the rule that keeps
 /// polc's own state, and its workspace is one that may be opened.
@@ -145,9 +166,18 @@ pub fn load_to_start(
         (None, None, known) => return Err(no_policy(known)),
     };
     let (loaded, warnings) = load_named(global, &name, Purpose::Host)?;
-    workspace::check(&loaded.policy)?;
+    let how = match (&found, is_builtin(&name)) {
+        (Some(_), _) => How::Found,
+        (None, true) => How::Builtin,
+        (None, false) => How::Named,
+    };
+    if how == How::Found {
+        // A HOME in the repository is told as what it is, before it counts as a home.
+        consent::Candidate::new(global, &loaded)?.state()?;
+    }
+    let said = places::check(global, &loaded, how)?;
     let why = match found {
-        Some(_) => trust::consent(global, &loaded, &warnings)?,
+        Some(_) => consent::consent(global, &loaded, &warnings)?,
         None => {
             if !warnings.items.is_empty() {
                 output::diagnostics(global, &warnings)?;
@@ -167,6 +197,7 @@ pub fn load_to_start(
         policy,
         told,
         unread,
+        said,
     }))
 }
 
@@ -221,11 +252,13 @@ fn load_named(
         frontend::load_bytes("<stdin>", from_stdin()?, &options)?
     } else {
         if !is_builtin(name) && !Path::new(name).exists() {
-            let hint = name
-                .to_str()
-                .and_then(builtin::policy)
-                .map(|_| format!("; the built-in one is `builtin:{}`", shown(name)))
-                .unwrap_or_default();
+            let builtin: Vec<&str> = builtin::policies().iter().map(|b| b.name).collect();
+            let near = name.to_str().and_then(|n| builtin::near(n, &builtin));
+            let hint = match near {
+                Some(near) if name == near => format!("; the built-in one is `builtin:{near}`"),
+                Some(near) => format!("; did you mean `builtin:{near}`?"),
+                None => String::new(),
+            };
             let name = shown(name);
             return Err(Stop::Usage(format!("there is no file `{name}`{hint}")));
         }
@@ -235,8 +268,19 @@ fn load_named(
         Purpose::Host => host::follow(loaded.policy, &host::RealLinks),
         Purpose::Emit | Purpose::Caller => (loaded.policy, Vec::new()),
     };
+    let subject = &policy.subject;
+    let places = [
+        ("home", &subject.home),
+        ("workspace", &subject.workspace),
+        ("tmp", &subject.tmp),
+    ];
+    let written = |(name, value): (&'static str, &Option<Vec<u8>>)| {
+        let given = subject.assumed.contains(&name) || options.set.iter().any(|(n, _)| n == name);
+        (value.is_some() && !given).then_some(name)
+    };
     let found = Loaded {
         name: shown(name),
+        written: places.into_iter().filter_map(written).collect(),
         policy,
         links,
         native: loaded.native,

@@ -104,7 +104,8 @@ pub fn run(global: &Global, args: &Args) -> Done {
         file: &program.file,
         words: &words,
     };
-    let mut advice = said_first(policy, &words);
+    let mut advice = loaded.said.clone();
+    advice.extend(said_first(policy, &words));
     advice.extend(loaded.unread.iter().cloned());
     let tell = |report: &Report| {
         let told = told::Start {
@@ -146,7 +147,6 @@ pub fn run(global: &Global, args: &Args) -> Done {
 /// What is said of this program: which switch of its own to set.
 #[cfg(target_os = "linux")]
 fn said_first(policy: &polc::policy::Policy, words: &[OsString]) -> Vec<String> {
-    use polc::fidelity::show_bytes;
     use std::os::unix::ffi::OsStrExt;
     use std::path::Path;
 
@@ -156,17 +156,10 @@ fn said_first(policy: &polc::policy::Policy, words: &[OsString]) -> Vec<String> 
         .flatten()
         .map(|p| Path::new(std::ffi::OsStr::from_bytes(p)))
         .collect();
-    let mut lines: Vec<String> = polc::enforce::agents::own_sandbox(words, &folders)
+    polc::enforce::agents::own_sandbox(words, &folders)
         .map(str::to_owned)
         .into_iter()
-        .collect();
-    if let (Some(home), true) = (&subject.home, subject.home == subject.workspace) {
-        lines.push(format!(
-            "the workspace is your home directory `{}`: the program may do there all that the policy allows in a workspace",
-            show_bytes(home)
-        ));
-    }
-    lines
+        .collect()
 }
 
 #[cfg(target_os = "macos")]
@@ -217,7 +210,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
             prepared.kept(),
             loaded.told
         ))?;
-        for line in &loaded.unread {
+        for line in loaded.said.iter().chain(&loaded.unread) {
             output::stderr(&format!("polc: {line}\n"))?;
         }
     }

@@ -1,18 +1,14 @@
-//! `polc trust`, and asking whether a policy that was found is trusted.
+//! `polc trust`, and where what is trusted is kept.
 
-use super::{Done, Global, Outcome, Stop, allows, check, diff, input, output};
-use polc::diagnostics::Diagnostics;
-use polc::diff::{Side, diff as compare};
+use super::consent::{Candidate, name_of, state_for};
+use super::homes::Homes;
+use super::{Done, Global, Outcome, Stop, input, output, places};
 use polc::enforce::environment::MARK;
 use polc::fidelity::show_bytes;
-use polc::policy::Policy;
-use polc::semantics::Meaning;
 use polc::trust::{Error, Record, Standing, Store, state_directory};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
-use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Trust the `polc.yaml` of a repository: then `run` and `enforce` use it, until it changes
 #[derive(Debug, clap::Args)]
@@ -26,11 +22,17 @@ pub struct Args {
     /// No longer trust the file
     #[arg(long)]
     revoke: bool,
+    /// Show all that it allows, or all that changed since it was trusted, and trust nothing
+    #[arg(long, conflicts_with_all = ["list", "revoke"])]
+    show: bool,
 }
 
 pub fn run(global: &Global, args: &Args) -> Done {
     if args.list {
         return list(global);
+    }
+    if args.show {
+        return show(global, args);
     }
     inside()?;
     if args.revoke {
@@ -42,8 +44,9 @@ pub fn run(global: &Global, args: &Args) -> Done {
     };
     let (loaded, warnings) = input::load_with_warnings(&global, input::Purpose::Host)?;
     let candidate = Candidate::new(&global, &loaded)?;
-    let store = Store::make(&needed_state()?).map_err(usage)?;
-    let standing = candidate.standing(Some(&store))?;
+    let state = candidate.state()?;
+    let store = Store::open(&state).map_err(usage)?;
+    let standing = candidate.standing(store.as_ref())?;
     let shown = candidate.shown();
     if let Standing::Trusted(since) = standing {
         output::stderr(&format!(
@@ -52,7 +55,9 @@ pub fn run(global: &Global, args: &Args) -> Done {
         ))?;
         return Ok(Outcome::Fine);
     }
-    candidate.show(&standing, &warnings)?;
+    candidate.show(&standing, &warnings, false)?;
+    places::check_written(&loaded, Homes::of_this_host())?;
+    let store = Store::make(&state).map_err(usage)?;
     let record = candidate.record();
     store.keep(&record).map_err(failed)?;
     output::stderr(&format!(
@@ -62,171 +67,50 @@ pub fn run(global: &Global, args: &Args) -> Done {
     Ok(Outcome::Fine)
 }
 
+/// Shows all that whoever trusts it should know.
+fn show(global: &Global, args: &Args) -> Done {
+    let global = Global {
+        policy: Some(file(global, args)?),
+        ..global.clone()
+    };
+    let (loaded, warnings) = input::load_with_warnings(&global, input::Purpose::Host)?;
+    let candidate = Candidate::new(&global, &loaded)?;
+    let store = Store::open(&candidate.state()?).map_err(usage)?;
+    let standing = candidate.standing(store.as_ref())?;
+    let shown = candidate.shown();
+    output::stderr(&match &standing {
+        Standing::Trusted(since) => format!("{shown} is trusted since {}\n", date(*since)),
+        Standing::Changed(old) => {
+            format!(
+                "{shown} has changed since you trusted it on {}\n",
+                date(old.since)
+            )
+        }
+        Standing::Unknown => format!("{shown} is not trusted yet\n"),
+    })?;
+    candidate.show(&standing, &warnings, true)?;
+    Ok(Outcome::Fine)
+}
+
 /// The state directory, if there can be one.
 pub fn state() -> Option<PathBuf> {
     state_directory(std::env::var_os("XDG_STATE_HOME"), input::home().as_deref())
 }
 
-/// Every place where polc may keep its state: with the variable and without it, as it need not be set in all shells.
+/// Every place where polc may keep its state: with the variables and without them, as they need not be set in all shells.
 pub fn states() -> Vec<PathBuf> {
     let without = state_directory(None, input::home().as_deref());
-    let mut all: Vec<PathBuf> = state().into_iter().chain(without).collect();
+    // HOME may be another one in the next shell.
+    let listed = Homes::of_this_host().listed.as_deref();
+    let listed = state_directory(None, listed);
+    let mut all: Vec<PathBuf> = state().into_iter().chain(without).chain(listed).collect();
+    all.sort();
     all.dedup();
     all
 }
 
-/// Sees to it that the user trusts a policy that was found, or asks. What comes back tells since when, for the first line
-/// of a start.
-///
-/// # Errors
-/// The user does not trust it, or cannot be asked.
-pub fn consent(
-    global: &Global,
-    loaded: &input::Loaded,
-    warnings: &Diagnostics,
-) -> Result<String, Stop> {
-    let candidate = Candidate::new(global, loaded)?;
-    let store = Store::open(&needed_state()?).map_err(usage)?;
-    let standing = candidate.standing(store.as_ref())?;
-    if let Standing::Trusted(since) = standing {
-        if !warnings.items.is_empty() {
-            output::diagnostics(global, warnings)?;
-        }
-        return Ok(format!(", trusted {}", date(since)));
-    }
-    let shown = candidate.shown();
-    let what = match &standing {
-        Standing::Changed(old) => format!(
-            "{shown} has changed since you trusted it on {}",
-            date(old.since)
-        ),
-        _ => format!("{shown} is not trusted yet"),
-    };
-    let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    if !terminal || is_inside() {
-        return Err(Stop::Usage(format!(
-            "{what}: whoever wrote this repository may have written it; look at it with `polc check`, then type \
-             `polc trust`, or use it once with `-p FILE`"
-        )));
-    }
-    output::stderr(&format!("{what}\n"))?;
-    candidate.show(&standing, warnings)?;
-    // What was typed up to here is no answer to a question that nobody has seen.
-    polc::enforce::terminal::forget_typed();
-    output::stderr("trust it and start the program? [y/N] ")?;
-    if !answer() {
-        return Err(Stop::Usage(
-            "the policy is not trusted; the program was not started".to_owned(),
-        ));
-    }
-    let store = Store::make(&needed_state()?).map_err(usage)?;
-    store.keep(&candidate.record()).map_err(failed)?;
-    Ok(", trusted now".to_owned())
-}
-
-/// A policy that may be trusted.
-struct Candidate<'a> {
-    global: &'a Global,
-    loaded: &'a input::Loaded,
-    /// What it is known by.
-    name: PathBuf,
-}
-
-impl<'a> Candidate<'a> {
-    fn new(global: &'a Global, loaded: &'a input::Loaded) -> Result<Self, Stop> {
-        let own = loaded.files.first().map(|f| f.named.as_path());
-        let own = own.ok_or_else(|| {
-            Stop::Usage(format!(
-                "`{}` is not a file: only a `polc.yaml` can be trusted",
-                loaded.name
-            ))
-        })?;
-        Ok(Self {
-            global,
-            loaded,
-            name: name_of(own),
-        })
-    }
-
-    /// Its name, and where that leads if it is a link.
-    fn shown(&self) -> String {
-        let resolved = self.loaded.files.first().map(|f| f.path.as_path());
-        match resolved {
-            Some(path) if path != self.name => {
-                format!("`{}`, which leads to `{}`,", text(&self.name), text(path))
-            }
-            _ => format!("`{}`", text(&self.name)),
-        }
-    }
-
-    fn standing(&self, store: Option<&Store>) -> Result<Standing, Stop> {
-        match store {
-            Some(store) => store
-                .standing(&self.name, &self.loaded.files)
-                .map_err(usage),
-            None => Ok(Standing::Unknown),
-        }
-    }
-
-    fn record(&self) -> Record {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        Record {
-            name: self.name.clone(),
-            since: since.map_or(0, |d| d.as_secs()),
-            files: self.loaded.files.clone(),
-        }
-    }
-
-    /// Shows what somebody who trusts it should know: lints, and what changed or what it allows.
-    fn show(&self, standing: &Standing, warnings: &Diagnostics) -> Result<(), Stop> {
-        let policy = &self.loaded.policy;
-        let meaning = Meaning::new(policy);
-        if !warnings.items.is_empty() {
-            output::diagnostics(self.global, warnings)?;
-        }
-        let lints = check::lints_of(&meaning, self.loaded, true);
-        if !lints.items.is_empty() {
-            output::diagnostics(self.global, &lints)?;
-        }
-        let text = match standing {
-            Standing::Changed(old) => self
-                .changes(old, &meaning)
-                .unwrap_or_else(|| allows::summary(policy)),
-            _ => allows::summary(policy),
-        };
-        output::stderr(&text)
-    }
-
-    /// What changed since it was trusted. `None`: that cannot be told, as this polc does not take the old files any more.
-    fn changes(&self, old: &Record, meaning: &Meaning<'_>) -> Option<String> {
-        let before: Policy = input::load_kept(self.global, &old.files).ok()?;
-        let before = Meaning::new(&before);
-        let changes = compare(&Side::Policy(&before), &Side::Policy(meaning)).ok()?;
-        let mut out = String::new();
-        for file in &self.loaded.files {
-            let kept = old.files.iter().find(|f| f.named == file.named);
-            let what = match kept {
-                None => "is new",
-                Some(k) if k.path != file.path => "leads to another file",
-                Some(k) if k.bytes != file.bytes => "has other contents",
-                Some(_) => continue,
-            };
-            let _ = writeln!(out, "{} {what}", text(&file.named));
-        }
-        for gone in &old.files {
-            if !self.loaded.files.iter().any(|f| f.named == gone.named) {
-                let _ = writeln!(out, "{} is not used any more", text(&gone.named));
-            }
-        }
-        out.push_str(&diff::human(
-            &changes,
-            [Some(before.policy()), Some(meaning.policy())],
-        ));
-        Some(out)
-    }
-}
-
 fn list(global: &Global) -> Done {
+    // To list is not to believe.
     let store = match state() {
         Some(state) => Store::open(&state).map_err(usage)?,
         None => None,
@@ -288,7 +172,7 @@ fn revoke(global: &Global, args: &Args) -> Done {
     };
     let name = std::path::absolute(&name).map_err(|e| Stop::Failure(e.into()))?;
     let name = name_of(&name);
-    let store = Store::open(&needed_state()?).map_err(usage)?;
+    let store = Store::open(&state_for(name.parent(), None)?).map_err(usage)?;
     let gone = match store {
         Some(store) => store.revoke(&name).map_err(failed)?,
         None => false,
@@ -319,15 +203,7 @@ fn file(global: &Global, args: &Args) -> Result<OsString, Stop> {
     Ok(name.clone())
 }
 
-/// What a file is known by: its own name in the directory that the one given leads to.
-fn name_of(file: &Path) -> PathBuf {
-    match (file.parent().map(std::fs::canonicalize), file.file_name()) {
-        (Some(Ok(directory)), Some(name)) => directory.join(name),
-        _ => file.to_owned(),
-    }
-}
-
-fn needed_state() -> Result<PathBuf, Stop> {
+pub fn needed_state() -> Result<PathBuf, Stop> {
     state().ok_or_else(|| {
         Stop::Usage(
             "polc has no place to keep what is trusted: neither XDG_STATE_HOME nor HOME is an absolute path".to_owned(),
@@ -336,7 +212,7 @@ fn needed_state() -> Result<PathBuf, Stop> {
 }
 
 /// Whether this is a program that polc itself has confined. It may say otherwise; then the kernel refuses to write.
-fn is_inside() -> bool {
+pub fn is_inside() -> bool {
     std::env::var_os(MARK).is_some()
 }
 
@@ -349,15 +225,8 @@ fn inside() -> Result<(), Stop> {
     Ok(())
 }
 
-/// One line of the terminal: whether it is a yes.
-fn answer() -> bool {
-    let mut line = String::new();
-    let read = std::io::stdin().lock().read_line(&mut line);
-    read.is_ok() && matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes")
-}
-
 /// The day of a time in seconds since 1970, as `2026-12-01`, in UTC.
-fn date(seconds: u64) -> String {
+pub fn date(seconds: u64) -> String {
     let days = seconds / 86_400;
     // Counted from 1 March of the year 0, in eras of 400 years: the leap day is then the last of its year.
     let shifted = days + 719_468;
@@ -371,16 +240,16 @@ fn date(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-fn text(path: &Path) -> String {
+pub fn text(path: &Path) -> String {
     show_bytes(path.as_os_str().as_encoded_bytes())
 }
 
 /// The store is not one that can be believed: the program is not started.
-fn usage(e: Error) -> Stop {
+pub fn usage(e: Error) -> Stop {
     Stop::Usage(e.to_string())
 }
 
-fn failed(e: Error) -> Stop {
+pub fn failed(e: Error) -> Stop {
     Stop::Failure(e.into())
 }
 

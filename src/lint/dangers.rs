@@ -7,14 +7,24 @@ use crate::policy::{Action, FileId, Objects, Operation, Policy, RuleId};
 use crate::semantics::{Meaning, PathSet, TooLarge, decide};
 use std::collections::BTreeSet;
 
-pub(super) fn find(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), TooLarge> {
+/// `homes` are judged beside the policy's own home.
+pub(super) fn find(
+    meaning: &Meaning<'_>,
+    homes: &[Vec<u8>],
+    out: &mut Vec<Finding>,
+) -> Result<(), TooLarge> {
+    let own = meaning.policy().subject.home.clone();
+    let others = homes.iter().filter(|h| own.as_ref() != Some(h)).cloned();
+    let all: Vec<Vec<u8>> = own.clone().into_iter().chain(others).collect();
     built_and_run(meaning, out)?;
-    sets(meaning, out)?;
+    sets(meaning, &all, out)?;
     own_file(meaning, out);
     moved_and_read(meaning, out)?;
     interpreted(meaning, out)?;
     asked(meaning.policy(), out);
-    whole_home(meaning, out)?;
+    for home in &all {
+        whole_home(meaning.policy(), home, out);
+    }
     Ok(())
 }
 
@@ -51,18 +61,14 @@ fn built_and_run(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), To
     Ok(())
 }
 
-/// A built-in set of rules by itself, with this policy's places.
-fn set_of(policy: &Policy, name: &str) -> Option<Policy> {
+/// A built-in set of rules by itself, with this policy's places and this home.
+pub(super) fn set_of(policy: &Policy, home: &[u8], name: &str) -> Option<Policy> {
     let text = format!(
         "version: 1\nname: lint\nsubject: {{home: auto, workspace: auto, tmp: auto}}\nrules:\n  - include: builtin:{name}\n"
     );
     let options = LoadOptions {
         auto: AutoPaths {
-            home: policy
-                .subject
-                .home
-                .clone()
-                .or(Some(b"/home/agent".to_vec())),
+            home: Some(home.to_vec()),
             workspace: policy
                 .subject
                 .workspace
@@ -76,7 +82,7 @@ fn set_of(policy: &Policy, name: &str) -> Option<Policy> {
 }
 
 /// L005 to L007: what the built-in sets deny, and this policy allows.
-fn sets(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), TooLarge> {
+fn sets(meaning: &Meaning<'_>, homes: &[Vec<u8>], out: &mut Vec<Finding>) -> Result<(), TooLarge> {
     const SETS: [(&str, &str, &[Operation], &str); 6] = [
         (
             "L005",
@@ -116,16 +122,19 @@ fn sets(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), TooLarge> {
         ),
     ];
     let policy = meaning.policy();
+    let nobody = [b"/home/agent".to_vec()];
+    let homes = if homes.is_empty() { &nobody } else { homes };
     for (code, name, operations, says) in SETS {
-        let Some(set) = set_of(policy, name) else {
-            continue;
-        };
+        let sets: Vec<Policy> = homes
+            .iter()
+            .filter_map(|home| set_of(policy, home, name))
+            .collect();
         let mut seen: BTreeSet<Option<RuleId>> = BTreeSet::new();
         for operation in operations {
             let allowed = meaning.decisions(*operation)?.allowed();
             let denies =
                 |r: &&crate::policy::Rule| !r.action.permits() && r.operations.contains(*operation);
-            for rule in set.rules.iter().filter(denies) {
+            for rule in sets.iter().flat_map(|s| &s.rules).filter(denies) {
                 let Objects::Paths { paths, except } = &rule.objects else {
                     continue;
                 };
@@ -298,11 +307,7 @@ fn asked(policy: &Policy, out: &mut Vec<Finding>) {
 }
 
 /// L013: a tree that is the home directory, or above it, in which files may be changed.
-fn whole_home(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), TooLarge> {
-    let policy = meaning.policy();
-    let Some(home) = &policy.subject.home else {
-        return Ok(());
-    };
+fn whole_home(policy: &Policy, home: &[u8], out: &mut Vec<Finding>) {
     let above = |tree: &[u8]| {
         let rest = home.strip_prefix(tree);
         tree == b"/" || rest.is_some_and(|r| r.is_empty() || r.starts_with(b"/"))
@@ -320,7 +325,7 @@ fn whole_home(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), TooLa
                 continue;
             }
             // A name that no other rule speaks of.
-            let object = path([home.as_slice(), b"/.new/file"].concat());
+            let object = path([home, b"/.new/file"].concat());
             if decide(policy, operation, &object).rule == Some(rule.id) {
                 let workspace = policy.subject.workspace.as_ref();
                 let help = if workspace.is_some_and(|w| above(w)) {
@@ -343,7 +348,6 @@ fn whole_home(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), TooLa
             }
         }
     }
-    Ok(())
 }
 
 fn only(rule: &crate::policy::Rule, operations: &[Operation]) -> bool {

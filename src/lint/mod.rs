@@ -16,9 +16,12 @@
 
 mod dangers;
 mod dead;
+mod keys;
 mod links;
 #[cfg(test)]
 mod tests;
+
+pub use keys::{Key, keys};
 
 use crate::diagnostics::Diagnostic;
 use crate::fidelity::Object;
@@ -26,34 +29,51 @@ use crate::host::{Link, View};
 use crate::policy::{FileId, Policy, Rule, RuleId};
 use crate::semantics::{Meaning, TooLarge};
 
+/// How a policy is judged.
+#[derive(Debug, Clone, Default)]
+pub struct Judge {
+    /// Home directories whose keys and start-up files count, beside the policy's own home.
+    pub homes: Vec<Vec<u8>>,
+    /// The policy is a stranger's: what it says in `allow_lints` counts for nothing. In a file of polc's own it does.
+    pub of_a_stranger: bool,
+}
+
 /// All lints of a policy, as warnings, in the order of the rules that they are about.
 ///
 /// # Errors
 /// The policy's automata are too large: then nothing is known.
-pub fn lints(meaning: &Meaning<'_>) -> Result<Vec<Diagnostic>, TooLarge> {
+pub fn lints(meaning: &Meaning<'_>, judge: &Judge) -> Result<Vec<Diagnostic>, TooLarge> {
     let mut found: Vec<Finding> = Vec::new();
     dead::find(meaning, &mut found)?;
-    dangers::find(meaning, &mut found)?;
-    Ok(told(meaning.policy(), found))
+    dangers::find(meaning, &judge.homes, &mut found)?;
+    Ok(told(meaning.policy(), judge, found))
 }
 
 /// The lints that need a look at this host: what its directories and links make of the policy. `links` are those that
 /// were followed when the policy was loaded.
 #[must_use]
-pub fn on_host(meaning: &Meaning<'_>, followed: &[Link], view: &dyn View) -> Vec<Diagnostic> {
+pub fn on_host(
+    meaning: &Meaning<'_>,
+    judge: &Judge,
+    followed: &[Link],
+    view: &dyn View,
+) -> Vec<Diagnostic> {
     let mut found: Vec<Finding> = Vec::new();
     // Where an automaton is too large, `lints` has said so.
     let _ = links::find(meaning, followed, view, &mut found);
-    told(meaning.policy(), found)
+    told(meaning.policy(), judge, found)
 }
 
-fn told(policy: &Policy, mut found: Vec<Finding>) -> Vec<Diagnostic> {
+fn told(policy: &Policy, judge: &Judge, mut found: Vec<Finding>) -> Vec<Diagnostic> {
     found.retain(|f| {
         let allowed = |list: &[(String, String)]| list.iter().any(|(code, _)| code == f.code);
+        let believed = |rule: &Rule| !judge.of_a_stranger || comes_with_polc(policy, rule);
         let by_rule = f
             .rule
-            .is_some_and(|id| allowed(&policy.rule(id).lint_allowed));
-        !by_rule && !allowed(&policy.lint_allowed)
+            .map(|id| policy.rule(id))
+            .is_some_and(|rule| believed(rule) && allowed(&rule.lint_allowed));
+        let by_policy = !judge.of_a_stranger && allowed(&policy.lint_allowed);
+        !by_rule && !by_policy
     });
     found.sort_by_key(|f| (f.rule.map_or(u32::MAX, |r| r.0), f.code));
     found
@@ -104,9 +124,13 @@ impl Finding {
 
 /// Whether a rule is the user's own: not of a set that comes with polc and is included.
 fn is_own(policy: &Policy, rule: &Rule) -> bool {
+    rule.link.is_none() && (rule.span.file == FileId(0) || !comes_with_polc(policy, rule))
+}
+
+/// Whether a rule stands in a file that is built into polc.
+fn comes_with_polc(policy: &Policy, rule: &Rule) -> bool {
     let source = policy.sources.get(rule.span.file);
-    rule.link.is_none()
-        && (rule.span.file == FileId(0) || source.is_none_or(|s| !s.name.starts_with("builtin:")))
+    source.is_some_and(|s| s.name.starts_with("builtin:"))
 }
 
 fn path(bytes: Vec<u8>) -> Object {

@@ -1,6 +1,6 @@
 //! Each lint is found where it is, and not beside it.
 
-use super::lints;
+use super::{Judge, keys, lints};
 use crate::frontend::{LoadOptions, load, load_builtin};
 use crate::semantics::Meaning;
 
@@ -11,7 +11,7 @@ fn found(rules: &str) -> Vec<(String, String)> {
     let policy = load("t.yaml", &text, &LoadOptions::default())
         .unwrap()
         .policy;
-    lints(&Meaning::new(&policy))
+    lints(&Meaning::new(&policy), &Judge::default())
         .unwrap()
         .into_iter()
         .map(|d| (d.code.to_owned(), d.message))
@@ -117,11 +117,52 @@ fn a_lint_can_be_allowed_where_it_is_about() {
 fn the_policies_that_come_with_polc_have_none() {
     for name in crate::frontend::builtin::policies().iter().map(|b| b.name) {
         let policy = load_builtin(name, &LoadOptions::default()).unwrap().policy;
-        let found = lints(&Meaning::new(&policy)).unwrap();
+        let found = lints(&Meaning::new(&policy), &Judge::default()).unwrap();
         let told: Vec<String> = found
             .iter()
             .map(|d| format!("{} {}", d.code, d.message))
             .collect();
         assert!(told.is_empty(), "{name}: {told:#?}");
     }
+}
+
+/// What a stranger's policy says of lints counts for nothing, and the homes of whoever runs it count.
+#[test]
+fn a_stranger_is_judged_by_the_homes_of_the_caller() {
+    let text = r#"version: 1
+name: t
+subject: {home: /nonexistent, workspace: /home, tmp: /tmp}
+allow_lints: [{code: L005, reason: x}, {code: L006, reason: x}, {code: L013, reason: x}]
+rules:
+  - include: builtin:credentials
+  - name: work
+    allow_lints: [{code: L005, reason: x}, {code: L013, reason: x}]
+    action: allow
+    operations: [read, write]
+    paths: ["${workspace}/**"]
+"#;
+    let policy = load("t.yaml", text, &LoadOptions::default())
+        .unwrap()
+        .policy;
+    let meaning = Meaning::new(&policy);
+    let codes = |judge: &Judge| -> Vec<&str> {
+        let found = lints(&meaning, judge).unwrap();
+        let codes = found.into_iter().map(|d| d.code);
+        codes.filter(|c| ["L005", "L013"].contains(c)).collect()
+    };
+    assert!(codes(&Judge::default()).is_empty());
+    let homes = vec![b"/home/me".to_vec()];
+    let known = Judge {
+        homes: homes.clone(),
+        of_a_stranger: false,
+    };
+    assert!(codes(&known).is_empty());
+    let stranger = Judge {
+        homes,
+        of_a_stranger: true,
+    };
+    assert_eq!(codes(&stranger), ["L005", "L013"]);
+    let found = keys(&meaning, b"/home/me").unwrap();
+    assert!(found.iter().any(|k| k.pattern == "/home/me/.ssh/**"));
+    assert!(keys(&meaning, b"/nonexistent").unwrap().is_empty());
 }

@@ -9,6 +9,10 @@
 )]
 #![cfg(target_os = "linux")]
 
+mod places;
+mod shown;
+mod state;
+
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::os::fd::{FromRawFd, OwnedFd};

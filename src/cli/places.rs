@@ -1,0 +1,368 @@
+//! The directories that a program may use: those that `auto` takes, and those that a policy sets itself.
+//!
+//! A policy with `workspace: auto` opens the repository around the current directory, or that directory. Typed in the
+//! home, that would be every key and start-up file that the user has. `tmp: auto` takes TMPDIR, which an `.envrc` may
+//! set. So some directories are never taken of themselves, unless the policy gives no right by them;
+//! `--set workspace=PATH` and `--set tmp=PATH` take any.
+//!
+//! A policy that was found by walking up may come with a cloned repository. It may set directories within its own alone:
+//! else `workspace: /home` would make polc's own rules for a repository rules for every home.
+
+use super::homes::{Homes, More};
+use super::input::{self, Loaded};
+use super::{Global, Stop};
+use polc::fidelity::show_bytes;
+use polc::policy::{Operation, Policy};
+use polc::semantics::{Meaning, TooLarge};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// How a policy came to be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// It lay in the current directory or above: it may come from somebody else.
+    Found,
+    /// Somebody named its file, and that is consent.
+    Named,
+    /// It comes with polc.
+    Builtin,
+}
+
+/// Directories for everybody's temporary files. `run` gives a program its own of each.
+const SHARED: [&str; 5] = [
+    "/dev/shm",
+    "/private/tmp",
+    "/private/var/tmp",
+    "/tmp",
+    "/var/tmp",
+];
+
+/// Where nothing is: a policy with a place there shows which rights the place itself gives.
+const NOWHERE: &str = "/polc: no such directory";
+
+/// Checks the places of a policy that a program is about to be started with. What comes back is what the user should
+/// know of them, one line each.
+///
+/// # Errors
+/// A place is not there, or it is one that must be named.
+pub fn check(global: &Global, loaded: &Loaded, how: How) -> Result<Vec<String>, Stop> {
+    let subject = &loaded.policy.subject;
+    let homes = Homes::of_this_host();
+    if let Some(workspace) = &subject.workspace {
+        exists(workspace)?;
+    }
+    if how == How::Found {
+        check_written(loaded, homes)?;
+    }
+    let mut said = told(&loaded.policy, homes);
+    for name in ["workspace", "tmp"] {
+        let Some(place) = Place::assumed(&loaded.policy, name) else {
+            continue;
+        };
+        let Some((more, why)) = place.too_much(&loaded.policy, homes) else {
+            continue;
+        };
+        let rights = rights(global, loaded, name)?;
+        if rights.is_empty() {
+            continue;
+        }
+        // Who names a file that only reads has said what may be read.
+        let reads = |o: &Operation| matches!(o, Operation::Read | Operation::List);
+        let home = name == "workspace" && more == Some(More::Home);
+        if how == How::Named && home && rights.iter().all(reads) {
+            continue;
+        }
+        return Err(place.refused(&why, &rights, homes));
+    }
+    said.dedup();
+    Ok(said)
+}
+
+fn exists(workspace: &[u8]) -> Result<(), Stop> {
+    let shown = show_bytes(workspace);
+    let wrong = match std::fs::metadata(OsStr::from_bytes(workspace)) {
+        Ok(meta) if meta.is_dir() => return Ok(()),
+        Ok(_) => "is no directory".to_owned(),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => "does not exist".to_owned(),
+        Err(e) => format!("cannot be read: {e}"),
+    };
+    Err(Stop::Usage(format!(
+        "the workspace `{shown}` {wrong}; `--set workspace=PATH` names another"
+    )))
+}
+
+/// A place that nobody has named.
+struct Place<'a> {
+    name: &'static str,
+    path: &'a Path,
+}
+
+impl<'a> Place<'a> {
+    fn assumed(policy: &'a Policy, name: &'static str) -> Option<Self> {
+        let path = Path::new(OsStr::from_bytes(of(policy, name)?));
+        let assumed = policy.subject.assumed.contains(&name);
+        assumed.then_some(Self { name, path })
+    }
+
+    /// Why the directory is not taken of itself.
+    fn too_much(&self, policy: &Policy, homes: &Homes) -> Option<(Option<More>, String)> {
+        let is_tmp = self.name == "tmp";
+        let shared = is_tmp && SHARED.iter().any(|s| self.path == Path::new(s));
+        match homes.more(self.path) {
+            Some(More::System) if shared => return None,
+            Some(more) => {
+                let words = more.words();
+                return Some((Some(more), words));
+            }
+            None => {}
+        }
+        let workspace = Path::new(OsStr::from_bytes(of(policy, "workspace")?));
+        if !is_tmp || shared || !workspace.starts_with(self.path) {
+            return None;
+        }
+        let why = if workspace == self.path {
+            "the workspace itself"
+        } else {
+            "which contains the workspace"
+        };
+        Some((None, why.to_owned()))
+    }
+
+    fn refused(&self, why: &str, rights: &[Operation], homes: &Homes) -> Stop {
+        let shown = text(self.path);
+        let changes =
+            |o: &Operation| matches!(o, Operation::Edit | Operation::Create | Operation::Delete);
+        let can = if rights.iter().any(changes) {
+            "change"
+        } else {
+            "read"
+        };
+        if self.name == "workspace" {
+            return Stop::Usage(format!(
+                "the workspace would be `{shown}`, {why}: the program could {can} everything in it; go to your \
+                 project, or name the workspace: `--set workspace=.` is the current directory"
+            ));
+        }
+        let from = match std::env::var_os("TMPDIR") {
+            Some(_) => " (the variable TMPDIR)",
+            None => "",
+        };
+        let other = ["/tmp", "/var/tmp", "/private/tmp"].into_iter().find(|p| {
+            let path = Path::new(p);
+            path.is_dir() && homes.within(path).is_none()
+        });
+        let type_this = match other {
+            Some(other) => format!("type `TMPDIR={other} polc …`, or name one"),
+            None => "name another".to_owned(),
+        };
+        Stop::Usage(format!(
+            "the temporary directory would be `{shown}`{from}, {why}: the program could {can} everything in it; \
+             {type_this}: `--set tmp=PATH` takes any directory"
+        ))
+    }
+}
+
+/// What the policy allows on paths because a place is where it is: what it would not allow, were the place empty and
+/// elsewhere.
+pub fn rights(global: &Global, loaded: &Loaded, name: &str) -> Result<Vec<Operation>, Stop> {
+    let elsewhere = input::with_place(global, loaded, name, NOWHERE)?;
+    let (here, elsewhere) = (Meaning::new(&loaded.policy), Meaning::new(&elsewhere));
+    let more = |operation: Operation| -> Result<bool, TooLarge> {
+        let here = here.decisions(operation)?.allowed();
+        let elsewhere = elsewhere.decisions(operation)?.allowed();
+        Ok(here.difference_witness(elsewhere)?.is_some())
+    };
+    let all = Operation::ON_PATHS.into_iter();
+    // Where it cannot be told, it counts as a right.
+    Ok(all.filter(|o| more(*o).unwrap_or(true)).collect())
+}
+
+/// A place that the policy's text sets, instead of `auto` and of `--set`.
+pub struct Written {
+    /// `home`, `workspace` or `tmp`.
+    pub name: &'static str,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Why a policy that was found may not set it.
+    pub wrong: Option<String>,
+}
+
+/// The places that the policy's text sets.
+#[must_use]
+pub fn written(loaded: &Loaded, homes: &Homes) -> Vec<Written> {
+    let names = ["home", "workspace", "tmp"].into_iter();
+    let set = names.filter(|n| loaded.written.contains(n));
+    set.filter_map(|name| {
+        let path = Path::new(OsStr::from_bytes(of(&loaded.policy, name)?));
+        let path = real(path);
+        let wrong = wrong(name, &path, own_directory(loaded).as_deref(), homes);
+        Some(Written { name, path, wrong })
+    })
+    .collect()
+}
+
+fn wrong(name: &str, path: &Path, own: Option<&Path>, homes: &Homes) -> Option<String> {
+    if name == "home" {
+        let yours = homes.own.iter().any(|h| h == path);
+        return (!yours).then(|| "which is not your home directory".to_owned());
+    }
+    let temporary = |s: &str| name == "tmp" && path.starts_with(s);
+    let shared = SHARED.iter().any(|s| temporary(s)) && homes.within(path).is_none();
+    let within = own.is_some_and(|own| path.starts_with(own));
+    match homes.more(path) {
+        _ if shared => None,
+        Some(more) => Some(more.words()),
+        None if within => None,
+        None => Some("which is not within the policy's own directory".to_owned()),
+    }
+}
+
+/// Checks that a policy that was found sets no place that it may not set.
+///
+/// # Errors
+/// It does.
+pub fn check_written(loaded: &Loaded, homes: &Homes) -> Result<(), Stop> {
+    let mut wrong = Vec::new();
+    let mut instead = Vec::new();
+    for place in written(loaded, homes) {
+        let Some(why) = place.wrong else {
+            continue;
+        };
+        wrong.push(format!(
+            "`{}` to `{}`, {why}",
+            place.name,
+            text(&place.path)
+        ));
+        instead.push(match place.name {
+            "home" => "--set home=~",
+            "workspace" => "--set workspace=.",
+            _ => "--set tmp=/tmp",
+        });
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let name = &loaded.name;
+    Err(Stop::Usage(format!(
+        "`{name}` sets {}; a policy that is found in a repository may not: type `{}` to use your own, or `-p {name}` to use \
+         the policy as it is, once",
+        wrong.join(", and "),
+        instead.join(" "),
+    )))
+}
+
+/// The directory that the policy's file was found in.
+#[must_use]
+pub fn own_directory(loaded: &Loaded) -> Option<PathBuf> {
+    let directory = loaded.files.first()?.named.parent()?;
+    std::fs::canonicalize(directory).ok()
+}
+
+/// What the user should know of the places, whoever chose them.
+fn told(policy: &Policy, homes: &Homes) -> Vec<String> {
+    let mut said = Vec::new();
+    for (name, words) in [("workspace", "workspace"), ("tmp", "temporary directory")] {
+        let Some(path) = of(policy, name) else {
+            continue;
+        };
+        let shown = show_bytes(path);
+        let path = real(Path::new(OsStr::from_bytes(path)));
+        let Some(home) = homes.within(&path) else {
+            continue;
+        };
+        let is = if home == path {
+            format!("the {words} is your home directory `{shown}`")
+        } else {
+            let home = text(home);
+            format!("the {words} `{shown}` holds your home directory `{home}`")
+        };
+        said.push(format!(
+            "{is}: the program may do there all that the policy allows in a {words}"
+        ));
+    }
+    let home = policy.subject.home.as_deref();
+    let home = home.map(|h| real(Path::new(OsStr::from_bytes(h))));
+    if let (Some(home), Some(own)) = (home, homes.own.first())
+        && !homes.own.contains(&home)
+    {
+        said.push(format!(
+            "`~` of the policy is `{}`, not your home directory `{}`: what it denies in `~` it does not deny in yours",
+            text(&home),
+            text(own)
+        ));
+    }
+    said
+}
+
+fn of<'a>(policy: &'a Policy, name: &str) -> Option<&'a [u8]> {
+    match name {
+        "home" => policy.subject.home.as_deref(),
+        "workspace" => policy.subject.workspace.as_deref(),
+        _ => policy.subject.tmp.as_deref(),
+    }
+}
+
+/// Where a path leads; as it is where it leads nowhere.
+fn real(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn text(path: &Path) -> String {
+    show_bytes(path.as_os_str().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_is_found_sets_places_of_its_own_alone() {
+        let homes = Homes {
+            own: vec!["/home/me".into()],
+            others: vec![("bob".to_owned(), "/srv/bob".into())],
+            listed: None,
+        };
+        let judged = |name: &str, path: &str| {
+            wrong(name, Path::new(path), Some(Path::new("/home/me/p")), &homes).is_none()
+        };
+        for (name, path) in [
+            ("home", "/home/me"),
+            ("workspace", "/home/me/p"),
+            ("workspace", "/home/me/p/sub"),
+            ("tmp", "/home/me/p/tmp"),
+            ("tmp", "/tmp"),
+            ("tmp", "/var/tmp/x"),
+            ("tmp", "/dev/shm"),
+        ] {
+            assert!(judged(name, path), "{name} {path}");
+        }
+        for (name, path) in [
+            ("home", "/nonexistent"),
+            ("home", "/home"),
+            ("workspace", "/"),
+            ("workspace", "/home"),
+            ("workspace", "/home/me"),
+            ("workspace", "/home/me/pp"),
+            ("workspace", "/home/me/.ssh"),
+            ("workspace", "/tmp"),
+            ("tmp", "/home/me"),
+            ("tmp", "/home/me/.config"),
+            ("tmp", "/srv/bob"),
+            ("tmp", "/"),
+            ("tmp", "/tmpx"),
+        ] {
+            assert!(!judged(name, path), "{name} {path}");
+        }
+        // A home in a directory for temporary files.
+        let homes = Homes {
+            own: vec!["/tmp/me".into()],
+            ..homes
+        };
+        let own = Path::new("/tmp/me/p");
+        assert!(wrong("tmp", Path::new("/tmp"), Some(own), &homes).is_some());
+        // A policy in the home itself does not make the home a project.
+        let own = Path::new("/tmp/me");
+        assert!(wrong("workspace", own, Some(own), &homes).is_some());
+    }
+}
