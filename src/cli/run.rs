@@ -133,7 +133,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
         }
         Err(Error::Unprotected(what)) => {
             output::stderr(&format!(
-                "error: some of what the policy denies cannot be protected; the program was not started\n{what}help: `--allow-gaps` starts it without that protection\n"
+                "error: some of what the policy denies cannot be protected; the program was not started\n{what}help: nothing was started, so that git and other programs can make or change no file here\nhelp: mend the reason that is named (docs/run.md: requirements), or add `--allow-gaps`: the program starts, and polc does not protect what is named\n"
             ))?;
             Ok(Outcome::BelowRequirement)
         }
