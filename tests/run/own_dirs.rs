@@ -21,6 +21,13 @@ fn run(place: &Place, rules: &str, variables: &[(&str, &Path)], script: &str) ->
         .arg(file)
         .arg("--set")
         .arg(format!("workspace={}", place.path("ws").display()))
+        // These are taken only if somebody names them.
+        .args(
+            variables
+                .iter()
+                .filter(|v| v.0 == "TMPDIR")
+                .flat_map(|v| ["--set".to_owned(), format!("tmp={}", v.1.display())]),
+        )
         .args(["--", "/bin/sh", "-c", script])
         .current_dir(place.path("ws"))
         .env("TMPDIR", place.path("tmp"))
