@@ -631,9 +631,10 @@ fn explain_does_not_wait_for_artifacts_for_ever() {
         "{:?}",
         start.elapsed()
     );
-    assert!(
-        out(&o).contains("not known: the policy did not compile for it in"),
-        "{}",
-        out(&o)
-    );
+    // Of each target it says that there is no artifact, or that it did not wait for one: which, depends on the machine.
+    let said = out(&o);
+    let lines = said.lines().filter(|l| {
+        l.contains("not known: the policy did not compile for it in") || l.contains("no artifact: ")
+    });
+    assert_eq!(lines.count(), 6, "{said}");
 }
