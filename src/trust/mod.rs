@@ -13,7 +13,7 @@
 //! renames it. So a reader sees the old record or the new one, whole.
 //!
 //! A repository may bring files that look like records, and an `.envrc` that names their directory. So a state directory
-//! is believed only if it lies [apart](apart) from what the policy came with, and a record only if nobody else could
+//! is believed only if it lies [apart] from what the policy came with, and a record only if nobody else could
 //! have written it and no checkout makes it so: it is the user's, nobody else may read it, and it has one name.
 
 mod directory;
