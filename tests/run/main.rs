@@ -17,6 +17,7 @@ mod git;
 mod guard;
 mod isolated;
 mod large;
+mod loopback;
 mod missing;
 mod own_dirs;
 mod patterns;

@@ -94,7 +94,13 @@ def here(family, kind, proto=0): return lambda: socket.socket(family, kind, prot
 attempt("tcp-here", here(socket.AF_INET, socket.SOCK_STREAM))
 attempt("mptcp-here", here(socket.AF_INET, socket.SOCK_STREAM, 262))
 attempt("fastopen-here", lambda: socket.socket().sendto(b"x", 0x20000000, ("127.0.0.1", port)))
-attempt("udp-here", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", udp)))
+def udp_here():
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(5)
+    s.connect(("127.0.0.1", udp))
+    s.send(b"x")
+    s.recv(1)
+attempt("udp-here", udp_here)
 attempt("udp", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("192.0.2.1", 53)))
 attempt("fastopen", lambda: socket.socket().sendto(b"x", 0x20000000, ("192.0.2.1", 443)))
 attempt("raw", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))
@@ -156,11 +162,19 @@ impl Outside {
         while !place.path("home/relative.sock").exists() {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let answers = udp.try_clone().unwrap();
+        std::thread::spawn(move || {
+            let mut datagram = [0; 1];
+            while let Ok((_, from)) = answers.recv_from(&mut datagram) {
+                let _ = answers.send_to(&datagram, from);
+            }
+        });
         let mut sleep = Command::new("sleep");
         Self {
             victim: sleep.arg("120").stdin(Stdio::null()).spawn().unwrap(),
             tcp: TcpListener::bind("127.0.0.1:0").unwrap(),
-            udp: UdpSocket::bind("127.0.0.1:0").unwrap(),
+            udp,
             _sockets: sockets,
             relative,
         }
@@ -328,7 +342,7 @@ fn judge(answers: &BTreeMap<String, String>, mounts: bool, own_files: bool) {
                 &["ENOENT"]
             }
             // In a network of its own, in which it may bind any port, nobody listens.
-            "tcp-here" if mounts => &["ECONNREFUSED"],
+            "tcp-here" | "udp-here" if mounts => &["ECONNREFUSED"],
             // Nor does it see that process.
             "fd-of-another" | "root-of-another" | "mem" | "environ" if mounts => &["ENOENT"],
             "kill" | "kill-cont" | "limit-of-another" if mounts => &["ESRCH"],

@@ -47,6 +47,7 @@ mod init;
 mod leftovers;
 mod limits;
 mod line;
+mod local_services;
 pub mod missing;
 mod mounts;
 mod namespaces;

@@ -6,10 +6,11 @@ use super::guard::{self, Wanted};
 use super::network::{self, Network};
 use super::own_dirs::{self, OwnDirs};
 use super::sockets::Sockets;
-use super::{Error, stdio, sys};
+use super::{Error, local_services, stdio, sys};
 use crate::enforce::landlock::{NEWEST_ABI, kernel_abi};
 use crate::policy::{Operation, Policy};
 use crate::semantics::Meaning;
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 
 /// What the program can do with unix sockets.
@@ -37,6 +38,8 @@ pub struct Prepared<'a> {
     pub program: Start<'a>,
     /// What listens on this host and may not be asked.
     pub sockets: Sockets,
+    /// The ports of this host's loopback interface that the policy allows and on which something listens.
+    pub local_services: BTreeSet<u16>,
     /// Where standard input, output and error lead.
     pub stdio: [Option<Vec<u8>>; 3],
     /// What the user chose.
@@ -118,6 +121,12 @@ pub fn prepare<'a>(
         OwnDirs::default()
     };
     let sockets = Sockets::of_host(meaning.policy(), &own);
+    // Nothing is said of them with `-q`.
+    let local_services = if choice.quiet {
+        BTreeSet::new()
+    } else {
+        local_services::allowed(meaning.policy())
+    };
     let wanted = match choice.guard {
         Wanted::Off => false,
         Wanted::Require => true,
@@ -139,6 +148,7 @@ pub fn prepare<'a>(
         abi,
         network: network::network(meaning, choice),
         sockets,
+        local_services,
         own,
         stdio: standard,
         program,

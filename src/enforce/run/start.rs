@@ -10,8 +10,8 @@ use super::prepared::{Layers, Prepared, Unix, metadata_in_part};
 use super::report::Report;
 use super::terminals::{self, Terminals};
 use super::{
-    Error, capabilities, cgroup, filter, limits, missing, namespaces, notes, placeholders, require,
-    stdio, supervise, sys,
+    Error, capabilities, cgroup, filter, limits, local_services, missing, namespaces, notes,
+    placeholders, require, stdio, supervise, sys,
 };
 use crate::backend::landlock::{AccessFs, RealHost, Ruleset};
 use crate::backend::seccomp::UnixSockets;
@@ -60,7 +60,7 @@ impl Prepared<'_> {
         terminals.grant(self.policy, &mut ruleset);
         notes::own(&self, &layers, &terminals, report)?;
         layers.unlimited = limits::not_held(&self.policy.limits, &layers.in_cgroup);
-        let mut holes = self.close_network(&layers, &mut ruleset)?;
+        let mut holes = self.close_network(&layers, &mut ruleset, report)?;
         if let Some(ledger) = &ledger {
             self.compare(&layers, &ruleset, ledger, report)?;
         }
@@ -217,12 +217,20 @@ impl Prepared<'_> {
     }
 
     /// Closes the ports that nothing else closes. The answer is what the filter of system calls has to refuse.
-    fn close_network(&self, layers: &Layers<'_>, ruleset: &mut Ruleset) -> Result<Holes, Error> {
+    fn close_network(
+        &self,
+        layers: &Layers<'_>,
+        ruleset: &mut Ruleset,
+        report: &mut Report,
+    ) -> Result<Holes, Error> {
         let (closed, own_network) = (self.network != Network::Open, layers.own_network);
         if closed && !own_network {
             network::close_ports(self.meaning, self.network, self.abi, ruleset)?;
         } else if closed {
             network::own_ports(self.policy, ruleset);
+            if let Some(line) = local_services::told(&self.local_services) {
+                report.to_do(line);
+            }
         }
         let unix = match self.unix(layers)? {
             Unix::Own => UnixSockets::Own,
@@ -231,9 +239,9 @@ impl Prepared<'_> {
         Ok(Holes {
             unix,
             hosts: closed,
-            // What goes through the proxy is TCP; where the policy itself allows no UDP, its own filter refuses it.
-            udp: closed
-                && (!own_network || self.network == Network::Proxy || self.choice.no_network),
+            // In a network namespace a datagram reaches the program's own loopback interface, and nothing else. Where the
+            // policy allows no UDP at all, its own filter refuses it.
+            udp: closed && !own_network,
         })
     }
 
