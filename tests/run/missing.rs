@@ -209,3 +209,45 @@ fn explain_says_what_is_made_and_what_is_not_there() {
         "a question makes nothing"
     );
 }
+
+/// What an agent's next run would obey is made before the first start, so that it can be closed.
+#[test]
+fn settings_of_an_agent_that_are_not_there_cannot_be_made_inside() {
+    if !landlock() {
+        return;
+    }
+    for (agent, folder, settings, directory) in [
+        ("claude-code", ".claude", "settings.json", "agents"),
+        ("gemini-cli", ".gemini", "settings.json", "extensions"),
+        ("qwen-code", ".qwen", "settings.json", "commands"),
+        ("copilot-cli", ".copilot", "mcp-config.json", "hooks"),
+        ("codex", ".codex", "config.toml", "rules"),
+    ] {
+        let place = fresh(User::Own);
+        let script = format!(
+            "cd ~/{folder} || exit 1; echo hook > {settings}; rm -f {settings}; echo x > new && mv new {settings}; \
+             mv {settings} away; echo x > {directory}/x; mv {directory} away; rmdir {directory}; \
+             mkdir -p sessions && echo fine > sessions/x && cat sessions/x"
+        );
+        let done = Command::new(place.path("bin/polc"))
+            .args(["run", "-q", "-p", &format!("builtin:{agent}"), "--set"])
+            .arg(format!("workspace={}", place.path("ws").display()))
+            .args(["--", "/bin/sh", "-c", &script])
+            .current_dir(place.path("ws"))
+            .env("HOME", place.path("fresh"))
+            .env("TMPDIR", place.path("tmp"))
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .output()
+            .unwrap();
+        assert_eq!(text(&done.stdout), "fine\n", "{agent}: {}", said(&done));
+        let now = std::fs::read_to_string(place.path("fresh").join(folder).join(settings)).unwrap();
+        let made = if settings.ends_with(".json") {
+            "{}\n"
+        } else {
+            ""
+        };
+        assert_eq!(now, made, "{agent}: {}", said(&done));
+        let inside = place.path("fresh").join(folder).join(directory);
+        assert_eq!(std::fs::read_dir(inside).unwrap().count(), 0, "{agent}");
+    }
+}

@@ -5,7 +5,7 @@
 //!
 //! What is made:
 //!
-//! - of a path that ends in `/**` without other wildcards, the directory; of a path without wildcards, an empty file;
+//! - of a path that ends in `/**` without other wildcards, the directory; of a path without wildcards, an empty file (`{}` where its name ends in `.json`);
 //!   of every other path, nothing;
 //! - only where the policy permits everything that the rule allows: what a rule above denies is not made;
 //! - never the home directory, the workspace or the temporary directory itself;
@@ -183,7 +183,7 @@ fn create(policy: &Policy, missing: &Missing) -> Result<(), Failed> {
         let in_home = home.is_some_and(|h| is_beneath(&at, h));
         if i + 1 == names.len() && missing.kind == Kind::File {
             let mode = if in_home { 0o600 } else { 0o644 };
-            return match sys::make_file(folder.as_fd(), name, mode) {
+            return match sys::make_file(folder.as_fd(), name, mode, contents(name)) {
                 Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(error(&at, e)),
                 _ => Ok(()),
             };
@@ -227,8 +227,17 @@ pub(super) fn placeholder(path: &[u8], directory: bool) {
         let _ = if directory {
             sys::make_directory(folder.as_fd(), last, 0o755)
         } else {
-            sys::make_file(folder.as_fd(), last, 0o644)
+            sys::make_file(folder.as_fd(), last, 0o644, b"")
         };
+    }
+}
+
+/// What is in a file that is made: nothing, and in JSON an object with nothing in it, as nothing at all is an error there.
+fn contents(name: &[u8]) -> &'static [u8] {
+    if name.ends_with(b".json") {
+        b"{}\n"
+    } else {
+        b""
     }
 }
 

@@ -474,18 +474,24 @@ pub fn make_directory(folder: BorrowedFd<'_>, name: &[u8], mode: libc::mode_t) -
     check(libc::c_long::from(answer)).map(drop)
 }
 
-/// Makes an empty file in a directory.
+/// Makes a file with these contents in a directory.
 ///
 /// # Errors
 /// The kernel's, also that something has the name; the name holds a NUL.
-pub fn make_file(folder: BorrowedFd<'_>, name: &[u8], mode: libc::mode_t) -> io::Result<()> {
+pub fn make_file(
+    folder: BorrowedFd<'_>,
+    name: &[u8],
+    mode: libc::mode_t,
+    contents: &[u8],
+) -> io::Result<()> {
     let name = c_path(name)?;
     let flags = libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
     // SAFETY: the name ends in NUL and outlives the call.
     let fd = check(libc::c_long::from(unsafe {
         libc::openat(folder.as_raw_fd(), name.as_ptr(), flags, mode)
     }))?;
-    owned(fd).map(drop)
+    let mut file = std::fs::File::from(owned(fd)?);
+    std::io::Write::write_all(&mut file, contents)
 }
 
 /// The user to whom an open file belongs.

@@ -276,9 +276,9 @@ rule! {
         #[schemars(length(min = 1))]
         except: Option<Vec<PathPattern>>,
         /// Whether `run` makes what the rule names, if it does not exist at start. It makes a directory for a path that ends
-        /// in `/**`, and an empty file for a path without wildcards. It makes parents too; in the home directory nobody else
-        /// may read them. It makes nothing that a rule above denies, and nothing behind a symbolic link. With a list of
-        /// programs, it does so only if one of them is installed.
+        /// in `/**`, and a file for a path without wildcards: empty, or `{}` where its name ends in `.json`. It makes parents
+        /// too; in the home directory nobody else may read them. It makes nothing that a rule above denies, and nothing
+        /// behind a symbolic link. With a list of programs, it does so only if one of them is installed.
         create_missing: Option<CreateMissing>,
     }
 }
