@@ -7,7 +7,7 @@ use polc::diagnostics::Diagnostics;
 use polc::fidelity::show_bytes;
 use polc::frontend::{self, AutoPaths, Disk, FileRead, FindGit, LoadOptions, builtin};
 use polc::host::{self, Found, Link};
-use polc::policy::{Policy, Query};
+use polc::policy::{Platform, Policy, Query};
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -164,11 +164,12 @@ pub fn load_to_start(
     Ok(Ok(ToStart { policy, told }))
 }
 
-/// The policy as `run` and `enforce` have it: with the rule that keeps polc's own state.
+/// The policy as `run` and `enforce` have it: as this host's platform sees it, with the rule that keeps polc's own state.
 pub fn with_own_rule(loaded: Loaded) -> Policy {
     let Loaded {
         mut policy, files, ..
     } = loaded;
+    policy = policy.seen_by(Platform::HOST).into_owned();
     polc::trust::protect(&mut policy, &trust::states(), &files);
     policy
 }

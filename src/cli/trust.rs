@@ -5,7 +5,7 @@ use polc::diagnostics::Diagnostics;
 use polc::diff::{Side, diff as compare};
 use polc::enforce::environment::MARK;
 use polc::fidelity::show_bytes;
-use polc::policy::Policy;
+use polc::policy::{Platform, Policy};
 use polc::semantics::Meaning;
 use polc::trust::{Error, Record, Standing, Store, state_directory};
 use std::ffi::{OsStr, OsString};
@@ -191,8 +191,8 @@ impl<'a> Candidate<'a> {
         let text = match standing {
             Standing::Changed(old) => self
                 .changes(old, &meaning)
-                .unwrap_or_else(|| allows::summary(policy)),
-            _ => allows::summary(policy),
+                .unwrap_or_else(|| allows::summary(&policy.seen_by(Platform::HOST))),
+            _ => allows::summary(&policy.seen_by(Platform::HOST)),
         };
         output::stderr(&text)
     }

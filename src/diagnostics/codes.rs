@@ -91,7 +91,7 @@ commands: [\"yes\"]
 over commands, system calls or tools has no `operations`; beside `include` nothing else stands; and a file that is
 included has rules and tests, but neither subject nor limits nor environment, which are the including policy's. A whole
 policy is built on with `extends`. `create_missing` goes with a rule that allows something on `paths`, of which at least one
-has no wildcard before its end.";
+has no wildcard before its end. The `platforms` of a rule are among those of its file.";
     MANY_ERRORS = "P014", "more errors than are shown",
 "Only the first hundred are shown. Mend these first.";
 
@@ -106,7 +106,7 @@ included sets, whose rules are called `set/rule`, and for the policy that `exten
 `base/rule`. So a rule may have the name of one in the base.";
     UNKNOWN_VALUE = "P104", "a value that is not one of the known ones",
 "`action` is `allow`, `deny` or `ask`; `default_action` is `allow` or `deny`; `create_missing` is `true`, `false` or a list
-of programs.";
+of programs; `platforms` is a list of `linux` and `macos`.";
     UNKNOWN_OPERATION = "P105", "an operation that is not part of the language",
 "`read`, `list`, `edit`, `create`, `delete`, `metadata`, `write` (the four before it), `execute`, `connect`, `bind`.";
     WRONG_OPERATION = "P106", "an operation that does not go with this kind of object",

@@ -6,8 +6,8 @@
 
 use super::environment::passes;
 use crate::policy::{
-    Action, CreateMissing, Objects, Operation, OperationSet, PathPattern, Policy, Rule, RuleId,
-    Span,
+    Action, CreateMissing, Objects, Operation, OperationSet, PathPattern, Platforms, Policy, Rule,
+    RuleId, Span,
 };
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
@@ -77,6 +77,7 @@ pub fn allow(
                 paths: allowed,
                 except: Vec::new(),
             },
+            platforms: Platforms::ALL,
             message: None,
             create_missing: CreateMissing::No,
             rate: None,

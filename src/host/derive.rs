@@ -2,8 +2,8 @@
 
 use super::links::{Met, Resolver, View, join, names};
 use crate::policy::{
-    CommandPattern, Component, FollowedLink, Name, Objects, Operation, PathPattern, Policy, Rule,
-    RuleId, Sequence, Subject,
+    CommandPattern, Component, FollowedLink, Name, Objects, Operation, PathPattern, Platform,
+    Policy, Rule, RuleId, Sequence, Subject,
 };
 use crate::semantics::{Meaning, PathSet, matches_tokens};
 use std::collections::BTreeSet;
@@ -93,16 +93,17 @@ const MANY_PROGRAMS: [&str; 5] = [
 #[must_use]
 pub fn follow(policy: Policy, view: &dyn View) -> (Policy, Vec<Link>) {
     let resolver = Resolver::new(view);
+    let here = policy.seen_by(Platform::HOST);
     let mut derived: Vec<Vec<Rule>> = Vec::new();
     let mut links: Vec<Link> = Vec::new();
-    for rule in &policy.rules {
+    for rule in &here.rules {
         let mut own = Vec::new();
         if !rule.action.permits() {
             for rule in led(rule, &resolver) {
                 let Some(followed) = rule.link.as_deref().cloned() else {
                     continue;
                 };
-                let found = judge(&policy, &rule, &followed);
+                let found = judge(&here, &rule, &followed);
                 links.push(Link {
                     rule: rule.id,
                     followed,
@@ -118,6 +119,7 @@ pub fn follow(policy: Policy, view: &dyn View) -> (Policy, Vec<Link>) {
         }
         derived.push(own);
     }
+    drop(here);
     if derived.iter().all(Vec::is_empty) {
         return (policy, links);
     }

@@ -1,6 +1,6 @@
 //! The table as a page: one file, without scripts or anything from elsewhere.
 
-use super::{Rows, cells, closers, counts, lines, name, place, sign};
+use super::{Rows, cells, closers, counts, lines, name, place, sign, titled};
 use anyhow::Context;
 use askama::Template;
 use polc::policy::Policy;
@@ -26,7 +26,7 @@ struct Head {
 }
 
 struct PageRow<'p> {
-    rule: &'p str,
+    rule: String,
     place: String,
     operations: String,
     decides: bool,
@@ -49,15 +49,21 @@ struct PageGap<'p> {
     closers: String,
 }
 
-fn cell<'p>(layer: &'p str, (cell, sign, word): (&Cell, char, &'static str)) -> PageCell<'p> {
+fn cell<'p>(
+    layer: &'p str,
+    (cell, sign, word): (Option<&Cell>, char, &'static str),
+) -> PageCell<'p> {
     PageCell {
         layer,
         word,
-        class: if sign == '-' { "unenforced" } else { word },
+        class: match sign {
+            '-' | '/' => "unenforced",
+            _ => word,
+        },
         sign,
         examples: cell
-            .witnesses
             .iter()
+            .flat_map(|c| &c.witnesses)
             .take(6)
             .map(|w| {
                 let does = if w.layer_allows {
@@ -106,7 +112,7 @@ pub(super) fn render(policy: &Policy, table: &Coverage) -> anyhow::Result<String
         rows: lines(table, Rows::All)
             .iter()
             .map(|l| PageRow {
-                rule: name(policy, l.rule),
+                rule: titled(policy, l.rule),
                 place: place(policy, l.rule),
                 operations: l.operations(),
                 decides: l.row.decides,
@@ -124,7 +130,7 @@ pub(super) fn render(policy: &Policy, table: &Coverage) -> anyhow::Result<String
                 what: format!("{} {}", g.operation, g.object),
                 rule: name(policy, g.rule),
                 place: place(policy, g.rule),
-                closers: closers(g),
+                closers: closers(table, g),
             })
             .collect(),
         version: env!("CARGO_PKG_VERSION"),

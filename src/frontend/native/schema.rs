@@ -30,6 +30,10 @@ struct Policy {
     /// read first, then those of the base. A key of this file replaces the same key of the base; in `subject`, `limits`
     /// and `environment.set` each entry does. `environment.pass`, `tests` and `allow_lints` are joined.
     extends: Option<BaseName>,
+    /// The platforms that the rules and tests of this file are for; every platform if it is left out. A rule is for those platforms
+    /// that it and its file name. A file that includes this one limits it further.
+    #[schemars(length(min = 1))]
+    platforms: Option<Vec<Platform>>,
     /// What happens where no rule matches; `deny` if it is left out.
     default_action: Option<DefaultAction>,
     /// Who is confined, and what `~`, `${home}`, `${workspace}` and `${tmp}` stand for.
@@ -241,6 +245,9 @@ macro_rules! rule {
             /// What the rule says.
             action: Action,
             $($(#[$field_doc])* $field: $type,)*
+            /// Where its objects are; everywhere if it is left out. A layer of another platform does not see the rule.
+            #[schemars(length(min = 1))]
+            platforms: Option<Vec<Platform>>,
             /// For the person who is refused or asked.
             #[schemars(length(min = 1))]
             message: Option<String>,
@@ -469,6 +476,16 @@ impl JsonSchema for Capability {
     }
 }
 
+/// A system that a rule or a test is for.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum Platform {
+    /// Linux.
+    Linux,
+    /// macOS.
+    MacOs,
+}
+
 /// A decision that is expected, and the question.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
@@ -484,6 +501,9 @@ enum Test {
 struct AllowTest {
     /// An operation and one object, or `run` and a command.
     allow: Question,
+    /// Where it is asked; if it is left out, on every platform that the deciding rule is for.
+    #[schemars(length(min = 1))]
+    platforms: Option<Vec<Platform>>,
 }
 
 /// A question whose answer is `deny`.
@@ -492,6 +512,9 @@ struct AllowTest {
 struct DenyTest {
     /// An operation and one object, or `run` and a command.
     deny: Question,
+    /// Where it is asked; if it is left out, on every platform that the deciding rule is for.
+    #[schemars(length(min = 1))]
+    platforms: Option<Vec<Platform>>,
 }
 
 /// A question whose answer is `ask`.
@@ -500,6 +523,9 @@ struct DenyTest {
 struct AskTest {
     /// An operation and one object, or `run` and a command.
     ask: Question,
+    /// Where it is asked; if it is left out, on every platform that the deciding rule is for.
+    #[schemars(length(min = 1))]
+    platforms: Option<Vec<Platform>>,
 }
 
 /// An operation and one object, or `run` and a command.
