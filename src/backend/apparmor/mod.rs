@@ -26,10 +26,13 @@
 //! - A container engine pins ABI 3.0, and newer ones drop `unix` from a plain `network,`: 3.0 is the
 //!   default.
 
+mod braces;
 mod carve;
+mod groups;
 mod lower;
 mod model;
 mod read_back;
+mod rights;
 #[cfg(test)]
 mod tests;
 
