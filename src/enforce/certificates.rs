@@ -11,6 +11,7 @@ use crate::policy::{
     Span,
 };
 use crate::semantics::decide;
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -50,6 +51,8 @@ pub fn allow(
     let mut allowed: Vec<PathPattern> = Vec::new();
     let mut closed: Vec<(&str, PathBuf)> = Vec::new();
     let mut text = String::new();
+    // Many variables name one file: each is read once.
+    let mut seen: BTreeMap<PathBuf, bool> = BTreeMap::new();
     for (name, value) in own {
         let Some(name) = VARIABLES.into_iter().find(|v| OsStr::new(v) == name) else {
             continue;
@@ -59,12 +62,18 @@ pub fn allow(
         }
         for path in std::env::split_paths(&value).filter(|p| p.is_absolute()) {
             // A policy speaks of what a path leads to.
-            match path.canonicalize().ok().and_then(|p| certificates(&p)) {
-                Some(patterns) => {
-                    text.push_str(&format!("{name}={}\n", path.display()));
-                    allowed.extend(patterns);
-                }
-                None => closed.push((name, path)),
+            let open = path.canonicalize().is_ok_and(|target| {
+                *seen.entry(target).or_insert_with_key(|target| {
+                    let found = certificates(target);
+                    let open = found.is_some();
+                    allowed.extend(found.into_iter().flatten());
+                    open
+                })
+            });
+            if open {
+                text.push_str(&format!("{name}={}\n", path.display()));
+            } else {
+                closed.push((name, path));
             }
         }
     }
