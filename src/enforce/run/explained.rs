@@ -3,11 +3,12 @@
 //! polc knows what its own proxy refused. What Landlock and seccomp refuse the kernel writes down, and only root may read
 //! that. What a mount covers is refused without a record: then the objects are named that are denied and covered.
 
+use super::cover::OPERATIONS;
 use crate::enforce::audit;
 use crate::enforce::egress::Refusal;
 use crate::enforce::landlock::kernel_abi;
 use crate::fidelity::{Object, show_bytes};
-use crate::policy::{Operation, Policy};
+use crate::policy::Policy;
 use crate::semantics::{Meaning, decide};
 use crate::why;
 use std::collections::BTreeSet;
@@ -16,15 +17,6 @@ use std::io;
 
 /// How many covered objects are named.
 const NAMED: usize = 5;
-/// What a cover keeps from the program, in the order in which it is asked.
-const OPERATIONS: [Operation; 6] = [
-    Operation::Read,
-    Operation::List,
-    Operation::Edit,
-    Operation::Create,
-    Operation::Delete,
-    Operation::Execute,
-];
 
 /// What was refused, by which rule, and what would allow it; `covered` are the places where something is mounted.
 pub fn text(

@@ -151,7 +151,7 @@ pub struct Plan {
 }
 
 /// The operations on objects that mounts and Landlock keep.
-const OPERATIONS: [Operation; 6] = [
+pub(super) const OPERATIONS: [Operation; 6] = [
     Operation::Read,
     Operation::List,
     Operation::Edit,
