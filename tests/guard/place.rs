@@ -83,28 +83,13 @@ fn program() -> PathBuf {
         (file.file_name(), std::fs::read(&file).unwrap()).hash(&mut hash);
     }
     let made = tool::once(&format!("guard-program-{:x}", hash.finish()), |folder| {
-        let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-        let mut command = Command::new(rustc);
-        command.args([
-            "--edition",
-            "2024",
-            "--crate-name",
+        let rustc = std::env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from);
+        tool::build_static(
+            &rustc,
             "program",
-            "-D",
-            "warnings",
-        ]);
-        command.args([
-            "-C",
-            "opt-level=1",
-            "-C",
-            "panic=abort",
-            "-C",
-            "strip=symbols",
-        ]);
-        command.args(["-C", "target-feature=+crt-static", "-o"]);
-        command.arg(folder.join("program")).arg(top.join("main.rs"));
-        let said = tool::run_with(&mut command, b"", tool::PATIENCE);
-        assert!(said.ok(), "the program does not build: {}", said.words());
+            &top.join("main.rs"),
+            &folder.join("program"),
+        );
     });
     made.join("program")
 }

@@ -29,27 +29,7 @@ pub fn probe() -> Option<PathBuf> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernel/probe");
     let out = tool::folder("probe");
     let program = out.path().join("probe");
-    let mut command = Command::new(rustc);
-    command.args([
-        "--edition",
-        "2024",
-        "--crate-name",
-        "probe",
-        "-D",
-        "warnings",
-    ]);
-    command.args([
-        "-C",
-        "opt-level=1",
-        "-C",
-        "panic=abort",
-        "-C",
-        "strip=symbols",
-    ]);
-    command.args(["-C", "target-feature=+crt-static", "-o"]);
-    command.arg(&program).arg(top.join("main.rs"));
-    let said = tool::run_with(&mut command, b"", tool::PATIENCE);
-    assert!(said.ok(), "the probe does not build: {}", said.words());
+    tool::build_static(&rustc, "probe", &top.join("main.rs"), &program);
     drop(out.keep());
     Some(program)
 }

@@ -74,6 +74,24 @@ impl Said {
     }
 }
 
+/// Builds a small Rust program of the tests from its `main.rs`: static, as it runs where there are no libraries.
+#[allow(dead_code, reason = "only two of the test programs build one")]
+pub fn build_static(rustc: &Path, name: &str, source: &Path, program: &Path) {
+    let mut command = Command::new(rustc);
+    command.args(["--edition", "2024", "--crate-name", name, "-D", "warnings"]);
+    for setting in [
+        "opt-level=1",
+        "panic=abort",
+        "strip=symbols",
+        "target-feature=+crt-static",
+    ] {
+        command.args(["-C", setting]);
+    }
+    command.arg("-o").arg(program).arg(source);
+    let said = run_with(&mut command, b"", PATIENCE);
+    assert!(said.ok(), "`{name}` does not build: {}", said.words());
+}
+
 /// Runs a command with this input, and stops it after `patience`.
 pub fn run_with(command: &mut Command, input: &[u8], patience: Duration) -> Said {
     let program = command.get_program().to_owned();
