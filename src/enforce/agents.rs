@@ -11,9 +11,9 @@ use std::path::Path;
 struct Own {
     /// The program's names.
     programs: &'static [&'static str],
-    /// Whether its own sandbox is on: by these arguments and with these directories for settings.
+    /// Whether its own sandbox is on, with these arguments and these directories for settings.
     is_on: fn(&[OsString], &[&Path]) -> bool,
-    /// What is to be done.
+    /// What the user should do.
     advice: &'static str,
 }
 
@@ -40,13 +40,13 @@ static OWN: &[Own] = &[
     },
 ];
 
-/// What to set in the program that is to be started, so that its own sandbox does not stand in its way. `words` are the
-/// program and its arguments, `folders` where it may have settings: the home directory and the workspace.
+/// What to set in the program, so that its own sandbox does not get in the way. `words` are the program and its
+/// arguments. `folders` are the directories in which it may have settings: the home directory and the workspace.
 #[must_use]
 pub fn own_sandbox(words: &[OsString], folders: &[&Path]) -> Option<&'static str> {
     let base = |w: &OsString| Path::new(w).file_name().map(OsStr::to_owned);
     let mut words = words;
-    // A script of npm's, started by its interpreter.
+    // A script of npm's, which its interpreter starts.
     if let [first, rest @ ..] = words
         && base(first).is_some_and(|b| b == "node")
         && !rest.is_empty()
@@ -67,7 +67,7 @@ fn has(arguments: &[OsString], any: &[&str]) -> bool {
         .any(|a| any.iter().any(|w| a.to_string_lossy().contains(w)))
 }
 
-/// On unless it is switched off, and not for the commands that start no agent.
+/// On unless it is switched off. Commands that start no agent do not count.
 fn codex(arguments: &[OsString], folders: &[&Path]) -> bool {
     const OFF: [&str; 3] = [
         "danger-full-access",

@@ -18,12 +18,12 @@ const AUDIT_GET: u16 = 1000;
 const LANDLOCK_ACCESS: u16 = 1423;
 const LANDLOCK_DOMAIN: u16 = 1424;
 const SECCOMP: u16 = 1326;
-/// The multicast group with all records is the first one: its bit.
+/// The bit of the multicast group with all records. It is the first group.
 const READLOG: u32 = 1;
-/// How many records are kept of one run.
+/// How many records of one run are kept.
 const RECORDS: usize = 20_000;
 
-/// A socket that hears what the kernel writes from now on. Open it before the program starts.
+/// A socket that receives what the kernel records from now on. Open it before the program starts.
 #[derive(Debug)]
 pub struct Socket(OwnedFd);
 
@@ -38,7 +38,7 @@ pub struct Watch {
 struct Heard {
     kind: u16,
     text: Vec<u8>,
-    /// Whether the process in its `pid=` was one of the program's when it was heard.
+    /// Whether the process in its `pid=` was one of the program's when the record arrived.
     ours: bool,
 }
 
@@ -61,7 +61,7 @@ impl Socket {
     /// Starts to listen for the records of `program` and its descendants.
     ///
     /// # Errors
-    /// There can be no thread.
+    /// The kernel makes no thread.
     pub fn watch(self, program: libc::pid_t) -> io::Result<Watch> {
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
@@ -81,14 +81,14 @@ impl Socket {
                                 return heard;
                             }
                         }
-                        // Nothing came for a while: what the program caused has arrived.
+                        // Nothing came for a while, so all records that the program caused have arrived.
                         Err(_) if told.load(Ordering::SeqCst) => return heard,
                         Err(e)
                             if matches!(
                                 e.kind(),
                                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
                             ) => {}
-                        // The buffer ran over, and some are lost.
+                        // The buffer ran over, and some records are lost.
                         Err(_) => std::thread::sleep(Duration::from_millis(10)),
                     }
                 }
@@ -98,7 +98,7 @@ impl Socket {
 }
 
 impl Watch {
-    /// Stops, and gives the program's records as lines of a log.
+    /// Stops, and returns the program's records as lines of a log.
     #[must_use]
     pub fn finish(self) -> Vec<Vec<u8>> {
         self.stop.store(true, Ordering::SeqCst);
@@ -106,7 +106,7 @@ impl Watch {
     }
 }
 
-/// Whether the kernel writes records at all; `None`: one may not ask (`CAP_AUDIT_CONTROL`).
+/// Whether the kernel writes records at all. `None`: this process may not ask (`CAP_AUDIT_CONTROL`).
 #[must_use]
 pub fn enabled() -> Option<bool> {
     let socket = netlink(0).ok()?;
@@ -115,7 +115,7 @@ pub fn enabled() -> Option<bool> {
         tv_usec: 0,
     };
     set(&socket, libc::SO_RCVTIMEO, &wait).ok()?;
-    // A header alone: length, type, NLM_F_REQUEST, sequence, port.
+    // The request is only a header: length, type, NLM_F_REQUEST, sequence, port.
     let mut request = Vec::new();
     request.extend_from_slice(&16u32.to_ne_bytes());
     request.extend_from_slice(&AUDIT_GET.to_ne_bytes());
@@ -189,7 +189,7 @@ fn set<T>(socket: &OwnedFd, option: libc::c_int, value: &T) -> io::Result<()> {
     Ok(())
 }
 
-/// One message with its header. Only the kernel's own are taken: anybody may send to a netlink socket.
+/// One message with its header. Takes only the kernel's messages, because everybody may send to a netlink socket.
 fn receive<'b>(socket: &OwnedFd, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
     // SAFETY: an all-zero address is a valid one.
     let mut from: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
@@ -219,7 +219,7 @@ fn kind(message: &[u8]) -> Option<u16> {
 
 fn keep(message: &[u8], program: libc::pid_t) -> Option<Heard> {
     let kind = kind(message)?;
-    // Access, domain, seccomp, and what auditd's rules add: SYSCALL, PATH, CWD.
+    // The records of Landlock and seccomp, and what auditd's rules add: SYSCALL, PATH, CWD.
     if !matches!(
         kind,
         LANDLOCK_ACCESS | LANDLOCK_DOMAIN | SECCOMP | 1300 | 1302 | 1307
@@ -235,7 +235,7 @@ fn keep(message: &[u8], program: libc::pid_t) -> Option<Heard> {
     Some(Heard { kind, text, ours })
 }
 
-/// The value of a field that no program chooses, up to the next blank.
+/// The value of a field, up to the next blank. Only for fields that no program can choose.
 fn word<'t>(text: &'t [u8], key: &[u8]) -> Option<&'t [u8]> {
     let at = text.windows(key.len()).position(|w| w == key)? + key.len();
     text.get(at..)?.split(|b| *b == b' ').next()
@@ -246,7 +246,7 @@ fn event(text: &[u8]) -> Option<&[u8]> {
     rest.split(|b| *b == b')').next()
 }
 
-/// Whether a process is the program's, or one that it started.
+/// Whether a process is the program's, or was started by one of the program's.
 fn descends(mut pid: libc::pid_t, program: libc::pid_t) -> bool {
     for _ in 0..64 {
         if pid == program {
@@ -258,7 +258,7 @@ fn descends(mut pid: libc::pid_t, program: libc::pid_t) -> bool {
         let Ok(stat) = std::fs::read(format!("/proc/{pid}/stat")) else {
             return false;
         };
-        // The name, in parentheses, may hold anything; what follows the last one does not.
+        // The name, in parentheses, may hold any byte. The fields after the last parenthesis may not.
         let parent = stat
             .rsplit(|b| *b == b')')
             .next()

@@ -1,8 +1,8 @@
-//! Certificates that variables name: a company's own authority, told to each tool by a variable.
+//! Certificates that variables name, for example those of a company's own authority.
 //!
-//! A policy passes such a variable by its name. What the variable names may then be read as well, by a rule that is put
-//! behind all others: whatever the policy denies stays denied. Only certificates are opened so. A file in which there is
-//! a private key, or no certificate, is left as it was.
+//! A policy passes such a variable by its name. Then the program may also read what the variable names. The rule for
+//! that comes after all others, so what the policy denies stays denied. It opens only certificates: not a file with a
+//! private key in it, nor a file without a certificate.
 
 use super::environment::passes;
 use crate::fidelity::{Object, show_bytes};
@@ -17,7 +17,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The variables by which programs are told of certificates.
+/// The variables that tell programs where certificates are.
 pub const VARIABLES: [&str; 14] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
@@ -39,11 +39,11 @@ pub const VARIABLES: [&str; 14] = [
 const RULE: &str = "certificates-by-variable";
 /// A larger file is no bundle of certificates.
 const FILE_SIZE: u64 = 16 * 1024 * 1024;
-/// A directory with more in it is no directory of certificates.
+/// A directory with more entries is no directory of certificates.
 const ENTRIES: usize = 2000;
 
-/// Lets the program read the certificates that variables of this process name, where the policy passes the variable and
-/// denies nothing of it. For each path that a variable names and that stays closed, the answer is a line for the user.
+/// Lets the program read the certificates that variables of this process name. The policy must pass the variable, and
+/// must not deny the path. Returns a line for the user for each path that a variable names and that stays closed.
 pub fn allow(
     policy: &mut Policy,
     own: impl IntoIterator<Item = (OsString, OsString)>,
@@ -51,7 +51,7 @@ pub fn allow(
     let mut allowed: Vec<PathPattern> = Vec::new();
     let mut closed: Vec<(&str, PathBuf)> = Vec::new();
     let mut text = String::new();
-    // Many variables name one file: each is read once.
+    // Many variables name the same file. Each file is read once.
     let mut seen: BTreeMap<PathBuf, bool> = BTreeMap::new();
     for (name, value) in own {
         let Some(name) = VARIABLES.into_iter().find(|v| OsStr::new(v) == name) else {
@@ -61,7 +61,7 @@ pub fn allow(
             continue;
         }
         for path in std::env::split_paths(&value).filter(|p| p.is_absolute()) {
-            // A policy speaks of what a path leads to.
+            // The policy's rules are about the target of a path.
             let open = path.canonicalize().is_ok_and(|target| {
                 *seen.entry(target).or_insert_with_key(|target| {
                     let found = certificates(target);
@@ -101,7 +101,7 @@ pub fn allow(
             },
         });
     }
-    // What a rule of the policy lets it read needs no rule of its own.
+    // A path that a rule of the policy allows needs no further rule.
     closed.retain(|(_, path)| !reads(policy, path));
     let told = closed.iter().map(|(name, path)| {
         format!(
@@ -125,7 +125,7 @@ fn certificates(path: &Path) -> Option<Vec<PathPattern>> {
     }
     let mut patterns = vec![literal(path)];
     for (count, entry) in std::fs::read_dir(path).ok()?.enumerate() {
-        // An entry may be a link: to a neighbour by its hash, or to where the system keeps them.
+        // An entry may be a link: to a neighbour by its hash, or to the system's certificates.
         let target = entry.ok()?.path().canonicalize().ok()?;
         if count >= ENTRIES || !target.is_file() || !is_certificate(&target) {
             return None;
@@ -212,7 +212,7 @@ mod tests {
             assert!(!reads(&opened(name, path), path), "{}", path.display());
         }
         assert!(!reads(&opened("SSL_CERT_DIR", &root.join("mixed")), &mixed));
-        // A variable that the policy does not pass, and one that has nothing to do with certificates.
+        // The policy does not pass the first variable. The second has nothing to do with certificates.
         let mut p = policy("PATH", &root);
         allow(
             &mut p,
@@ -229,7 +229,7 @@ mod tests {
             matches!(closed.as_slice(), [one] if one.starts_with(&start)),
             "{closed:?}"
         );
-        // Where a rule lets it be read, there is nothing to say.
+        // If a rule allows reading it, there is nothing to say.
         let own = format!(
             "  - {{name: own, action: allow, operations: [read], paths: ['{}/**']}}\nenvironment:",
             root.display()

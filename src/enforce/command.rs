@@ -1,4 +1,4 @@
-//! The program that is to be started: which file it is, and whether the policy lets it start.
+//! The program to start: which file it is, and whether the policy lets it start.
 
 use crate::fidelity::Object;
 use crate::policy::{Operation, Policy};
@@ -11,27 +11,27 @@ use std::path::{Path, PathBuf};
 /// A program that was found.
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// The file as it was found, to be executed.
+    /// The file that was found, which will be executed.
     pub file: PathBuf,
-    /// Where that leads in the end: what a policy speaks of.
+    /// The target of that file after all links. The policy's rules are about this path.
     pub resolved: PathBuf,
 }
 
-/// Why there is no program.
+/// Why no program was found.
 #[derive(Debug, thiserror::Error)]
 pub enum NotFound {
     /// No directory of `PATH` has it, or there is no such file.
     #[error("there is no program `{0}`")]
     Missing(String),
-    /// It is no file that may be executed.
+    /// It is not a file, or this user may not execute it.
     #[error("`{0}` cannot be executed: it is not a file, or you have no permission to execute it")]
     NotExecutable(String),
 }
 
-/// Finds a program as a shell does: a name with `/` is a path, any other is looked for in `path`.
+/// Finds a program as a shell does. A name with `/` is a path. Any other name is searched in `path`.
 ///
 /// # Errors
-/// There is none.
+/// There is no such program.
 pub fn find(name: &OsStr, path: Option<&OsStr>) -> Result<Program, NotFound> {
     let shown = || crate::fidelity::show_bytes(name.as_bytes());
     let candidates: Vec<PathBuf> = if name.as_bytes().contains(&b'/') {
@@ -42,7 +42,7 @@ pub fn find(name: &OsStr, path: Option<&OsStr>) -> Result<Program, NotFound> {
             OsString::from,
         );
         std::env::split_paths(&folders)
-            // An empty part of PATH is the current directory, which nobody means.
+            // An empty part of PATH means the current directory. Nobody wants that.
             .filter(|f| f.is_absolute())
             .map(|f| f.join(name))
             .collect()
@@ -67,7 +67,7 @@ pub fn find(name: &OsStr, path: Option<&OsStr>) -> Result<Program, NotFound> {
     })
 }
 
-/// What the policy says of starting a program with these arguments.
+/// What the policy says about starting a program with these arguments.
 #[must_use]
 pub fn decision(policy: &Policy, program: &Path, arguments: &[OsString]) -> Decision {
     let words = std::iter::once(program.as_os_str())

@@ -1,10 +1,10 @@
-//! The environment of the program: what the policy passes on and sets, and [one variable](MARK) of polc's own.
+//! The program's environment: what the policy passes on and sets, and [one variable](MARK) of polc's own.
 
 use crate::policy::Environment;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-/// The variable that tells a program, and what it starts, that polc confines it. Its value is `1`.
+/// The variable that says to the program and its children that polc confines them. Its value is `1`.
 pub const MARK: &str = "POLC_SANDBOX";
 
 /// Whether the policy passes a variable of this name on.
@@ -19,8 +19,8 @@ pub fn passes(environment: &Environment, name: &OsStr) -> bool {
     }
 }
 
-/// Gives the program a variable that polc sets. It takes the place of one of that name, but for options of the JVM, which
-/// are put behind those that the user has given.
+/// Gives the program a variable that polc sets. It replaces a variable with that name. Options of the JVM are appended
+/// to those that the user has given.
 pub fn give(variables: &mut Vec<(OsString, OsString)>, name: &str, value: &str) {
     let mut value = OsString::from(value);
     if name == JVM_OPTIONS
@@ -35,10 +35,10 @@ pub fn give(variables: &mut Vec<(OsString, OsString)>, name: &str, value: &str) 
     variables.push((OsString::from(name), value));
 }
 
-/// The variable in which the JVM finds options: it looks at none of the variables that name a proxy.
+/// The variable in which the JVM finds options. The JVM ignores the variables that name a proxy.
 pub const JVM_OPTIONS: &str = "JAVA_TOOL_OPTIONS";
 
-/// The variables that the program starts with, of those that this process has.
+/// The variables for the program, chosen from those of this process.
 pub fn reduced(
     environment: &Environment,
     own: impl IntoIterator<Item = (OsString, OsString)>,
@@ -104,7 +104,7 @@ mod tests {
         let mut all = own.to_vec();
         all.extend(pairs(&[(MARK, "1")]));
         assert_eq!(reduced(&Environment::default(), own.clone()), all);
-        // Neither the caller nor the policy takes the mark away.
+        // Neither the caller nor the policy can remove the mark.
         let lying = Environment {
             pass: None,
             set: vec![(MARK.into(), String::new())],

@@ -1,8 +1,7 @@
-//! Enforcement on this host: putting a process into what the policy says, and starting a program there.
+//! Enforcement on this host: confines a process as the policy says, and starts a program in it.
 //!
-//! Everything that can fail for want of a file or of memory is prepared first; then it is applied, and
-//! then the program is started. A layer that cannot be applied as it was prepared means that the
-//! program does not start.
+//! polc first prepares every step that needs a file or memory. Then it applies the layers, and then it starts the
+//! program. If a layer cannot be applied as it was prepared, the program does not start.
 
 #![allow(
     unsafe_code,

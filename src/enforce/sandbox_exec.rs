@@ -1,16 +1,18 @@
-//! `polc run` on macOS: the program in its Seatbelt profile, by `sandbox-exec`.
+//! `polc run` on macOS: `sandbox-exec` starts the program in its Seatbelt profile.
 //!
-//! The profile is given as an argument (`-p`), so that no file has to outlive this process. Where the policy names no
-//! hosts this process becomes `sandbox-exec` and then the program: status, signals and the terminal are the program's own.
+//! The profile is an argument (`-p`), so no file has to live longer than this process. If the policy names no hosts,
+//! this process becomes `sandbox-exec` and then the program. So status, signals and the terminal are the program's own.
 //!
-//! Where it names hosts, this process stays beside the program and serves the proxy ([`crate::enforce::egress`]) on a
-//! port of localhost, the only one that the profile opens. Both are in one process group: the terminal's SIGINT and
-//! SIGQUIT are left to the program, signals that somebody sends are passed on, and this process ends as the
-//! program did. If it is killed, the program stays confined, without a way out. Where everything is allowed by default
-//! a profile cannot hold on to a proxy: the ledger tells which hosts are open then.
+//! If the policy names hosts, this process stays beside the program and serves the proxy ([`crate::enforce::egress`]).
+//! The proxy has a port of localhost, the only port that the profile opens.
 //!
-//! Limits are not kept, nor what the ledger of `sbpl` calls looser. This builds and is tested on every Unix, with another
-//! program in the place of `sandbox-exec`; it has not been run on a Mac.
+//! Both are in one process group. The program gets the terminal's SIGINT and SIGQUIT directly. This process passes on
+//! signals that somebody sends to it, and ends as the program did. If this process is killed, the program stays
+//! confined, and cannot reach any host. If the policy allows everything by default, a profile cannot force the program
+//! to use the proxy. Then the ledger says which hosts are open.
+//!
+//! Limits are not enforced, nor is what the ledger of `sbpl` calls looser. This code is tested on every Unix, with
+//! another program in place of `sandbox-exec`. It has not been run on a Mac.
 
 use super::egress::{Egress, Refusal, told};
 use super::environment::{give, reduced};
@@ -31,25 +33,25 @@ use std::process::Command;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
-/// Where macOS has it.
+/// Its path on macOS.
 pub const PROGRAM: &str = "/usr/bin/sandbox-exec";
 
-/// What is asked of a start.
+/// The user's choices for a start.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Choice {
-    /// No network, whatever hosts the policy names.
+    /// No network, even if the policy names hosts.
     pub no_network: bool,
     /// Start nothing if the profile keeps less.
     pub required: Option<Requirement>,
 }
 
-/// Why there is no start.
+/// Why the program does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The policy does not compile for Seatbelt.
     #[error(transparent)]
     Policy(#[from] Diagnostics),
-    /// The layers keep less than `--require` asks for: what they lose.
+    /// The layers keep less than `--require` asks for. Holds what they lose.
     #[error("the profile keeps less than `--require` asks for")]
     Required(String),
     /// The proxy cannot serve.
@@ -57,7 +59,7 @@ pub enum Error {
     Proxy(&'static str, io::Error),
 }
 
-/// Everything that can fail before the program is there.
+/// Everything that can fail before the program exists.
 pub struct Prepared {
     profile: Vec<u8>,
     variables: Vec<(OsString, OsString)>,
@@ -65,8 +67,8 @@ pub struct Prepared {
     kept: String,
 }
 
-/// Compiles the profile and starts the proxy, if one is needed; of the variables `own` the program gets those
-/// that the policy passes on and sets.
+/// Compiles the profile, and starts the proxy if one is needed. The program gets those of the variables `own` that the
+/// policy passes on, and those that the policy sets.
 ///
 /// # Errors
 /// See [`Error`].
@@ -99,7 +101,7 @@ pub fn prepare(
     let missing = || Diagnostics::from(Diagnostic::error("E112", "there is no profile to apply"));
     let backend = find("sbpl").ok_or_else(missing)?;
     let mut compiled = backend.compile(&meaning, &options)?;
-    // This process sees to the environment, and macOS has no system calls of Linux but those that a rule means.
+    // This process handles the environment. Linux's system calls do not matter on macOS, unless a rule names them.
     compiled
         .ledger
         .settings
@@ -138,7 +140,7 @@ fn is_met(required: Option<Requirement>, ledger: &Ledger) -> bool {
     required.is_none_or(|d| d.is_met(ledger.is_exact(), !ledger.leaks()))
 }
 
-/// Whether the policy names hosts that filters of a profile cannot tell from others.
+/// Whether the policy names hosts that the filters of a profile cannot tell apart.
 fn needs_proxy(meaning: &Meaning<'_>) -> bool {
     let connect = meaning.hosts(Operation::Connect);
     let all = connect.regions().iter();
@@ -170,21 +172,21 @@ fn without_network(policy: &Policy) -> Result<Policy, Diagnostics> {
 }
 
 impl Prepared {
-    /// How much the profile keeps, and what a program in it can do all the same.
+    /// How much the profile keeps, and what a program in it can still do.
     #[must_use]
     pub fn kept(&self) -> &str {
         &self.kept
     }
 
-    /// Whether the proxy is the way out.
+    /// Whether the program reaches hosts through the proxy.
     #[must_use]
     pub fn has_proxy(&self) -> bool {
         self.proxy.is_some()
     }
 
-    /// Starts `program` in the profile by `launcher` ([`PROGRAM`]). It comes back where the program was started
-    /// beside the proxy and has ended, with its status and what the proxy refused, a line each; of the end by a signal
-    /// this process dies too.
+    /// Starts `program` in the profile by `launcher` ([`PROGRAM`]). With a proxy, it returns when the program has
+    /// ended, with its status and one line for each refusal of the proxy. If a signal ended the program, this process
+    /// ends by the same signal.
     ///
     /// # Errors
     /// The launcher cannot be started.
@@ -197,7 +199,7 @@ impl Prepared {
     ) -> io::Result<u8> {
         let mut command = Command::new(launcher);
         command.arg("-p").arg(OsString::from_vec(self.profile));
-        // Its options end at the first word that does not begin with `-`.
+        // The launcher's options end at the first word that does not begin with `-`.
         if program.as_os_str().as_bytes().starts_with(b"-") {
             command.arg(Path::new(".").join(program));
         } else {
@@ -284,7 +286,7 @@ mod tests {
         vec![("PATH".into(), path), ("TOKEN".into(), "x".into())]
     }
 
-    /// In the place of `sandbox-exec`: leaves its profile beside itself, and becomes the program.
+    /// Takes the place of `sandbox-exec`: writes the profile to a file, and becomes the program.
     fn launcher(folder: &Path) -> std::path::PathBuf {
         let file = folder.join("launcher");
         let script = "#!/bin/sh\n[ \"$1\" = -p ] || exit 99\nprintf %s \"$2\" > \"${0%/*}/profile\"\nshift 2\nexec \"$@\"\n";
@@ -300,7 +302,7 @@ mod tests {
         let policy = policy(&[(Action::Allow, "example.org:443")]);
         let prepared = prepare(&policy, Choice::default(), own()).unwrap();
         assert!(prepared.has_proxy());
-        // Asks the proxy for a host that the policy does not name, and prints what it says and the variables.
+        // Asks the proxy for a host that the policy does not name. Prints the answer, and the variables.
         let script = "import os, socket\n\
             host, port = os.environ['HTTPS_PROXY'].removeprefix('http://').split(':')\n\
             s = socket.create_connection((host, int(port)))\n\
@@ -346,7 +348,7 @@ mod tests {
             assert!(!profile.contains("(remote"), "{profile}");
             assert!(profile.contains("(deny default"), "{profile}");
         }
-        // Every host is open to filters: no proxy is needed.
+        // The filters allow every host, so no proxy is needed.
         let open = policy(&[(Action::Allow, "*")]);
         let prepared = prepare(&open, Choice::default(), own()).unwrap();
         assert!(!prepared.has_proxy());
@@ -371,10 +373,10 @@ mod tests {
                 Err(e) => panic!("{e}"),
             }
         };
-        // What the profile opens so that programs start.
+        // The profile opens this so that programs start.
         let kept = with(&limited, Requirement::Safe).unwrap();
         assert!(kept.contains("the runtime base"), "{kept}");
-        // All may be read; what cannot be kept of this one are limits.
+        // Everything may be read. Only the limits are not kept.
         let objects = Objects::Paths {
             paths: vec![crate::policy::PathPattern::tree(b"/")],
             except: vec![],

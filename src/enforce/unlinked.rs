@@ -1,7 +1,7 @@
-//! Opening a path without following a symbolic link anywhere in it.
+//! Opens a path without following a symbolic link anywhere in it.
 //!
-//! What was looked at by its path may be a link by the time it is opened, as other programs of the same user change the
-//! same directories. A right that is granted, or a mount that is made, must not land on what the link leads to.
+//! polc first examines a path, and opens it later. Meanwhile another program of the same user may replace the path by a
+//! link. A right or a mount must not end up on the target of that link.
 
 use std::ffi::{CString, OsStr};
 use std::io;
@@ -9,14 +9,14 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 
-/// Opens a path. `beneath` is the directory that a relative path starts from. With `O_PATH` in the flags a link at the
-/// end opens as itself.
+/// Opens a path. `beneath` is the directory that a relative path starts from. With `O_PATH`, a link at the end of the
+/// path opens as the link itself.
 ///
 /// # Errors
-/// The kernel's; `ELOOP` or `ENOTDIR` where a directory on the way is a link.
+/// The system call fails: with `ELOOP` or `ENOTDIR` if a directory on the way is a link.
 pub fn open(beneath: Option<&OwnedFd>, path: &[u8], flags: libc::c_int) -> io::Result<OwnedFd> {
     match at_once(beneath, path, flags) {
-        // Some container engines refuse calls that they do not know.
+        // Some container engines refuse system calls that they do not know.
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
             by_names(beneath, path, flags)
         }
@@ -36,7 +36,7 @@ fn new_descriptor(answer: libc::c_long) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(answer as RawFd) })
 }
 
-/// By `openat2(2)`, which does it in one.
+/// Opens it by one call of `openat2(2)`.
 fn at_once(beneath: Option<&OwnedFd>, path: &[u8], flags: libc::c_int) -> io::Result<OwnedFd> {
     let path = c_string(path)?;
     let directory = beneath.map_or(libc::AT_FDCWD, AsRawFd::as_raw_fd);
@@ -56,7 +56,7 @@ fn at_once(beneath: Option<&OwnedFd>, path: &[u8], flags: libc::c_int) -> io::Re
     })
 }
 
-/// Name by name.
+/// Opens it name by name.
 fn by_names(beneath: Option<&OwnedFd>, path: &[u8], flags: libc::c_int) -> io::Result<OwnedFd> {
     let mut at = match (beneath, path.first()) {
         (Some(directory), Some(b)) if *b != b'/' => directory.try_clone()?,

@@ -1,4 +1,4 @@
-//! Who runs polc.
+//! The user who runs polc.
 
 /// The number of the user whose rights this process has.
 #[must_use]

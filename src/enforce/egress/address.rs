@@ -1,14 +1,14 @@
-//! What a request names, and which addresses no rule reaches by chance.
+//! Parses what a request names, and knows the addresses that only an address rule may open.
 
 use crate::fidelity::show_bytes;
 use crate::policy::{Address, HostSpec, Protocol};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Reads the host and the port that a program asked for. A name comes out as the policy writes names (lower
-/// case, no last dot); whatever some resolver would take for an address is that address.
+/// Reads the host and the port that a program asked for. Returns a name as the policy writes names (lower case, no last
+/// dot). If a resolver would take the text for an address, it returns that address.
 ///
-/// Names outside ASCII are refused: the policy knows names in their `xn--` form alone, and two ways to get
-/// there (IDNA 2003 and 2008) differ.
+/// Refuses names outside ASCII. The policy knows such names only in their `xn--` form, and there are two different
+/// conversions to that form (IDNA 2003 and 2008).
 ///
 /// # Errors
 /// One line that says what is wrong.
@@ -44,15 +44,15 @@ pub(super) fn destination(host: &[u8], port: u16) -> Result<HostSpec, String> {
     if let Some(ip) = loose_ipv4(bare) {
         return Ok(spec(Address::Ip(IpAddr::V4(ip))));
     }
-    // One dot at the end is the root; the policy's own reader does the rest.
+    // One dot at the end stands for the root. The policy's own reader does the rest.
     match HostSpec::parse(&format!("tcp://{text}:{port}")) {
         Ok(s) if matches!(s.address, Address::Name(_)) => Ok(s),
         _ => Err(format!("`{}` is not a host name or an address", shown())),
     }
 }
 
-/// The forms of an IPv4 address that `inet_aton` and browsers take, and no strict reader does: one to four
-/// numbers, decimal, octal (`0177.1`) or hexadecimal (`0x7f000001`), the last of which fills what is left.
+/// The forms of an IPv4 address that `inet_aton` and browsers take, and no strict reader does. They have one to four
+/// numbers: decimal, octal (`0177.1`) or hexadecimal (`0x7f000001`). The last number fills the remaining bytes.
 fn loose_ipv4(text: &str) -> Option<Ipv4Addr> {
     let text = text.strip_suffix('.').unwrap_or(text);
     let mut numbers = Vec::new();
@@ -89,8 +89,8 @@ fn loose_ipv4(text: &str) -> Option<Ipv4Addr> {
         .map(Ipv4Addr::from)
 }
 
-/// The IPv4 address that an IPv6 address carries to where a translator or a tunnel sends it: mapped and
-/// compatible forms (RFC 4291), NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056).
+/// The IPv4 address to which a translator or a tunnel sends this IPv6 address: mapped and compatible forms (RFC 4291),
+/// NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056).
 pub(super) fn embedded(address: IpAddr) -> Option<Ipv4Addr> {
     let IpAddr::V6(v6) = address else { return None };
     let s = v6.segments();
@@ -105,7 +105,7 @@ pub(super) fn embedded(address: IpAddr) -> Option<Ipv4Addr> {
     }
 }
 
-/// Why an address is not one of the open internet, in a few words; `None` for one that is. After the
+/// Why an address is not one of the public internet, in a few words. `None`: it is one. The ranges come from the
 /// registries of special-purpose addresses (RFC 6890 and its updates).
 pub(super) fn special(address: IpAddr) -> Option<&'static str> {
     match address.to_canonical() {

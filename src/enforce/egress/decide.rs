@@ -1,4 +1,4 @@
-//! What the policy says of a peer, by its name and by every address that the name has.
+//! What the policy says about a peer, by its name and by every address that the name has.
 
 use super::address;
 use crate::fidelity::Object;
@@ -8,18 +8,18 @@ use crate::policy::{
 use crate::semantics::{decide, rule_matches};
 use std::net::IpAddr;
 
-/// A no, with what said it.
+/// A refusal, with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct No {
     /// The rule; `None`: the default, or the proxy itself.
     pub rule: Option<RuleId>,
-    /// The address that it is about, where the name itself is allowed.
+    /// The refused address, if the name itself is allowed.
     pub address: Option<IpAddr>,
     /// One line.
     pub reason: String,
 }
 
-/// Whether the policy lets the program connect there, as far as can be told without resolving a name.
+/// Whether the policy lets the program connect there, as far as polc can tell without resolving a name.
 pub(super) fn peer(policy: &Policy, spec: &HostSpec) -> Result<(), No> {
     let decision = decide(policy, Operation::Connect, &Object::Host(spec.clone()));
     if decision.action != Action::Allow {
@@ -38,8 +38,8 @@ pub(super) fn peer(policy: &Policy, spec: &HostSpec) -> Result<(), No> {
     }
 }
 
-/// Whether an address may be connected to where its name is allowed: no address rule denies it, and if it is
-/// one of the special ones an address rule allows it. An IPv4 address within an IPv6 one must pass too.
+/// Whether the program may connect to an address whose name is allowed. No address rule may deny it. If it is a special
+/// address, an address rule must allow it. An IPv4 address within an IPv6 address must pass too.
 pub(super) fn resolved(policy: &Policy, ip: IpAddr, port: u16) -> Result<(), No> {
     let said = |ip: IpAddr| {
         let spec = HostSpec {
@@ -74,9 +74,8 @@ pub(super) fn resolved(policy: &Policy, ip: IpAddr, port: u16) -> Result<(), No>
     }
 }
 
-/// The first rule that speaks of the address as an address. One that denies counts only if no rule that allows
-/// every host (`*`) stands above it. A rule that denies every host says nothing of an address whose name is
-/// allowed.
+/// The first rule that names the address as an address. A rule that denies counts only if no rule above it allows every
+/// host (`*`). A rule that denies every host is not about an address whose name is allowed.
 fn address_rule<'p>(policy: &'p Policy, spec: &HostSpec) -> Option<&'p Rule> {
     let object = Object::Host(spec.clone());
     let mut open = false;
@@ -103,7 +102,7 @@ fn address_rule<'p>(policy: &'p Policy, spec: &HostSpec) -> Option<&'p Rule> {
     None
 }
 
-/// Who says so, in words.
+/// Who decided, in words.
 pub(super) fn by(policy: &Policy, rule: Option<RuleId>, action: Action) -> String {
     match rule.and_then(|id| policy.rules.get(id.0 as usize)) {
         Some(r) if action == Action::Ask => format!(

@@ -1,7 +1,8 @@
 //! HTTP/1: `CONNECT`, and plain requests in absolute form (RFC 9112, section 3.2).
 //!
-//! Each request is read whole, judged, and written anew on a connection of its own to the server. Two readers
-//! that could disagree about where a request ends, or whom it is for, never see the same bytes.
+//! The proxy reads each request completely, decides about it, and writes it anew on its own connection to the server.
+//! Two readers might disagree about where a request ends, or for which host it is. So no two readers see the same
+//! bytes.
 
 use super::{HEAD_TIME, Shared, Slot, Stop, Via};
 use bytes::Bytes;
@@ -17,11 +18,11 @@ use tokio::net::TcpStream;
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
-/// The longest head of a request: request line and headers.
+/// The longest head of a request: the request line and the headers.
 const HEAD_BYTES: usize = 64 * 1024;
 const HEADERS: usize = 100;
 
-/// Headers that speak of one hop, RFC 9110 section 7.6.1. Framing is written anew, so it is among them.
+/// Headers that are about one hop (RFC 9110, section 7.6.1). The proxy writes the framing anew, so it is among them.
 const HOP: [HeaderName; 9] = [
     hyper::header::CONNECTION,
     hyper::header::PROXY_AUTHENTICATE,
@@ -39,13 +40,13 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>, slot: Slot) {
         let (shared, slot) = (Arc::clone(&shared), Arc::clone(&slot));
         async move { Ok::<_, Infallible>(answer(request, shared, slot).await) }
     });
-    // What is malformed beyond reading gets hyper's own 400, and the connection ends.
+    // If hyper cannot parse the request, it answers 400 itself, and the connection ends.
     let _ = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD_BYTES)
         .max_headers(HEADERS)
-        // Some clients close their side when they have asked.
+        // Some clients close their side after the request.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
@@ -83,7 +84,7 @@ fn say(status: StatusCode, line: &str) -> Response<Body> {
         hyper::header::CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
-    // What follows a refused request on the same connection may be its body: nobody shall take it for a request.
+    // The next bytes on the connection may be the body of the refused request. They must not be parsed as a request.
     headers.insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
@@ -103,7 +104,7 @@ async fn connect(
     let port = port.ok_or_else(|| malformed("CONNECT names no port"))?;
     let mut out = shared.dial(host.as_bytes(), port, Via::Connect).await?;
     tokio::spawn(async move {
-        // The tunnel outlives the connection that asked for it.
+        // The tunnel lives longer than the connection that asked for it.
         let _slot = slot;
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
             let mut client = TokioIo::new(upgraded);
@@ -169,7 +170,7 @@ async fn plain(request: Request<Incoming>, shared: &Arc<Shared>) -> Result<Respo
         .map_err(failed)?;
     let (mut head, body) = response.into_parts();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        // Nobody asked for it: `Upgrade` was taken off.
+        // The proxy removed `Upgrade`, so the server must not switch.
         return Ok(say(
             StatusCode::BAD_GATEWAY,
             "polc: the server changed the protocol, and the client did not ask for that",
@@ -199,8 +200,8 @@ fn split(authority: &str) -> Result<(&str, Option<u16>), String> {
     }
 }
 
-/// Whether the `Host` header names the request's target: a server that goes by the one must not be reached by
-/// a decision about the other.
+/// Whether the `Host` header agrees with the request's target. A server may go by the header, but the decision was
+/// about the target.
 fn agrees(headers: &HeaderMap, version: Version, host: &str, port: u16) -> Result<(), String> {
     let mut all = headers.get_all(HOST).iter();
     let Some(value) = all.next() else {
@@ -228,7 +229,7 @@ fn agrees(headers: &HeaderMap, version: Version, host: &str, port: u16) -> Resul
     }
 }
 
-/// Takes off what speaks of one hop: the known headers, and those that `Connection` names.
+/// Removes what is about one hop: the known headers, and those that `Connection` names.
 fn strip(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(hyper::header::CONNECTION)
@@ -236,7 +237,7 @@ fn strip(headers: &mut HeaderMap) {
         .filter_map(|v| v.to_str().ok())
         .flat_map(|v| v.split(','))
         .filter_map(|n| n.trim().parse().ok())
-        // A client that calls these its own would take the framing or the target away.
+        // A client could name these in `Connection` to remove the framing or the target.
         .filter(|n| *n != HOST && *n != hyper::header::CONTENT_LENGTH)
         .collect();
     for name in named.iter().chain(&HOP) {

@@ -1,31 +1,31 @@
-//! The way out: a proxy beside a confined program, which lets through what the policy's host rules allow.
+//! A proxy beside a confined program. It lets through what the policy's host rules allow.
 //!
-//! Landlock knows ports and no hosts, and seccomp knows neither. So polc makes this proxy the only way out of a program
-//! whose policy names hosts, by a network namespace or by Landlock's port rule. The variables of
-//! [`Egress::environment`] tell the program.
+//! Landlock knows ports and no hosts, and seccomp knows neither. So if a policy names hosts, polc makes this proxy the
+//! program's only way to the network. A network namespace or Landlock's port rule closes every other way. The variables
+//! of [`Egress::environment`] tell the program about the proxy.
 //!
 //! # What it speaks
 //!
-//! One port has two protocols, told apart by the first byte: SOCKS5 (RFC 1928, version byte 5; CONNECT alone, no
-//! authentication) and HTTP/1 (`CONNECT`, and plain requests in absolute form). UDP has no way out: the answer to a
-//! SOCKS `UDP ASSOCIATE` is "command not supported".
+//! One port has two protocols, which the first byte tells apart. SOCKS5 has version byte 5 (RFC 1928; only CONNECT,
+//! without authentication). The other is HTTP/1 (`CONNECT`, and plain requests in absolute form). UDP is not supported:
+//! a SOCKS `UDP ASSOCIATE` gets the answer "command not supported".
 //!
 //! # What it decides
 //!
 //! - The rules decide about the name in the request ([`crate::semantics::decide`]), written as the policy writes names.
 //!   `0x7f000001`, `0177.1` and the like are the addresses that resolvers take them for.
-//! - Then the proxy resolves the name, once. Every address must pass. None may be an address that an address rule
-//!   denies. None may be a special one (loopback, private, link-local, metadata, multicast, an IPv4 address in an IPv6
-//!   disguise), unless an address rule or `localhost` allows it; `*` does not. The connection goes to the addresses
-//!   that were checked, never through the resolver again. So nobody can rebind the name in between.
+//! - Then the proxy resolves the name, once. Every address must pass. An address fails if an address rule denies it. A
+//!   special address (loopback, private, link-local, metadata, multicast, or an IPv4 address inside an IPv6 one) passes
+//!   only if an address rule or `localhost` allows it; `*` does not. The proxy connects to the addresses that it
+//!   checked, and does not ask the resolver again. So nobody can rebind the name in between.
 //! - The rules decide about each plain HTTP request of a connection. Its `Host` must agree with its target. The proxy
-//!   writes its head anew, so that nothing passes that two readers could read in two ways.
+//!   writes the head anew, so that no two readers can read it in two ways.
 //!
 //! # What it does not see
 //!
 //! Inside a `CONNECT` or SOCKS tunnel it sees nothing. A program that may reach one name of a content network can ask
-//! the server behind it for another (domain fronting). And the program can tell an allowed server anything: a proxy
-//! limits where data goes, not which data goes there.
+//! the server behind it for another name (domain fronting). The program can also send anything to an allowed server. A
+//! proxy limits where data goes, not which data goes there.
 
 mod address;
 mod decide;
@@ -44,27 +44,27 @@ use std::time::Duration;
 use tokio::net::{TcpListener as Listener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-/// How long a program may take to say what it wants.
+/// How long a program may take to send its request.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 /// How long resolving and connecting may take together.
 const DIAL_TIME: Duration = Duration::from_secs(30);
 /// How long connecting to one address may take.
 const ATTEMPT_TIME: Duration = Duration::from_secs(10);
-/// How many connections there may be at once; more wait.
+/// How many connections there may be at once. More connections wait.
 const CONNECTIONS: usize = 512;
-/// How many refusals are told of; a program that is refused forever shall not fill the memory.
+/// How many refusals are kept, so that a program that is always refused cannot fill the memory.
 const REFUSALS: usize = 4096;
 
-/// From a name to its addresses. The system's resolver is [`SystemResolver`]; tests bring their own.
+/// Resolves a name to its addresses. [`SystemResolver`] is the system's resolver. Tests use their own.
 pub trait Resolve: Send + Sync {
     /// The addresses of a name.
     ///
     /// # Errors
-    /// That it has none, or that nobody could be asked.
+    /// The name has no address, or no server could be asked.
     fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>>;
 }
 
-/// What the C library's `getaddrinfo` says.
+/// The answers of the C library's `getaddrinfo`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemResolver;
 
@@ -77,9 +77,9 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// One label is for the machine's own files and search list. A longer name is absolute: the dot keeps the
-/// resolver from asking for it below the machine's domain, where it would be another name. With the dot it does not
-/// look into the machine's own `file`, which goes before the servers, as in nsswitch.conf(5) everywhere.
+/// A name of one label is for the machine's own files and search list. A longer name is absolute. The dot at its end
+/// stops the resolver from asking for it below the machine's domain, where it would be another name. With the dot, the
+/// resolver skips the machine's `/etc/hosts`. So polc looks there first, as nsswitch.conf(5) does by default.
 fn look(
     name: &str,
     file: &str,
@@ -101,7 +101,7 @@ fn look(
     }
 }
 
-/// How a program asked.
+/// How a program sent its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Via {
     /// HTTP `CONNECT`.
@@ -113,7 +113,7 @@ pub enum Via {
 }
 
 impl Via {
-    /// The word in messages.
+    /// The name in messages.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -127,22 +127,22 @@ impl Via {
 /// One request that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// What was asked for: `example.org:443`, or the request's own words (made printable) where they name no peer.
+    /// The peer that was asked for: `example.org:443`. If the request names no peer, its own words, made printable.
     pub target: String,
-    /// The peer, where the request names one.
+    /// The peer, if the request names one.
     pub peer: Option<HostSpec>,
-    /// How.
+    /// The protocol.
     pub via: Via,
     /// The rule that decided; `None`: the default, or no rule at all (see the reason).
     pub rule: Option<RuleId>,
-    /// The address that was refused, where the name itself is allowed.
+    /// The refused address, if the name itself is allowed.
     pub address: Option<IpAddr>,
     /// Why: one line.
     pub reason: String,
 }
 
 impl fmt::Display for Refusal {
-    /// The line that `polc why` reads: one line, whatever was asked for.
+    /// The line that `polc why` reads. It is always one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -157,7 +157,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The first ten refusals for people, a line each, none twice.
+/// The first ten refusals for people, one line each, without repetition.
 #[must_use]
 pub fn told(refusals: &[Refusal]) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -183,7 +183,7 @@ struct Shared {
 enum Stop {
     /// The policy, or a malformed request.
     Refused(Box<Refusal>),
-    /// The name has no address, or nobody could be asked.
+    /// The name has no address, or no server could be asked.
     Unresolved(String),
     /// None of the addresses could be reached.
     Unreachable(io::Error),
@@ -192,7 +192,7 @@ enum Stop {
 impl Shared {
     fn tell(&self, refusal: &Refusal) {
         if self.told.fetch_add(1, Ordering::Relaxed) < REFUSALS {
-            // Nobody listening is no reason to let anything through, nor to stop.
+            // If nobody listens for refusals, the proxy still refuses and goes on.
             let _ = self.refusals.send(refusal.clone());
         }
     }
@@ -228,7 +228,7 @@ impl Shared {
         Stop::Refused(Box::new(refusal))
     }
 
-    /// Judges a peer, and connects to one of the addresses that were judged.
+    /// Decides about a peer, and connects to one of the addresses that it checked.
     async fn dial(self: &Arc<Self>, host: &[u8], port: u16, via: Via) -> Result<TcpStream, Stop> {
         let spec =
             address::destination(host, port).map_err(|why| self.malformed(host, via, why))?;
@@ -244,7 +244,7 @@ impl Shared {
             }
             let mut last = io::Error::from(io::ErrorKind::NotFound);
             for ip in addresses {
-                // One address that swallows everything must not take the time of the others.
+                // One address that does not answer must not use up the time of the others.
                 let attempt = TcpStream::connect(SocketAddr::new(ip, port));
                 match tokio::time::timeout(ATTEMPT_TIME, attempt).await {
                     Ok(Ok(stream)) => {
@@ -289,14 +289,14 @@ pub struct Egress {
 }
 
 impl Egress {
-    /// Starts the proxy on a listening socket, in a thread of its own. Each request that is refused goes to
-    /// `refusals`, the first few thousand of them.
+    /// Starts the proxy on a listening socket, in a thread of its own. Sends the first few thousand refused requests to
+    /// `refusals`.
     ///
-    /// Start it before the calling process is confined: the proxy itself needs the network, and the files that
-    /// the resolver reads.
+    /// Start it before the calling process is confined. The proxy itself needs the network, and the files that the
+    /// resolver reads.
     ///
     /// # Errors
-    /// That the socket cannot be used, or that there can be no thread.
+    /// The socket cannot be used, or the kernel makes no thread.
     pub fn start(
         policy: &Policy,
         listener: TcpListener,
@@ -305,7 +305,7 @@ impl Egress {
         Self::with_resolver(policy, listener, refusals, Arc::new(SystemResolver))
     }
 
-    /// The same with another resolver.
+    /// As [`Egress::start`], with another resolver.
     ///
     /// # Errors
     /// As [`Egress::start`].
@@ -341,7 +341,7 @@ impl Egress {
                         _ = stopped => {}
                     }
                 });
-                // A name that is being resolved would hold the end up for as long as the resolver waits.
+                // A name that is being resolved would delay the end until the resolver gives up.
                 runtime.shutdown_background();
             })?;
         Ok(Self {
@@ -350,9 +350,9 @@ impl Egress {
         })
     }
 
-    /// The variables that tell a program of the proxy, in both spellings. `NO_PROXY` is empty: what goes round
-    /// the proxy goes nowhere. The same port speaks SOCKS5, but no variable says so: clients without SOCKS (httpx of
-    /// Python) stop where `ALL_PROXY` names it. The JVM has options in place of the variables.
+    /// The variables that tell a program about the proxy, in both spellings. `NO_PROXY` is empty, because no other way
+    /// leads out. The same port speaks SOCKS5, but no variable says so: clients without SOCKS (httpx of Python) stop if
+    /// `ALL_PROXY` names it. The JVM needs options instead of the variables.
     #[must_use]
     pub fn environment(&self, address: SocketAddr) -> Vec<(String, String)> {
         let http = format!("http://{address}");
@@ -365,7 +365,7 @@ impl Egress {
             out.push((name.to_owned(), value.to_owned()));
             out.push((name.to_ascii_lowercase(), value.to_owned()));
         }
-        // Node.js looks at the variables only if it is told to.
+        // Node.js uses the variables only if this one says so.
         out.push(("NODE_USE_ENV_PROXY".to_owned(), "1".to_owned()));
         let (host, port) = (address.ip(), address.port());
         let jvm = ["http", "https"]
@@ -407,13 +407,13 @@ async fn accept(listener: Listener, shared: Arc<Shared>) {
                 let shared = Arc::clone(&shared);
                 tokio::spawn(serve(stream, shared, Arc::new(slot)));
             }
-            // Out of descriptors, or a client that went away: neither passes faster by asking again at once.
+            // There are no descriptors left, or a client went away. A retry at once would not help.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
 }
 
-/// A connection's slot among [`CONNECTIONS`], held by whatever serves it.
+/// A connection's slot among [`CONNECTIONS`]. The task that serves the connection holds it.
 type Slot = Arc<OwnedSemaphorePermit>;
 
 async fn serve(stream: TcpStream, shared: Arc<Shared>, slot: Slot) {
@@ -426,8 +426,8 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>, slot: Slot) {
     }
 }
 
-/// Closes a connection so that what was written arrives. Closing with unread data makes a reset of it, which
-/// throws the answer away on the other side.
+/// Closes a connection so that the answer arrives. If unread data is left, closing causes a reset, and the other side
+/// loses the answer.
 async fn linger(stream: &mut TcpStream) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let _ = stream.shutdown().await;

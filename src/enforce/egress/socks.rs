@@ -24,7 +24,7 @@ enum Reply {
 }
 
 pub(super) async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
-    // A client that stops in the middle, or that speaks something else, is left.
+    // The client stopped in the middle, or speaks another protocol.
     let Ok(Ok(Some((host, port)))) =
         tokio::time::timeout(HEAD_TIME, request(&mut stream, &shared)).await
     else {
@@ -48,7 +48,7 @@ pub(super) async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
     end(&mut stream, answer).await;
 }
 
-/// The host and the port that are asked for; `None` where the answer was no already.
+/// The host and the port that the program asked for. `None`: the proxy has refused already.
 async fn request(stream: &mut TcpStream, shared: &Shared) -> io::Result<Option<(Vec<u8>, u16)>> {
     let [_, count] = take::<2>(stream).await?;
     let mut methods = vec![0; usize::from(count)];
@@ -107,14 +107,14 @@ async fn take<const N: usize>(stream: &mut TcpStream) -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// The bound address is left zero: it is the proxy's own affair.
+/// The bound address in the answer is zero, because the program does not need it.
 async fn reply(stream: &mut TcpStream, reply: Reply) -> io::Result<()> {
     stream
         .write_all(&[VERSION, reply as u8, 0, 1, 0, 0, 0, 0, 0, 0])
         .await
 }
 
-/// Answers and closes so that the answer arrives: data that nobody reads would turn the close into a reset.
+/// Answers, and closes so that the answer arrives: unread data would turn the close into a reset.
 async fn end(stream: &mut TcpStream, answer: Reply) {
     if reply(stream, answer).await.is_ok() {
         super::linger(stream).await;

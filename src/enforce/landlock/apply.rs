@@ -1,9 +1,8 @@
-//! Putting this process into a Landlock domain.
+//! Puts this process into a Landlock domain.
 //!
-//! The ruleset was lowered for this kernel's own ABI and this host's files, so everything in it is demanded
-//! of the kernel: the `landlock` crate's best effort, which leaves out what a kernel lacks without a
-//! word, is never used. A path that went away between the looking and the opening is left out
-//! and named: nothing is granted on it.
+//! The ruleset was made for this kernel's ABI and this host's files, so the kernel must take all of it. The `landlock`
+//! crate has a "best effort" mode, which silently leaves out what a kernel lacks. polc never uses it. If a path has
+//! gone since polc examined it, polc grants nothing on it, and names it.
 
 use crate::backend::landlock::{AccessFs, AccessNet, Ruleset, Scope};
 use crate::enforce::unlinked;
@@ -21,7 +20,7 @@ pub enum Error {
     /// The kernel refused a part of it.
     #[error("the kernel refuses the Landlock ruleset: {0}")]
     Ruleset(#[from] RulesetError),
-    /// A path cannot be opened, though it is there.
+    /// A path exists and cannot be opened.
     #[error("cannot open `{path}` to grant rights on it: {error}")]
     Open {
         /// The path, printable.
@@ -29,15 +28,15 @@ pub enum Error {
         /// Why.
         error: std::io::Error,
     },
-    /// The kernel took it, and does not enforce all of it.
+    /// The kernel took the ruleset, but does not enforce all of it.
     #[error("the kernel does not enforce the whole Landlock ruleset")]
     Partial,
 }
 
-/// A ruleset in the kernel, not in force yet: everything that can fail for want of a file has been done.
+/// A ruleset in the kernel that is not in force yet. Every step that needs a file is done.
 pub struct Prepared {
     created: RulesetCreated,
-    /// Paths that went away since they were looked at: nothing is granted on them.
+    /// Paths that have gone since they were examined. Nothing is granted on them.
     pub gone: Vec<Vec<u8>>,
 }
 
@@ -96,7 +95,7 @@ pub fn prepare(ruleset: &Ruleset) -> Result<Prepared, Error> {
     let mut created = request.create()?;
     let mut gone = Vec::new();
     for grant in &ruleset.paths {
-        // A name on the way that became a link since it was looked at leads somewhere else.
+        // If a name on the way has become a link meanwhile, the path leads somewhere else.
         let opened = unlinked::open(None, &grant.parent, libc::O_PATH).map(std::fs::File::from);
         let file = match opened {
             Ok(file) => file,
@@ -132,7 +131,7 @@ pub fn prepare(ruleset: &Ruleset) -> Result<Prepared, Error> {
         }
         let mut allowed: BitFlags<KernelFs> = grant.allowed.iter().map(|a| fs(*a)).collect();
         if !now.is_dir() {
-            // A directory's right on a file is EINVAL.
+            // A right for directories on a file answers EINVAL.
             allowed &= KernelFs::from_file(ABI::V6);
         }
         if !allowed.is_empty() {
@@ -148,8 +147,8 @@ pub fn prepare(ruleset: &Ruleset) -> Result<Prepared, Error> {
 }
 
 impl Prepared {
-    /// Grants rights on the one object that a descriptor stands for, as far as the ruleset restricts them at all. A pipe
-    /// or a socket without a path takes no rights, and needs none.
+    /// Grants rights on the one object that a descriptor stands for, as far as the ruleset restricts these rights. A
+    /// pipe or a socket without a path takes no rights, and needs none.
     pub fn grant(
         &mut self,
         descriptor: &BorrowedFd<'_>,
@@ -159,13 +158,13 @@ impl Prepared {
         let handled = rights.intersection(&ruleset.handled_fs);
         let allowed: BitFlags<KernelFs> = handled.map(|a| fs(*a)).collect();
         if !allowed.is_empty() {
-            // Where the kernel takes no such rule, nothing is granted.
+            // If the kernel takes no such rule, nothing is granted.
             let _ = (&mut self.created).add_rule(PathBeneath::new(descriptor, allowed));
         }
     }
 
-    /// Has the kernel write a record of each refusal, also after the program is started: left alone, it writes
-    /// those of this process alone. Only with ABI 7 or later.
+    /// Tells the kernel to record each refusal, also after the program has started. By default it records only those of
+    /// this process. Needs ABI 7.
     ///
     /// # Errors
     /// The kernel has no such records.
@@ -176,8 +175,8 @@ impl Prepared {
         })
     }
 
-    /// Puts this thread, and what it starts from now on, into the domain. For good: there is no way out. Also sets
-    /// `no_new_privs`, without which the kernel takes no ruleset from an ordinary user.
+    /// Puts this thread, and what it starts from now on, into the domain. It can never leave the domain. Also sets
+    /// `no_new_privs`: without it the kernel takes no ruleset from an ordinary user.
     ///
     /// # Errors
     /// The kernel refuses, or enforces less than was asked for.

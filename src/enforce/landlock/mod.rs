@@ -2,9 +2,9 @@
 //!
 //! # What a start costs
 //!
-//! An agent starts a program for each tool call, so a start has to be short. No ledger is made that nobody reads, a
-//! directory is listed only where a right depends on it, and the command line is read by the definition of `run` and
-//! `enforce` alone. `scripts/startup` measures a start; docs/decisions.md says where the time goes.
+//! An agent starts a program for each tool call, so a start has to be short. polc makes no ledger that nobody reads. It
+//! lists a directory only if a right depends on that. It parses the command line with the definition of `run` and
+//! `enforce` alone. `scripts/startup` measures a start, and docs/decisions.md says where the time goes.
 
 #[cfg(target_os = "linux")]
 pub mod apply;
@@ -17,15 +17,15 @@ use crate::semantics::Meaning;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-/// The newest version of Landlock that polc knows.
+/// The newest ABI version of Landlock that polc knows.
 pub const NEWEST_ABI: u32 = 9;
 
-/// The version of Landlock that the running kernel has; `None`: it has none, or it is switched off.
+/// The ABI version of Landlock in the running kernel. `None`: it has none, or it is switched off.
 #[must_use]
 pub fn kernel_abi() -> Option<u32> {
     #[cfg(target_os = "linux")]
     {
-        // From linux/landlock.h: with this flag the call returns the version and makes nothing.
+        // From linux/landlock.h. With this flag the call returns the version, and makes no ruleset.
         const VERSION: u32 = 1;
         // SAFETY: with a null attribute of size 0 and this flag the kernel reads and writes no memory of ours.
         let answer = unsafe {
@@ -42,7 +42,7 @@ pub fn kernel_abi() -> Option<u32> {
     None
 }
 
-/// What would be enforced on this host, as text.
+/// What polc would enforce on this host, as text.
 ///
 /// # Errors
 /// The policy's automata are too large.
@@ -145,7 +145,7 @@ fn absent(out: &mut String, host: &dyn Host, lowered: &Lowered) {
     }
 }
 
-/// What each ABI brings, and which layer helps where it is missing.
+/// What each ABI brings, and which layer helps if it is missing.
 const BRINGS: [(u32, &str, &str); 6] = [
     (
         2,
@@ -214,7 +214,7 @@ fn gaps(out: &mut String, policy: &Policy, lowered: &Lowered) {
     }
 }
 
-/// What a program in the ruleset can do all the same, in a few lines for standard error.
+/// What a program in the ruleset can still do, in a few lines for standard error.
 #[must_use]
 pub fn unenforced(abi: u32, ledger: &Ledger) -> String {
     super::summary::unenforced(&format!("landlock (ABI {abi})"), ledger)

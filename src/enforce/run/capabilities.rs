@@ -1,4 +1,4 @@
-//! Dropping capabilities: root is confined as anybody else is.
+//! Drops capabilities, so that root is confined like every other user.
 
 use super::{Error, sys};
 
@@ -93,13 +93,13 @@ fn set(words: &[Words; 2]) -> std::io::Result<()> {
 /// The capabilities that this process may use.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn effective() -> std::io::Result<u64> {
     let words = get()?;
     Ok(u64::from(words[0].effective) | u64::from(words[1].effective) << 32)
 }
 
-/// The bit of a capability by its name.
+/// The bit of the capability with this name.
 #[must_use]
 pub fn bit(name: &str) -> Option<u64> {
     let at = NAMES
@@ -108,11 +108,12 @@ pub fn bit(name: &str) -> Option<u64> {
     Some(1 << at)
 }
 
-/// Keeps the named capabilities, of those that this process has, and drops every other one for good: from the bounding
-/// set too where that is permitted (elsewhere `no_new_privs` keeps what is dropped from coming back).
+/// Keeps the named capabilities that this process has, and drops every other one for good. It drops them from the
+/// bounding set too, where the kernel permits that. Elsewhere `no_new_privs` keeps a dropped capability from coming
+/// back.
 ///
 /// # Errors
-/// The kernel refuses.
+/// The kernel refuses to change them.
 pub fn keep(names: &[String]) -> Result<(), Error> {
     let wanted: u64 = names.iter().filter_map(|n| bit(n)).sum();
     let mut words = get().map_err(Error::Capabilities)?;
@@ -120,7 +121,7 @@ pub fn keep(names: &[String]) -> Result<(), Error> {
     let kept = own & wanted;
     if own & (1 << 8) != 0 {
         for number in 0..64u64 {
-            // A number that the kernel does not have answers EINVAL: there is nothing to drop.
+            // The kernel answers EINVAL for a capability that it does not know. Then there is nothing to drop.
             let known = sys::prctl(libc::PR_CAPBSET_READ, number, 0).is_ok_and(|n| n == 1);
             if known && kept & (1 << number) == 0 {
                 sys::prctl(libc::PR_CAPBSET_DROP, number, 0).map_err(Error::Capabilities)?;

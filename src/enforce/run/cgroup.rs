@@ -1,16 +1,16 @@
-//! A control group (cgroup v2) of the program's own, for the limits on all of its processes together.
+//! The program's own control group (cgroup v2). It limits all processes of the program together.
 //!
 //! `cpus` is `cpu.max`, `memory` is `memory.max` (without swap), and `processes` is `pids.max`
-//! (Documentation/admin-guide/cgroup-v2.rst). A limit that is kept here needs no `setrlimit`, which counts by process
-//! or by user.
+//! (Documentation/admin-guide/cgroup-v2.rst). A limit that the cgroup enforces needs no `setrlimit`, which counts by
+//! process or by user.
 //!
-//! Root makes the group at the top of the hierarchy. Other users make it in the nearest group, from their own upwards,
-//! that was delegated to them and hands the controller on. A group is delegated to a user who may write its directory.
-//! If a controller exists but is not handed on yet, polc switches it on where that is permitted, and it stays on. polc
-//! does not use a hierarchy of version 1.
+//! Root makes the cgroup at the top of the hierarchy. Other users make it in the nearest cgroup, from their own
+//! upwards, that was delegated to them and whose controllers its children may use. A cgroup is delegated to a user who
+//! may write its directory. If a controller exists but is not handed on yet, polc switches it on where that is
+//! permitted, and it stays on. polc does not use a hierarchy of version 1.
 //!
-//! polc removes the group when the program has ended. What the program left running keeps it, with its limits. The next
-//! run removes an empty group of a run that is gone.
+//! polc removes the cgroup when the program has ended. What the program left running keeps it, with its limits. The
+//! next run removes an empty cgroup of a run that is gone.
 
 use crate::policy::Limits;
 use std::fs;
@@ -18,15 +18,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A group that was made, with its limits.
+/// A cgroup that polc made, with its limits.
 #[derive(Debug)]
-pub struct Group {
+pub struct Cgroup {
     path: PathBuf,
-    /// The limits that it holds, as the policy names them.
-    pub holds: Vec<&'static str>,
+    /// The limits that it enforces, as the policy names them.
+    pub limits: Vec<&'static str>,
 }
 
-/// A limit: its name, its controller, and what is written to which files; those after the first may be missing.
+/// One limit: its name, its controller, and what polc writes to which files. The first file must exist.
 struct Wanted {
     name: &'static str,
     controller: &'static str,
@@ -36,7 +36,7 @@ struct Wanted {
 fn wanted(limits: &Limits) -> Vec<Wanted> {
     let mut out = Vec::new();
     if let Some(thousandths) = limits.cpus {
-        // Microseconds of each period; the kernel takes no quota below one millisecond.
+        // In microseconds of each period. The kernel takes no quota below one millisecond.
         let (period, quota) = if thousandths >= 10 {
             (100_000u64, u64::from(thousandths) * 100)
         } else {
@@ -68,9 +68,9 @@ fn wanted(limits: &Limits) -> Vec<Wanted> {
     out
 }
 
-/// Makes a group for the limits that it can hold. `None`: none of them, or it is not permitted here.
+/// Makes a cgroup for the limits that it can enforce. `None`: it can enforce none, or polc may not make one here.
 #[must_use]
-pub fn make(limits: &Limits) -> Option<Group> {
+pub fn make(limits: &Limits) -> Option<Cgroup> {
     let wanted = wanted(limits);
     if wanted.is_empty() {
         return None;
@@ -83,7 +83,7 @@ pub fn make(limits: &Limits) -> Option<Group> {
     make_in(&folders, &wanted, std::process::id())
 }
 
-/// The directories in which a group may be made, the best first.
+/// The directories in which polc may make a cgroup, the best first.
 fn folders(mounts: &str, own: &str, root: bool) -> Vec<PathBuf> {
     // Fields before ` - `: number, parent, device, root, mount point; after it: type.
     let mount = mounts.lines().find_map(|line| {
@@ -108,14 +108,15 @@ fn folders(mounts: &str, own: &str, root: bool) -> Vec<PathBuf> {
     out
 }
 
-fn make_in(folders: &[PathBuf], wanted: &[Wanted], id: u32) -> Option<Group> {
+fn make_in(folders: &[PathBuf], wanted: &[Wanted], id: u32) -> Option<Cgroup> {
     folders.iter().find_map(|folder| {
         let words = |file: &str| fs::read_to_string(folder.join(file)).unwrap_or_default();
         let has = |text: &str, word: &str| text.split_whitespace().any(|w| w == word);
         let (there, passed) = (words("cgroup.controllers"), words("cgroup.subtree_control"));
         for w in wanted {
             if has(&there, w.controller) && !has(&passed, w.controller) {
-                // Not permitted, or there are processes in it: then it is not handed on.
+                // This fails where it is not permitted, or where processes are in the cgroup. Then the controller stays
+                // off.
                 let _ = fs::write(
                     folder.join("cgroup.subtree_control"),
                     format!("+{}", w.controller),
@@ -139,29 +140,29 @@ fn make_in(folders: &[PathBuf], wanted: &[Wanted], id: u32) -> Option<Group> {
                 true
             }
         };
-        let holds: Vec<_> = wanted
+        let limits: Vec<_> = wanted
             .iter()
             .filter(|w| has(&passed, w.controller))
             .filter(set)
             .map(|w| w.name)
             .collect();
-        let group = Group { path, holds };
-        if group.holds.is_empty() {
-            group.remove();
+        let cgroup = Cgroup { path, limits };
+        if cgroup.limits.is_empty() {
+            cgroup.remove();
             return None;
         }
-        Some(group)
+        Some(cgroup)
     })
 }
 
-/// Writes to a file of the kernel's, which is there or is not.
-fn write(group: &Path, name: &str, text: &str) -> io::Result<()> {
+/// Writes to a file of the kernel's. The file may be missing.
+fn write(cgroup: &Path, name: &str, text: &str) -> io::Result<()> {
     use io::Write;
-    let mut file = fs::OpenOptions::new().write(true).open(group.join(name))?;
+    let mut file = fs::OpenOptions::new().write(true).open(cgroup.join(name))?;
     file.write_all(text.as_bytes())
 }
 
-/// Removes what runs that are gone have left, where nothing is in it any more.
+/// Removes empty cgroups of runs that have ended.
 fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -175,23 +176,23 @@ fn sweep(folder: &Path) {
     }
 }
 
-impl Group {
-    /// Puts this process, and what it starts from now on, into the group.
+impl Cgroup {
+    /// Puts this process, and what it starts from now on, into the cgroup.
     ///
     /// # Errors
-    /// The kernel's: the group that this process comes from is not delegated.
+    /// The kernel refuses, because the cgroup that this process comes from is not delegated.
     pub fn enter(&self) -> io::Result<()> {
         write(&self.path, "cgroup.procs", "0")
     }
 
-    /// Kills everything in the group, where the kernel can (Linux 5.14).
+    /// Kills every process in the cgroup, if the kernel can do that (Linux 5.14).
     pub fn kill(&self) {
         let _ = write(&self.path, "cgroup.kill", "1");
     }
 
-    /// Removes the group; one in which something still runs stays.
+    /// Removes the cgroup, unless a process still runs in it.
     pub fn remove(&self) {
-        // A process that has ended is in it a moment longer.
+        // A process stays in its cgroup for a moment after it has ended.
         for _ in 0..20 {
             match fs::remove_dir(&self.path) {
                 Err(e) if e.kind() == io::ErrorKind::ResourceBusy => {
@@ -229,7 +230,7 @@ mod tests {
                 ("pids.max", "7".to_owned()),
             ]
         );
-        // Never less than the kernel takes.
+        // The kernel's smallest values apply.
         let least = Limits {
             cpus: Some(1),
             ..Limits::default()
@@ -252,13 +253,13 @@ mod tests {
         let mut down = paths(true);
         down.reverse();
         assert_eq!(down, paths(false));
-        // Version 1 alone; a part of the hierarchy alone, mounted elsewhere.
+        // A host with version 1 alone, and a host that mounts only a part of the hierarchy.
         assert!(folders("30 25 0:26 / /c rw - cgroup cgroup rw,memory\n", own, true).is_empty());
         assert!(folders("30 25 0:26 /part /c rw - cgroup2 c rw\n", own, true).is_empty());
         assert!(folders(mounts, "4:memory:/x\n", true).is_empty());
     }
 
-    /// A directory that looks like a hierarchy; nothing appears in what is made there, so that no limit can be written.
+    /// An ordinary directory in place of the hierarchy. The kernel makes no files in it, so no limit can be written.
     #[test]
     fn a_group_that_holds_nothing_is_not_left_behind() {
         let folder = tempfile::tempdir().unwrap();

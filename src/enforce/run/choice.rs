@@ -1,4 +1,4 @@
-//! What is asked of `polc run`: the user's choices, and the program.
+//! What the caller of `polc run` chose: the options, and the program.
 
 use super::guard::Wanted;
 use super::supervise;
@@ -6,7 +6,7 @@ use crate::fidelity::Requirement;
 use std::ffi::OsString;
 use std::path::Path;
 
-/// What the user chose.
+/// The options that the user chose.
 #[derive(Debug, Clone, Copy)]
 pub struct Choice {
     /// Namespaces may be used.
@@ -15,19 +15,19 @@ pub struct Choice {
     pub share_tmp: bool,
     /// No network, whatever the policy says.
     pub no_network: bool,
-    /// Nothing is said at the end of what the proxy refused.
+    /// At the end, polc does not say what the proxy refused.
     pub quiet: bool,
-    /// What was refused is told at the end, with the rule that it was.
+    /// At the end, polc says what was refused, and by which rule.
     pub explain: bool,
     /// The kernel writes audit records of what it refuses, for a later `polc why`.
     pub log: bool,
-    /// Without this much the program is not started.
+    /// polc starts the program only if the layers keep at least this much of the policy.
     pub required: Option<Requirement>,
-    /// What was made against the policy decides the exit status.
+    /// An object that was made against the policy decides the exit status.
     pub fail_if_made: bool,
-    /// The program is started although something that is denied cannot be protected.
+    /// polc starts the program although some denied objects cannot be protected.
     pub allow_gaps: bool,
-    /// Whether calls that name a path are decided one by one.
+    /// Whether the guard decides each call that names a path.
     pub guard: Wanted,
 }
 
@@ -46,6 +46,6 @@ impl From<Choice> for supervise::Tell {
 pub struct Start<'a> {
     /// The file.
     pub file: &'a Path,
-    /// Its name and arguments, as it is told them.
+    /// Its name and arguments, as the program gets them.
     pub words: &'a [OsString],
 }

@@ -1,4 +1,4 @@
-//! Reading directories: fast, one at a time, and without following a symbolic link anywhere in the path.
+//! Reads directories: fast, one at a time, and without following a symbolic link anywhere in the path.
 //!
 //! Names come in the order of the file system. No more than one directory is open at a time, so a deep tree takes no
 //! descriptors, and nothing recurses.
@@ -30,13 +30,13 @@ impl Default for Reader {
     }
 }
 
-/// Whether some entry of the directory may have a path that is too long for the kernel.
+/// Whether an entry of the directory may have a path that is too long for the kernel.
 #[must_use]
 pub fn is_too_deep(directory: &[u8]) -> bool {
     directory.len() + LONGEST_NAME >= LONGEST_PATH
 }
 
-/// Whether the error says that what was there a moment ago is gone, or has become something else.
+/// Whether the error says that the object is gone, or has become something else, since polc saw it.
 #[must_use]
 pub fn is_gone(error: &io::Error) -> bool {
     matches!(
@@ -45,7 +45,7 @@ pub fn is_gone(error: &io::Error) -> bool {
     )
 }
 
-/// What a `st_mode` says.
+/// The kind of an object, from its `st_mode`.
 #[must_use]
 pub fn kind_of_mode(mode: libc::mode_t) -> Kind {
     match mode & libc::S_IFMT {
@@ -89,7 +89,7 @@ impl Reader {
     }
 }
 
-/// The first record: its name, what stands there if the file system says so, and the records after it.
+/// The first record: its name, the kind of object if the file system tells it, and the records after it.
 fn record(bytes: &[u8]) -> Option<(&CStr, Option<Kind>, &[u8])> {
     let length = u16::from_ne_bytes(bytes.get(16..18)?.try_into().ok()?);
     let (own, after) = bytes.split_at_checked(usize::from(length))?;
@@ -103,12 +103,12 @@ fn record(bytes: &[u8]) -> Option<(&CStr, Option<Kind>, &[u8])> {
     Some((name, kind, after))
 }
 
-/// Some file systems do not say in the directory what stands there. `None`: it is gone.
+/// Looks the kind up, because some file systems do not store it in the directory. `None`: the object is gone.
 fn looked_up(directory: &OwnedFd, name: &CStr) -> Option<Kind> {
     match sys::status_in(directory, name) {
         Ok(stat) => Some(kind_of_mode(stat.st_mode)),
         Err(e) if is_gone(&e) => None,
-        // It is there, and nothing more is known of it.
+        // It exists, and nothing more is known about it.
         Err(_) => Some(Kind::File),
     }
 }
@@ -149,7 +149,7 @@ mod tests {
         ];
         let want = want.map(|(name, kind)| (name.as_bytes().to_vec(), kind));
         assert_eq!(got, want);
-        // More than one buffer of them.
+        // More entries than one buffer holds.
         for i in 0..3000 {
             std::fs::write(top.join("d").join(format!("{i:0100}")), "").unwrap();
         }

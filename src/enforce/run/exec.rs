@@ -1,4 +1,4 @@
-//! The program's command line and environment, and becoming the program.
+//! The program's command line and environment, and the step that becomes the program.
 
 use super::Error;
 use super::choice::Start;
@@ -22,7 +22,7 @@ fn pointers(list: &[CString]) -> Vec<*const libc::c_char> {
 }
 
 impl Words {
-    /// Of a program that is to be started.
+    /// The command line of a program to start.
     ///
     /// # Errors
     /// A word holds a NUL.
@@ -48,10 +48,10 @@ impl Words {
 }
 
 impl Environment {
-    /// Of names and values.
+    /// An environment of these names and values.
     ///
     /// # Errors
-    /// One holds a NUL.
+    /// A name or a value holds a NUL.
     pub fn new(variables: &[(OsString, OsString)]) -> Result<Self, Error> {
         let one = |(n, v): &(OsString, OsString)| {
             let mut text = n.as_bytes().to_vec();

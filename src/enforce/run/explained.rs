@@ -1,7 +1,7 @@
-//! `--explain`: what was refused, as far as polc knows it, and how to know the rest.
+//! `--explain`: what was refused, as far as polc knows, and how to learn the rest.
 //!
-//! polc knows what its own proxy refused. What Landlock and seccomp refuse the kernel writes down, and only root may read
-//! that. What a mount covers is refused without a record: then the objects are named that are denied and covered.
+//! polc knows what its own proxy refused. The kernel records what Landlock and seccomp refuse, and only root may read
+//! that. Nothing records what a mount refuses. For that, polc names the objects that are denied and covered.
 
 use super::cover::OPERATIONS;
 use crate::enforce::audit;
@@ -15,10 +15,10 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io;
 
-/// How many covered objects are named.
+/// How many covered objects polc names.
 const NAMED: usize = 5;
 
-/// What was refused, by which rule, and what would allow it; `covered` are the places where something is mounted.
+/// What was refused, by which rule, and what would allow it. `covered` are the mount points.
 pub fn text(
     meaning: &Meaning<'_>,
     refusals: &[Refusal],
@@ -63,7 +63,7 @@ pub fn text(
 const UNREAD: &str = "the kernel writes it down, and only root may read that (CAP_AUDIT_READ)\n  \
                       to see it, if audit is on: `sudo dmesg | polc why -p POLICY -`; with auditd `sudo cat /var/log/audit/audit.log | polc why -p POLICY -`";
 
-/// Why the kernel writes nothing down.
+/// Why the kernel records nothing.
 fn unwritten() -> Option<&'static str> {
     if kernel_abi().is_none_or(|abi| abi < 7) {
         return Some(
@@ -75,7 +75,7 @@ fn unwritten() -> Option<&'static str> {
     )
 }
 
-/// What a rule denies and a mount covers: an attempt at it was refused without a record.
+/// Objects that a rule denies and a mount covers. If the program tried to use one, nothing recorded that.
 fn denied(policy: &Policy, covered: &BTreeSet<&[u8]>) -> String {
     let mut covered: Vec<&[u8]> = covered.iter().copied().collect();
     covered.sort_by_key(|path| distance(policy, path));
@@ -109,7 +109,7 @@ fn denied(policy: &Policy, covered: &BTreeSet<&[u8]>) -> String {
     out
 }
 
-/// How near a path is to the program's work: in the workspace, in the home directory, elsewhere.
+/// How near a path is to the program's work: in the workspace, in the home directory, or elsewhere.
 fn distance(policy: &Policy, path: &[u8]) -> usize {
     let subject = &policy.subject;
     [&subject.workspace, &subject.home]

@@ -1,4 +1,4 @@
-//! The filters of system calls: the policy's own, and one for what is left open beside it.
+//! The filters of system calls: the policy's own, and one for what the other layers leave open.
 //!
 //! The second filter refuses:
 //!
@@ -6,13 +6,13 @@
 //!   rule on TCP ports does not see that
 //! - the two terminal commands by which a program types into the terminal that it was started from (`TIOCSTI`,
 //!   `TIOCLINUX`)
-//! - setting the limits of another process by its number (`prlimit64`): for processes of the same user that needs no
-//!   right, a limit of one second of processor time kills, and Landlock's scope of signals does not see it; number 0 is
-//!   the program itself, and reading limits stays
-//! - UDP, if there is no network namespace: nothing else then restricts where it goes
+//! - setting the limits of another process (`prlimit64`). The same user needs no right for that, and Landlock's scope
+//!   of signals does not see it. A limit of one second of processor time would kill the process. Number 0, which is the
+//!   program itself, and reading limits stay allowed.
+//! - UDP, if there is no network namespace: nothing else restricts where it goes then
 //!
-//! Priority and processors of the same user's processes outside can be changed: those calls take the numbers of a
-//! program's own threads.
+//! The program can change the priority and the processors of the same user's processes outside. The calls take the
+//! numbers of a program's own threads as well, so the filter cannot refuse them.
 
 use super::{Error, sys};
 use crate::backend::seccomp::{self, UnixSockets};
@@ -40,14 +40,14 @@ pub fn own_arch() -> Option<Arch> {
     }
 }
 
-/// What the filters have to refuse beside what the rules say, and what not.
+/// What the filters have to refuse beside what the rules say.
 #[derive(Debug, Clone, Copy)]
 pub struct Holes {
-    /// Which unix sockets may be made.
+    /// Which unix sockets the program may make.
     pub unix: UnixSockets,
     /// Hosts are restricted.
     pub hosts: bool,
-    /// UDP is not otherwise restricted.
+    /// Nothing else restricts UDP.
     pub udp: bool,
 }
 
@@ -57,7 +57,7 @@ pub struct Filters(Vec<Vec<libc::sock_filter>>);
 /// Makes the filters.
 ///
 /// # Errors
-/// This architecture has none, or the policy's does not fit.
+/// There is no filter for this architecture, or the policy's filter is too long.
 pub fn prepare(meaning: &Meaning<'_>, holes: Holes) -> Result<Filters, Error> {
     let arch = own_arch().ok_or(Error::Architecture)?;
     let bytes = seccomp::program(meaning, holes.unix, arch)?;
@@ -88,7 +88,7 @@ fn second(arch: Arch, holes: Holes) -> Result<Vec<libc::sock_filter>, Error> {
     let mut wanted = vec![
         ("ioctl", vec![masked(1, 0xffff_ffff, TIOCSTI)]),
         ("ioctl", vec![masked(1, 0xffff_ffff, TIOCLINUX)]),
-        // The process, and the limit that is to be set.
+        // The process, and the limit to set.
         (
             "prlimit64",
             vec![
@@ -128,10 +128,10 @@ fn second(arch: Arch, holes: Holes) -> Result<Vec<libc::sock_filter>, Error> {
     compile(arch, rules, SeccompAction::Allow, refuse())
 }
 
-/// For the first process of a process namespace: it sleeps and ends, and does nothing else.
+/// A filter for the first process of a process namespace, which only sleeps and ends.
 ///
 /// # Errors
-/// This architecture has none.
+/// There is no filter for this architecture.
 pub fn sleeping() -> Result<Vec<libc::sock_filter>, Error> {
     let arch = own_arch().ok_or(Error::Architecture)?;
     let calls = ["pause", "ppoll", "restart_syscall", "exit_group"];
@@ -168,8 +168,9 @@ fn compile(
 }
 
 impl Filters {
-    /// Loads them, for good. The last thing before the program starts: the policy may refuse what the steps before need.
-    /// With `log` the kernel writes a record of each call that they refuse. `between` is done before the policy's is loaded.
+    /// Loads them, for good. This is the last step before the program starts, because the policy may refuse what the
+    /// steps before need. With `log`, the kernel records each call that they refuse. `between` runs before the policy's
+    /// filter is loaded.
     ///
     /// # Errors
     /// The kernel refuses one, or `between` fails.

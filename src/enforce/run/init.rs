@@ -1,21 +1,22 @@
-//! A process namespace: the program sees no other processes than its own, and all of them end with it.
+//! A process namespace: the program sees only its own processes, and all of them end with it.
 //!
 //! ```text
 //! polc (outside) ─┬─ init: the first process of the namespace; it sleeps, and has no rights
 //!                 └─ the program: the second one, polc's own child
 //! ```
 //!
-//! The process that has entered the other namespaces makes both, as children of its own parent (`CLONE_PARENT`), and ends.
-//! So polc outside is told by the kernel how the program ends and when it stops, as if there were no namespace. When
-//! the program has ended, polc kills init, and the kernel kills everything that is left. When polc is
-//! killed, the kernel kills init.
+//! The process that has entered the other namespaces makes both, as children of its own parent (`CLONE_PARENT`). Then
+//! it ends. So the kernel tells polc outside how the program ends and when it stops, as if there were no namespace.
+//! When the program has ended, polc kills init, and the kernel kills everything that is left. When polc is killed, the
+//! kernel kills init.
 //!
-//! Init mounts a `/proc` of the namespace. A container may have parts of its `/proc` covered; then the kernel does not let
-//! a user mount another one, and there is no process namespace: polc adopts what is orphaned instead, and ends it
+//! Init mounts a `/proc` of the namespace. A container may cover parts of its `/proc`. Then the kernel does not let a
+//! user mount another one, and there is no process namespace. Instead polc adopts orphaned processes, and ends them
 //! ([`super::leftovers`]).
 //!
-//! Init lies in the program's sight, so it holds nothing: no descriptor, no capability, no memory that the
-//! program may read, no command line; its filter refuses every system call but sleeping. The kernel lets nobody inside send it a signal.
+//! The program can see init, so init has nothing to give: no descriptor, no capability, no memory that the program may
+//! read, no command line. Its filter refuses every system call but sleeping. The kernel lets nobody inside send it a
+//! signal.
 
 use super::{Error, capabilities, filter, sys, sys_process};
 use std::ffi::CStr;
@@ -24,10 +25,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 
-/// The processes that polc outside waits for, by its own numbers.
+/// The processes that polc outside waits for, by the numbers that they have outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Processes {
-    /// The program, or what becomes it.
+    /// The program, or the process that becomes it.
     pub program: libc::pid_t,
     /// The first process of the program's namespace; 0: there is no such namespace.
     pub init: libc::pid_t,
@@ -36,7 +37,7 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// As they are sent.
+    /// The bytes that are sent.
     #[must_use]
     pub fn bytes(self) -> [u8; 9] {
         let [a, b, c, d] = self.program.to_ne_bytes();
@@ -44,7 +45,7 @@ impl Processes {
         [a, b, c, d, e, f, g, h, u8::from(self.mounts)]
     }
 
-    /// Reads what was sent.
+    /// Reads the bytes that were sent.
     #[must_use]
     pub fn read(bytes: [u8; 9]) -> Self {
         let [a, b, c, d, e, f, g, h, mounts] = bytes;
@@ -56,11 +57,11 @@ impl Processes {
     }
 }
 
-/// Makes the namespace. It returns in the process that becomes the program, once `line` has been told its number; `outside`
-/// is the parent. `false`: it cannot be made here, and this process becomes the program.
+/// Makes the namespace. It returns in the process that becomes the program, after `line` has got that process's number.
+/// `outside` is the parent. `false`: no namespace can be made here, and this process becomes the program.
 ///
 /// # Errors
-/// The namespace is there, and cannot be entered.
+/// The namespace exists, and this process cannot enter it.
 pub fn enter(line: &UnixStream, outside: libc::pid_t) -> Result<bool, Error> {
     let error = |e| Error::Namespace("cannot set up the process namespace", e);
     let (mut near, far) = UnixStream::pair().map_err(error)?;
@@ -74,14 +75,14 @@ pub fn enter(line: &UnixStream, outside: libc::pid_t) -> Result<bool, Error> {
         Err(_) => return Ok(false),
     };
     drop(far);
-    // Init has its `/proc`, and still lets itself be entered.
+    // Init has mounted its `/proc`, and this process may still enter the namespace.
     if near.read_exact(&mut [0]).is_err() {
         return Ok(false);
     }
     let entered = sys_process::open(init).and_then(|i| sys_process::enter(&i, libc::CLONE_NEWPID));
     let ready = entered.and_then(|()| {
         near.write_all(&[0])?;
-        // It holds nothing any more, and dies with this process's parent.
+        // Init holds nothing any more, and dies with this process's parent.
         near.read_exact(&mut [0])
     });
     let second = ready.and_then(|()| second(line, outside, init));
@@ -92,9 +93,9 @@ pub fn enter(line: &UnixStream, outside: libc::pid_t) -> Result<bool, Error> {
     })
 }
 
-/// Goes on in a child that is in the namespace of `init`; this process ends.
+/// Goes on in a child that is in the namespace of `init`. This process ends.
 fn second(mut line: &UnixStream, outside: libc::pid_t, init: libc::pid_t) -> io::Result<()> {
-    // Had polc been killed before init was ready, nobody would kill init.
+    // If polc was killed before init was ready, nobody would kill init.
     // SAFETY: takes nothing.
     if unsafe { libc::getppid() } != outside {
         return Err(io::ErrorKind::BrokenPipe.into());
@@ -104,7 +105,7 @@ fn second(mut line: &UnixStream, outside: libc::pid_t, init: libc::pid_t) -> io:
     match unsafe { fork_beside(0) }? {
         0 => {
             drop(stays);
-            // Until the process between has told the number, and is gone.
+            // Waits until the process between has sent the number, and is gone.
             let _ = gone.read(&mut [0]);
             Ok(())
         }
@@ -137,7 +138,7 @@ unsafe fn fork_beside(flags: libc::c_int) -> io::Result<libc::pid_t> {
     Ok(child as libc::pid_t)
 }
 
-/// The first process of the namespace: it tells when it is ready, and sleeps.
+/// The first process of the namespace: it says when it is ready, and sleeps.
 fn sleep(line: UnixStream) -> ! {
     let prepared = prepare(line);
     while prepared.is_ok() {
@@ -154,7 +155,7 @@ fn prepare(mut line: UnixStream) -> io::Result<()> {
     rename(c"polc-init")?;
     line.write_all(&[0])?;
     line.read_exact(&mut [0])?;
-    // The terminal is the program's.
+    // The terminal belongs to the program.
     // SAFETY: takes nothing; the kernel reaps the children of who ignores this signal.
     unsafe {
         libc::setsid();
@@ -172,14 +173,14 @@ fn prepare(mut line: UnixStream) -> io::Result<()> {
     sys::load_filter(&filter, false)
 }
 
-/// Puts a name over this process's command line, which the program may read.
+/// Overwrites this process's command line, which the program may read.
 ///
 /// # Errors
-/// The kernel does not say where it lies, or does not let it be written.
+/// The kernel does not say where the command line lies, or refuses the change.
 pub fn rename(name: &CStr) -> io::Result<()> {
     sys_process::rename(name)?;
     let field = |n| sys_process::own_stat(n).and_then(|text| text.parse::<usize>().ok());
-    // Where this process's command line lies in its memory.
+    // The addresses of this process's command line.
     let (Some(begin), Some(end)) = (field(48), field(49)) else {
         return Err(io::ErrorKind::InvalidData.into());
     };

@@ -1,8 +1,8 @@
-//! Finds and ends what the program has started, by its descent.
+//! Finds and ends what the program has started. polc finds it by its parents.
 //!
-//! polc adopts orphans beneath it (`PR_SET_CHILD_SUBREAPER`). So each process that the program ever started stays its
-//! descendant, in whatever session or group it is. `setsid` and two forks do not lead out. polc first stops all of
-//! them, until it finds no more. So none makes another one while polc looks for it.
+//! polc adopts orphans beneath it (`PR_SET_CHILD_SUBREAPER`). So each process that the program ever started stays a
+//! descendant of polc, in whatever session or group it is. A process cannot escape by `setsid` and two forks. polc
+//! first stops all of them, until it finds no more. So none makes another one while polc searches.
 //!
 //! With a process namespace ([`super::init`]) the kernel does this at once. Without one it is the only way.
 
@@ -11,22 +11,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Most rounds of looking for processes: none makes another one faster than it is stopped for so long.
+/// The most rounds of the search. No process makes others faster than polc stops them for so long.
 const ROUNDS: usize = 1000;
-/// How long to wait for what was killed.
+/// How long polc waits for the processes that it killed.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How many are named.
+/// How many processes a message names.
 const NAMED: usize = 5;
 
-/// Makes this process adopt what is orphaned beneath it.
+/// Makes this process adopt the orphans beneath it.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn adopt() -> io::Result<()> {
     sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).map(drop)
 }
 
-/// Kills every descendant of this process. The answer names them.
+/// Kills every descendant of this process, and returns their names.
 pub fn kill() -> Vec<String> {
     let mut stopped = BTreeMap::new();
     for _ in 0..ROUNDS {
@@ -46,7 +46,7 @@ pub fn kill() -> Vec<String> {
     stopped.into_values().collect()
 }
 
-/// Reaps what has ended; the answer is whether there is a child left. Nobody else may wait for one.
+/// Reaps the children that have ended. The answer: whether a child is left. Nothing else may wait for children.
 #[must_use]
 pub fn any() -> bool {
     loop {
@@ -59,7 +59,7 @@ pub fn any() -> bool {
     }
 }
 
-/// Kills every descendant, and waits until they are gone, but not for ever. The answer names them.
+/// Kills every descendant, waits a limited time until they are gone, and returns their names.
 pub fn end() -> Vec<String> {
     if !any() {
         return Vec::new();
@@ -72,7 +72,7 @@ pub fn end() -> Vec<String> {
     names
 }
 
-/// The line that tells what was ended, if anything was.
+/// The line that says what polc ended. `None`: nothing.
 #[must_use]
 pub fn told(names: &[String]) -> Option<String> {
     let mut shown: Vec<String> = names.iter().take(NAMED).cloned().collect();
@@ -110,7 +110,7 @@ fn descendants(top: i32) -> BTreeSet<i32> {
         let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else {
             continue;
         };
-        // `PID (NAME) STATE PARENT …`, where the name may hold anything.
+        // `PID (NAME) STATE PARENT …`. The name may hold any byte.
         let Ok(stat) = std::fs::read(entry.path().join("stat")) else {
             continue;
         };

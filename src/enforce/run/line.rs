@@ -1,12 +1,12 @@
-//! Handing descriptors from the program's side to polc outside (`SCM_RIGHTS`, unix(7)).
+//! Sends descriptors from the program's side to polc outside (`SCM_RIGHTS`, unix(7)).
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
-/// Most descriptors in one message.
+/// The most descriptors in one message.
 pub const MOST: usize = 8;
-/// Room for them; `cmsghdr` wants to be aligned.
+/// Room for them. `cmsghdr` must be aligned.
 #[repr(C, align(8))]
 struct Control([u8; 64]);
 
@@ -25,7 +25,7 @@ fn message(iov: &mut libc::iovec, control: &mut Control, room: usize) -> libc::m
 /// Sends one byte and at most [`MOST`] descriptors.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn send(line: &UnixStream, byte: u8, descriptors: &[RawFd]) -> io::Result<()> {
     let descriptors = descriptors.get(..MOST).unwrap_or(descriptors);
     let length = size_of_val(descriptors) as libc::c_uint;
@@ -62,10 +62,10 @@ pub fn send(line: &UnixStream, byte: u8, descriptors: &[RawFd]) -> io::Result<()
     }
 }
 
-/// One byte, and the descriptors that came with it.
+/// Receives one byte, and the descriptors that came with it.
 ///
 /// # Errors
-/// The other end is closed, or the kernel's.
+/// The other end is closed, or the system call fails.
 pub fn receive(line: &UnixStream) -> io::Result<(u8, Vec<OwnedFd>)> {
     let mut byte = [0u8];
     let mut iov = libc::iovec {

@@ -1,7 +1,8 @@
-//! Services of this host on the loopback interface that the policy allows.
+//! Services on this host's loopback interface that the policy allows.
 //!
-//! In a network namespace the program has a loopback interface of its own, so that `127.0.0.1` is no way to them. The proxy
-//! reaches them, but clients do not ask a proxy for `localhost`. So the start names each such port.
+//! In a network namespace the program has a loopback interface of its own, so `127.0.0.1` does not lead to these
+//! services. The proxy could reach them, but clients do not ask a proxy for `localhost`. So polc names each such port
+//! at the start.
 
 use crate::fidelity::Object;
 use crate::policy::{HostSpec, Operation, Policy};
@@ -11,13 +12,13 @@ use std::collections::BTreeSet;
 /// The state `TCP_LISTEN` in `/proc/net/tcp` (include/net/tcp_states.h).
 const LISTENS: &str = "0A";
 
-/// What the loopback address of IPv6 begins with.
+/// The beginning of the loopback address of IPv6.
 const ZEROS: &str = "000000000000000000000000";
 
-/// At most so many ports are named.
+/// The most ports that polc names.
 const NAMED: usize = 6;
 
-/// The TCP ports on which something listens on this host's loopback interface now, and that the policy allows.
+/// The TCP ports that the policy allows and on which something listens on this host's loopback interface now.
 #[must_use]
 pub fn allowed(policy: &Policy) -> BTreeSet<u16> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
@@ -35,14 +36,15 @@ pub fn allowed(policy: &Policy) -> BTreeSet<u16> {
     ports.into_iter().filter(permits).collect()
 }
 
-/// The port of a line of `/proc/net/tcp` (proc(5)), if something listens there on loopback addresses or on all.
+/// The port in a line of `/proc/net/tcp` (proc(5)), if something listens there on a loopback address or on all
+/// addresses.
 fn listens(line: &str) -> Option<u16> {
     let mut words = line.split_ascii_whitespace().skip(1);
     let (address, port) = words.next()?.split_once(':')?;
     if words.nth(1)? != LISTENS {
         return None;
     }
-    // Each group of four bytes is written as one number in the order of this processor.
+    // Each group of four bytes is written as one number, in the byte order of this processor.
     let every = address.bytes().all(|b| b == b'0');
     let loopback = match address.len() {
         8 => address == group([127, 0, 0, 1]),
@@ -57,7 +59,7 @@ fn group(bytes: [u8; 4]) -> String {
     format!("{:08X}", u32::from_ne_bytes(bytes))
 }
 
-/// What is said of them before the start; `None`: there are none.
+/// What polc says about them before the start. `None`: there are none.
 #[must_use]
 pub fn told(ports: &BTreeSet<u16>) -> Option<String> {
     let first: Vec<String> = ports.iter().take(NAMED).map(u16::to_string).collect();
@@ -86,7 +88,7 @@ mod tests {
                 "   0: {address} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000  0 0 1 1 0 100 0 0 10 0"
             )
         };
-        // As a processor of the low byte first writes it.
+        // As a little-endian processor writes it.
         if cfg!(target_endian = "little") {
             assert_eq!(listens(&line("0100007F:3C48", "0A")), Some(15432));
             let six = "00000000000000000000000001000000:0050";

@@ -1,18 +1,18 @@
-//! `create_missing`: what a rule names and what is not there is made before the program starts.
+//! `create_missing`: before the program starts, polc makes what a rule names and what does not exist.
 //!
-//! Landlock grants rights on directories that exist. A cache that the policy allows making in the home directory
-//! could not be made inside, as the home directory itself may not be written. So polc makes it first.
+//! Landlock grants rights on directories that exist. The program could not make a cache in the home directory, even if
+//! the policy allows it, because it may not write the home directory itself. So polc makes it first.
 //!
-//! What is made:
+//! What polc makes:
 //!
-//! - of a path that ends in `/**` without other wildcards, the directory; of a path without wildcards, an empty file (`{}` where its name ends in `.json`);
-//!   of every other path, nothing;
-//! - only where the policy permits everything that the rule allows: what a rule above denies is not made;
-//! - never the home directory, the workspace or the temporary directory itself;
-//! - never through a symbolic link, and only in directories that the user or root owns, so that nobody else can lead
-//!   it astray.
+//! - for a path that ends in `/**` and has no other wildcard: the directory
+//! - for a path without wildcards: an empty file (`{}` if its name ends in `.json`)
+//! - for every other path: nothing It makes an object only where the policy permits everything that the rule allows.
+//!   What an earlier rule denies is not made. It never makes the home directory, the workspace or the temporary
+//!   directory itself. It never follows a symbolic link, and makes objects only in directories that the user or root
+//!   owns. So no other user can mislead it.
 //!
-//! Directories in the home directory get mode 0700, others what the umask leaves of 0755.
+//! Directories in the home directory get mode 0700, others get 0755 without the bits of the umask.
 
 use super::report::Report;
 use super::sys;
@@ -21,17 +21,17 @@ use crate::policy::{CreateMissing, Objects, Operation, Policy, Rule, RuleId};
 use crate::semantics::decide;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Most objects that one start makes: a policy with more is not meant seriously.
+/// The most objects that one start makes. No serious policy needs more.
 const MOST: usize = 512;
 
-/// What is made at a path.
+/// What polc makes at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Directory,
     File,
 }
 
-/// Something that a rule names and that is not there.
+/// Something that a rule names and that does not exist.
 #[derive(Debug, PartialEq, Eq)]
 struct Missing {
     path: Vec<u8>,
@@ -53,7 +53,7 @@ enum Failed {
     System(Vec<u8>, std::io::Error),
 }
 
-/// Makes what rules with `create_missing` name and what is not there. What cannot be made is told.
+/// Makes what rules with `create_missing` name and what does not exist. Reports what it could not make.
 pub(super) fn make(policy: &Policy, report: &mut Report) {
     let mut left = MOST;
     for rule in &policy.rules {
@@ -83,8 +83,8 @@ pub(super) fn make(policy: &Policy, report: &mut Report) {
     }
 }
 
-/// What `run` does about an object that the rule allows, where the directory that the rule names is not there: one
-/// line for `explain`.
+/// What `run` does about an object that the rule allows, if the directory that the rule names does not exist: one line
+/// for `explain`.
 #[must_use]
 pub fn told(policy: &Policy, rule: RuleId, path: &[u8]) -> Option<String> {
     let rule = policy.rules.get(rule.0 as usize)?;
@@ -113,21 +113,21 @@ pub fn told(policy: &Policy, rule: RuleId, path: &[u8]) -> Option<String> {
     })
 }
 
-/// Whether the program cannot make a directory itself, as it may make nothing in the nearest directory that exists.
+/// Whether the program cannot make a directory itself, because it may not write in the nearest directory that exists.
 fn needs_help(policy: &Policy, path: &[u8]) -> bool {
     let mut there = path;
     while !there.is_empty() && sys::path(there).symlink_metadata().is_err() {
         let end = there.iter().rposition(|b| *b == b'/').unwrap_or(0);
         there = &there[..end];
     }
-    // A name that nobody gives to a file stands for what is made there.
+    // No real file has this name. It stands for any file that the program might make.
     let beside = [there, b"/.polc-any-name"].concat();
     !decide(policy, Operation::Create, &Object::Path(beside))
         .action
         .permits()
 }
 
-/// What a rule names and what is not there.
+/// What a rule names and what does not exist.
 fn of_rule(policy: &Policy, rule: &Rule) -> Vec<Missing> {
     let Objects::Paths { paths, .. } = &rule.objects else {
         return Vec::new();
@@ -166,7 +166,7 @@ fn is_wanted(wish: &CreateMissing) -> bool {
     }
 }
 
-/// Makes one object and the directories that it lies in.
+/// Makes one object, and the directories that it lies in.
 fn create(policy: &Policy, missing: &Missing) -> Result<(), Failed> {
     let home = policy.subject.home.as_deref();
     let names: Vec<&[u8]> = missing
@@ -205,8 +205,8 @@ fn create(policy: &Policy, missing: &Missing) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Makes an empty object in a directory that is there, if nothing is at its path, no directory on the way is a link, and each
-/// belongs to the user or to root.
+/// Makes an empty object in an existing directory, unless something is at its path. No directory on the way may be a
+/// link, and each must belong to the user or to root.
 pub(super) fn placeholder(path: &[u8], directory: bool) {
     let mut names: Vec<&[u8]> = path
         .split(|b| *b == b'/')
@@ -223,7 +223,7 @@ pub(super) fn placeholder(path: &[u8], directory: bool) {
         Some(enter(folder.as_ref()?.as_fd(), name, &at).ok())
     });
     if let Some(folder) = folder.flatten() {
-        // What cannot be made, nobody relies on.
+        // No caller relies on the object, so an error has no effect.
         let _ = if directory {
             sys::make_directory(folder.as_fd(), last, 0o755)
         } else {
@@ -232,7 +232,7 @@ pub(super) fn placeholder(path: &[u8], directory: bool) {
     }
 }
 
-/// What is in a file that is made: nothing, and in JSON an object with nothing in it, as nothing at all is an error there.
+/// The contents of a new file: nothing, or an empty object for JSON, because an empty file is an error there.
 fn contents(name: &[u8]) -> &'static [u8] {
     if name.ends_with(b".json") {
         b"{}\n"
@@ -241,7 +241,7 @@ fn contents(name: &[u8]) -> &'static [u8] {
     }
 }
 
-/// Opens a directory of another one, if it is no link and belongs to the user or to root.
+/// Opens a directory in another one, if it is no link and belongs to the user or to root.
 fn enter(folder: BorrowedFd<'_>, name: &[u8], at: &[u8]) -> Result<OwnedFd, Failed> {
     let opened = sys::open_directory(Some(folder), name).map_err(|e| match e.raw_os_error() {
         Some(libc::ENOTDIR | libc::ELOOP) => Failed::NoDirectory(at.to_vec()),
@@ -254,7 +254,7 @@ fn enter(folder: BorrowedFd<'_>, name: &[u8], at: &[u8]) -> Result<OwnedFd, Fail
     Ok(opened)
 }
 
-/// Whether a directory may be made on the way: no rule denies it, and it is none of the subject's places.
+/// Whether polc may make a directory on the way: no rule denies it, and it is not the home, the workspace or `${tmp}`.
 fn may_make(policy: &Policy, path: &[u8]) -> Result<(), Failed> {
     if is_place(policy, path) {
         return Err(Failed::Place(path.to_vec()));
@@ -269,7 +269,7 @@ fn may_make(policy: &Policy, path: &[u8]) -> Result<(), Failed> {
     }
 }
 
-/// Whether it is one of the subject's places, or a directory that one of them lies in.
+/// Whether the path is the home, the workspace or `${tmp}`, or a directory above one of them.
 fn is_place(policy: &Policy, path: &[u8]) -> bool {
     let s = &policy.subject;
     [&s.home, &s.workspace, &s.tmp]

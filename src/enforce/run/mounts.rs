@@ -5,32 +5,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek};
 
-/// The mounts of a process, which stay to be looked at when it has ended.
+/// The mounts of a process. They can still be read when it has ended.
 pub struct Mounts {
     table: File,
-    /// By number: where it is. Nothing more is mounted there, so that none is given again.
+    /// By number: the mount point. Nothing more is mounted there, so the kernel gives no number a second time.
     before: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Mounts {
-    /// Those of a process as they are now; `None`: they cannot be read, or are this process's own.
+    /// The mounts of a process as they are now. `None`: they cannot be read, or are this process's own.
     #[must_use]
     pub fn of(process: libc::pid_t) -> Option<Self> {
         let own = points(&File::open("/proc/self/mountinfo").ok()?)?;
         let table = File::open(format!("/proc/{process}/mountinfo")).ok()?;
         let before = points(&table)?;
-        // Copies in a namespace of its own have numbers of their own.
+        // The copies of the mounts in another namespace have other numbers.
         let apart = !before.keys().any(|n| own.contains_key(n));
         apart.then_some(Self { table, before })
     }
 
-    /// Where something was mounted at the start.
+    /// The mount points at the start.
     #[must_use]
     pub fn points(&self) -> BTreeSet<&[u8]> {
         self.before.values().map(Vec::as_slice).collect()
     }
 
-    /// Where there was a mount and is none any more. Inside nobody can take one away.
+    /// The mount points that are gone. The program inside cannot remove one.
     #[must_use]
     pub fn lost(&self) -> BTreeSet<Vec<u8>> {
         let Some(now) = points(&self.table) else {
@@ -41,7 +41,7 @@ impl Mounts {
     }
 }
 
-/// The mount points of a table, by the number of the mount (proc_pid_mountinfo(5): number, parent, device, root, point).
+/// The mount points of a table, by the number of the mount. The fields are in proc_pid_mountinfo(5).
 fn points(mut table: &File) -> Option<BTreeMap<Vec<u8>, Vec<u8>>> {
     let mut text = Vec::new();
     table.rewind().ok()?;
@@ -53,7 +53,7 @@ fn points(mut table: &File) -> Option<BTreeMap<Vec<u8>, Vec<u8>>> {
     Some(text.split(|b| *b == b'\n').filter_map(line).collect())
 }
 
-/// Blanks, tabs, newlines and backslashes stand there as three octal digits behind a backslash.
+/// The table writes blanks, tabs, newlines and backslashes as a backslash and three octal digits.
 fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;

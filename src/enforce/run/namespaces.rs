@@ -1,14 +1,14 @@
-//! The private mount namespace, the network namespace, and that of System V's shared memory.
+//! The private namespaces for mounts, for the network, and for System V's shared memory.
 //!
-//! Root makes them as it is; anybody else makes a user namespace first, in which the user keeps their own number.
-//! Every capability in it is dropped again before the program starts.
+//! Root makes them directly. Every other user makes a user namespace first, and keeps their own number in it. polc
+//! drops every capability in it again before the program starts.
 //!
-//! They may be made and then be of no use: where AppArmor restricts user namespaces (Ubuntu from 23.10 on) nothing may be set
-//! up in one, and a process in a Landlock domain may mount nothing. There is no way back out of one, so where there is
-//! a sign of either a process of its own tries it first.
+//! A namespace may be permitted and still be useless. Where AppArmor restricts user namespaces (Ubuntu from 23.10 on),
+//! nothing may be set up in one. A process in a Landlock domain may mount nothing. A process cannot leave a namespace
+//! again. So if there is a sign of either case, another process tries it first.
 //!
-//! Where paths are covered, everything else becomes read-only as well, except where Landlock grants some right to write: that
-//! holds mode, owner, times and attributes of files outside, of which Landlock knows nothing.
+//! If paths are covered, polc also makes everything read-only that Landlock grants no right to write. That protects
+//! mode, owner, times and attributes of files outside, which Landlock does not restrict.
 
 use super::cover::mount::Outcome;
 use super::cover::{self, Plan};
@@ -20,7 +20,7 @@ use std::io;
 /// Enters new namespaces, in this process. `false`: they are not permitted here, and nothing has changed.
 ///
 /// # Errors
-/// The user namespace could be made and not set up.
+/// The user namespace exists, and cannot be set up.
 pub fn enter(network: bool) -> Result<bool, Error> {
     if doubtful() && !tried(network) {
         return Ok(false);
@@ -28,9 +28,9 @@ pub fn enter(network: bool) -> Result<bool, Error> {
     make(network)
 }
 
-/// Whether namespaces may be permitted and of no use.
+/// Whether namespaces may be permitted and still be useless.
 fn doubtful() -> bool {
-    // Whoever is confined by Landlock or by a filter has this set, unless root did it.
+    // A process that is confined by Landlock or by a filter has this set, unless root confined it.
     let confined = sys::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0).is_ok_and(|n| n == 1);
     let restricted = || {
         std::fs::read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
@@ -86,7 +86,7 @@ fn make(network: bool) -> Result<bool, Error> {
     after(network).map(|()| true)
 }
 
-/// With System V's shared memory, semaphores and queues, where the kernel has a namespace for them.
+/// Also takes System V's shared memory, semaphores and queues, if the kernel has a namespace for them.
 fn unshare(flags: libc::c_int) -> bool {
     sys::unshare(flags | libc::CLONE_NEWIPC).is_ok() || sys::unshare(flags).is_ok()
 }
@@ -96,13 +96,13 @@ fn after(network: bool) -> Result<(), Error> {
     if network {
         sys::loopback_up()
             .map_err(|e| Error::Namespace("cannot bring the loopback interface up", e))?;
-        // What they would refuse cannot be reached without them, either.
+        // If this fails, those addresses are still unreachable. Only the error differs.
         let _ = routes::prohibit();
     }
     Ok(())
 }
 
-/// Mounts everything that a plan says, in a private namespace.
+/// Mounts everything that a plan asks for, in a private namespace.
 ///
 /// # Errors
 /// Nothing can be mounted at all.
@@ -110,7 +110,7 @@ pub fn mount(plan: &Plan, sockets: &[Vec<u8>], ruleset: &Ruleset) -> Result<Outc
     cover::mount::all(plan, sockets, writable(ruleset).as_ref())
 }
 
-/// Enters the current directory again: what was entered before is the one beneath the mounts.
+/// Enters the current directory again. The process is still in the directory beneath the mounts.
 ///
 /// # Errors
 /// Not even `/` can be entered.
@@ -121,7 +121,7 @@ pub fn enter_again(here: Option<&std::path::Path>) -> Result<(), Error> {
         .map_err(|e| Error::Namespace("cannot enter the current directory again", e))
 }
 
-/// The places that stay writable when everything else is made read-only; `None`: everything stays as it is.
+/// The places that stay writable when everything else becomes read-only. `None`: nothing becomes read-only.
 #[must_use]
 pub fn writable(ruleset: &Ruleset) -> Option<BTreeSet<&[u8]>> {
     let writes = |a: &AccessFs| {
@@ -139,7 +139,7 @@ pub fn writable(ruleset: &Ruleset) -> Option<BTreeSet<&[u8]>> {
         .filter(|p| p.allowed.iter().any(writes))
     {
         let path = p.parent.as_slice();
-        // Devices are written on a read-only mount too, and terminals are nothing else; `/proc` is made writable again
+        // A read-only mount does not stop writes to devices, and terminals are devices. `/proc` becomes writable again
         // as a whole.
         let device = path.starts_with(b"/dev/") && (p.file || path == b"/dev/pts");
         let special = device || path.starts_with(b"/proc/");

@@ -1,4 +1,4 @@
-//! How the network is kept: which of three ways, and which ports Landlock leaves open.
+//! How polc restricts the network, and which ports Landlock leaves open.
 
 use super::Error;
 use super::choice::Choice;
@@ -9,18 +9,18 @@ use crate::semantics::{Meaning, decide};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener};
 
-/// How hosts are kept.
+/// How polc restricts hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
-    /// Every host is allowed.
+    /// The policy allows every host.
     Open,
-    /// None is.
+    /// It allows no host.
     None,
-    /// Some are: through the proxy.
+    /// It allows some hosts, which the program reaches through the proxy.
     Proxy,
 }
 
-/// Which way a policy and a choice ask for.
+/// What a policy and the user's choice ask for.
 #[must_use]
 pub fn network(meaning: &Meaning<'_>, choice: Choice) -> Network {
     let (connect, bind) = (
@@ -68,11 +68,11 @@ pub fn close_ports(
     Ok(())
 }
 
-/// In a network namespace there is nothing but the program's own loopback interface to connect to. What it may bind there it
-/// may connect to; every other port is refused at once, the proxied hosts' too.
+/// In a network namespace, the program can connect only to its own loopback interface. It may connect to the ports that
+/// it may bind. The kernel refuses every other port at once, those of the proxied hosts too.
 ///
-/// Where the policy lets it bind any port, and so one of the kernel's choice, the ports are not known before: then none is restricted. Nobody
-/// but the program itself listens there, and routes refuse all other addresses ([`super::routes`]).
+/// If the policy allows binding any port, the kernel may choose it. Then the ports are not known before, and Landlock
+/// restricts none. Only the program itself listens there, and routes refuse all other addresses ([`super::routes`]).
 pub fn own_ports(policy: &Policy, ruleset: &mut Ruleset) {
     if !ruleset.handled_net.contains(&AccessNet::BindTcp) {
         ruleset.handled_net.clear();
@@ -104,7 +104,7 @@ pub fn own_ports(policy: &Policy, ruleset: &mut Ruleset) {
     }
 }
 
-/// Listens for the proxy, whose port is reachable beside what the policy says.
+/// Listens for the proxy. The program may connect to its port, whatever the policy says.
 ///
 /// # Errors
 /// There is no loopback interface.

@@ -1,4 +1,4 @@
-//! What is said before the program starts: the layers in force, and what they leave open.
+//! What polc says before the program starts: the layers in force, and what they leave open.
 
 use super::network::Network;
 use super::prepared::{Layers, Prepared, Unix, metadata_in_part};
@@ -11,15 +11,15 @@ use crate::policy::{Operation, Policy};
 use crate::semantics::decide;
 use std::os::unix::fs::MetadataExt;
 
-/// What the program can do with unix sockets, as a few words: without mounts, and with them.
+/// What the program can do with unix sockets, in a few words: without mounts, and with them.
 pub const EVERY_SOCKET: &str = "reach every unix socket that has a path";
 pub const LATER_SOCKETS: &str = "reach sockets that other programs open later";
-/// That it starts programs that the policy denies.
+/// It starts programs that the policy denies.
 pub const BY_LOADER: &str = "start denied programs through the loader";
-/// That it changes what no layer sees.
+/// It changes what no layer restricts.
 pub const MODES: &str = "change mode, owner and times of your files";
 
-/// What Landlock restricts on paths, but for programs.
+/// The operations on paths that Landlock restricts, without starting programs.
 const OPERATIONS: [Operation; 5] = [
     Operation::Read,
     Operation::List,
@@ -28,7 +28,7 @@ const OPERATIONS: [Operation; 5] = [
     Operation::Delete,
 ];
 
-/// Says what is not kept where nothing is covered.
+/// Says what is not enforced if nothing is covered.
 ///
 /// # Errors
 /// The policy's automata are too large.
@@ -71,7 +71,7 @@ pub fn namespaces(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Rep
     }
 }
 
-/// Says what is not the program's own, and which sockets of others are in reach, or will be.
+/// Says which directories are shared with the host, and which sockets of others the program can reach, now or later.
 ///
 /// # Errors
 /// The policy's automata are too large.
@@ -134,7 +134,7 @@ pub fn own(
     Ok(())
 }
 
-/// Says that root cannot write in the workspace, once its capabilities are dropped.
+/// Says that root cannot write in the workspace without its capabilities.
 #[must_use]
 pub fn workspace(policy: &Policy) -> Option<String> {
     let path = policy.subject.workspace.as_deref()?;
@@ -153,7 +153,7 @@ pub fn workspace(policy: &Policy) -> Option<String> {
     ))
 }
 
-/// Tells which layers are in force.
+/// Says which layers are in force.
 pub fn in_force(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Report) {
     report.in_force(
         "files and programs",

@@ -1,22 +1,23 @@
-//! Empty directories and files where git would look for hooks and configuration, and finds none.
+//! Empty directories and files in the places where git looks for hooks and configuration.
 //!
-//! A mount needs something to lie over. Where a repository has no `.git/hooks`, the program could make one. So polc makes
-//! an empty one before the start, which is then covered as every other denied object is. To git an empty directory of
-//! hooks, and an empty `config.worktree`, are the same as none.
+//! A mount needs an object to lie over. If a repository has no `.git/hooks`, the program could make one. So polc makes
+//! an empty one before the start, and covers it like every other denied object. To git, an empty directory of hooks and
+//! an empty `config.worktree` are the same as none.
 //!
-//! Made are directories of hooks (`.git/hooks`, and what `core.hooksPath` names), and `config.worktree`: each only where the
-//! policy denies making it, lets something be made in the directory around it, and there is that directory.
+//! polc makes directories of hooks (`.git/hooks`, and the target of `core.hooksPath`), and `config.worktree`. It makes
+//! each only if the policy denies making it, but allows making something else in the same directory, and if that
+//! directory exists.
 //!
-//! They stay when the program has ended: another run may rely on them. Therefore a file that a configuration includes is
-//! not made, as it would be an untracked file of the workspace. `commondir` is not made, as an empty one breaks the
-//! repository. Both are told at the end if the program makes them ([`super::created`]).
+//! They stay when the program has ended, because another run may rely on them. So polc does not make a file that a
+//! configuration includes: it would be an untracked file of the workspace. It does not make `commondir` either: an
+//! empty one breaks the repository. polc reports both at the end if the program makes them ([`super::created`]).
 
 use super::missing;
 use crate::fidelity::Object;
 use crate::policy::{Operation, Policy};
 use crate::semantics::decide;
 
-/// Makes what is missing. What cannot be made is left out.
+/// Makes the missing objects. Leaves out those that it cannot make.
 pub fn make(policy: &Policy) {
     let git = &policy.subject.git;
     for path in &git.hooks.all {
@@ -33,7 +34,7 @@ pub fn make(policy: &Policy) {
     }
 }
 
-/// Whether the program may make something beside a path, and not what is `denied` there.
+/// Whether the program may make something in the directory of a path, but not what is `denied` at the path itself.
 fn is_wanted(policy: &Policy, path: &[u8], denied: &[u8]) -> bool {
     let permits = |path: &[u8]| {
         decide(policy, Operation::Create, &Object::Path(path.to_vec()))
@@ -41,7 +42,7 @@ fn is_wanted(policy: &Policy, path: &[u8], denied: &[u8]) -> bool {
             .permits()
     };
     let end = path.iter().rposition(|b| *b == b'/').unwrap_or(0);
-    // A name that nobody gives to a file stands for what is made there.
+    // No real file has this name. It stands for any file that the program might make.
     let beside = [path.get(..end).unwrap_or_default(), b"/.polc-any-name"].concat();
     permits(&beside) && !permits(denied)
 }

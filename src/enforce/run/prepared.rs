@@ -1,4 +1,4 @@
-//! What is known before anything is changed, and the layers that are put on.
+//! What polc knows before it changes anything, and the layers that it puts on.
 
 use super::choice::{Choice, Start};
 use super::cover::{Gap, Plan};
@@ -16,27 +16,27 @@ use std::os::unix::ffi::OsStrExt;
 /// What the program can do with unix sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unix {
-    /// A rule lets it connect to some.
+    /// A rule lets it connect to some sockets.
     ByRule,
-    /// No rule does, and those of other programs are kept out of reach: it has its own.
+    /// No rule lets it connect. It has its own sockets, and cannot reach those of other programs.
     Own,
-    /// No rule does, and nothing else would keep it from those of other programs: it can make none.
+    /// No rule lets it connect, and no other layer keeps it from the sockets of other programs. So it can make none.
     Refused,
 }
 
-/// Everything that is known before anything is changed.
+/// Everything that polc knows before it changes anything.
 pub struct Prepared<'a> {
     /// The policy.
     pub policy: &'a Policy,
-    /// Landlock's version here.
+    /// The ABI version of Landlock on this host.
     pub abi: u32,
-    /// How hosts are kept.
+    /// How polc restricts hosts.
     pub network: Network,
-    /// The directories of the program's own.
+    /// The program's own directories.
     pub own: OwnDirs,
-    /// What is to be started.
+    /// The program to start.
     pub program: Start<'a>,
-    /// What listens on this host and may not be asked.
+    /// The unix sockets that something listens on at this host.
     pub sockets: Sockets,
     /// The ports of this host's loopback interface that the policy allows and on which something listens.
     pub local_services: BTreeSet<u16>,
@@ -52,33 +52,33 @@ pub struct Prepared<'a> {
     pub no_guard: Option<String>,
 }
 
-/// The layers that are on, as far as the steps have come.
+/// The layers that are on so far.
 #[derive(Default)]
 pub struct Layers<'a> {
     /// There is a mount namespace.
     pub mounts: bool,
     /// There is a process namespace.
     pub processes: bool,
-    /// What is covered by mounts.
+    /// What mounts cover.
     pub plan: Option<&'a Plan>,
-    /// What could not be covered, and may stay so.
+    /// The objects that could not be covered. The user allowed these gaps.
     pub gaps: Vec<Gap>,
     /// Everything else is read-only.
     pub read_only: bool,
     /// There is a network namespace.
     pub own_network: bool,
-    /// The limits that a control group holds.
+    /// The limits that a cgroup enforces.
     pub in_cgroup: Vec<&'static str>,
-    /// The limits that nothing holds.
+    /// The limits that nothing enforces.
     pub unlimited: Vec<&'static str>,
     /// The guard decides to which unix sockets the program connects.
     pub sockets_by_path: bool,
 }
 
 impl Prepared<'_> {
-    /// What the program can do with unix sockets. A program that no rule lets connect to one still talks to itself by
-    /// them: so it may, once a mount namespace hides those of others, and a network namespace or Landlock's scope keeps
-    /// it from abstract ones. Where the layers have to keep the policy, it may not: a filter knows no path.
+    /// What the program can do with unix sockets. If no rule lets it connect to one, it may still want to talk to
+    /// itself. It may do so if a mount namespace hides the sockets of others, and if a network namespace or Landlock's
+    /// scope keeps it from abstract ones. With `--require` it may not, because a filter knows no paths.
     ///
     /// # Errors
     /// The policy's automata are too large.
@@ -98,7 +98,7 @@ impl Prepared<'_> {
     }
 }
 
-/// Looks at the policy and the host. Nothing is changed yet.
+/// Examines the policy and the host. Changes nothing.
 ///
 /// # Errors
 /// There is no Landlock, a standard descriptor is a directory, or the policy's automata are too large.
@@ -111,17 +111,17 @@ pub fn prepare<'a>(
     if sys::directory_among_standard() {
         return Err(Error::Directory);
     }
-    let standard = stdio::paths();
+    let stdio = stdio::paths();
     let own = if choice.namespaces {
         let file = program.file.as_os_str().as_bytes();
-        let standard = standard.iter().flatten().map(Vec::as_slice);
-        let needed = own_dirs::needed(standard.chain([file]));
+        let paths = stdio.iter().flatten().map(Vec::as_slice);
+        let needed = own_dirs::needed(paths.chain([file]));
         own_dirs::plan(meaning, &needed, choice.share_tmp)?
     } else {
         OwnDirs::default()
     };
     let sockets = Sockets::of_host(meaning.policy(), &own);
-    // Nothing is said of them with `-q`.
+    // With `-q`, polc says nothing about them.
     let local_services = if choice.quiet {
         BTreeSet::new()
     } else {
@@ -130,7 +130,7 @@ pub fn prepare<'a>(
     let wanted = match choice.guard {
         Wanted::Off => false,
         Wanted::Require => true,
-        // Where the other layers say the same, nothing is asked in vain.
+        // The guard is of no use if the other layers enforce the same.
         Wanted::Auto => {
             guard::lose(meaning)? || metadata_in_part(meaning)? || connects_in_part(meaning)?
         }
@@ -150,7 +150,7 @@ pub fn prepare<'a>(
         sockets,
         local_services,
         own,
-        stdio: standard,
+        stdio,
         program,
         choice,
         meaning,
@@ -163,8 +163,8 @@ fn connects_in_part(meaning: &Meaning<'_>) -> Result<bool, Error> {
     Ok(!allowed.is_empty() && !allowed.is_all())
 }
 
-/// Whether the policy allows changing mode and owner of some files and not of others: the filter cannot tell them
-/// apart, and Landlock does not see it.
+/// Whether the policy allows changing mode and owner of some files and not of others. The filter cannot tell files
+/// apart, and Landlock does not restrict this.
 pub fn metadata_in_part(meaning: &Meaning<'_>) -> Result<bool, Error> {
     let allowed = meaning.decisions(Operation::Metadata)?.allowed();
     Ok(!allowed.is_empty() && !allowed.is_all())

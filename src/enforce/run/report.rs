@@ -1,19 +1,19 @@
-//! What is told of a start, as values: the command line chooses the words around them.
+//! What polc says about a start, as values. The command line chooses the words around them.
 
 /// What holds when the program starts, and what does not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// Each layer that is in force.
     pub in_force: Vec<Item>,
-    /// What the program can do although the policy denies it: the short words follow "the program can".
+    /// What the program can do although the policy denies it. The short words follow "the program can".
     pub not_kept: Vec<Item>,
-    /// Each part of what the policy allows that is refused all the same.
+    /// What the layers refuse although the policy allows it.
     pub stricter: Vec<Item>,
-    /// What is refused though the policy allows it, until the user does something: one line each, with what to do.
+    /// What is refused, although the policy allows it, until the user does something. Each line says what to do.
     pub to_do: Vec<String>,
 }
 
-/// One thing that is told.
+/// One thing that polc says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
     /// A few plain words, for a list of many.
@@ -28,18 +28,17 @@ impl Report {
         self.in_force.push(Item::new(short, long));
     }
 
-    /// Something that the policy denies and that the program can do all the same. The short words follow "the program
-    /// can".
+    /// Adds something that the program can do although the policy denies it. The short words follow "the program can".
     pub fn not_kept(&mut self, short: impl Into<String>, long: impl Into<String>) {
         self.not_kept.push(Item::new(short, long));
     }
 
-    /// Something that is refused until the user does what the line says.
+    /// Adds something that is refused until the user does what the line says.
     pub fn to_do(&mut self, line: impl Into<String>) {
         self.to_do.push(line.into());
     }
 
-    /// Something that the policy allows and that is refused all the same.
+    /// Adds something that is refused although the policy allows it.
     pub fn stricter(&mut self, short: impl Into<String>, long: impl Into<String>) {
         self.stricter.push(Item::new(short, long));
     }

@@ -1,20 +1,20 @@
-//! What the layers that are put on leave open, for `--require`.
+//! What the layers in force leave open, for `--require`.
 //!
-//! Of paths it is exact: what Landlock's ruleset grants, without what the mounts refuse, is one set for each operation, and
-//! a path in it that the policy denies is named. What is not there yet and cannot be covered is such a path. For mode, owner, times
-//! and attributes the set is everything that is not mounted read-only.
+//! For paths, the answer is exact. For each operation, polc takes the set of paths that Landlock's ruleset grants,
+//! without those that the mounts refuse. It names a path in that set that the policy denies. A denied file that does
+//! not exist at start is such a path, because it cannot be covered. For mode, owner, times and attributes, the set is
+//! everything that is not mounted read-only.
 //!
-//! Of the rest the ledgers speak. Of what Landlock's lets through, these count as kept:
+//! For the rest, polc uses the ledgers. Of what Landlock's ledger calls open, these count as kept:
 //!
 //! - what seccomp's ledger says that the filter keeps, for the same rule and operation;
-//! - hosts, where there is a network namespace: without one Landlock lets the proxy's port through to every host;
-//! - the environment, capabilities, and the limits that were set.
-//!
-//! - with the guard: what is written, made, removed and changed in mode, owner and times, and connections to unix
+//! - hosts, if there is a network namespace: without one, Landlock lets the program use the proxy's port on every host;
+//! - the environment, capabilities, and the limits that were set;
+//! - with the guard: writing, making and removing files, changing mode, owner and times, and connecting to unix
 //!   sockets, each by its path.
 //!
-//! Nothing else is: of two layers that each let something through it is not asked whether that is the same thing. So
-//! `--require` refuses rather too often than too seldom.
+//! Nothing else counts. If two layers each leave something open, polc does not ask whether that is the same thing. So
+//! `--require` refuses too often rather than too seldom.
 
 use super::cover::{Gap, Plan};
 use super::network::Network;
@@ -32,21 +32,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 use std::os::unix::ffi::OsStringExt;
 
-/// What was put on, beside Landlock and seccomp.
+/// What is in force beside Landlock and seccomp.
 pub struct InForce<'a> {
-    /// What is covered by mounts.
+    /// What mounts cover.
     pub plan: Option<&'a Plan>,
-    /// What of it could not be covered.
+    /// The objects that could not be covered.
     pub gaps: &'a [Gap],
     /// Everything else is read-only.
     pub read_only: bool,
     /// Landlock's ruleset.
     pub ruleset: &'a Ruleset,
-    /// How hosts are kept.
+    /// How polc restricts hosts.
     pub network: Network,
     /// There is a network namespace.
     pub own_network: bool,
-    /// Limits that nothing holds.
+    /// Limits that nothing enforces.
     pub unlimited: &'a [&'static str],
     /// The guard decides what is written.
     pub guarded: bool,
@@ -54,16 +54,16 @@ pub struct InForce<'a> {
     pub sockets_by_path: bool,
 }
 
-/// What something gets through of.
+/// The part of the policy that is not kept.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum What {
-    /// An operation on paths, of which a path is known.
+    /// An operation on paths. polc knows such a path.
     Path(Operation),
-    /// Of an operation, what a ledger tells.
+    /// An operation. A ledger says so.
     Rest(Operation),
     /// A setting of the policy.
     Setting(Cow<'static, str>),
-    /// A limit that nothing holds.
+    /// A limit that nothing enforces.
     Limit(&'static str),
 }
 
@@ -82,7 +82,7 @@ fn words(what: &BTreeSet<What>) -> String {
     Vec::from_iter(words).join(", ")
 }
 
-/// What the program can do to paths, by the operations that something gets through of.
+/// What the program can do to paths, by the operations that are left open.
 fn on_paths(leaks: impl Fn(Operation) -> bool) -> String {
     let verb = |operation| match operation {
         Operation::List => "list",
@@ -107,19 +107,19 @@ fn on_paths(leaks: impl Fn(Operation) -> bool) -> String {
 /// How far the layers together are from the policy.
 #[derive(Debug, Default)]
 pub struct Shortfall {
-    /// By reason, what it is about.
+    /// By reason: what is not kept.
     leaks: BTreeMap<String, BTreeSet<What>>,
     stricter: bool,
 }
 
 impl Shortfall {
-    /// Nothing gets through that the policy denies.
+    /// Whether the layers refuse everything that the policy denies.
     #[must_use]
     pub fn is_safe(&self) -> bool {
         self.leaks.is_empty()
     }
 
-    /// Nor is anything refused that it allows.
+    /// Whether they also allow everything that the policy allows.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.is_safe() && !self.stricter
@@ -138,7 +138,7 @@ impl Shortfall {
         out
     }
 
-    /// Tells of what the program can do. What is about paths has one short form, with all its operations.
+    /// Reports what the program can do. The items about paths share one short form with all their operations.
     pub fn tell(&self, sockets: &'static str, own_network: bool, report: &mut Report) {
         let all: BTreeSet<&What> = self.leaks.values().flatten().collect();
         let on_paths = on_paths(|o| all.contains(&What::Path(o)));
@@ -211,7 +211,7 @@ pub fn shortfall(
         |rule, operation| filtered.get(&(rule, operation)).is_some_and(|f| !f.leaks());
     for (operation, right) in PATHS.into_iter().filter(|(o, _)| !force.decides(*o)) {
         let mut entries = landlock.entries.iter().filter(|e| e.operation == operation);
-        // Where the filter refuses the whole family there is nothing to ask.
+        // If the filter refuses the whole family, no entry of it is open.
         if entries.all(|e| kept_by_filter(e.rule, operation)) {
             continue;
         }
@@ -236,7 +236,7 @@ pub fn shortfall(
             out.add(What::Rest(e.operation), &e.reason);
         }
     }
-    // The filters refuse MPTCP and MSG_FASTOPEN; `listen` they refuse where nothing may listen.
+    // The filters refuse MPTCP and MSG_FASTOPEN. They also refuse `listen` if nothing may listen.
     let mut binds = landlock
         .entries
         .iter()
@@ -253,7 +253,7 @@ pub fn shortfall(
     let mut loaded = started_by_loader(policy)
         .filter_map(|p| std::fs::canonicalize(sys::path(&p)).ok())
         .map(|p| p.into_os_string().into_vec())
-        // Where a link leads has a name of its own, by which the policy may allow it.
+        // The target of a link has a name of its own, and the policy may allow that name.
         .filter(|p| !executes.permits_path(p));
     if let Some(path) = loaded.find(|p| !force.plan.is_some_and(|plan| plan.is_no_program(p))) {
         out.add(
@@ -267,7 +267,7 @@ pub fn shortfall(
     Ok(out)
 }
 
-/// What is asked of paths, with the right of Landlock that it takes; `None`: Landlock has none.
+/// The operations on paths, each with the right of Landlock that it needs. `None`: Landlock has no such right.
 const PATHS: [(Operation, Option<AccessFs>); 7] = [
     (Operation::Read, Some(AccessFs::ReadFile)),
     (Operation::List, Some(AccessFs::ReadDir)),
@@ -296,7 +296,7 @@ impl InForce<'_> {
         self.guarded && matches!(operation, Edit | Create | Delete | Metadata)
     }
 
-    /// The paths on which something is let through that takes this right.
+    /// The paths that the layers leave open for operations that need this right.
     fn through(&self, right: Option<AccessFs>) -> Result<PathSet, Error> {
         let making =
             right.is_some_and(|r| AccessFs::MAKE.contains(&r) || AccessFs::REMOVE.contains(&r));
@@ -319,7 +319,7 @@ impl InForce<'_> {
                     if p.file {
                         granted.push(object(&p.parent));
                     } else if making {
-                        // Something in a directory is made or removed by a right on the directory, or on one above.
+                        // To make or remove something in a directory, the program needs a right on it, or on one above.
                         tops.push((vec![tree(&p.parent)], vec![object(&p.parent)]));
                     } else {
                         granted.push(tree(&p.parent));
@@ -349,7 +349,7 @@ impl InForce<'_> {
             if cover.hidden || writing || starting {
                 refused.push(tree(path));
             } else if making {
-                // What is mounted over stays where it is.
+                // A mount point cannot be moved or removed.
                 refused.push(object(path));
             }
         }

@@ -1,7 +1,7 @@
-//! Routes of the program's network namespace: everything but the loopback interface is refused.
+//! Routes of the program's network namespace. They refuse everything but the loopback interface.
 //!
-//! Without them `connect` answers "network is unreachable", which looks like an outage, and tools try again. A route of the
-//! kind "prohibit" answers "permission denied".
+//! Without them, `connect` answers "network is unreachable". That looks like an outage, and tools try again. A route of
+//! the kind "prohibit" answers "permission denied".
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 const RTN_PROHIBIT: u8 = 8;
 const TABLE_MAIN: u8 = 254;
 
-/// `struct nlmsghdr` and `struct rtmsg`: a default route, as it names no address.
+/// `struct nlmsghdr` and `struct rtmsg`. It names no address, so it is a default route.
 #[repr(C)]
 struct Request {
     length: u32,
@@ -29,10 +29,10 @@ struct Request {
     route_flags: u32,
 }
 
-/// Refuses every address that no other route leads to. A kernel without IPv6 has nothing to refuse there.
+/// Refuses every address that no other route leads to. A kernel without IPv6 has no addresses to refuse there.
 ///
 /// # Errors
-/// The kernel's, for IPv4.
+/// The system call fails for IPv4.
 pub fn prohibit() -> io::Result<()> {
     add(libc::AF_INET)?;
     let _ = add(libc::AF_INET6);
@@ -77,7 +77,7 @@ fn add(family: libc::c_int) -> io::Result<()> {
             0,
         )
     };
-    // `struct nlmsgerr` behind the header: the error, negative, or 0.
+    // Behind the header comes `struct nlmsgerr`: the error as a negative number, or 0.
     match (got, answer.get(16..20)) {
         (20.., Some([a, b, c, d])) => match i32::from_ne_bytes([*a, *b, *c, *d]) {
             0 => Ok(()),

@@ -39,8 +39,8 @@ const ALL: [libc::c_int; 10] = [
 ];
 
 extern "C" fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    // The terminal sends these to the program as well, but for the one that tells of its end; else only what a process
-    // sent is passed on.
+    // The terminal sends its signals to the program too, except SIGHUP. So only signals that a process sent, and
+    // SIGHUP, are passed on.
     // SAFETY: the kernel gives a valid pointer to a handler with SA_SIGINFO.
     let from_terminal = unsafe { !info.is_null() && (*info).si_code > 0 };
     let child = PROGRAM.load(Ordering::SeqCst);
@@ -50,7 +50,7 @@ extern "C" fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut l
     }
 }
 
-/// Handles signals from now on; those that come are held back until [`begin`].
+/// Handles signals from now on. Those that arrive are held back until [`begin`].
 pub fn handle() {
     block(libc::SIG_BLOCK, &ALL);
     for signal in ALL {
@@ -64,7 +64,7 @@ pub fn handle() {
     }
 }
 
-/// Passes signals on to the program, whose number is known now.
+/// Passes signals on to the program. Its number is known now.
 pub fn begin(program: libc::pid_t) {
     PROGRAM.store(program, Ordering::SeqCst);
     block(libc::SIG_UNBLOCK, &ALL);
@@ -82,7 +82,7 @@ fn block(how: libc::c_int, signals: &[libc::c_int]) {
     }
 }
 
-/// Waits until the program has ended; the answer is its status. This process stops as it does.
+/// Waits until the program has ended, and returns its status. This process stops when the program stops.
 pub fn wait(child: libc::pid_t, deadline: Option<Instant>) -> libc::c_int {
     wait_and(child, || {
         // SAFETY: takes numbers.
@@ -92,7 +92,7 @@ pub fn wait(child: libc::pid_t, deadline: Option<Instant>) -> libc::c_int {
     })
 }
 
-/// Waits until the program has ended; the answer is its status. `stopped` is called each time that it stops.
+/// Waits until the program has ended, and returns its status. Calls `stopped` each time the program stops.
 pub fn wait_and(child: libc::pid_t, mut stopped: impl FnMut()) -> libc::c_int {
     let mut status = 0;
     loop {
@@ -132,11 +132,11 @@ pub fn stop_too(deadline: Option<Instant>, go_on: impl FnOnce()) {
     }
 }
 
-/// The terminal of this process's session, where this process's group was its foreground.
+/// The terminal of this process's session, if this process's group was its foreground.
 pub struct Foreground(Option<File>);
 
 impl Foreground {
-    /// As it is now.
+    /// The state now.
     #[must_use]
     pub fn now() -> Self {
         let terminal = File::options().read(true).write(true).open("/dev/tty").ok();
@@ -145,7 +145,7 @@ impl Foreground {
         Self(terminal.filter(own))
     }
 
-    /// Makes this process's group the foreground again, where the one that is has no process any more.
+    /// Makes this process's group the foreground again, if the foreground group has no process any more.
     pub fn restore(&self) {
         let Some(terminal) = &self.0 else { return };
         // SAFETY: they take numbers; a group in the background may do this where it blocks SIGTTOU.
@@ -165,7 +165,7 @@ impl Foreground {
 pub fn end(status: libc::c_int) -> ! {
     if libc::WIFSIGNALED(status) {
         let signal = libc::WTERMSIG(status);
-        // The program has left its core, if any.
+        // The program has written its own core file, if any.
         let _ = sys::set_limit(libc::RLIMIT_CORE, 0, 0);
         // SAFETY: the default action for the signal, which is then let through and ends this process.
         unsafe {

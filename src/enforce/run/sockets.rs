@@ -1,8 +1,8 @@
 //! Unix sockets with a path that something on this host has bound.
 //!
-//! `/proc/net/unix` has each with the path that it was bound with. That path may be relative: then it is in the
-//! directory that its process was in. If that process still exists, and this user may look at it, polc takes its
-//! present directory for that.
+//! `/proc/net/unix` lists each socket with the path that it was bound with. A relative path starts at the directory
+//! that the process was in then. If the process still exists, and this user may look at it, polc uses its current
+//! directory.
 
 use super::own_dirs::OwnDirs;
 use super::sys;
@@ -13,22 +13,22 @@ use crate::semantics::decide;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// Names or directories by the number of the socket.
+/// Names or directories, by the number of the socket.
 type ByNumber = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// What something listens on, on this host, where the program can see it.
+/// The sockets that something listens on at this host, and that the program can see.
 #[derive(Debug, Default)]
 pub struct Sockets {
-    /// What the policy does not let the program connect to.
+    /// Those that the policy does not let the program connect to.
     pub denied: Vec<Vec<u8>>,
-    /// What it lets it connect to.
+    /// Those that it lets the program connect to.
     pub allowed: Vec<Vec<u8>>,
-    /// The names of those of which the directory is not known.
+    /// The names of those whose directory is unknown.
     pub nowhere: Vec<Vec<u8>>,
 }
 
 impl Sockets {
-    /// Looks for them.
+    /// Reads them from `/proc`.
     #[must_use]
     pub fn of_host(policy: &Policy, own: &OwnDirs) -> Self {
         let text = std::fs::read("/proc/net/unix").unwrap_or_default();
@@ -66,11 +66,12 @@ impl Sockets {
     }
 }
 
-/// Absolute paths, and relative ones with the number of the socket. A name that begins with `@` is an abstract one.
+/// Absolute paths, and relative paths with the number of the socket. A name that begins with `@` is abstract.
 fn read(text: &[u8]) -> (Vec<Vec<u8>>, ByNumber) {
     let (mut absolute, mut relative) = (Vec::new(), BTreeMap::new());
     for line in text.split(|b| *b == b'\n').skip(1) {
-        // Num RefCount Protocol Flags Type St Inode Path, where numbers are padded with blanks, and the path may hold some.
+        // The fields are: Num RefCount Protocol Flags Type St Inode Path. Blanks pad the numbers, and the path may hold
+        // blanks.
         let mut rest = line;
         let mut number = &b""[..];
         for _ in 0..7 {
@@ -89,7 +90,7 @@ fn read(text: &[u8]) -> (Vec<Vec<u8>>, ByNumber) {
     (absolute, relative)
 }
 
-/// By the number of a socket: the directory of a process that has it.
+/// By the number of a socket: the directory of a process that has it open.
 fn folders(wanted: &ByNumber) -> ByNumber {
     let mut out = BTreeMap::new();
     for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {

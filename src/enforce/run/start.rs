@@ -1,4 +1,4 @@
-//! Putting the layers on one after the other, and becoming the program.
+//! Puts the layers on, one after the other, and becomes the program.
 
 use super::cover::{self, Gap, Plan, Reduced};
 use super::created::Scan;
@@ -26,7 +26,7 @@ use std::time::Duration;
 
 impl Prepared<'_> {
     /// Puts the layers on this process and becomes the program. `tell` gets what holds and what does not, just before
-    /// that cannot be undone any more.
+    /// the steps that cannot be undone.
     ///
     /// # Errors
     /// Always, if it returns: the program was not started.
@@ -35,7 +35,7 @@ impl Prepared<'_> {
         let variables = environment::reduced(&self.policy.environment, std::env::vars_os());
         let command = Words::new(self.program)?;
         missing::make(self.policy, report);
-        // Without a mount over it, one keeps nobody from anything.
+        // Without mounts, a placeholder protects nothing.
         if self.choice.namespaces {
             placeholders::make(self.policy);
         }
@@ -49,17 +49,21 @@ impl Prepared<'_> {
         let mut layers = Layers::default();
         self.enter(&mut layers, &mut outside, report)?;
         layers.sockets_by_path = self.guarded && self.unix(&layers)? == Unix::ByRule;
-        layers.in_cgroup = outside.enter_group();
+        layers.in_cgroup = outside.enter_cgroup();
         let terminals = self.own_mounts(&layers)?;
-        // Only now: what the program has of its own need not be looked at.
-        let plan = cover::plan(self.meaning, self.choice.required.is_none(), self.kept())?;
+        // Comes after the program's own directories, because those need no search.
+        let plan = cover::plan(
+            self.meaning,
+            self.choice.required.is_none(),
+            self.cover_scope(),
+        )?;
         let helps = layers.mounts && self.helps(&plan, &layers)?;
         layers.plan = helps.then_some(&plan);
         let (mut ruleset, ledger) = self.ruleset(&layers)?;
         self.cover(&plan, &mut layers, &mut ruleset, ledger.as_ref(), report)?;
         terminals.grant(self.policy, &mut ruleset);
         notes::own(&self, &layers, &terminals, report)?;
-        layers.unlimited = limits::not_held(&self.policy.limits, &layers.in_cgroup);
+        layers.unlimited = limits::unenforced(&self.policy.limits, &layers.in_cgroup);
         let mut holes = self.close_network(&layers, &mut ruleset, report)?;
         if let Some(ledger) = &ledger {
             self.compare(&layers, &ruleset, ledger, report)?;
@@ -86,7 +90,7 @@ impl Prepared<'_> {
         ))
     }
 
-    /// Splits the process; it returns in the part that becomes the program.
+    /// Splits the process, and returns in the part that becomes the program.
     fn split(&self) -> Result<supervise::Inside, Error> {
         let limits = &self.policy.limits;
         let task = supervise::Task {
@@ -95,20 +99,20 @@ impl Prepared<'_> {
             scan: Scan::new(self.meaning)?.map(|scan| {
                 let scan = scan.without(&self.own);
                 match self.guarded {
-                    // What is denied is not made.
+                    // The guard refuses to make what is denied.
                     true => scan.for_configurations(),
                     false => scan,
                 }
             }),
             fail_if_made: self.choice.fail_if_made,
-            group: cgroup::make(limits),
+            cgroup: cgroup::make(limits),
             wall_time: limits.wall_time.map(Duration::from_secs),
             ends_all: true,
         };
         supervise::split(self.meaning, task)
     }
 
-    /// Enters namespaces, or says why not.
+    /// Enters namespaces, or reports why it cannot.
     fn enter(
         &self,
         layers: &mut Layers<'_>,
@@ -123,7 +127,7 @@ impl Prepared<'_> {
         Ok(())
     }
 
-    /// Gives the program directories and terminals of its own.
+    /// Gives the program its own directories and terminals.
     fn own_mounts(&self, layers: &Layers<'_>) -> Result<Terminals, Error> {
         if !layers.mounts {
             return Ok(Terminals::default());
@@ -134,7 +138,7 @@ impl Prepared<'_> {
         terminals::mount()
     }
 
-    /// Whether there is anything that mounts make better.
+    /// Whether mounts make anything better.
     fn helps(&self, plan: &Plan, layers: &Layers<'_>) -> Result<bool, Error> {
         if self.guarded {
             let sockets = !layers.sockets_by_path && !self.sockets.denied.is_empty();
@@ -143,16 +147,16 @@ impl Prepared<'_> {
         Ok(plan.helps() || !self.sockets.denied.is_empty() || metadata_in_part(self.meaning)?)
     }
 
-    /// What mounts and Landlock have to keep.
-    fn kept(&self) -> cover::Kept {
+    /// What mounts and Landlock have to enforce.
+    fn cover_scope(&self) -> cover::Scope {
         if self.guarded {
-            cover::Kept::Reads
+            cover::Scope::Reads
         } else {
-            cover::Kept::All
+            cover::Scope::All
         }
     }
 
-    /// Landlock's ruleset for what is there now, and what it loses where something is said of that.
+    /// Landlock's ruleset for what exists now, and its ledger if a message or a check needs it.
     fn ruleset(&self, layers: &Layers<'_>) -> Result<(Ruleset, Option<Ledger>), Error> {
         let host = Reduced {
             host: &RealHost,
@@ -170,7 +174,7 @@ impl Prepared<'_> {
         Ok((ruleset, ledger))
     }
 
-    /// Covers paths, or says what is not kept where that cannot be.
+    /// Covers paths, or reports what is not kept without covers.
     fn cover(
         &self,
         plan: &Plan,
@@ -190,7 +194,7 @@ impl Prepared<'_> {
         let here = std::env::current_dir().ok();
         covered.widen(ruleset);
         let outcome = match self.guarded {
-            // Mode, owner and times are the guard's.
+            // The guard decides about mode, owner and times.
             true if layers.sockets_by_path => cover::mount::all(covered, &[], None)?,
             true => cover::mount::all(covered, &self.sockets.denied, None)?,
             false => namespaces::mount(covered, &self.sockets.denied, ruleset)?,
@@ -204,7 +208,7 @@ impl Prepared<'_> {
         Ok(())
     }
 
-    /// Refuses to start where something that is denied cannot be protected, unless the user allowed that.
+    /// Refuses to start if a denied object cannot be protected, unless the user allowed that.
     fn admit(&self, gaps: &[Gap], report: &mut Report) -> Result<(), Error> {
         if gaps.is_empty() {
             return Ok(());
@@ -216,7 +220,7 @@ impl Prepared<'_> {
         Ok(())
     }
 
-    /// Closes the ports that nothing else closes. The answer is what the filter of system calls has to refuse.
+    /// Closes the ports that nothing else closes. Returns what the filter of system calls has to refuse.
     fn close_network(
         &self,
         layers: &Layers<'_>,
@@ -278,7 +282,7 @@ impl Prepared<'_> {
         Ok(())
     }
 
-    /// Has the part outside serve the proxy, and wait. The answer is the program's environment.
+    /// Tells the part outside to serve the proxy, and to wait. Returns the program's environment.
     fn serve(
         &self,
         layers: &Layers<'_>,
@@ -306,8 +310,8 @@ impl Prepared<'_> {
         }
         let told = outside.ready(listener.as_ref(), &terminals.masters)?;
         for (name, value) in told {
-            // In a network namespace the loopback interface is the program's own: what it serves there is
-            // not the proxy's to reach.
+            // In a network namespace the loopback interface is the program's own. The proxy cannot reach what listens
+            // there.
             let own = layers.own_network && name.eq_ignore_ascii_case("no_proxy");
             let value = if own {
                 "localhost,127.0.0.1,::1".to_owned()
@@ -320,7 +324,7 @@ impl Prepared<'_> {
         Ok(variables)
     }
 
-    /// Takes away what cannot be given back: capabilities, descriptors, rights on paths, system calls. Nothing but the
+    /// Gives up what cannot be regained: capabilities, descriptors, rights on paths, system calls. Nothing but the
     /// program itself comes after it.
     fn confine(
         &self,
@@ -355,7 +359,7 @@ impl Prepared<'_> {
         }
         tell(report);
         sys::close_on_exec().map_err(Error::Descriptors)?;
-        // Rust ignores it; a program expects it as it was.
+        // Rust ignores this signal. A program expects the default.
         // SAFETY: sets a disposition that is no function.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
         sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map_err(Error::Capabilities)?;
@@ -363,13 +367,13 @@ impl Prepared<'_> {
             Some((filter, hull)) => {
                 hull.apply()?;
                 let task = guard::Task {
-                    standard: self.standard(layers),
+                    standard: self.writable_stdio(layers),
                     abi: self.abi,
                     to_the_letter: self.choice.required.is_some(),
                     told,
                 };
                 let inside = guard::split(self.meaning, task)?;
-                // The process that becomes the program is another one now.
+                // Another process becomes the program now.
                 domain = self.domain(layers, &inside.own_entries(ruleset))?;
                 Some((filter, inside))
             }
@@ -383,8 +387,8 @@ impl Prepared<'_> {
         })
     }
 
-    /// The files of the standard descriptors that may be opened anew to be written.
-    fn standard(&self, layers: &Layers<'_>) -> Vec<(libc::dev_t, libc::ino_t)> {
+    /// The files of the standard descriptors that the program may open again for writing.
+    fn writable_stdio(&self, layers: &Layers<'_>) -> Vec<(libc::dev_t, libc::ino_t)> {
         if self.choice.required.is_some() {
             return Vec::new();
         }
@@ -396,10 +400,10 @@ impl Prepared<'_> {
             .collect()
     }
 
-    /// The kernel's ruleset, with what is granted on descriptors, and with records.
+    /// The ruleset as the kernel takes it, with the grants on descriptors, and with records.
     fn domain(&self, layers: &Layers<'_>, ruleset: &Ruleset) -> Result<apply::Prepared, Error> {
         let mut domain = apply::prepare(ruleset)?;
-        // `--require` compares by paths, and a descriptor has no path that stays.
+        // `--require` compares by paths, and the path of a descriptor may change.
         if self.choice.required.is_none() {
             for (descriptor, rights) in stdio::reopened(self.policy, layers.plan) {
                 domain.grant(&descriptor, &rights, ruleset);

@@ -1,14 +1,14 @@
-//! Standard input, output and error that are files.
+//! Standard input, output and error, if they are files.
 //!
-//! They were opened outside, so they pass the covers: the program can open such a file again by `/proc/self/fd/0`, on
-//! the mount that it was opened on. So if the file is covered, polc opens it again through its cover. It puts that in
-//! the descriptor's place, at the same position. This works if the file is only read and may be read. If it does not
-//! work, the program is not started.
+//! They were opened outside, so they go past the covers. The program can open such a file again by `/proc/self/fd/0`,
+//! on the mount on which it was opened. So if the file is covered, polc opens it again through its cover, and puts the
+//! new descriptor in the old one's place, at the same position. This works if the descriptor only reads, and the
+//! program may read the file. If it does not work, the program does not start.
 //!
-//! A file that is not covered may be outside everything that the policy allows, such as the log that standard error
-//! goes to. The program has the descriptor, and programs open such files by name too (`/dev/stderr`,
-//! `/proc/self/fd/2`). So Landlock grants that one file, with the rights that the descriptor has: what was opened to
-//! write cannot be opened to read. A file that a rule denies gets no such right.
+//! A file that is not covered may lie outside everything that the policy allows, such as the log that standard error
+//! goes to. The program has the descriptor, and programs also open such files by name (`/dev/stderr`,
+//! `/proc/self/fd/2`). So Landlock grants this one file, with the rights of the descriptor: what was opened for writing
+//! cannot be opened for reading. A file that a rule denies gets no such right.
 
 use super::cover::Plan;
 use super::{Error, sys};
@@ -23,17 +23,17 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
-/// What the kernel appends to the path of a file that has no name any more.
+/// What the kernel appends to the path of a deleted file.
 const DELETED: &[u8] = b" (deleted)";
 const NAMES: [&str; 3] = ["standard input", "standard output", "standard error"];
 
-/// Where the standard descriptors lead, of those that are files.
+/// The paths of the standard descriptors that are files.
 #[must_use]
 pub fn paths() -> [Option<Vec<u8>>; 3] {
     std::array::from_fn(|fd| {
         let link = format!("/proc/self/fd/{fd}");
         let kind = std::fs::metadata(&link).ok()?.file_type();
-        // Of a pipe, a socket or a terminal no mount is asked.
+        // No mount affects a pipe, a socket or a terminal.
         if !kind.is_file() && !kind.is_fifo() {
             return None;
         }
@@ -42,7 +42,7 @@ pub fn paths() -> [Option<Vec<u8>>; 3] {
     })
 }
 
-/// The files that may be opened again by their descriptors, and with which rights.
+/// The files that the program may open again by their descriptors, and with which rights.
 #[must_use]
 pub fn reopened(
     policy: &Policy,
@@ -54,7 +54,7 @@ pub fn reopened(
         if plan.is_some_and(|p| p.over(&path).is_some()) {
             return None;
         }
-        // What no rule speaks of was left to whoever opened the file. What a rule denies stays denied.
+        // If no rule mentions the file, the one who opened it decided. What a rule denies stays denied.
         let open = |operation| {
             let decision = decide(policy, operation, &Object::Path(path.clone()));
             decision.action.permits() || decision.rule.is_none()
@@ -72,7 +72,7 @@ pub fn reopened(
     (0..3).filter_map(one).collect()
 }
 
-/// The path of a standard descriptor that is a file, a pipe with a name or a device.
+/// The path of a standard descriptor that is a file, a named pipe or a device.
 fn path(fd: RawFd) -> Option<Vec<u8>> {
     let link = format!("/proc/self/fd/{fd}");
     let status = std::fs::metadata(&link).ok()?;
@@ -87,7 +87,7 @@ fn path(fd: RawFd) -> Option<Vec<u8>> {
     path.starts_with(b"/").then_some(path)
 }
 
-/// Looks at those that are open for writing: a file that a rule denies to write could be written through one.
+/// Examines the descriptors that are open for writing: the program could write a denied file through one.
 ///
 /// # Errors
 /// There is such a file.
@@ -105,10 +105,10 @@ pub fn admit(policy: &Policy, paths: &[Option<Vec<u8>>; 3]) -> Result<(), Error>
     Ok(())
 }
 
-/// Puts those that are covered behind their covers, once these are there.
+/// Opens the covered files again through their covers, once the covers are on.
 ///
 /// # Errors
-/// One is covered, and cannot be had so.
+/// A covered file cannot be opened so.
 pub fn behind(plan: &Plan, paths: &[Option<Vec<u8>>; 3]) -> Result<(), Error> {
     for (fd, path) in paths.iter().enumerate() {
         let Some(path) = path else { continue };
@@ -126,11 +126,11 @@ pub fn behind(plan: &Plan, paths: &[Option<Vec<u8>>; 3]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The same file, read through the mount that is at its path now, at the same place in it.
+/// The same file, at the same position, opened through the mount that is at its path now.
 fn again(fd: i32, path: &[u8]) -> Option<()> {
     // SAFETY: a standard descriptor that is open; it is not closed here.
     let old = std::mem::ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
-    // A pipe with a name cannot be opened without somebody at its other end.
+    // Opening a named pipe waits for a process at its other end.
     if !old.metadata().ok()?.is_file() {
         return None;
     }

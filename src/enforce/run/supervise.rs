@@ -1,19 +1,23 @@
-//! The part that stays outside: it serves the proxy, and waits for the program.
+//! The part of polc that stays outside. It serves the proxy, and waits for the program.
 //!
-//! The process splits before anything is restricted. The first part stays what it was and where it was; the second
-//! confines itself, listens inside its network namespace, hands that descriptor out ([`super::line`]), and becomes the
-//! program. Where there is a process namespace ([`super::init`]) a process between the two makes that, tells the first part
-//! which process becomes the program, and ends. Signals and the terminal: [`super::signals`]. If the first part dies, the kernel kills
-//! the program, and with a process namespace all that it has started.
+//! The process splits before anything is restricted. The first part stays as it was. The second part confines itself,
+//! listens inside its network namespace, hands that descriptor out ([`super::line`]), and becomes the program. With a
+//! process namespace ([`super::init`]), a process between the two makes the program's process, tells the first part its
+//! number, and ends. [`super::signals`] handles signals and the terminal. If the first part dies, the kernel kills the
+//! program, and with a process namespace everything that it has started.
 //!
-//! It also keeps what only somebody outside can: it looks before and after for what was made against the policy
-//! ([`super::created`]) and for covers that somebody outside has taken away ([`super::cover`]), ends the run when `wall_time` is over
-//! ([`super::wall_time`]), removes the control group ([`super::cgroup`]), and ends what the program has left running.
+//! The first part also does what only a process outside can do:
 //!
-//! With `--explain` it also listens to the kernel's records of the program ([`crate::enforce::audit`]), and says at the
-//! end which rule each refusal was ([`crate::why`]).
+//! - It looks for objects that were made against the policy, before and after ([`super::created`]).
+//! - It looks for covers that somebody outside has taken away ([`super::cover`]).
+//! - It ends the run when `wall_time` is over ([`super::wall_time`]).
+//! - It removes the cgroup ([`super::cgroup`]).
+//! - It ends what the program has left running.
+//!
+//! With `--explain` it also reads the kernel's records about the program ([`crate::enforce::audit`]). At the end it
+//! names the rule of each refusal ([`crate::why`]).
 
-use super::cgroup::Group;
+use super::cgroup::Cgroup;
 use super::created::{self, Scan};
 use super::init::{self, Processes};
 use super::mounts::Mounts;
@@ -31,37 +35,38 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// The exit status where something was made against the policy, and that was not to be: less was kept than `--require` asks for.
+/// The exit status with `--fail-if-made`, if something was made against the policy or lost its cover. A failed
+/// `--require` has the same status.
 const MADE: libc::c_int = 3;
 /// The program's end of the line to the supervisor.
 pub struct Inside {
     line: UnixStream,
     outside: libc::pid_t,
-    group: Option<Group>,
-    /// For who watches the program, to say at the end what was refused.
+    cgroup: Option<Cgroup>,
+    /// For the guard's watcher, to report at the end what was refused.
     pub told: Option<UnixStream>,
 }
 
 /// What the supervisor has to do.
 #[derive(Default)]
 pub struct Task<'a> {
-    /// What it tells at the end.
+    /// What it reports at the end.
     pub tell: Tell,
-    /// Looks for what is made against the policy.
+    /// Searches for objects that are made against the policy.
     pub scan: Option<Scan<'a>>,
-    /// The guard watches the program, and says when it stops.
+    /// The guard watches the program, and reports when it stops.
     pub guarded: bool,
-    /// What was made against the policy decides the exit status.
+    /// An object that was made against the policy decides the exit status.
     pub fail_if_made: bool,
-    /// The program's control group.
-    pub group: Option<Group>,
+    /// The program's cgroup.
+    pub cgroup: Option<Cgroup>,
     /// How long the program may run.
     pub wall_time: Option<Duration>,
-    /// What the program leaves running ends with it.
+    /// Ends the processes that the program leaves running.
     pub ends_all: bool,
 }
 
-/// What is told at the end.
+/// What polc reports at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tell {
     /// Nothing.
@@ -69,11 +74,11 @@ pub enum Tell {
     Nothing,
     /// What the proxy refused.
     Proxy,
-    /// All that is known to have been refused, with its rule.
+    /// All refusals that it knows of, with their rules.
     Explained,
 }
 
-/// Splits the process. It returns in the part that becomes the program; the other one serves, waits and ends.
+/// Splits the process. It returns in the part that becomes the program. The other part serves, waits and ends.
 ///
 /// # Errors
 /// The process cannot be split.
@@ -84,7 +89,7 @@ pub fn split(meaning: &Meaning<'_>, task: Task<'_>) -> Result<Inside, Error> {
     if task.wall_time.is_some() || task.ends_all {
         leftovers::adopt().map_err(|e| Error::Proxy("adopt what the program starts", e))?;
     }
-    // Before there is anything to hear.
+    // Before the program can cause a record.
     let records = matches!(task.tell, Tell::Explained).then(audit::Socket::open);
     // SAFETY: they take nothing.
     let own = unsafe { libc::getpid() };
@@ -96,7 +101,7 @@ pub fn split(meaning: &Meaning<'_>, task: Task<'_>) -> Result<Inside, Error> {
             Ok(Inside {
                 line: inside,
                 outside: own,
-                group: task.group,
+                cgroup: task.cgroup,
                 told: Some(told),
             })
         }
@@ -108,11 +113,11 @@ pub fn split(meaning: &Meaning<'_>, task: Task<'_>) -> Result<Inside, Error> {
 }
 
 impl Inside {
-    /// Tells the supervisor which process becomes the program. With `mounts`, which says that there is a mount namespace, this is one in
-    /// a new process namespace; `false`: there is none.
+    /// Tells the supervisor which process becomes the program. `mounts` says that there is a mount namespace. Then the
+    /// program's process is in a new process namespace, if that is possible. `false`: there is none.
     ///
     /// # Errors
-    /// It is there and cannot be entered, or the supervisor is gone.
+    /// The namespace exists and this process cannot enter it, or the supervisor is gone.
     pub fn begin(&mut self, mounts: bool) -> Result<bool, Error> {
         if mounts && init::enter(&self.line, self.outside)? {
             return Ok(true);
@@ -128,21 +133,22 @@ impl Inside {
         Ok(false)
     }
 
-    /// Enters the control group. The answer are the limits that it holds, as the policy names them.
-    pub fn enter_group(&mut self) -> Vec<&'static str> {
-        let group = self.group.take().filter(|g| g.enter().is_ok());
-        group.map(|g| g.holds).unwrap_or_default()
+    /// Enters the cgroup. Returns the limits that it enforces, as the policy names them.
+    pub fn enter_cgroup(&mut self) -> Vec<&'static str> {
+        let cgroup = self.cgroup.take().filter(|c| c.enter().is_ok());
+        cgroup.map(|c| c.limits).unwrap_or_default()
     }
 
-    /// Hands descriptors over, and waits until the supervisor is ready; the answer is what the program has to be told of the
-    /// proxy, which serves the listener, if there is one. The others are kept open until the end.
+    /// Hands descriptors over, and waits until the supervisor is ready. Returns the variables that tell the program
+    /// about the proxy. The proxy serves the listener, if there is one. The supervisor keeps the other descriptors open
+    /// until the end.
     ///
     /// # Errors
     /// The supervisor is gone, or cannot serve.
     pub fn ready(
         &mut self,
         listener: Option<&TcpListener>,
-        kept: &[OwnedFd],
+        kept_open: &[OwnedFd],
     ) -> Result<Vec<(String, String)>, Error> {
         let what = if listener.is_some() {
             "start the proxy"
@@ -150,12 +156,13 @@ impl Inside {
             "start the program: the part of polc that waits for it has ended"
         };
         let error = |e| Error::Proxy(what, e);
-        // Only now: entering a user namespace takes this setting back. Whoever answers below is there after it.
+        // Entering a user namespace resets this setting, so it comes only now. The answer below shows that polc still
+        // lives.
         sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0).map_err(error)?;
         let all: Vec<_> = listener
             .map(AsRawFd::as_raw_fd)
             .into_iter()
-            .chain(kept.iter().map(AsRawFd::as_raw_fd))
+            .chain(kept_open.iter().map(AsRawFd::as_raw_fd))
             .collect();
         line::send(&self.line, u8::from(listener.is_some()), &all).map_err(error)?;
         let mut text = String::new();
@@ -171,7 +178,7 @@ impl Inside {
     }
 }
 
-/// Waits for the program, and ends as it did.
+/// Waits for the program, and ends as the program did.
 fn supervise(
     meaning: &Meaning<'_>,
     (line, hears): (UnixStream, UnixStream),
@@ -188,17 +195,17 @@ fn supervise(
     }
     signals::begin(processes.program);
     let watch = records.map(|r| r.and_then(|socket| socket.watch(processes.program)));
-    // While the child prepares itself.
+    // The child prepares itself meanwhile.
     let seen = task.scan.as_ref().map(|scan| (scan, scan.look(None)));
-    let clock = task.wall_time.map(wall_time::start).transpose();
-    let served = match &clock {
+    let timer = task.wall_time.map(wall_time::start).transpose();
+    let served = match &timer {
         Ok(_) => serve(meaning.policy(), &line),
-        // Without an answer the child does not start the program.
+        // Without an answer, the child does not start the program.
         Err(_) => Ok(Served::default()),
     };
-    // Also tells the child, which waits for the end of what is sent.
+    // This also tells the child, which reads until the end of the stream.
     drop(line);
-    // Held open, it holds the program's mounts too: they can be looked at when the program has ended.
+    // This keeps the program's mounts open, so polc can read them when the program has ended.
     let mounts = Mounts::of(processes.program);
     let deadline = task.wall_time.and_then(|t| begin.checked_add(t));
     let heard = task
@@ -217,7 +224,7 @@ fn supervise(
         }
         None => Vec::new(),
     };
-    // All that might hold the guard's end of the line is gone.
+    // No process holds the guard's end of the line any more.
     let refused = heard.ok().flatten().and_then(|h| h.join().ok());
     if let (Some(text), true) = (refused, task.tell != Tell::Nothing) {
         let _ = io::stderr().write_all(text.as_bytes());
@@ -237,14 +244,14 @@ fn supervise(
     }
     let mut made = false;
     if let Some((scan, before)) = seen {
-        // Said also to whoever wants it quiet: it was not refused.
+        // polc reports this even with `-q`, because nothing refused it.
         let detail = match task.tell {
             Tell::Explained => created::Detail::All,
             Tell::Nothing | Tell::Proxy => created::Detail::Short,
         };
         let told = created::told(scan, &before, &scan.look(Some(&before)), detail);
         let _ = io::stderr().write_all(told.as_bytes());
-        // Also where there was too much to look at: then nobody knows.
+        // Also if the search was incomplete: then something may have been made.
         made = !told.is_empty();
     }
     let lost = mounts.map(|m| m.lost()).unwrap_or_default();
@@ -256,8 +263,8 @@ fn supervise(
         );
     }
     made |= !lost.is_empty();
-    if let Some(group) = &task.group {
-        group.remove();
+    if let Some(cgroup) = &task.cgroup {
+        cgroup.remove();
     }
     if over {
         let _ = writeln!(
@@ -273,7 +280,7 @@ fn supervise(
     }
 }
 
-/// Which processes to wait for. A child that gave up before it knew says so itself.
+/// The processes to wait for. A child that gave up before it knew them reports that itself.
 fn processes(mut line: &UnixStream, child: libc::pid_t) -> Processes {
     let mut bytes = [0; 9];
     match line.read_exact(&mut bytes) {
@@ -289,7 +296,7 @@ fn processes(mut line: &UnixStream, child: libc::pid_t) -> Processes {
 /// Ends what the program has started and left running.
 fn end_all(task: &Task<'_>, processes: Processes) {
     if processes.init > 0 {
-        // The kernel ends all that is in the namespace, before it says that its first process has ended.
+        // The kernel ends everything in the namespace before it reports that the first process has ended.
         // SAFETY: they take numbers; that process has not been waited for.
         unsafe {
             libc::kill(processes.init, libc::SIGKILL);
@@ -300,8 +307,8 @@ fn end_all(task: &Task<'_>, processes: Processes) {
     if task.wall_time.is_none() && !task.ends_all {
         return;
     }
-    if let Some(group) = task.group.as_ref().filter(|_| task.wall_time.is_some()) {
-        group.kill();
+    if let Some(cgroup) = task.cgroup.as_ref().filter(|_| task.wall_time.is_some()) {
+        cgroup.kill();
     }
     let ended = leftovers::end();
     if let (Some(line), false) = (leftovers::told(&ended), wall_time::is_over()) {
@@ -309,25 +316,25 @@ fn end_all(task: &Task<'_>, processes: Processes) {
     }
 }
 
-/// What is done for the program while it runs.
+/// What polc does for the program while it runs.
 #[derive(Default)]
 struct Served {
     proxy: Option<(Egress, Receiver<Refusal>)>,
-    /// Held open for the program's sake.
-    _kept: Vec<OwnedFd>,
+    /// Kept open for the program.
+    _kept_open: Vec<OwnedFd>,
 }
 
-/// A child that gave up before it was ready says so itself; there is nothing to serve then.
+/// A child that gave up before it was ready reports that itself. Then there is nothing to serve.
 fn serve(policy: &Policy, mut line: &UnixStream) -> io::Result<Served> {
     let (with_listener, descriptors) = line::receive(line)?;
     let mut descriptors = descriptors.into_iter().peekable();
     let listener = descriptors.next_if(|_| with_listener == 1);
-    let kept = descriptors.collect();
+    let descriptors = descriptors.collect();
     let Some(listener) = listener else {
         line.write_all(&[0])?;
         return Ok(Served {
             proxy: None,
-            _kept: kept,
+            _kept_open: descriptors,
         });
     };
     let listener = TcpListener::from(listener);
@@ -341,6 +348,6 @@ fn serve(policy: &Policy, mut line: &UnixStream) -> io::Result<Served> {
     line.write_all(text.as_bytes())?;
     Ok(Served {
         proxy: Some((proxy, refusals)),
-        _kept: kept,
+        _kept_open: descriptors,
     })
 }

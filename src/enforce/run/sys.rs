@@ -43,16 +43,16 @@ pub fn c_path(path: &[u8]) -> io::Result<CString> {
 /// `unshare(2)`.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn unshare(flags: libc::c_int) -> io::Result<()> {
     // SAFETY: takes a number, touches no memory of ours.
     check(libc::c_long::from(unsafe { libc::unshare(flags) })).map(drop)
 }
 
-/// Makes every mount of this namespace private: nothing that is mounted from now on is seen outside.
+/// Makes every mount of this namespace private, so that mounts from now on are not seen outside.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn make_private() -> io::Result<()> {
     mount(None, c"/", None, libc::MS_REC | libc::MS_PRIVATE, None)
 }
@@ -60,7 +60,7 @@ pub fn make_private() -> io::Result<()> {
 /// `mount(2)`.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn mount(
     source: Option<&CStr>,
     target: &CStr,
@@ -85,7 +85,7 @@ pub fn mount(
 /// Takes the top mount off a path, lazily.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn unmount(target: &CStr) -> io::Result<()> {
     // SAFETY: the string ends in NUL and outlives the call.
     let answer = unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) };
@@ -95,7 +95,7 @@ pub fn unmount(target: &CStr) -> io::Result<()> {
 /// A copy of the tree of mounts at a path, attached nowhere. A link at its end is not followed.
 ///
 /// # Errors
-/// The kernel's; `ELOOP` for a link.
+/// The system call fails: with `ELOOP` for a link.
 pub fn copy_mount(path: &[u8]) -> io::Result<OwnedFd> {
     let path = c_path(path)?;
     let flags = OPEN_TREE_CLONE
@@ -114,16 +114,16 @@ pub fn copy_mount(path: &[u8]) -> io::Result<OwnedFd> {
     }
 }
 
-/// Whether that is a directory.
+/// Whether the descriptor is a directory.
 #[must_use]
 pub fn is_directory(status: &libc::stat) -> bool {
     status.st_mode & libc::S_IFMT == libc::S_IFDIR
 }
 
-/// Attaches a copy at a path, over what is there. A link at its end is not followed.
+/// Attaches a copy at a path, over the object that is there. Does not follow a link at the end of the path.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn attach(mount: &OwnedFd, path: &[u8]) -> io::Result<()> {
     let path = c_path(path)?;
     // SAFETY: the strings end in NUL and outlive the call.
@@ -143,7 +143,7 @@ pub fn attach(mount: &OwnedFd, path: &[u8]) -> io::Result<()> {
 /// A copy of the object that a descriptor stands for, with all mounts in it, attached nowhere.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn copy_object(object: &OwnedFd) -> io::Result<OwnedFd> {
     let flags = OPEN_TREE_CLONE
         | AT_RECURSIVE
@@ -161,10 +161,10 @@ pub fn copy_object(object: &OwnedFd) -> io::Result<OwnedFd> {
     }
 }
 
-/// Attaches a copy over the object that a descriptor stands for, whatever its name is by now.
+/// Attaches a copy over the object that a descriptor stands for, even if its name has changed.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn attach_over(mount: &OwnedFd, object: &OwnedFd) -> io::Result<()> {
     // SAFETY: the strings end in NUL and outlive the call.
     check(unsafe {
@@ -180,10 +180,10 @@ pub fn attach_over(mount: &OwnedFd, object: &OwnedFd) -> io::Result<()> {
     .map(drop)
 }
 
-/// What a descriptor stands for, which may have been opened with `O_PATH`.
+/// The status of the object that a descriptor stands for. The descriptor may be of the kind `O_PATH`.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn status(object: &impl AsRawFd) -> io::Result<libc::stat> {
     // SAFETY: an all-zero stat is a valid one, and the kernel fills it in.
     unsafe {
@@ -196,10 +196,10 @@ pub fn status(object: &impl AsRawFd) -> io::Result<libc::stat> {
     }
 }
 
-/// What stands at a name in a directory, not followed.
+/// The status of the object at a name in a directory. Does not follow a link.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn status_in(directory: &OwnedFd, name: &CStr) -> io::Result<libc::stat> {
     // SAFETY: an all-zero stat is a valid one, and the kernel fills it in. The string ends in NUL and outlives the call.
     unsafe {
@@ -214,10 +214,10 @@ pub fn status_in(directory: &OwnedFd, name: &CStr) -> io::Result<libc::stat> {
     }
 }
 
-/// Reads the next entries of a directory, as `struct linux_dirent64` records; 0: there are no more.
+/// Reads the next entries of a directory, as `struct linux_dirent64` records. 0: there are no more.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn entries(directory: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the kernel writes into the buffer, and no more than its length.
     check(unsafe {
@@ -231,7 +231,7 @@ pub fn entries(directory: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
     .map(|n| n as usize)
 }
 
-/// Whether this user may walk through a directory, by its effective numbers.
+/// Whether this user may walk through a directory, by its effective user and groups.
 #[must_use]
 pub fn may_walk_through(directory: &[u8]) -> bool {
     let Ok(path) = c_path(directory) else {
@@ -252,25 +252,25 @@ pub fn may_walk_through(directory: &[u8]) -> bool {
 /// Makes a copy, and all mounts in it, read-only.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn freeze(mount: &OwnedFd) -> io::Result<()> {
     let flags = libc::AT_EMPTY_PATH as libc::c_uint | AT_RECURSIVE;
     set_attributes(mount.as_raw_fd(), c"", flags, MOUNT_ATTR_RDONLY, 0)
 }
 
-/// Makes a copy such that nothing in it is started, nor mapped as code.
+/// Makes a copy from which nothing can be started or mapped as code.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn no_program(mount: &OwnedFd) -> io::Result<()> {
     let flags = libc::AT_EMPTY_PATH as libc::c_uint | AT_RECURSIVE;
     set_attributes(mount.as_raw_fd(), c"", flags, MOUNT_ATTR_NOEXEC, 0)
 }
 
-/// Makes everything below a path read-only, or only the mount at it writable again.
+/// Makes everything beneath a path read-only, or only the mount at the path writable again.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn set_read_only(path: &CStr, read_only: bool) -> io::Result<()> {
     if read_only {
         set_attributes(libc::AT_FDCWD, path, AT_RECURSIVE, MOUNT_ATTR_RDONLY, 0)
@@ -279,10 +279,10 @@ pub fn set_read_only(path: &CStr, read_only: bool) -> io::Result<()> {
     }
 }
 
-/// Makes the mount at a path read-only, and none below it.
+/// Makes the mount at a path read-only, and none beneath it.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn set_read_only_here(path: &CStr) -> io::Result<()> {
     set_attributes(libc::AT_FDCWD, path, 0, MOUNT_ATTR_RDONLY, 0)
 }
@@ -316,17 +316,17 @@ fn set_attributes(
 /// `prctl(2)` with numbers.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn prctl(option: libc::c_int, a: libc::c_ulong, b: libc::c_ulong) -> io::Result<libc::c_int> {
     // SAFETY: only used with options whose arguments are numbers.
     let answer = unsafe { libc::prctl(option, a, b, 0 as libc::c_ulong, 0 as libc::c_ulong) };
     check(libc::c_long::from(answer)).map(|n| n as libc::c_int)
 }
 
-/// Marks every descriptor from 3 on, so that the program that is started does not have it.
+/// Marks every descriptor from 3 on, so that the program does not inherit it.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn close_on_exec() -> io::Result<()> {
     // From linux/close_range.h.
     const CLOEXEC: libc::c_uint = 4;
@@ -334,8 +334,8 @@ pub fn close_on_exec() -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, CLOEXEC) }).map(drop)
 }
 
-/// Whether one of the three standard descriptors is a directory: the files beneath it would be reachable
-/// past what is mounted over them.
+/// Whether one of the three standard descriptors is a directory. The program could reach the files in it past the
+/// mounts that cover them.
 #[must_use]
 pub fn directory_among_standard() -> bool {
     (0..3).any(|fd| status(&fd).is_ok_and(|s| is_directory(&s)))
@@ -344,17 +344,17 @@ pub fn directory_among_standard() -> bool {
 /// How a descriptor was opened: `F_GETFL`.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn flags(fd: RawFd) -> io::Result<libc::c_int> {
     // SAFETY: takes numbers only.
     let answer = unsafe { libc::fcntl(fd, libc::F_GETFL) };
     check(libc::c_long::from(answer)).map(|n| n as libc::c_int)
 }
 
-/// Makes a descriptor a copy of another one; what it was is closed.
+/// Makes a descriptor a copy of another one. Closes what it was before.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn replace(fd: RawFd, by: RawFd) -> io::Result<()> {
     // SAFETY: takes numbers only; nothing in this process owns a standard descriptor.
     check(libc::c_long::from(unsafe { libc::dup2(by, fd) })).map(drop)
@@ -363,7 +363,7 @@ pub fn replace(fd: RawFd, by: RawFd) -> io::Result<()> {
 /// Loads a filter of system calls for this thread: `program` is `struct sock_filter` records.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn load_filter(program: &[libc::sock_filter], log: bool) -> io::Result<()> {
     let len =
         u16::try_from(program.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
@@ -390,7 +390,7 @@ pub fn load_filter(program: &[libc::sock_filter], log: bool) -> io::Result<()> {
 /// Brings the loopback interface of this network namespace up.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn loopback_up() -> io::Result<()> {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
     // SAFETY: an all-zero ifreq is a valid one; the kernel reads the name and fills in or reads the flags.
@@ -413,10 +413,10 @@ pub fn loopback_up() -> io::Result<()> {
     }
 }
 
-/// Reads a limit: soft and hard.
+/// Reads a limit: the soft and the hard value.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn limit(resource: libc::__rlimit_resource_t) -> io::Result<(u64, u64)> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
@@ -430,7 +430,7 @@ pub fn limit(resource: libc::__rlimit_resource_t) -> io::Result<(u64, u64)> {
 /// Sets a limit.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn set_limit(resource: libc::__rlimit_resource_t, soft: u64, hard: u64) -> io::Result<()> {
     let limit = libc::rlimit {
         rlim_cur: soft,
@@ -441,17 +441,17 @@ pub fn set_limit(resource: libc::__rlimit_resource_t, soft: u64, hard: u64) -> i
     check(libc::c_long::from(answer)).map(drop)
 }
 
-/// A descriptor that a call has just given.
+/// A descriptor that a system call has just returned.
 fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
     let fd = RawFd::try_from(fd).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
     // SAFETY: nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Opens a directory for what lies in it, and no symbolic link: of another directory, or by an absolute path.
+/// Opens a directory, in another directory or by an absolute path. Does not open a symbolic link.
 ///
 /// # Errors
-/// The kernel's; the name holds a NUL.
+/// The system call fails, or the name holds a NUL.
 pub fn open_directory(folder: Option<BorrowedFd<'_>>, name: &[u8]) -> io::Result<OwnedFd> {
     let name = c_path(name)?;
     let at = folder.map_or(libc::AT_FDCWD, |f| f.as_raw_fd());
@@ -466,7 +466,7 @@ pub fn open_directory(folder: Option<BorrowedFd<'_>>, name: &[u8]) -> io::Result
 /// Makes a directory in another one.
 ///
 /// # Errors
-/// The kernel's; the name holds a NUL.
+/// The system call fails, or the name holds a NUL.
 pub fn make_directory(folder: BorrowedFd<'_>, name: &[u8], mode: libc::mode_t) -> io::Result<()> {
     let name = c_path(name)?;
     // SAFETY: the name ends in NUL and outlives the call.
@@ -477,7 +477,7 @@ pub fn make_directory(folder: BorrowedFd<'_>, name: &[u8], mode: libc::mode_t) -
 /// Makes a file with these contents in a directory.
 ///
 /// # Errors
-/// The kernel's, also that something has the name; the name holds a NUL.
+/// The system call fails, also if the name is taken; the name holds a NUL.
 pub fn make_file(
     folder: BorrowedFd<'_>,
     name: &[u8],
@@ -494,10 +494,10 @@ pub fn make_file(
     std::io::Write::write_all(&mut file, contents)
 }
 
-/// The user to whom an open file belongs.
+/// The owner of an open file.
 ///
 /// # Errors
-/// The kernel's.
+/// The system call fails.
 pub fn owner(file: BorrowedFd<'_>) -> io::Result<libc::uid_t> {
     let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the kernel fills in the structure, which is read only where it did.
@@ -514,7 +514,7 @@ pub fn user() -> libc::uid_t {
     unsafe { libc::geteuid() }
 }
 
-/// The path as Rust has it.
+/// A path in Rust's form.
 #[must_use]
 pub fn path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))

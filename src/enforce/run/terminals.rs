@@ -1,12 +1,13 @@
-//! Terminals of the program's own, beside the one that it was started from.
+//! The program's own terminals, beside the one that it was started from.
 //!
-//! A policy grants `/dev/pts/**`, or no shell works. But `/dev/pts` has all terminals of the user, and a program that
-//! opens another one reads what is typed there, and writes into it. So the program gets a new instance of devpts, which
-//! has only the terminals that the program makes itself. polc mounts the terminal that the program was started from
-//! into it under its old name. So `tty`, job control, `/dev/tty` and programs that open it by its name work as outside.
+//! A policy grants `/dev/pts/**`, because no shell works without it. But `/dev/pts` has all terminals of the user. A
+//! program that opens another one can read what is typed there, and write into it. So the program gets a new instance
+//! of devpts, which has only the terminals that the program makes itself. polc mounts the terminal that the program was
+//! started from into it, under its old name. So `tty`, job control, `/dev/tty` and programs that open it by name work
+//! as outside.
 //!
-//! In an instance of devpts, a name only comes to be by making a pair of terminals. So polc makes pairs until one has
-//! the right number. polc outside ([`super::supervise`]) holds its master open and never uses it.
+//! In an instance of devpts, only a new pair of terminals makes a name. So polc makes pairs until one has the right
+//! number. polc outside ([`super::supervise`]) keeps its master open and never uses it.
 
 use super::{Error, sys, sys_process};
 use crate::backend::landlock::{AccessFs, PathBeneath, Ruleset};
@@ -19,27 +20,27 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
-/// Where devpts is mounted.
+/// The mount point of devpts.
 const FOLDER: &[u8] = b"/dev/pts";
-/// The highest number that is looked for: each one below it takes a descriptor for a moment.
+/// The highest number that polc makes pairs for. Each lower number takes a descriptor for a moment.
 const HIGHEST: u32 = 500;
 /// The major number of terminals in devpts (Documentation/admin-guide/devices.txt).
 const MAJOR: u32 = 136;
 
-/// The terminals that stay reachable.
+/// The terminals that the program can still reach.
 #[derive(Debug, Default)]
 pub struct Terminals {
-    /// Held open as long as the program runs.
+    /// Kept open as long as the program runs.
     pub masters: Vec<OwnedFd>,
-    /// The paths of those that the program was started from.
+    /// The paths of the terminals that the program was started from.
     paths: Vec<Vec<u8>>,
-    /// Why `/dev/pts` is still the host's, in few words and in all.
+    /// Why `/dev/pts` is still the host's, in a short and a long form.
     pub note: Option<(&'static str, &'static str)>,
-    /// What the program does without, in few words and in all.
+    /// What does not work for the program, in a short and a long form.
     pub lost: Option<(&'static str, &'static str)>,
 }
 
-/// Mounts a devpts of the program's own, with the terminals of this process in it.
+/// Mounts a devpts for the program, with the terminals of this process in it.
 ///
 /// # Errors
 /// A terminal cannot be mounted into it.
@@ -86,7 +87,7 @@ fn path(number: u32) -> Vec<u8> {
     [FOLDER, b"/", number.to_string().as_bytes()].concat()
 }
 
-/// The numbers of the terminals that this process has: as its standard descriptors, and as its session's.
+/// The numbers of this process's terminals: of its standard descriptors, and of its session.
 fn own() -> BTreeSet<u32> {
     let mut out = BTreeSet::new();
     for fd in 0..3 {
@@ -101,7 +102,7 @@ fn own() -> BTreeSet<u32> {
     out
 }
 
-/// The number of a terminal that stands in `/dev/pts`: there may be other instances of devpts.
+/// The number of a terminal, if it belongs to the instance at `/dev/pts`. There may be other instances of devpts.
 fn number(device: libc::dev_t, object: Option<(u64, u64)>) -> Option<u32> {
     if libc::major(device) != MAJOR {
         return None;
@@ -112,7 +113,7 @@ fn number(device: libc::dev_t, object: Option<(u64, u64)>) -> Option<u32> {
     (same && there.rdev() == device).then_some(number)
 }
 
-/// The masters of pairs with these numbers, those that are not too high.
+/// The masters of pairs with these numbers, unless a number is too high.
 fn pairs(wanted: &BTreeSet<u32>) -> io::Result<BTreeMap<u32, File>> {
     let mut out = BTreeMap::new();
     let last = wanted.iter().rev().find(|n| **n <= HIGHEST).copied();
@@ -128,13 +129,14 @@ fn pairs(wanted: &BTreeSet<u32>) -> io::Result<BTreeMap<u32, File>> {
             break;
         }
     }
-    // What is not wanted is closed only now, or its number would be given again.
+    // Unwanted pairs are closed only now. Otherwise the kernel would give their numbers again.
     out.retain(|number, _| wanted.contains(number));
     Ok(out)
 }
 
 impl Terminals {
-    /// Grants the terminals themselves: what is opened anew through a descriptor (`/dev/stdin`) is not beneath the new `/dev/pts`.
+    /// Grants the terminals themselves. A terminal that is opened again by a descriptor (`/dev/stdin`) is not beneath
+    /// the new `/dev/pts`.
     pub fn grant(&self, policy: &Policy, ruleset: &mut Ruleset) {
         for path in &self.paths {
             let permits = |operation| {

@@ -1,22 +1,22 @@
-//! The policy's `wall_time`: when it is over, everything that the program has started is killed.
+//! The policy's `wall_time`. When it is over, polc kills everything that the program has started.
 //!
-//! What that is, is found by descent ([`super::leftovers`]).
+//! [`super::leftovers`] finds those processes.
 
 use super::leftovers;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The exit status when time is over, as `timeout(1)` has it.
+/// The exit status when the time is over, as in `timeout(1)`.
 pub const OVER: i32 = 124;
 
 /// Set before anything is stopped.
 static IS_OVER: AtomicBool = AtomicBool::new(false);
 
-/// After `time` every descendant of this process is killed.
+/// Starts the timer. After `time`, every descendant of this process is killed.
 ///
 /// # Errors
-/// There can be no thread.
+/// The kernel makes no thread.
 pub fn start(time: Duration) -> io::Result<()> {
     let end = Instant::now().checked_add(time);
     std::thread::Builder::new()
@@ -34,13 +34,13 @@ pub fn start(time: Duration) -> io::Result<()> {
         .map(drop)
 }
 
-/// Whether the time was over. A program that stops from now on was stopped to be killed.
+/// Whether the time is over. If the program stops from now on, polc stopped it to kill it.
 #[must_use]
 pub fn is_over() -> bool {
     IS_OVER.load(Ordering::SeqCst)
 }
 
-/// Leaves a process that continues this one after `time`, should it be stopped then; `None`: there can be none.
+/// Starts a process that continues this one after `time`, in case it is stopped then. `None`: the kernel makes none.
 #[must_use]
 pub fn wake_after(time: Duration) -> Option<libc::pid_t> {
     let mut left = libc::timespec {

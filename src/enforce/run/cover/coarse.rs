@@ -1,16 +1,16 @@
-//! More covers than the kernel takes mounts.
+//! What polc does if there are more covers than the kernel takes mounts.
 //!
-//! A namespace holds `fs.mount-max` mounts, 100,000 where nobody changed it, and a program could make that many denied
-//! files for the next run. Then directories that hold very many covers are covered whole, with the strongest cover of
-//! what is in them. That refuses more than the policy does, and opens nothing.
+//! A namespace holds `fs.mount-max` mounts: 100,000, unless somebody changed it. A program could make that many denied
+//! files for the next run. Then polc covers directories that hold very many covers as a whole, with the strongest cover
+//! of what is in them. That refuses more than the policy does, and opens nothing.
 
 use super::{Cover, Gap, Plan, Whole, above};
 use crate::backend::landlock::Kind;
 use std::collections::BTreeMap;
 
-/// Most covers, whatever the kernel takes: each costs some microseconds at the start, and again at the end.
+/// The most covers, whatever the kernel takes. Each one costs some microseconds at the start, and again at the end.
 const MOST: usize = 30_000;
-/// Mounts that are left for the program's other file systems.
+/// Mounts that are left for the other file systems of the program.
 const SPARE: usize = 1000;
 
 /// How many covers there may be on this host.
@@ -24,7 +24,7 @@ pub(super) fn most() -> usize {
     };
     let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     let mounts = mounts.iter().filter(|b| **b == b'\n').count();
-    // While covers are put on, each mount that is there is there twice.
+    // While polc puts covers on, each mount exists twice.
     MOST.min(kernel.saturating_sub(3 * mounts + SPARE))
 }
 
@@ -51,12 +51,13 @@ impl Plan {
         }
     }
 
-    /// The directory to cover whole: the one with the fewest covers in it that still are as many as there are too many,
-    /// else the one with the most.
+    /// The directory to cover whole. Among the directories with enough covers to remove the surplus, it has the fewest.
+    /// If no directory has enough, it is the one with the most.
     fn fullest(&self, surplus: usize) -> Option<Vec<u8>> {
         let mut counts: BTreeMap<&[u8], usize> = BTreeMap::new();
         for path in self.covers.keys() {
-            // The top of a tree is never covered for the sake of what is in it: only what is pinned is beneath one.
+            // Only a directory with a cover counts. The top of a tree has none, so it never is covered for what is in
+            // it.
             for directory in above(path).filter(|d| self.covers.contains_key(*d)) {
                 *counts.entry(directory).or_default() += 1;
             }
@@ -76,7 +77,7 @@ impl Plan {
             .take_while(|(path, _)| path.starts_with(&first))
             .map(|(path, _)| path.clone())
             .collect();
-        // What only pins keeps its object where it is: in a read-only directory it stays as well.
+        // A pin keeps an object at its place. A read-only directory does that too.
         let mut cover = Cover::READ_ONLY;
         for path in beneath {
             if let Some((one, _)) = self.covers.remove(&path) {

@@ -1,4 +1,4 @@
-//! What is denied, is there, and cannot be protected.
+//! Objects that exist, that the policy denies, and that polc cannot protect.
 
 use super::{CREATE, DELETE, EDIT, EXECUTE, LIST, OPERATIONS, Plan, READ, Whole, above, widen};
 use crate::backend::landlock::{AccessFs, Kind, Ruleset};
@@ -8,21 +8,21 @@ use crate::semantics::{Meaning, TooLarge, decide};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// An object that the policy denies something on, and that cannot be protected.
+/// An object that exists and that polc cannot protect, although the policy denies something on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     /// The object, or a directory in which it may be.
     pub path: Vec<u8>,
-    /// It is a directory in which denied objects may be.
+    /// `path` is a directory in which there may be denied objects.
     pub inside: bool,
-    /// Why.
+    /// Why it cannot be protected.
     pub reason: String,
 }
 
-/// How many gaps are named.
+/// How many gaps a message names.
 const NAMED: usize = 10;
 
-/// What a ruleset leaves open where nothing can be mounted.
+/// What a ruleset leaves open if nothing can be mounted.
 ///
 /// # Errors
 /// The policy's automata are too large.
@@ -41,13 +41,13 @@ pub fn left_open(
         let open = |o: usize| {
             denies.get(o).is_some_and(|d| !d.permits_path(path)) && granted.allows(o, path)
         };
-        // A link can be replaced; what it leads to is judged by its own name.
+        // The program may replace a link. The object that the link leads to is judged by its own name.
         let open = match kind {
             Kind::Link | Kind::Missing => false,
             Kind::Directory => open(LIST) || open(DELETE),
             Kind::File => open(READ) || open(EDIT) || open(DELETE) || open(EXECUTE),
         };
-        // What is gone may be made again.
+        // The program may remove the object and make it again.
         let again = |o: usize| denies.get(o).is_some_and(|d| !d.permits_path(path));
         let replaced = *kind != Kind::Link
             && again(CREATE)
@@ -90,11 +90,11 @@ impl<'r> Granted<'r> {
         }
     }
 
-    /// Whether the operation is let through on an object.
+    /// Whether the ruleset allows the operation on an object.
     fn allows(&self, operation: usize, path: &[u8]) -> bool {
         let rights = widen::rights(operation);
         let any = |set: &BTreeSet<AccessFs>| rights.iter().any(|r| set.contains(r));
-        // To make or remove something takes a right on a directory above it.
+        // To make or remove an object, the program needs a right on a directory above it.
         let own = (!matches!(operation, CREATE | DELETE)).then_some(path);
         !any(self.handled)
             || above(path)
@@ -104,7 +104,7 @@ impl<'r> Granted<'r> {
     }
 }
 
-/// Why the program is not started, as lines.
+/// Why the program does not start, as lines of text.
 #[must_use]
 pub fn refusal(policy: &Policy, gaps: &[Gap]) -> String {
     let mut out = String::new();

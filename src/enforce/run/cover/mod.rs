@@ -1,4 +1,4 @@
-//! What a private mount namespace protects, so that Landlock can grant the trees around it whole.
+//! The mounts that protect single objects, so that Landlock can grant the trees around them whole.
 //!
 //! Landlock grants trees. It cannot take away anything inside a tree that it grants. Alone it therefore grants the
 //! entries of such a tree one by one: the directory itself can neither be listed nor written, and entries made later
@@ -9,52 +9,53 @@
 //! - **No program** ([`Cover::NO_PROGRAM`]): the program may not start it. The kernel answers `EACCES`. Mounted with
 //!   `noexec`, it cannot be mapped as code either (`EPERM`), so `ld.so PROGRAM` fails too, which Landlock does not see.
 //! - **Pinned** ([`Cover::PINNED`]): the program may write into it, but may not remove, rename or replace it (`EBUSY`).
-//!   A symbolic link at a denied name is pinned. It still leads where it led, and what it leads to is judged by its own
-//!   name.
+//!   A symbolic link at a denied name is pinned. It still leads where it led. The object that it leads to is judged by
+//!   its own name.
 //!
 //! Every directory between the top of the tree and a covered object is pinned too. Otherwise the program could move
-//! such a directory away and make another one in its place. The price is that a rename or a link between such a
-//! directory and its parent answers `EXDEV`, as between two file systems (`mv` then copies).
+//! such a directory away and make another one in its place. This has a price: a rename or a link between such a
+//! directory and its parent answers `EXDEV`, as between two file systems. `mv` then copies.
 //!
-//! The kernel looks at the mount before it asks Landlock. So what is covered is refused with the mount's error, and
-//! the rest with Landlock's (`EACCES`, `EXDEV`).
+//! The kernel looks at the mount before it asks Landlock. So a covered object answers with the error of its mount, and
+//! every other object with the error of Landlock (`EACCES`, `EXDEV`).
 //!
 //! # Each object by itself
 //!
-//! Protection is found, put on and lost for each object alone. A link, a huge directory or an object that cannot be
-//! covered never changes the rights on the rest, or its protection:
+//! polc finds, adds and loses the protection of each object alone. A link, a huge directory or an object that cannot be
+//! covered never changes the rights on other objects, or their protection:
 //!
 //! - The search ([`scan`]) reads every directory in which something may be denied. It has no limit that a tree of
-//!   ordinary size reaches. What it could not look through in time is a [`Gap`], not a note.
-//! - A directory that this user cannot list, or that is too deep for a path, is hidden whole. So is one that may be read
-//!   but not listed: a mount cannot hide names alone.
-//! - Where there are more covers than the kernel takes mounts, directories that hold very many of them are covered
-//!   whole ([`coarse`]). That refuses more than the policy does, never less.
-//! - An object that is there and cannot be protected is a [`Gap`]: the program is not started, unless `--allow-gaps` is
-//!   given.
+//!   ordinary size reaches. A directory that it could not read in time is a [`Gap`], not a note.
+//! - polc hides a whole directory if this user cannot list it, or if it is too deep for a path. It also hides one that
+//!   the program may read but not list: a mount cannot hide names alone.
+//! - If there are more covers than the kernel takes mounts, polc covers directories with very many of them as a whole
+//!   ([`coarse`]). That refuses more than the policy does, never less.
+//! - An object that exists and cannot be protected is a [`Gap`]. The program does not start then, unless the user gives
+//!   `--allow-gaps`.
 //!
 //! # What mounts cannot do
 //!
-//! - A file that does not exist at start cannot be protected. It is named before the start if the policy names it, and
-//!   told at the end if it was made ([`super::created`] says why it is not prevented).
+//! - A file that does not exist at start cannot be protected. If the policy names it, polc names it before the start.
+//!   If the program made it, polc says so at the end ([`super::created`] says why this is not prevented).
 //! - A protected file that something outside replaces loses its protection: the mount belongs to the file, not to its
-//!   name. `git config` and most editors replace a file when they write it. [`super::mounts`] tells this at the end.
-//!   Another `polc run` in the same tree cannot do it, as the mounts of one are mounts to the other.
-//! - What the policy allows again beneath a hidden directory is refused.
-//! - A protected file cannot be replaced by the same contents. `git init` in a repository that is there writes
-//!   `config.lock` and renames it over `config`; with `builtin:git-hooks` it answers `EBUSY`, ends with 128 and has
-//!   changed nothing.
-//! - Second names of a file (hard links, bind mounts in the tree) are judged by those names.
-//! - A standard descriptor was opened outside, so it passes the covers: [`super::stdio`] closes that.
-//! - `/proc` of processes that do not exist yet can have no grant. Where the policy lets the program read the status of
-//!   any process, `/proc` is granted whole to read, and each of its entries that is no process and that the policy
-//!   denies is hidden. More than the policy says is then readable below `/proc/PID`. The files there that tell anything
-//!   (`environ`, `mem`, `maps`, and where `fd`, `cwd` and `root` lead) the kernel guards with its check for `ptrace`,
-//!   which Landlock refuses for every process outside. With `--require` this is left out.
+//!   name. `git config` and most editors replace a file when they write it. [`super::mounts`] reports this at the end.
+//!   Another `polc run` in the same tree cannot do it: the mounts of one run are mounts to the other run as well.
+//! - If the policy allows something beneath a hidden directory, the program cannot reach it.
+//! - A program cannot replace a protected file, not even by the same contents. `git init` in an existing repository
+//!   writes `config.lock` and renames it over `config`. With `builtin:git-hooks` the rename answers `EBUSY`, and git
+//!   exits with 128. It has changed nothing then.
+//! - Other names of a file (hard links, bind mounts in the tree) are judged by those names.
+//! - A standard descriptor was opened outside, so it goes past the covers. [`super::stdio`] mends that.
+//! - Nothing can be granted on the `/proc` entries of processes that do not exist yet. If the policy lets the program
+//!   read the status of any process, Landlock therefore grants reading all of `/proc`. polc hides each entry that is no
+//!   process and that the policy denies. So the program can read more below `/proc/PID` than the policy says. The
+//!   kernel itself protects the secret files there (`environ`, `mem`, `maps`, and the targets of `fd`, `cwd` and
+//!   `root`): it makes its check for `ptrace`, and Landlock refuses that for every process outside. With `--require`,
+//!   polc grants none of this.
 
 mod coarse;
+mod decider;
 mod gaps;
-mod judge;
 pub mod mount;
 mod notes;
 mod scan;
@@ -72,7 +73,7 @@ use std::collections::BTreeMap;
 /// What is mounted over an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cover {
-    /// Something empty lies over it.
+    /// An empty object lies over it.
     pub hidden: bool,
     /// It is mounted read-only.
     pub read_only: bool,
@@ -81,29 +82,29 @@ pub struct Cover {
 }
 
 impl Cover {
-    /// It cannot be moved away, removed or replaced.
+    /// The program cannot move, remove or replace it.
     pub const PINNED: Self = Self {
         hidden: false,
         read_only: false,
         no_program: false,
     };
-    /// It cannot be started, nor mapped as code.
+    /// The program can neither start it nor map it as code.
     pub const NO_PROGRAM: Self = Self {
         no_program: true,
         ..Self::PINNED
     };
-    /// It cannot be written.
+    /// The program cannot write it.
     pub const READ_ONLY: Self = Self {
         read_only: true,
         ..Self::PINNED
     };
-    /// Nothing of it is seen.
+    /// The program sees nothing of it.
     pub const HIDDEN: Self = Self {
         hidden: true,
         ..Self::PINNED
     };
 
-    /// Both together.
+    /// Both covers together.
     fn and(self, other: Self) -> Self {
         Self {
             hidden: self.hidden || other.hidden,
@@ -113,44 +114,44 @@ impl Cover {
     }
 }
 
-/// Why a directory is covered whole, though the policy allows some of what is in it.
+/// Why polc covers a whole directory although the policy allows some of what is in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Whole {
-    /// The policy lets its files be read and its names not be listed.
+    /// The policy lets the program read its files, but not list their names.
     Unlisted,
     /// This user cannot list it, so polc does not know what is in it.
     Unreadable,
-    /// The paths of what is in it are too long for the kernel.
+    /// The paths of its entries are too long for the kernel.
     TooDeep,
-    /// It holds more denied objects than can be covered one by one.
+    /// It holds more denied objects than polc can cover one by one.
     TooMany,
 }
 
-/// A tree that is granted whole for an operation.
+/// A tree that Landlock grants whole for an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Wide {
-    /// By its place in [`OPERATIONS`].
+    /// The index of the operation in [`OPERATIONS`].
     operation: usize,
     path: Vec<u8>,
 }
 
-/// What is to be covered, and what may then be granted.
+/// What polc covers, and what Landlock may then grant.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// By path, so that what lies beneath another object comes after it; with what stands there.
+    /// Each cover, with the kind of its object. In the order of paths, so that an object comes after its directory.
     pub covers: BTreeMap<Vec<u8>, (Cover, Kind)>,
-    /// Paths that the policy names and denies making, and that do not exist.
+    /// Paths that do not exist, and that the policy names and forbids to make.
     pub missing: Vec<Vec<u8>>,
-    /// What is denied and cannot be protected, as far as the search tells.
+    /// Denied objects that cannot be protected, as far as the search knows.
     pub gaps: Vec<Gap>,
     /// Directories that are covered whole.
     coarse: Vec<(Vec<u8>, Whole)>,
     wide: Vec<Wide>,
-    /// The paths of `wide`, each with its operations: one bit each.
-    whole: BTreeMap<Vec<u8>, judge::Set>,
+    /// The paths of `wide`, each with its operations (one bit each).
+    whole: BTreeMap<Vec<u8>, decider::Set>,
 }
 
-/// The operations on objects that mounts and Landlock keep.
+/// The operations on objects that mounts and Landlock enforce.
 pub(super) const OPERATIONS: [Operation; 6] = [
     Operation::Read,
     Operation::List,
@@ -166,19 +167,19 @@ const CREATE: usize = 3;
 const DELETE: usize = 4;
 const EXECUTE: usize = 5;
 
-/// What mounts have to keep.
+/// What the mounts have to enforce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
-    /// Everything.
+pub enum Scope {
+    /// All operations.
     All,
-    /// What is read, listed and started: the guard decides what is written.
+    /// Reading, listing and starting. The guard decides about writing.
     Reads,
 }
 
-impl Kept {
-    fn set(self) -> judge::Set {
+impl Scope {
+    fn set(self) -> decider::Set {
         match self {
-            Self::All => judge::Set::MAX,
+            Self::All => decider::Set::MAX,
             Self::Reads => 1 << READ | 1 << LIST | 1 << EXECUTE,
         }
     }
@@ -201,25 +202,26 @@ fn above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 impl Plan {
-    /// Whether there is anything that mounts make better.
+    /// Whether mounts make anything better.
     #[must_use]
     pub fn helps(&self) -> bool {
         !self.covers.is_empty() || !self.missing.is_empty()
     }
 
-    /// Whether the object cannot be started, and not be mapped as code.
+    /// Whether the program can neither start the object nor map it as code.
     #[must_use]
     pub fn is_no_program(&self, path: &[u8]) -> bool {
         self.over(path).is_some_and(|c| c.hidden || c.no_program)
     }
 
-    /// Whether something empty lies over a path or above it.
+    /// Whether an empty object lies over a path, or over a directory above it.
     #[must_use]
     pub fn hides(&self, path: &[u8]) -> bool {
         self.over(path).is_some_and(|c| c.hidden)
     }
 
-    /// What the covers over an object and the directories above it keep from the program; `None`: nothing but moving it.
+    /// The protection of an object by its own cover and by those of the directories above it. `None`: at most, it is
+    /// pinned.
     #[must_use]
     pub fn over(&self, path: &[u8]) -> Option<Cover> {
         let places = above(path).chain([path]);

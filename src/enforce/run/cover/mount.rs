@@ -1,15 +1,16 @@
-//! Putting the covers on, in a private mount namespace.
+//! Puts the covers on, in a private mount namespace.
 //!
-//! Each object is opened without following a link, looked at, and covered through its descriptor: what was looked at is
-//! what is covered, whatever somebody renames meanwhile. An object that is gone needs no cover. An object that has
-//! become something else is covered as what it is.
+//! polc opens each object without following a link, examines it, and covers it through the same descriptor. So a rename
+//! by somebody else in between has no effect. An object that is gone needs no cover. An object that has become
+//! something else is covered as what it is now.
 //!
-//! Where the ruleset says which places may be written, everything else becomes read-only first. That keeps mode, owner
-//! and times of files outside, which Landlock does not see. The places, and the covers, are then put on as copies.
+//! If the ruleset says which places the program may write, everything else becomes read-only first. That protects mode,
+//! owner and times of files outside, which Landlock does not see. Then polc adds the writable places and the covers as
+//! copies of mounts.
 //!
-//! Copies are made from a second view of the file system, which has none of the covers: the kernel looks at every mount
-//! within the one that it copies from, so that thousands of copies from the covered tree would take minutes. Measured on
-//! Linux 6.18: 5,000 copies took 0.9 s from the tree, and 0.04 s from a view without covers.
+//! polc makes the copies from a second view of the file system, which has none of the covers. The kernel looks at every
+//! mount within the one that it copies from, so thousands of copies from the covered tree would take minutes. Measured
+//! on Linux 6.18: 5,000 copies took 0.9 s from the tree, and 0.04 s from a view without covers.
 
 use super::{Cover, Gap, Plan, above};
 use crate::backend::landlock::Kind;
@@ -21,10 +22,10 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 
-/// Most places that are kept writable where no second view can be had: each costs a descriptor.
+/// The most places that stay writable if there is no second view. Each one costs a descriptor.
 const DIRECT: usize = 300;
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Everything but the places that may be written is read-only.
@@ -35,7 +36,7 @@ pub struct Outcome {
     pub links: Vec<Vec<u8>>,
 }
 
-/// Puts on the covers of a plan, and hides sockets. Everything but `places` becomes read-only; `None`: nothing does.
+/// Puts on the covers of a plan, and hides sockets. Everything but `places` becomes read-only. `None`: nothing does.
 ///
 /// # Errors
 /// Nothing can be mounted at all.
@@ -50,7 +51,7 @@ pub fn all(
         return Ok(out);
     }
     let error = |e| Error::Namespace("cannot mount what protects files", e);
-    // Not everybody may copy everything: some container engines lock mounts that cannot be copied.
+    // This may fail: some container engines lock mounts, so that they cannot be copied.
     let view = sys::copy_mount(b"/").ok();
     let fits = |places: &BTreeSet<&[u8]>| {
         let most = if view.is_some() {
@@ -99,14 +100,14 @@ pub fn all(
     Ok(out)
 }
 
-/// What is needed while mounts are put on: something empty to hide objects by, and a view of the file system to copy
-/// from. They lie over `/proc`, a directory that every host has. Nobody else sees this namespace.
+/// What is needed while mounts are put on: empty objects to hide others with, and a view of the file system to copy
+/// from. They lie over `/proc`, a directory that every host has. Only this process sees this namespace.
 struct Scratch {
-    /// What lies beneath.
+    /// What lies beneath it.
     proc: OwnedFd,
     file: OwnedFd,
     directory: OwnedFd,
-    /// `None`: copies are made from the objects themselves.
+    /// `None`: polc copies from the objects themselves.
     view: Option<OwnedFd>,
 }
 
@@ -116,7 +117,7 @@ impl Scratch {
         let proc = unlinked::open(None, b"/proc", libc::O_PATH)?;
         let protects = places.is_some();
         let places = places.into_iter().flatten().copied();
-        // Copied while it can still be written.
+        // Copied while they can still be written.
         let direct: Vec<(&[u8], OwnedFd)> = match view {
             Some(_) => Vec::new(),
             None => places
@@ -126,7 +127,7 @@ impl Scratch {
         };
         if protects {
             sys::set_read_only(c"/", true)?;
-            // Where `/proc` is no mount of its own, or is locked, it stays read-only.
+            // If `/proc` is locked, or is not a mount of its own, it stays read-only.
             let _ = sys::set_read_only(c"/proc", false);
         }
         let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
@@ -153,7 +154,7 @@ impl Scratch {
         if let Some(view) = &view {
             sys::attach_over(view, &object(b"/proc/view")?)?;
         }
-        // So that its owner, who is the user, cannot change the mode of what is copied from here.
+        // Otherwise the user, who owns it, could change the mode of the copies.
         sys::set_read_only_here(c"/proc")?;
         Ok(Self {
             proc,
@@ -190,13 +191,13 @@ impl Scratch {
 
     fn put(&self, path: &[u8], cover: Cover, planned: Kind) -> io::Result<()> {
         let object = self.object(path)?;
-        // Where it cannot be asked (a file system of somebody else's), it is what it was.
+        // Some file systems of other users refuse to answer. Then the object counts as what it was.
         let status = sys::status(&object).ok();
         let kind = status.map_or(planned, |s| kind_of_mode(s.st_mode));
         let mount = match kind {
             Kind::Directory if cover.hidden => sys::copy_object(&self.directory)?,
             Kind::File | Kind::Missing if cover.hidden => sys::copy_object(&self.file)?,
-            // A link is kept as it is. What it leads to has a name of its own.
+            // polc copies a link as a link. What it leads to has a name of its own.
             _ => self.copy(path, &object, status)?,
         };
         if kind != Kind::Link && !cover.hidden {
@@ -227,7 +228,7 @@ impl Scratch {
             let (a, b) = (status?, sys::status(other).ok()?);
             Some(a.st_dev == b.st_dev && a.st_ino == b.st_ino)
         };
-        // From the objects themselves what is outside the writable places is read-only, which is more, not less.
+        // A copy of the object itself is read-only outside the writable places. That refuses more, not less.
         match seen {
             Some(seen) if same(&seen) == Some(true) => sys::copy_object(&seen),
             _ => sys::copy_object(object),
@@ -235,7 +236,7 @@ impl Scratch {
     }
 }
 
-/// What is gone needs nothing.
+/// An object that is gone needs no cover.
 fn unless_gone(error: io::Error) -> io::Result<()> {
     if is_gone(&error) { Ok(()) } else { Err(error) }
 }

@@ -1,4 +1,4 @@
-//! What is said before the start of what cannot be protected, and of what is refused beyond the policy.
+//! What polc says before the start about objects that it cannot protect, and about what is refused beyond the policy.
 
 use super::{Gap, Plan, Whole};
 use crate::backend::landlock::{AccessFs, Ruleset};
@@ -21,7 +21,7 @@ fn few<'p>(paths: impl IntoIterator<Item = &'p [u8]>) -> String {
     }
 }
 
-/// Tells of a plan that is in force. `links` are those that could not be pinned.
+/// Describes a plan that is in force. `links` are the links that could not be pinned.
 pub fn told(plan: &Plan, links: &[Vec<u8>], report: &mut Report) {
     let mut by_reason: BTreeMap<(Whole, bool), Vec<&[u8]>> = BTreeMap::new();
     for (path, why) in &plan.coarse {
@@ -64,7 +64,7 @@ pub fn told(plan: &Plan, links: &[Vec<u8>], report: &mut Report) {
     }
 }
 
-/// Tells of gaps that the user allowed.
+/// Describes the gaps that the user allowed.
 pub fn allowed_gaps(gaps: &[Gap], report: &mut Report) {
     let paths = few(gaps.iter().map(|g| g.path.as_slice()));
     report.not_kept(
@@ -73,7 +73,7 @@ pub fn allowed_gaps(gaps: &[Gap], report: &mut Report) {
     );
 }
 
-/// Tells what a ruleset refuses where nothing can be mounted, though the policy allows it.
+/// Says what a ruleset refuses although the policy allows it, if nothing can be mounted.
 pub fn narrow(plan: &Plan, ruleset: &Ruleset, report: &mut Report) {
     let granted = |path: &[u8]| {
         super::above(path).chain([path]).any(|p| {

@@ -1,12 +1,13 @@
-//! The search for what has to be covered.
+//! Searches the host for the objects that polc has to cover.
 //!
-//! It walks from `/` along the paths that the policy names, and through every tree that the policy allows and that may
-//! hold something that it denies, and to every such tree, wherever a pattern puts it. Where the policy's automaton says
-//! that nothing beneath a directory can be denied, the directory is not listed. A directory is read through a descriptor that no link led to ([`super::super::entries`]).
+//! The search starts at `/`. It follows the paths that the policy names. It also goes through every tree that the
+//! policy allows and that may hold something denied, wherever a pattern puts that tree. It does not list a directory if
+//! the policy's automaton says that nothing beneath it can be denied. It reads a directory through a descriptor that no
+//! link led to ([`super::super::entries`]).
 
-use super::judge::{Judge, Set, States, WRITES};
+use super::decider::{Decider, Set, States, WRITES};
 use super::{
-    CREATE, Cover, DELETE, EDIT, EXECUTE, Gap, Kept, LIST, OPERATIONS, Plan, READ, Whole, Wide,
+    CREATE, Cover, DELETE, EDIT, EXECUTE, Gap, LIST, OPERATIONS, Plan, READ, Scope, Whole, Wide,
     above, beneath,
 };
 use crate::backend::landlock::{Host, Kind, RealHost, started_by_loader};
@@ -18,30 +19,30 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-/// How far the search goes before it gives up. No tree that people work in comes near; what is left is a gap, and is
-/// not opened.
+/// How far the search goes before it gives up. No tree that people work in comes near this. A directory that it did not
+/// read is a gap, and Landlock does not grant it.
 #[derive(Clone, Copy)]
 pub(super) struct Budget {
     /// The longest time.
     pub time: Duration,
-    /// Most directories that are known and not read yet, and most covers: what takes memory.
-    pub held: usize,
+    /// The most directories that wait to be read, and the most covers. Both take memory.
+    pub objects: usize,
 }
 
 const BUDGET: Budget = Budget {
     time: Duration::from_secs(60),
-    held: 3_000_000,
+    objects: 3_000_000,
 };
 
-/// A directory that is still to be looked at.
+/// A directory that the search still has to read.
 struct At {
     /// Empty for `/`.
     path: Vec<u8>,
     node: Option<usize>,
     states: States,
-    /// By operation: the tree of [`Plan::wide`] that it is in.
+    /// By operation: the tree of [`Plan::wide`] that this directory is in.
     within: [Option<u32>; OPERATIONS.len()],
-    /// Read-only by a cover above.
+    /// A cover above makes it read-only.
     frozen: bool,
 }
 
@@ -54,26 +55,26 @@ impl At {
         }
     }
 
-    /// The operations for which it is in a tree that is granted whole.
+    /// The operations for which it lies in a tree that is granted whole.
     fn inside(&self) -> Set {
         let all = self.within.iter().enumerate();
         all.fold(0, |set, (o, w)| set | Set::from(w.is_some()) << o)
     }
 }
 
-/// One entry of a directory, judged.
+/// One entry of a directory, with the policy's decisions for it.
 struct Entry<'p> {
     path: &'p [u8],
     states: States,
-    /// The operations that the trees around would allow, and the policy denies.
+    /// The operations that the trees around it would allow, and that the policy denies.
     denied: Set,
     frozen: bool,
 }
 
 struct Walk<'a> {
-    judge: Judge<'a>,
-    /// What the plan is for.
-    kept: Set,
+    decider: Decider<'a>,
+    /// The operations that the mounts have to enforce.
+    scope: Set,
     tree: &'a LiteralTree,
     plan: Plan,
     work: Vec<At>,
@@ -81,12 +82,13 @@ struct Walk<'a> {
     end: Instant,
 }
 
-/// Looks at the host for what has to be covered. With `processes` those that do not exist yet may be read too.
+/// Searches the host for what polc has to cover. With `processes`, the program may also read processes that do not
+/// exist yet.
 ///
 /// # Errors
 /// The policy's automata are too large.
-pub fn plan(meaning: &Meaning<'_>, processes: bool, kept: Kept) -> Result<Plan, TooLarge> {
-    let mut plan = search(meaning, BUDGET, kept)?;
+pub fn plan(meaning: &Meaning<'_>, processes: bool, scope: Scope) -> Result<Plan, TooLarge> {
+    let mut plan = search(meaning, BUDGET, scope)?;
     plan.programs(meaning)?;
     if processes {
         plan.processes(meaning)?;
@@ -99,20 +101,24 @@ pub fn plan(meaning: &Meaning<'_>, processes: bool, kept: Kept) -> Result<Plan, 
     Ok(plan)
 }
 
-/// The walk alone.
-pub(super) fn search(meaning: &Meaning<'_>, budget: Budget, kept: Kept) -> Result<Plan, TooLarge> {
+/// The search alone.
+pub(super) fn search(
+    meaning: &Meaning<'_>,
+    budget: Budget,
+    scope: Scope,
+) -> Result<Plan, TooLarge> {
     let tree = LiteralTree::of(meaning.policy(), usize::MAX, false);
-    let judge = Judge::new(meaning)?;
+    let decider = Decider::new(meaning)?;
     let root = At {
         path: Vec::new(),
         node: Some(tree.root()),
-        states: judge.start(),
+        states: decider.start(),
         within: [None; OPERATIONS.len()],
         frozen: false,
     };
     let mut walk = Walk {
-        judge,
-        kept: kept.set(),
+        decider,
+        scope: scope.set(),
         tree: &tree,
         plan: Plan::default(),
         work: vec![root],
@@ -132,19 +138,19 @@ pub(super) fn search(meaning: &Meaning<'_>, budget: Budget, kept: Kept) -> Resul
 
 impl Walk<'_> {
     fn is_full(&self) -> bool {
-        self.work.len() + self.plan.covers.len() > self.budget.held
+        self.work.len() + self.plan.covers.len() > self.budget.objects
     }
 
     fn is_over(&self) -> bool {
         self.is_full() || Instant::now() > self.end
     }
 
-    /// What has not been looked through, and may hold something that is denied, is a gap.
+    /// Each directory that was not read, and that may hold something denied, becomes a gap.
     fn give_up(&mut self) {
         let reason = if self.is_full() {
             format!(
                 "it has more than {} directories and denied objects",
-                self.budget.held
+                self.budget.objects
             )
         } else {
             format!(
@@ -161,16 +167,16 @@ impl Walk<'_> {
         }
     }
 
-    /// Looks at what is in a directory. The directory itself has been judged.
+    /// Looks at the entries of a directory. The directory itself has been decided already.
     fn directory(&mut self, mut at: At, reader: &mut Reader) {
         self.widen(&mut at);
         let tree = self.tree;
         let named = || at.node.into_iter().flat_map(|n| tree.children(n));
         let mut there: Vec<bool> = vec![false; named().count()];
         let inside = at.inside();
-        let covers = inside & !self.judge.fine(&at.states) != 0;
-        let leads_on = self.kept & !inside & self.judge.hollow(&at.states) != 0;
-        // Where nothing in it is granted, what is out of sight gets nothing either.
+        let covers = inside & !self.decider.fine(&at.states) != 0;
+        let leads_on = self.scope & !inside & self.decider.hollow(&at.states) != 0;
+        // If Landlock grants nothing in it, unseen entries get nothing either.
         if covers || leads_on && !is_too_deep(at.shown()) {
             if is_too_deep(at.shown()) {
                 return self.whole(&at, Whole::TooDeep);
@@ -178,7 +184,7 @@ impl Walk<'_> {
             let names: Vec<&[u8]> = named().map(|(name, _)| name).collect();
             let (mut looked, mut over) = (0u32, false);
             let read = reader.read(at.shown(), |name, kind| {
-                // Processes come and go.
+                // Processes start and end all the time.
                 if at.path == b"/proc" && name.iter().all(u8::is_ascii_digit) {
                     return true;
                 }
@@ -209,9 +215,9 @@ impl Walk<'_> {
 
     /// Finds the operations for which the directory can be granted whole.
     fn widen(&mut self, at: &mut At) {
-        let wide = self.judge.wide(&at.states);
+        let wide = self.decider.wide(&at.states);
         for (o, within) in at.within.iter_mut().enumerate() {
-            if within.is_none() && self.kept & wide & 1 << o != 0 {
+            if within.is_none() && self.scope & wide & 1 << o != 0 {
                 *within = u32::try_from(self.plan.wide.len()).ok();
                 self.plan.wide.push(Wide {
                     operation: o,
@@ -225,11 +231,11 @@ impl Walk<'_> {
         }
     }
 
-    /// Judges one entry of a directory, and covers it if that is due.
+    /// Decides about one entry of a directory, and covers it if it must.
     fn entry(&mut self, at: &At, inside: Set, name: &[u8], kind: Kind) {
-        let states = self.judge.enter(&at.states, name);
+        let states = self.decider.enter(&at.states, name);
         let node = at.node.and_then(|n| self.tree.child(n, name));
-        let denied = inside & !self.judge.permits(&states);
+        let denied = inside & !self.decider.permits(&states);
         let path = || [&at.path, b"/".as_slice(), name].concat();
         if kind != Kind::Directory {
             if denied != 0 {
@@ -244,8 +250,8 @@ impl Walk<'_> {
             }
             return;
         }
-        let open =
-            inside & !self.judge.fine(&states) | self.kept & !inside & self.judge.hollow(&states);
+        let open = inside & !self.decider.fine(&states)
+            | self.scope & !inside & self.decider.hollow(&states);
         if open == 0 && node.is_none() {
             return;
         }
@@ -268,12 +274,13 @@ impl Walk<'_> {
         });
     }
 
-    /// Covers something that is no directory.
+    /// Covers an object that is no directory.
     fn object(&mut self, at: &At, entry: &Entry<'_>, kind: Kind) {
         let denied = |o: usize| entry.denied & 1 << o != 0;
         match kind {
             Kind::Missing if denied(CREATE) => self.plan.missing.push(entry.path.to_vec()),
-            // What is read or written through it has a name of its own; the link itself is only made and removed.
+            // The program reads and writes through the link under another name. The link itself is only made and
+            // removed.
             Kind::Link if (denied(CREATE) || denied(DELETE)) && !entry.frozen => {
                 self.put(at, entry.path, Cover::PINNED, kind);
             }
@@ -293,12 +300,12 @@ impl Walk<'_> {
         }
     }
 
-    /// Covers a directory. The answer is whether it is read-only now; `None`: nothing of it is seen any more.
+    /// Covers a directory, and answers whether it is read-only now. `None`: the program sees nothing of it any more.
     fn folder(&mut self, at: &At, entry: &Entry<'_>) -> Option<bool> {
         let denied = |o: usize| entry.denied & 1 << o != 0;
         if denied(READ) || denied(LIST) {
             self.put(at, entry.path, Cover::HIDDEN, Kind::Directory);
-            if at.inside() & self.judge.fresh(&entry.states, 1) & 1 << READ != 0 {
+            if at.inside() & self.decider.fresh(&entry.states, 1) & 1 << READ != 0 {
                 let whole = (entry.path.to_vec(), Whole::Unlisted);
                 self.plan.coarse.push(whole);
             }
@@ -307,10 +314,10 @@ impl Walk<'_> {
         if !(denied(CREATE) || denied(DELETE)) || entry.frozen {
             return Some(entry.frozen);
         }
-        // A directory in which nothing may be made, or nothing removed, becomes read-only, though files in it might be
-        // written: the tree around grants both whole.
+        // If nothing may be made or removed in a directory, it becomes read-only, although the policy may allow writing
+        // some files in it. The tree around it grants making and removing everywhere.
         let inside = at.inside() & WRITES;
-        let fresh = self.judge.fresh(&entry.states, 1);
+        let fresh = self.decider.fresh(&entry.states, 1);
         let some = inside & fresh != 0;
         let names = inside & (1 << CREATE | 1 << DELETE);
         if some && names & !fresh == 0 {
@@ -321,7 +328,7 @@ impl Walk<'_> {
         Some(true)
     }
 
-    /// Hides a directory of which not everything in it can be looked at.
+    /// Hides a whole directory whose contents cannot all be examined.
     fn whole(&mut self, at: &At, why: Whole) {
         self.put(at, at.shown(), Cover::HIDDEN, Kind::Directory);
         self.plan.coarse.push((at.shown().to_vec(), why));
@@ -331,7 +338,7 @@ impl Walk<'_> {
         let covers = &mut self.plan.covers;
         let known = covers.entry(path.to_vec()).or_insert((cover, kind));
         known.0 = known.0.and(cover);
-        // The directories above, up to the tree in which something may be moved at all.
+        // The directories above it, up to the tree in which the program may move anything at all.
         let tree = at.within.get(DELETE).copied().flatten();
         let Some(top) = tree.and_then(|i| self.plan.wide.get(i as usize)) else {
             return;
@@ -347,22 +354,23 @@ impl Walk<'_> {
     }
 }
 
-/// Whether the program cannot reach anything in a directory that cannot be listed either: it may not walk through it,
-/// and does not own it, so it cannot change that.
+/// Whether the program has no way into a directory that polc cannot list. Then it may not walk through the directory,
+/// and cannot change that, as it is not the owner.
 fn out_of_reach(at: &At, error: &io::Error) -> bool {
     // SAFETY: takes nothing and always succeeds.
     let user = unsafe { libc::geteuid() };
     error.raw_os_error() == Some(libc::EACCES)
         && user != 0
         && !sys::may_walk_through(at.shown())
-        // In a user namespace somebody else's files may seem to be this user's. The owner could list this one, by its mode.
+        // In a user namespace, files of other users may seem to belong to this user. An owner could list this
+        // directory, by its mode.
         && std::fs::symlink_metadata(sys::path(at.shown()))
             .is_ok_and(|m| m.uid() != user || m.mode() & 0o400 != 0)
 }
 
 impl Plan {
-    /// Covers the programs that a rule denies by name to be started and that the walk had no reason to cover, as they
-    /// lie in no tree of programs: they may be read, so the loader would start them.
+    /// Covers the programs that a rule denies by name and that the walk did not cover, because they lie in no tree of
+    /// programs. The program may read them, so the loader would start them.
     fn programs(&mut self, meaning: &Meaning<'_>) -> Result<(), TooLarge> {
         for named in started_by_loader(meaning.policy()) {
             let Some(path) = RealHost.leads_to(&named) else {
@@ -371,7 +379,7 @@ impl Plan {
             if RealHost.kind(&path) != Kind::File || self.hides(&path) {
                 continue;
             }
-            // A mount point cannot be replaced, and what may be written may be made a program of any kind.
+            // A mount point cannot be replaced. A file that may be written can become any program.
             let mut kept = true;
             for operation in [Operation::Edit, Operation::Create, Operation::Delete] {
                 kept &= !meaning.decisions(operation)?.permits_path(&path);
@@ -384,7 +392,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Grants `/proc` to read, without what is denied in it, where the policy speaks of processes in general.
+    /// Grants reading `/proc`, without the denied entries in it, if the policy allows it for every process.
     fn processes(&mut self, meaning: &Meaning<'_>) -> Result<(), TooLarge> {
         let (read, list) = (
             meaning.decisions(Operation::Read)?,
@@ -394,7 +402,7 @@ impl Plan {
             .wide
             .iter()
             .any(|w| beneath(b"/proc", &w.path) && w.operation == READ);
-        // A number that no process has: 2^22 is the kernel's most.
+        // No process has this number: the kernel's highest is 2^22.
         if known || !read.permits_path(b"/proc/4194305/status") || !list.permits_path(b"/proc") {
             return Ok(());
         }
@@ -415,7 +423,7 @@ impl Plan {
         Ok(())
     }
 
-    /// A cover beneath a read-only one is read-only too. One that only pins is not needed there.
+    /// A cover beneath a read-only cover is read-only too. A pin is not needed there.
     fn settle(&mut self) {
         let read_only: Vec<Vec<u8>> = self
             .covers
@@ -460,7 +468,7 @@ rules:
         let policy = load("p.yaml", &text, &LoadOptions::default())
             .unwrap()
             .policy;
-        let plan = search(&Meaning::new(&policy), budget, Kept::All).unwrap();
+        let plan = search(&Meaning::new(&policy), budget, Scope::All).unwrap();
         (ws.to_owned(), plan)
     }
 
@@ -482,7 +490,7 @@ rules:
         }
     }
 
-    /// What was not looked through is told as a gap, never as if nothing were there.
+    /// A directory that was not read becomes a gap. It never counts as empty.
     #[test]
     fn what_is_not_looked_through_is_a_gap() {
         for (budget, reason) in [
@@ -493,7 +501,13 @@ rules:
                 },
                 "did not finish looking through it in 0 seconds",
             ),
-            (Budget { held: 15, ..BUDGET }, "more than 15 directories"),
+            (
+                Budget {
+                    objects: 15,
+                    ..BUDGET
+                },
+                "more than 15 directories",
+            ),
         ] {
             let (ws, plan) = found(budget);
             let covered = |gap: &str| {

@@ -1,11 +1,11 @@
-//! Landlock's ruleset where mounts protect what is denied: whole trees.
+//! Landlock's ruleset if mounts protect the denied objects: it grants whole trees.
 
 use super::{CREATE, DELETE, EDIT, EXECUTE, LIST, OPERATIONS, Plan, READ, above, beneath};
 use crate::backend::landlock::{AccessFs, Host, Kind, PathBeneath, Ruleset};
 use crate::policy::Operation;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Landlock's rights for an operation, by its place in [`OPERATIONS`].
+/// Landlock's rights for an operation, by its index in [`OPERATIONS`].
 pub(super) fn rights(operation: usize) -> &'static [AccessFs] {
     match operation {
         READ => &[AccessFs::ReadFile],
@@ -20,7 +20,7 @@ pub(super) fn rights(operation: usize) -> &'static [AccessFs] {
 const _: () = assert!(EXECUTE + 1 == OPERATIONS.len());
 
 impl Plan {
-    /// Whether the entries of a directory need not be granted one by one for an operation: it is granted whole.
+    /// Whether a directory is granted whole for an operation, so that its entries need no grants.
     #[must_use]
     pub fn whole(&self, operation: Operation, path: &[u8]) -> bool {
         let at = OPERATIONS.iter().position(|o| *o == operation);
@@ -28,14 +28,14 @@ impl Plan {
         at.is_some_and(|at| above(path).chain([path]).any(|p| is_granted(at, p)))
     }
 
-    /// The trees in which something may be made or removed.
+    /// The trees in which the program may make or remove something.
     pub(super) fn changed(&self) -> BTreeSet<&[u8]> {
         let changed = |o: usize| o == CREATE || o == DELETE;
         let wide = self.wide.iter().filter(|w| changed(w.operation));
         wide.map(|w| w.path.as_slice()).collect()
     }
 
-    /// Grants the trees in a ruleset, once the covers are there.
+    /// Grants the trees in a ruleset, once the covers are on.
     pub fn widen(&self, ruleset: &mut Ruleset) {
         let mut by_path: BTreeMap<&[u8], BTreeSet<usize>> = BTreeMap::new();
         for w in &self.wide {
@@ -74,7 +74,7 @@ impl Plan {
             }
         }
         ruleset.paths.sort_by(|a, b| a.parent.cmp(&b.parent));
-        // What a tree above grants need not be granted again.
+        // A tree above may grant this already.
         let mut above: Vec<(Vec<u8>, BTreeSet<AccessFs>)> = Vec::new();
         ruleset.paths.retain(|p| {
             above.retain(|(top, _)| beneath(&p.parent, top));
@@ -88,12 +88,12 @@ impl Plan {
     }
 }
 
-/// The host, without what need not be looked at: for each operation the entries of trees that are granted whole for it,
-/// and of `/proc` those of other processes.
+/// The host, without the entries that need no grants: those of trees that are granted whole for the operation, and in
+/// `/proc` those of other processes.
 pub struct Reduced<'a> {
     /// The host itself.
     pub host: &'a dyn Host,
-    /// What is granted whole.
+    /// The trees that are granted whole.
     pub plan: Option<&'a Plan>,
 }
 
@@ -113,8 +113,8 @@ impl Host for Reduced<'_> {
     fn list(&self, path: &[u8]) -> Vec<(Vec<u8>, Kind)> {
         let mut names = self.host.list(path);
         if path == b"/proc" {
-            // Rights cannot be granted on processes that do not exist yet, and those that do are not the program's; but
-            // this one becomes the program.
+            // Landlock can grant nothing on processes that do not exist yet, and the others are not the program's. This
+            // process becomes the program, so it stays.
             names.retain(|(n, _)| !n.iter().all(u8::is_ascii_digit));
             let own = std::process::id().to_string().into_bytes();
             let at = names.partition_point(|(n, _)| *n < own);

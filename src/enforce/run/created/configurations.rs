@@ -1,11 +1,11 @@
-//! Configurations of git that the program may have written.
+//! Git configurations that the program may have written.
 //!
-//! `git init` and `git clone` have to make a configuration, so that the policy lets it be made where there is none. What
-//! stands in it, it cannot say. git outside the sandbox obeys it: at `git status` also that of a repository which the
-//! outer one holds as a submodule, wherever its `.git` leads. So each directory that looks like a repository is asked for
-//! the variables that name programs ([`crate::git::programs`]), before and after.
+//! `git init` and `git clone` have to make a configuration, so the policy allows making one where there is none. The
+//! policy cannot say what the file may contain. git outside the sandbox obeys it. `git status` even obeys the
+//! configuration of a submodule, wherever the submodule's `.git` leads. So polc reads each directory that looks like a
+//! repository, before and after the run, and notes the variables that name programs ([`crate::git::programs`]).
 //!
-//! This is done where the policy denies to change the configuration of a repository, by whatever rule.
+//! polc does this if any rule denies changing the configuration of a repository.
 
 use crate::enforce::run::sys;
 use crate::fidelity::Object;
@@ -14,10 +14,10 @@ use crate::policy::{Operation, Policy};
 use crate::semantics::decide;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The files that git reads in a repository.
+/// The configuration files that git reads in a repository.
 const FILES: [&[u8]; 2] = [b"config", b"config.worktree"];
 
-/// What of a repository a directory has.
+/// Which parts of a repository a directory has.
 #[derive(Default)]
 pub struct Signs {
     head: bool,
@@ -31,15 +31,15 @@ impl Signs {
         self.configuration |= FILES.contains(&name);
     }
 
-    /// Whether git may take the directory for a repository, or for what several share.
+    /// Whether git may take the directory for a repository, or for the common directory of several.
     pub fn are_there(&self) -> bool {
         self.head && self.configuration
     }
 }
 
-/// Notes what the configurations in a directory would have git start.
+/// Notes the programs that git would start because of the configurations in a directory.
 pub fn note(policy: &Policy, folder: &[u8], out: &mut BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>) {
-    // A repository may have any name, and rules speak of `.git`.
+    // A repository may have any name, but rules speak of `.git`.
     let usual = match folder.ends_with(b"/.git") {
         true => [folder, b"/config"].concat(),
         false => [folder, b"/.git/config"].concat(),

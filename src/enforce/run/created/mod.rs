@@ -6,17 +6,18 @@
 //! each denied path that is new, with the rule that denies it. It removes nothing. The exit status stays the program's,
 //! unless `--fail-if-made` asks for 3: a script that runs an agent cannot read a message.
 //!
-//! - Only names are compared. So the supervisor also names what something else made meanwhile, such as a session of
-//!   `ssh` in `/tmp`. The file system does not know who made it.
-//! - Configurations of git that are new or changed are read ([`configurations`]). The policy allows making a repository,
+//! - Only names are compared. So polc also names what something else made meanwhile, such as a session of `ssh` in
+//!   `/tmp`. The file system does not know who made it.
+//! - polc reads git configurations that are new or changed ([`configurations`]). The policy allows making a repository,
 //!   and its configuration may name programs.
-//! - A new directory that is wholly denied is named once, without what is in it.
-//! - Nothing is said of what is made by a process that goes on when the program has ended.
-//! - In a directory that cannot be listed, polc asks for each name that a pattern spells out. At the end polc also gives
-//!   itself the right to list it, if it could be listed at the start or is new ([`modes`]). One that stays closed is named.
-//! - After [`MAX_TIME`] it stops, and says so. Upper directories come first.
+//! - A new directory that is wholly denied is named once, without its contents.
+//! - If a process goes on after the program has ended, polc does not report what it makes.
+//! - In a directory that cannot be listed, polc asks for each name that a pattern spells out. At the end polc also
+//!   gives itself the right to list a directory that it could list at the start, or that is new ([`modes`]). It names a
+//!   directory that it still cannot list.
+//! - After [`MAX_TIME`] it stops, and says so. It reads upper directories first.
 //!
-//! # Why it is told, and not prevented
+//! # Why polc reports it, and does not prevent it
 //!
 //! Nothing can be mounted on what does not exist, and Landlock knows no names. docs/decisions.md lists what was tried
 //! instead, with the results.
@@ -40,32 +41,32 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-/// Longest time to look, each time.
+/// The longest time for each of the two searches.
 pub const MAX_TIME: Duration = Duration::from_secs(5);
 
-/// Looks through the trees in which something may be made.
+/// Searches the trees in which the program may make something.
 pub struct Scan<'a> {
     policy: &'a Policy,
-    /// The program's own directories, in which nothing of the host's is seen.
+    /// The program's own directories, in which it sees nothing of the host.
     own: Option<&'a OwnDirs>,
-    /// Only configurations of git are looked at.
+    /// Only git configurations are examined.
     configurations_alone: bool,
     create: &'a Decisions,
-    /// By state: everything from it on may be made.
+    /// By state: whether the program may make this path and everything beneath it.
     fine: Vec<bool>,
-    /// By state: nothing from it on may be.
+    /// By state: whether the program may make neither this path nor anything beneath it.
     none: Vec<bool>,
 }
 
-/// The denied paths that are there.
+/// The denied paths that exist.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     paths: HashSet<Vec<u8>>,
     /// Directories that could not be listed.
     unread: BTreeSet<Vec<u8>>,
-    /// By configuration file of git: the variables that name programs.
+    /// For each git configuration file: the variables that name programs.
     configured: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>,
-    /// There was more than is looked at.
+    /// The search stopped before it had seen everything.
     cut: bool,
 }
 
@@ -83,12 +84,12 @@ impl Seen {
 struct At {
     path: Vec<u8>,
     state: StateId,
-    /// In a tree where something may be made.
+    /// It lies in a tree in which the program may make something.
     within: bool,
 }
 
 impl<'a> Scan<'a> {
-    /// `None`: wherever something may be made, everything may be.
+    /// `None`: there is nothing to search for, because no directory allows making some names and denies others.
     ///
     /// # Errors
     /// The policy's automata are too large.
@@ -109,18 +110,18 @@ impl<'a> Scan<'a> {
         Ok(holes.then_some(scan))
     }
 
-    /// Whether a name that no rule mentions may be made in the directory of this state.
+    /// Whether the program may make a name that no rule mentions in the directory of this state.
     fn opens(&self, state: StateId) -> bool {
         let fresh = self.create.enter_fresh(state, 1);
         fresh.is_some_and(|s| self.create.permits_state(s))
     }
 
-    /// Whether it may be made, and everything beneath it.
+    /// Whether the program may make this path and everything beneath it.
     fn fine(&self, state: StateId) -> bool {
         self.fine[state.index()]
     }
 
-    /// Whether it may not be made, and nothing beneath it.
+    /// Whether the program may make neither this path nor anything beneath it.
     fn none(&self, state: StateId) -> bool {
         self.none[state.index()]
     }
@@ -132,19 +133,19 @@ impl<'a> Scan<'a> {
         self
     }
 
-    /// Looks at configurations of git alone: something else refuses to make what is denied.
+    /// Examines git configurations alone, because another layer refuses to make denied objects.
     #[must_use]
     pub fn for_configurations(mut self) -> Self {
         self.configurations_alone = true;
         self
     }
 
-    /// Leaves nothing out: the program has no directories of its own.
+    /// Leaves nothing out, because the program has no directories of its own.
     pub fn see_all(&mut self) {
         self.own = None;
     }
 
-    /// What is there now. Directories that are new since `before` and wholly denied are not entered.
+    /// The denied paths that exist now. Does not enter directories that are new since `before` and wholly denied.
     #[must_use]
     pub fn look(&self, before: Option<&Seen>) -> Seen {
         self.look_below(b"", before, usize::MAX)
@@ -193,7 +194,7 @@ impl<'a> Scan<'a> {
             if seen.cut {
                 return seen;
             }
-            // What is gone has nothing to tell of.
+            // A directory that is gone has nothing to report.
             if read.is_err_and(|e| !is_gone(&e)) {
                 if may_be_the_program_s(folder) {
                     seen.unread.insert(folder.to_vec());
@@ -207,8 +208,8 @@ impl<'a> Scan<'a> {
         seen
     }
 
-    /// Asks a directory that cannot be listed for the names that patterns spell out. The answer are the directories that
-    /// are to be looked at.
+    /// Asks a directory that cannot be listed for the names that patterns spell out. The answer: the directories to
+    /// look at next.
     fn spelled_out(
         &self,
         at: &At,
@@ -226,7 +227,7 @@ impl<'a> Scan<'a> {
             .collect()
     }
 
-    /// Notes an entry that is denied. The answer is the directory that is to be looked at, if it is one.
+    /// Notes an entry if it is denied. The answer: the directory to look at next, if the entry is one.
     fn entry(
         &self,
         at: &At,
@@ -246,7 +247,7 @@ impl<'a> Scan<'a> {
             return None;
         }
         let path = [at.path.as_slice(), b"/", name].concat();
-        // Processes are made by no program's leave.
+        // The kernel makes the entries of processes. No policy allows or denies that.
         if path == b"/proc" || self.own.is_some_and(|own| own.hides(&path)) {
             return None;
         }
@@ -263,17 +264,18 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Whether the mode of a directory, or of one above it, is why it cannot be listed.
+/// Whether a directory cannot be listed because of its mode, or because of the mode of a directory above it.
 fn is_refused(read: &io::Result<()>) -> bool {
     let code = read.as_ref().err().and_then(io::Error::raw_os_error);
     code == Some(libc::EACCES)
 }
 
-/// Whether the program may have made a directory what it is: one of another user's it can neither make nor change.
+/// Whether the program may have changed this directory. It can neither make nor change one that belongs to another
+/// user.
 fn may_be_the_program_s(folder: &[u8]) -> bool {
     match sys::path(folder).symlink_metadata() {
         Ok(found) => found.uid() == sys::user(),
-        // Its path is too long, or leads through a directory that is closed.
+        // The path is too long, or leads through a directory that is closed.
         Err(error) => !is_gone(&error),
     }
 }
@@ -304,7 +306,7 @@ rules:
     paths: [\"${workspace}/**\"]
 ";
 
-    /// An empty workspace, and the policy for it.
+    /// An empty workspace, and a policy for it.
     fn workspace() -> (tempfile::TempDir, PathBuf, Policy) {
         let folder = tempfile::tempdir().unwrap();
         let ws = folder.path().canonicalize().unwrap();
@@ -374,7 +376,7 @@ rules:
         let (all, part) = (scan.look_below(top, None, 4), scan.look_below(top, None, 2));
         assert!(!all.cut && part.cut);
         assert_eq!(all.paths.len(), 1);
-        // What was not seen before may have been there before.
+        // A path that was not seen before may have existed before.
         let told = super::told(&scan, &part, &all, Detail::Short);
         assert!(
             told.starts_with("note: ") && !told.contains(".env"),

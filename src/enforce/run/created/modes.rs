@@ -1,8 +1,8 @@
-//! Directories that the program has made unlistable: polc gives their owner the right to list them, and takes it back.
+//! Directories that the program has made unlistable. polc gives their owner the right to list them, and takes it back.
 //!
-//! A program that takes the right to read from a directory (`chmod 311`) would keep what is in it from the search at
-//! the end. polc runs as the same user, who owns the directory and may change its mode. It does so only at the end,
-//! only on directories that could be listed at the start or were not there, and never through a link.
+//! If a program removes its right to read a directory (`chmod 311`), the search at the end would see nothing in it.
+//! polc runs as the same user, who owns the directory and may change its mode. polc does so only at the end, and never
+//! through a link. It changes only directories that could be listed at the start, or that did not exist then.
 
 use crate::enforce::run::sys;
 use crate::enforce::unlinked;
@@ -13,13 +13,13 @@ use std::os::unix::fs::PermissionsExt;
 /// What the owner needs to list a directory and to walk through it.
 const LISTS: libc::mode_t = 0o500;
 
-/// Directories whose modes are changed. Each gets its mode back when this is dropped, the innermost first.
+/// Directories whose modes polc has changed. When this is dropped, each gets its mode back, the innermost first.
 #[derive(Default)]
 pub struct Opened(Vec<Was>);
 
 struct Was {
     path: Vec<u8>,
-    /// Device and inode: at the path there may be something else by now.
+    /// Device and inode, because another object may have taken the path meanwhile.
     object: (libc::dev_t, libc::ino_t),
     mode: u32,
 }
@@ -31,13 +31,13 @@ fn open(path: &[u8]) -> Option<(OwnedFd, libc::stat)> {
 }
 
 fn set_mode(folder: &OwnedFd, mode: u32) -> bool {
-    // A descriptor that only stands for the directory takes no `fchmod`.
+    // `fchmod` refuses a descriptor that was opened with `O_PATH`.
     let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
     std::fs::set_permissions(path, Permissions::from_mode(mode)).is_ok()
 }
 
 impl Opened {
-    /// Lets this user list a directory of his own. The answer is whether its mode was changed.
+    /// Lets this user list a directory that belongs to them. The answer: whether the mode was changed.
     pub fn list(&mut self, path: &[u8]) -> bool {
         let Some((folder, status)) = open(path) else {
             return false;

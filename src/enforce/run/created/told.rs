@@ -1,4 +1,4 @@
-//! What is said at the end of what was made against the policy.
+//! What polc says at the end about objects that were made against the policy.
 
 use super::{MAX_TIME, Scan, Seen};
 use crate::fidelity::{Object, show_bytes};
@@ -7,26 +7,26 @@ use crate::semantics::decide;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// How many paths are named for one rule, where not all are asked for.
+/// How many paths are named for one rule, unless the user asks for all.
 const NAMED: usize = 20;
 /// How many variables are named for one configuration.
 const VARIABLES: usize = 5;
 /// A longer path is shown without its middle.
 const LONGEST: usize = 240;
 
-/// How much is told.
+/// How much polc says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// Of many paths the first ones.
+    /// The first few of many paths.
     Short,
     /// Every path.
     All,
 }
 
-/// Paths by what says that they are denied. What a person may agree to comes last.
+/// Paths by the rule that denies them. Paths that a person may agree to come last.
 type ByRule<'p> = BTreeMap<(bool, Option<RuleId>), Vec<&'p [u8]>>;
 
-/// What to say of what is there now and was not before; empty: nothing is.
+/// What to say about objects that exist now and did not exist before. Empty: there are none.
 #[must_use]
 pub fn told(scan: &Scan<'_>, before: &Seen, now: &Seen, detail: Detail) -> String {
     let mut out = String::new();
@@ -36,12 +36,12 @@ pub fn told(scan: &Scan<'_>, before: &Seen, now: &Seen, detail: Detail) -> Strin
         MAX_TIME.as_secs()
     );
     if before.cut {
-        // What was not looked at before may have been there.
+        // A path that was not examined before may have existed then.
         let _ = writeln!(out, "note: {short}");
         return out;
     }
     let new = now.paths.difference(&before.paths);
-    // What lies where polc could not look at the start may have been there.
+    // An object in a directory that polc could not list at the start may have existed then.
     let (unsure, made): (Vec<&[u8]>, Vec<&[u8]>) =
         new.map(Vec::as_slice).partition(|p| before.is_unread(p));
     for (what, paths) in [
@@ -105,8 +105,8 @@ fn by_rule<'p>(scan: &Scan<'_>, paths: Vec<&'p [u8]>) -> ByRule<'p> {
     out
 }
 
-/// Paths as words. The uppermost come first, and of each directory one before any second one: many names in one place
-/// hide no other place.
+/// Paths as words. The uppermost come first. Each directory gets one path before any gets a second, so that many names
+/// in one place do not hide other places.
 fn list(mut paths: Vec<&[u8]>, detail: Detail) -> String {
     paths.sort_unstable();
     let mut known: BTreeMap<&[u8], usize> = BTreeMap::new();
@@ -142,7 +142,7 @@ fn list(mut paths: Vec<&[u8]>, detail: Detail) -> String {
     }
 }
 
-/// The first of some words, and how many more there are.
+/// The first of some words, and the number of the others.
 fn shortened(words: &[String], detail: Detail) -> String {
     let shown = match detail {
         Detail::Short => VARIABLES,
@@ -161,7 +161,7 @@ fn folder(path: &[u8]) -> &[u8] {
     path.get(..end).unwrap_or_default()
 }
 
-/// The innermost directory that is `top` or above it, and in which `path` lies.
+/// The innermost directory in which both paths lie. It is `top` or above it.
 fn common<'t>(mut top: &'t [u8], path: &[u8]) -> &'t [u8] {
     while !path.strip_prefix(top).is_some_and(|r| r.starts_with(b"/")) && !top.is_empty() {
         top = folder(top);

@@ -1,19 +1,19 @@
 //! Directories in which the policy allows nothing: `~/.ssh`, `~/.gnupg`, `~/.docker`, `~/.aws`.
 //!
-//! Landlock keeps the files in them from being read, but not the sockets that somebody makes there later, nor the names:
-//! `inotify` needs no right to list. So an empty directory lies over each. It has mode 000: what is asked beneath it
-//! answers `EACCES`, as Landlock did.
+//! Landlock refuses reading the files in them. It does not restrict sockets that somebody makes there later, nor the
+//! names: `inotify` needs no right to list. So polc mounts an empty directory of mode 000 over each. Every access
+//! beneath it answers `EACCES`, as with Landlock.
 //!
-//! These are looked at:
+//! These are the candidates:
 //!
-//! - a directory that a rule denies with all that is in it, or the uppermost one around it in which nothing is allowed
-//!   (`~/.docker` for `~/.docker/run/**`);
+//! - a directory that a rule denies with everything in it, or the uppermost directory around it in which nothing is
+//!   allowed (`~/.docker` for `~/.docker/run/**`);
 //! - each directory directly in the home directory.
 //!
-//! A directory of `PATH` is left out: a link in it may lead to a program that may be started.
+//! A directory of `PATH` is left out, because a link in it may lead to a program that may be started.
 //!
-//! Where a rule allows something beneath by a literal path, and that is there (`~/.ssh/known_hosts`), it is mounted in, and
-//! the directory has mode 755. Where a pattern allows something (`~/.ssh/*.pub`), the directory stays the host's.
+//! A rule may allow an object in it by a literal path (`~/.ssh/known_hosts`). If that object exists, polc mounts it in,
+//! and the directory has mode 755. If a pattern allows something (`~/.ssh/*.pub`), the directory stays the host's.
 
 use super::{NEEDED, OPERATIONS, above, beneath, deeper, resolved};
 use crate::enforce::run::sys;
@@ -23,10 +23,10 @@ use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 
-/// How deep what a rule allows in such a directory may lie.
+/// How deep an allowed object in such a directory may lie.
 const DEEPEST: usize = 16;
 
-/// By operation, for each state: whether nothing is allowed from it on.
+/// By operation, for each state: whether nothing is allowed from this state on.
 pub(super) struct Closed<'m>(Vec<(&'m Decisions, Vec<bool>)>);
 
 impl<'m> Closed<'m> {
@@ -43,8 +43,9 @@ impl<'m> Closed<'m> {
             .map(Self)
     }
 
-    /// Whether nothing is allowed at names that no rule mentions, `depth` levels beneath a path, nor beneath those.
-    pub(super) fn holds(&self, path: &[u8], depth: usize) -> bool {
+    /// Whether nothing is allowed at names that no rule mentions, `depth` levels beneath a path, nor beneath those
+    /// names.
+    pub(super) fn is_closed(&self, path: &[u8], depth: usize) -> bool {
         self.0.iter().all(|(decisions, nothing)| {
             let state = decisions
                 .dfa()
@@ -54,8 +55,8 @@ impl<'m> Closed<'m> {
         })
     }
 
-    /// Whether nothing is allowed beneath a path but what is `named`, and that is there.
-    fn holds_but(&self, path: &[u8], named: &[Vec<u8>]) -> bool {
+    /// Whether nothing is allowed beneath a path but existing objects among `named`.
+    fn is_closed_but(&self, path: &[u8], named: &[Vec<u8>]) -> bool {
         self.0.iter().all(|(decisions, nothing)| {
             let state = decisions.dfa().run(path);
             state.is_none_or(|s| but(decisions, nothing, s, path, named, DEEPEST))
@@ -84,8 +85,8 @@ fn but(
         })
 }
 
-/// The directories to be covered, each with what of the host's is mounted into it. `named` is what the run needs, `allowed`
-/// what rules allow by a literal path.
+/// The directories to cover, each with the objects of the host that are mounted into it. `named` are the paths that the
+/// run needs. `allowed` are the literal paths that rules allow.
 pub(super) fn directories(
     policy: &Policy,
     closed: &Closed<'_>,
@@ -103,9 +104,9 @@ pub(super) fn directories(
             .filter(|a| deeper(a, &path))
             .cloned()
             .collect();
-        if closed.holds(&path, 0) {
+        if closed.is_closed(&path, 0) {
             out.push((path, Vec::new()));
-        } else if !inner.is_empty() && closed.holds_but(&path, &inner) {
+        } else if !inner.is_empty() && closed.is_closed_but(&path, &inner) {
             out.push((path, inner));
         }
     }
@@ -123,7 +124,7 @@ fn candidates(policy: &Policy, closed: &Closed<'_>) -> BTreeSet<Vec<u8>> {
         .filter_map(Sequence::as_literal_tree);
     let uppermost = |mut path: Vec<u8>| {
         let is_coverable = |path: &[u8]| !path.is_empty() && may_be_covered(path);
-        while is_coverable(above(&path)) && closed.holds(above(&path), 0) {
+        while is_coverable(above(&path)) && closed.is_closed(above(&path), 0) {
             path = above(&path).to_vec();
         }
         path
@@ -141,7 +142,7 @@ fn candidates(policy: &Policy, closed: &Closed<'_>) -> BTreeSet<Vec<u8>> {
     out
 }
 
-/// Where programs are looked for, by their names and links followed.
+/// The directories in which programs are searched by name, with links followed.
 fn directories_of_programs() -> Vec<Vec<u8>> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -157,7 +158,7 @@ fn places(policy: &Policy) -> impl Iterator<Item = &Vec<u8>> {
     all.into_iter().flatten()
 }
 
-/// The directories in the home directory that are of the same file system: another one may be somebody's who is not asked.
+/// The directories in the home directory, on the same file system. Another file system may be somebody else's.
 fn in_home(home: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let device = std::fs::metadata(sys::path(home)).map(|m| m.dev()).ok();
     let entries = std::fs::read_dir(sys::path(home)).into_iter().flatten();
@@ -173,7 +174,7 @@ mod tests {
     use super::*;
     use crate::frontend::{LoadOptions, load};
 
-    /// Where nothing is allowed at all, the search for the uppermost directory ends.
+    /// If nothing is allowed at all, the search for the uppermost directory still ends.
     #[test]
     fn a_policy_without_any_allow_covers_what_it_denies() {
         let text = "version: 1\nname: t\nrules:\n\

@@ -1,25 +1,26 @@
-//! Directories of the program's own: `/tmp`, `/var/tmp`, `/dev/shm`, and the policy's `${tmp}` where that is another one.
+//! The program's own directories: `/tmp`, `/var/tmp`, `/dev/shm`, and the policy's `${tmp}` if that is another one.
 //!
-//! Other programs of the same user leave sockets in a shared `/tmp`, and whoever may connect to them acts outside the
-//! sandbox. A cover helps only against sockets that are there at the start. So each of these directories is an empty file system in memory (tmpfs)
-//! that nobody else sees and that is gone at the end.
+//! Other programs of the same user leave sockets in a shared `/tmp`. A program that connects to one can act outside the
+//! sandbox. A cover helps only against sockets that exist at the start. So each of these directories is an empty file
+//! system in memory (tmpfs). Nothing else sees it, and it is gone at the end.
 //!
-//! `/run` is such a directory too, and nothing can be written there, unless the policy allows something in it by a pattern: services listen
-//! there, and make their sockets anew when they are started again.
+//! `/run` becomes such a directory too, and nothing can be written there, unless the policy allows something in it by a
+//! pattern. Services listen there, and make new sockets when they start again.
 //!
-//! So is a directory in which the policy allows nothing ([`closed`]).
+//! A directory in which the policy allows nothing also becomes one ([`closed`]).
 //!
-//! Some of what the host has in them the run needs. It is mounted in from the host, at its own path:
+//! The run needs some of the host's objects in these directories. polc mounts them in, at their own paths:
 //!
 //! - the workspace, the home directory, the current directory and the program itself;
 //! - files that are standard input, output or error;
 //! - what an allow rule names by a literal path that lies deeper than the directory itself.
 //!
-//! A path of a rule is taken without links: another user may put a link into `/tmp`, and what it leads to is not what the rule
-//! names. The workspace and the other places are resolved once, before anything is changed. Links on the way to one of these, and those
-//! in `/run`, some of which lead to programs, are made again: a link gives no right to what it leads to.
+//! polc follows no link in the path of a rule. Another user may put a link into `/tmp`, and its target is not the
+//! object that the rule names. polc resolves the workspace and the other places once, before it changes anything. It
+//! makes the links on the way to one of them again. It also makes the links in `/run` again, as some lead to programs.
+//! A link gives no right to its target.
 //!
-//! A directory stays the host's where it is the workspace or the home directory itself, or one without which nothing works
+//! A directory stays the host's if it is the workspace or the home directory itself, or if nothing works without it
 //! (`TMPDIR=/`). A note says so.
 
 mod closed;
@@ -40,7 +41,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 const USUAL: [&[u8]; 3] = [b"/tmp", b"/var/tmp", b"/dev/shm"];
 /// Where services listen.
 const RUN: &[u8] = b"/run";
-/// What can be done beneath a path.
+/// The operations on paths.
 const OPERATIONS: [Operation; 7] = [
     Operation::Read,
     Operation::List,
@@ -50,18 +51,18 @@ const OPERATIONS: [Operation; 7] = [
     Operation::Execute,
     Operation::Connect,
 ];
-/// Without the contents of one of these nothing works.
+/// Nothing works without the contents of one of these.
 const NEEDED: [&[u8]; 19] = [
     b"/", b"/bin", b"/boot", b"/dev", b"/etc", b"/gnu", b"/home", b"/lib", b"/lib32", b"/lib64",
     b"/nix", b"/opt", b"/proc", b"/root", b"/run", b"/sbin", b"/sys", b"/usr", b"/var",
 ];
 
-/// The directories that the program gets of its own.
+/// The program's own directories.
 #[derive(Debug, Default)]
 pub struct OwnDirs {
-    /// By their paths, so that one inside another comes after it.
+    /// By path, so that a directory comes after the one that it lies in.
     tops: BTreeMap<Vec<u8>, Inside>,
-    /// Those in which everybody may make something.
+    /// Those in which every user may make something.
     temporary: BTreeSet<Vec<u8>>,
     /// Those in which the policy allows nothing.
     closed: BTreeSet<Vec<u8>>,
@@ -72,19 +73,19 @@ pub struct OwnDirs {
 /// What is in such a directory at the start.
 #[derive(Debug, Default)]
 struct Inside {
-    /// The host's, mounted in at the same path.
+    /// Objects of the host, mounted in at the same path.
     bound: BTreeSet<Vec<u8>>,
-    /// Empty directories for everybody.
+    /// Empty directories that every user may write.
     made: BTreeSet<Vec<u8>>,
-    /// Links, and where they lead.
+    /// Links, and their targets.
     links: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-/// What stands at a path once the directories are there.
+/// What is at a path once the directories exist.
 enum Place {
-    /// What the host has.
+    /// An object of the host.
     Host,
-    /// What is made.
+    /// An object that polc makes.
     Made,
     /// Nothing.
     Nothing,
@@ -108,8 +109,8 @@ fn resolved(path: &[u8]) -> Option<Vec<u8>> {
     Some(path.into_os_string().into_vec())
 }
 
-/// Looks for the directories, and for what of the host's is needed in them. `needed` are paths beside those that the policy
-/// names. With `share_tmp` those for temporary files stay the host's.
+/// Plans the directories, and the objects of the host that they need. `needed` are paths that the policy does not name.
+/// With `share_tmp`, the directories for temporary files stay the host's.
 ///
 /// # Errors
 /// The policy's automata are too large.
@@ -138,7 +139,7 @@ pub fn plan(
         }
         !stays
     });
-    // A directory that others hold is needed whole, unless it is one of these itself.
+    // The run needs all of a directory that contains others, unless it is one of these itself.
     let allowed = literal_paths(policy);
     let mut named: Vec<Vec<u8>> = allowed.clone();
     let within = |path: &Vec<u8>| deeper(path, RUN) || wanted.iter().any(|w| deeper(path, w));
@@ -159,14 +160,14 @@ pub fn plan(
     }
     named.retain(|n| !wanted.contains(n));
     let closed = Closed::new(meaning)?;
-    if resolved(RUN).as_deref() == Some(RUN) && closed.holds(RUN, 1) {
+    if resolved(RUN).as_deref() == Some(RUN) && closed.is_closed(RUN, 1) {
         links.extend(links_in(RUN));
         out.add(RUN, &named, &links);
     }
     for path in &wanted {
         out.add(path, &named, &links);
     }
-    // Also what leads to it: a program may be started by a link.
+    // Includes the links that lead to it: a program may be started through a link.
     let leading = links.iter().flat_map(|(link, end)| [link, end]);
     let kept: Vec<Vec<u8>> = named
         .iter()
@@ -185,7 +186,7 @@ pub fn plan(
     Ok(out)
 }
 
-/// The links in a directory, and where each leads in the end.
+/// The links in a directory, and their final targets.
 fn links_in(folder: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let entries = std::fs::read_dir(sys::path(folder)).into_iter().flatten();
     let link = |entry: std::fs::DirEntry| {
@@ -200,7 +201,7 @@ fn links_in(folder: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     entries.flatten().filter_map(link).collect()
 }
 
-/// What the rules that allow something name, as far as it is literal.
+/// The literal beginnings of the paths that rules allow.
 fn literal_paths(policy: &Policy) -> Vec<Vec<u8>> {
     let allow = policy.rules.iter().filter(|r| r.action.permits());
     let paths: BTreeSet<Vec<u8>> = allow
@@ -210,7 +211,7 @@ fn literal_paths(policy: &Policy) -> Vec<Vec<u8>> {
     paths.into_iter().collect()
 }
 
-/// The links in a path, and where each leads in the end.
+/// The links in a path, and their final targets.
 fn links_on_the_way(path: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let ends = (1..=path.len()).filter(|n| path.get(*n).is_none_or(|b| *b == b'/'));
     ends.filter_map(|n| {
@@ -245,7 +246,7 @@ impl OwnDirs {
         self.tops.insert(top.to_vec(), inside);
     }
 
-    /// The innermost of the directories that a path lies in.
+    /// The innermost of these directories that a path lies in.
     fn around(&mut self, path: &[u8]) -> Option<(&Vec<u8>, &mut Inside)> {
         let mut all = self.tops.iter_mut();
         all.rfind(|(top, _)| beneath(path, top))
@@ -270,20 +271,20 @@ impl OwnDirs {
         }
     }
 
-    /// The paths of those in which the program may find or make something.
+    /// The paths of the directories in which the program may find or make something.
     pub fn paths(&self) -> impl Iterator<Item = &[u8]> {
         let open = self.tops.keys().filter(|p| !self.closed.contains(*p));
         open.map(Vec::as_slice)
     }
 
-    /// Whether the program sees nothing of what the host has at a path and beneath it.
+    /// Whether the program sees nothing of the host's at a path and beneath it.
     #[must_use]
     pub fn hides(&self, path: &[u8]) -> bool {
         matches!(self.place(path), Place::Nothing)
     }
 
-    /// Mounts them. Together they have room for half of the memory that the machine has, or that the program may use, so that a full
-    /// one is an error of whoever writes, and not the end of all.
+    /// Mounts them. Together they may fill half of the machine's memory, or half of the program's limit. So a program
+    /// that fills them gets an error, and the machine goes on.
     ///
     /// # Errors
     /// A mount fails.
@@ -295,7 +296,7 @@ impl OwnDirs {
             let path = show_bytes(path);
             move |e| Error::Mount(path, e)
         };
-        // What is needed of the host's, while it can be seen.
+        // Objects of the host, opened while they are still visible.
         let mut found = Vec::new();
         for (top, inside) in &self.tops {
             found.push(inside.find(top).map_err(at(top))?);
@@ -310,9 +311,9 @@ impl OwnDirs {
         Ok(())
     }
 
-    /// An empty directory for each, all in one file system. It is mounted over `point` for a moment.
+    /// An empty directory for each, all in one file system, which is mounted over `point` for a moment.
     fn empty(&self, point: &[u8], memory: Option<u64>) -> io::Result<Vec<OwnedFd>> {
-        // A size of 0 would be none.
+        // The kernel takes a size of 0 for no limit.
         let size = memory.map_or(String::new(), |m| format!(",size={}", (m / 2).max(4096)));
         let (target, data) = (
             sys::c_path(point)?,
@@ -340,7 +341,7 @@ impl OwnDirs {
     }
 }
 
-/// Something of the host's that is mounted in.
+/// An object of the host that is mounted in.
 struct Found<'a> {
     path: &'a [u8],
     copy: OwnedFd,
@@ -348,7 +349,7 @@ struct Found<'a> {
 }
 
 impl Inside {
-    /// What is there of the host's.
+    /// The objects of the host that exist.
     fn find(&self, top: &[u8]) -> io::Result<Vec<Found<'_>>> {
         let folder = unlinked::open(None, top, libc::O_PATH)?;
         let mut out = Vec::new();
@@ -356,7 +357,7 @@ impl Inside {
             let Some(below) = path.get(top.len() + 1..) else {
                 continue;
             };
-            // What is not there, or is reached by a link, is not the object that the rule speaks of.
+            // An object that is missing, or that a link leads to, is not the object that the rule names.
             let Ok(object) = unlinked::open(Some(&folder), below, libc::O_PATH) else {
                 continue;
             };
@@ -373,7 +374,7 @@ impl Inside {
         Ok(out)
     }
 
-    /// Puts everything into the empty directory.
+    /// Puts all objects into the empty directory.
     fn fill(&self, top: &[u8], found: &[Found<'_>]) -> io::Result<()> {
         for path in &self.made {
             make_folder(top, path)?;
@@ -402,7 +403,7 @@ fn above(path: &[u8]) -> &[u8] {
     path.get(..end).unwrap_or_default()
 }
 
-/// Makes a directory and those on the way to it from `top`, which is there.
+/// Makes a directory, and the directories from `top` to it. `top` exists.
 fn make_folder(top: &[u8], path: &[u8]) -> io::Result<()> {
     if !deeper(path, top) {
         return Ok(());
@@ -413,7 +414,7 @@ fn make_folder(top: &[u8], path: &[u8]) -> io::Result<()> {
         .create(sys::path(path))
 }
 
-/// The current directory and, with those that are given, what a run needs beside what its policy names.
+/// The paths that a run needs although the policy may not name them: the current directory, and the given ones.
 #[must_use]
 pub fn needed<'a>(paths: impl IntoIterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
     let here = std::env::current_dir().ok();

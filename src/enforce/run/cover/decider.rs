@@ -1,4 +1,4 @@
-//! The policy, as the search for covers asks it.
+//! The policy's decisions, in the form that the search for covers needs.
 
 use super::{CREATE, DELETE, EDIT, OPERATIONS};
 use crate::semantics::{Decisions, Meaning, StateId, TooLarge};
@@ -7,32 +7,32 @@ use crate::semantics::{Decisions, Meaning, StateId, TooLarge};
 pub(super) type Set = u8;
 pub(super) const WRITES: Set = 1 << EDIT | 1 << CREATE | 1 << DELETE;
 
-/// What is made or removed in a directory takes a right on the directory, not on the object.
+/// To make or remove something, the program needs a right on the directory, not on the object.
 const BENEATH: Set = 1 << CREATE | 1 << DELETE;
-/// How many levels beneath a directory are asked of.
+/// How many levels beneath a directory are asked about.
 const DEPTHS: usize = 3;
 
-/// By shape: the state of its automaton.
+/// For each shape: the state of its automaton.
 pub(super) type States = [Option<StateId>; OPERATIONS.len()];
 
-/// Operations whose automata have the same states: one look-up does for all of them.
+/// Operations whose automata have the same states, so that one look-up answers for all of them.
 struct Shape<'a> {
     decisions: &'a Decisions,
     /// By state: the operations that are allowed on the object.
     permits: Vec<Set>,
     /// By state: the operations that are allowed on the object and on everything beneath it.
     fine: Vec<Set>,
-    /// By state: the operations for which the directory, or one beneath it, is granted whole though it holds something
-    /// that is denied.
+    /// By state: the operations for which this directory, or one beneath it, is granted whole although something in it
+    /// is denied.
     hollow: Vec<Set>,
 }
 
-/// The policy, as the search asks it.
-pub(super) struct Judge<'a> {
+/// The policy's decisions for each state, for all operations at once.
+pub(super) struct Decider<'a> {
     shapes: Vec<Shape<'a>>,
 }
 
-impl<'a> Judge<'a> {
+impl<'a> Decider<'a> {
     pub(super) fn new(meaning: &'a Meaning<'_>) -> Result<Self, TooLarge> {
         let mut shapes: Vec<Shape<'a>> = Vec::new();
         for (o, operation) in OPERATIONS.into_iter().enumerate() {
@@ -117,14 +117,14 @@ impl<'a> Judge<'a> {
         self.of(states, |s| &s.hollow)
     }
 
-    /// The operations for which a directory can be granted whole: those that are allowed on it and on what no rule
-    /// mentions beneath it.
+    /// The operations for which a directory can be granted whole. They are allowed on the directory, and on every name
+    /// beneath it that no rule mentions.
     pub(super) fn wide(&self, states: &States) -> Set {
         let own = self.permits(states) | BENEATH;
         (1..=DEPTHS).fold(own, |set, depth| set & self.fresh(states, depth))
     }
 
-    /// What is allowed on a name that no rule mentions, `depth` levels beneath.
+    /// The operations that are allowed on a name that no rule mentions, `depth` levels beneath.
     pub(super) fn fresh(&self, states: &States, depth: usize) -> Set {
         let beneath = self.each(
             |shape, s| s.and_then(|s| shape.decisions.enter_fresh(s, depth)),
@@ -134,7 +134,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// Whether a directory of this state can be granted whole for one operation, as [`Judge::wide`] has it.
+/// Whether a directory of this state can be granted whole for one operation, as [`Decider::wide`] has it.
 fn is_wide(decisions: &Decisions, operation: usize, state: StateId) -> bool {
     let own = BENEATH & 1 << operation != 0 || decisions.permits_state(state);
     own && (1..=DEPTHS).all(|depth| {
