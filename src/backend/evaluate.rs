@@ -11,7 +11,7 @@ use crate::semantics::{Classified, Dfa, PathSet, Pattern, TooLarge, classified a
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-/// What the layer checks for a path, where that depends on more than the path.
+/// What the layer checks for a path, if that depends on more than the path.
 ///
 /// The policy does not say whether `/a` is a file or a directory, so both are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,36 +22,34 @@ pub enum Form {
     Directory,
     /// The layer does not tell them apart.
     Either,
-    /// A directory is moved away, and what is beneath goes with it unchecked. Only for
-    /// [`Operation::Delete`].
+    /// A directory is moved away, and everything beneath goes with it unchecked. Only for [`Operation::Delete`].
     Moved,
 }
 
-/// What a layer lets happen to objects of one form, in some of the ways to do the operation.
+/// What a layer allows on objects of one form, for some of the ways to do the operation.
 #[derive(Debug, Clone)]
 pub struct Allowed {
     /// The form.
     pub form: Form,
-    /// The ways that have this answer, in the target's terms (a right, a hook, a permission on a class, and the form
-    /// where that does not say it): so that two artifacts of one target can be compared way by way. No two answers
-    /// have a way in common.
+    /// The ways that have this answer, in the target's terms: a right, a hook, or a permission on a class. They include
+    /// the form if it matters. So two artifacts of one target can be compared way by way. No two answers have a way in
+    /// common.
     pub ways: Vec<String>,
-    /// The paths at which it lets the operation happen.
+    /// The paths at which the layer allows the operation.
     pub paths: PathSet,
 }
 
 /// What a layer does with one operation on paths.
 #[derive(Debug, Clone)]
 pub enum OnPaths {
-    /// It says nothing: everything happens.
+    /// It says nothing about the operation, so everything is allowed.
     Silent,
-    /// What it lets happen, by form. An operation that has no meaning for a form (listing a file)
-    /// leaves the form out.
+    /// What it allows, by form. A form is left out if the operation has no meaning for it (listing a file).
     Allows(Vec<Allowed>),
 }
 
 impl Allowed {
-    /// Of the one way that there is for the form.
+    /// The answer of the one way that there is for the form.
     #[must_use]
     pub fn new(form: Form, paths: PathSet) -> Self {
         Self {
@@ -63,7 +61,7 @@ impl Allowed {
 }
 
 impl OnPaths {
-    /// One answer for all forms.
+    /// The same answer for all forms.
     #[must_use]
     pub fn either(paths: PathSet) -> Self {
         Self::Allows(vec![Allowed::new(Form::Either, paths)])
@@ -79,12 +77,12 @@ impl OnPaths {
     }
 }
 
-/// What a reader answers for each operation on paths, made once: comparing asks again and again.
+/// A reader's answer for each operation on paths. Each is made once, because comparisons ask many times.
 #[derive(Debug, Default)]
 pub(crate) struct Answers([OnceLock<Result<OnPaths, TooLarge>>; Operation::ON_PATHS.len()]);
 
 impl Answers {
-    /// The answer, made where it has not been; of other operations there is nothing to say.
+    /// The answer, which is made if it was not made before. Other operations have no answer.
     ///
     /// # Errors
     /// The sets are too large together.
@@ -100,14 +98,14 @@ impl Answers {
     }
 }
 
-/// Where a layer's answers for network addresses may change: between two cuts they are all the same.
+/// Where a layer's answers for network addresses may change. Between two cuts they are all the same.
 #[derive(Debug, Clone, Default)]
 pub struct HostCuts {
-    /// First ports of intervals.
+    /// The first ports of intervals.
     pub ports: Vec<u16>,
     /// Blocks of addresses.
     pub blocks: Vec<Cidr>,
-    /// Names that it treats in a way of their own.
+    /// Names that the layer treats in a special way.
     pub names: Vec<String>,
 }
 
@@ -116,25 +114,25 @@ pub struct HostCuts {
 pub struct Clause {
     /// The file among those that were read, from 0.
     pub artifact: usize,
-    /// Its line, from 1; 0: the whole file, such as a default.
+    /// Its line, from 1. 0: the whole file, such as a default.
     pub line: usize,
     /// The clause as the artifact writes it, on one line.
     pub text: String,
 }
 
-/// What decides each path, by clause: an automaton whose labels are numbers of clauses.
+/// Which clause decides each path: an automaton whose labels are numbers of clauses.
 #[derive(Debug, Clone)]
 pub struct Deciders {
     dfa: Dfa,
-    /// `None`: no clause of the artifact, such as where none matches.
+    /// `None`: no clause of the artifact, for example because none matches.
     clauses: Vec<Option<Clause>>,
 }
 
-/// What a clause matches, but for what else it does not, and what it is called.
+/// What a clause matches, the exceptions from that, and the clause.
 pub(crate) type Deciding<P> = (Vec<P>, Vec<P>, Option<Clause>);
 
 impl Deciders {
-    /// Of clauses of which the first that matches decides. `None`: the automaton is too large.
+    /// Combines clauses, the first match deciding. `None`: the automaton is too large.
     pub(crate) fn of<P: Pattern>(list: &[Deciding<P>]) -> Option<Self> {
         let mut clauses: Vec<Option<Clause>> = vec![None];
         let mut known: BTreeMap<(usize, usize, &str), u32> = BTreeMap::new();
@@ -166,28 +164,28 @@ impl Deciders {
         })
     }
 
-    /// The automaton; [`Deciders::clause`] tells what a label stands for.
+    /// The automaton. [`Deciders::clause`] says what a label stands for.
     #[must_use]
     pub fn dfa(&self) -> &Dfa {
         &self.dfa
     }
 
-    /// The clause of a label; `None`: it is no clause of the artifact.
+    /// The clause of a label. `None`: no clause of the artifact.
     #[must_use]
     pub fn clause(&self, label: u32) -> Option<&Clause> {
         self.clauses.get(label as usize)?.as_ref()
     }
 }
 
-/// Whom an artifact confines, as far as it says so itself.
+/// Who is confined by an artifact, as far as the artifact says so.
 #[derive(Debug, Clone)]
 pub struct Confines {
-    /// The programs that it is put on where they are started, by their paths; `None`: it has no words for that (a
-    /// process confines itself, or names a profile).
+    /// The paths of the programs that it is attached to. `None`: its language cannot say (a process confines itself, or
+    /// names a profile).
     pub programs: Option<PathSet>,
-    /// The namespace that pods have to be in; `None`: any, or none.
+    /// The namespace that pods must be in. `None`: any, or none.
     pub namespace: Option<String>,
-    /// The labels that pods have to have.
+    /// The labels that pods must have.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -211,47 +209,46 @@ pub trait Evaluate: Send + Sync {
     /// The automaton is too large: then nothing is known.
     fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge>;
 
-    /// Where its answers for network addresses change; `None`: it says nothing of them.
-    /// For [`Operation::Connect`] and [`Operation::Bind`].
+    /// Where its answers for network addresses change. `None`: it says nothing about them. For [`Operation::Connect`]
+    /// and [`Operation::Bind`].
     fn host_cuts(&self, operation: Operation) -> Option<HostCuts>;
 
-    /// Whether it lets an operation on one object happen; `None`: it says nothing of it, or
-    /// leaves it to another part (a proxy).
+    /// Whether it allows an operation on one object. `None`: it says nothing about it, or another part (a proxy)
+    /// decides.
     ///
-    /// A path stands for the file there and the directory: `Some(true)` where either is let through. A name
-    /// stands for every address that it may have: `Some(true)` where some address is let through. A
-    /// command is its program.
+    /// A path stands for a file and for a directory there: `Some(true)` if either is allowed. A name stands for every
+    /// address that it may have: `Some(true)` if some address is allowed. A command stands for its program.
     fn allows(&self, operation: Operation, object: &Object) -> Option<bool>;
 
-    /// The policy as it is to be read for this target, where objects have further names there; `None`: as it
-    /// stands.
+    /// The policy as this target reads it, if objects have further names there. `None`: the policy as it is.
     fn as_meant(&self, policy: &Policy) -> Option<Policy> {
         let _ = policy;
         None
     }
 
-    /// What the artifact says that is about no operation on an object and not whom it confines: capabilities, limits, signals, options of system calls. Each in a form of its own that does not depend on blanks, order or
-    /// comments, so that two artifacts of one target can be compared.
+    /// The parts of the artifact that are about no operation on an object, and not about who is confined: capabilities,
+    /// limits, signals, options of system calls. Their form does not depend on blanks, order or comments, so that two
+    /// artifacts of one target can be compared.
     fn others(&self) -> BTreeSet<String> {
         BTreeSet::new()
     }
 
-    /// Whom it confines.
+    /// Who is confined.
     ///
     /// # Errors
-    /// The automaton is too large: then nothing is known.
+    /// The automaton is too large. Then nothing is known.
     fn confines(&self) -> Result<Confines, TooLarge> {
         Ok(Confines::unsaid())
     }
 
-    /// Which clauses decide all paths of one of the answers of [`Evaluate::paths`]: so that none of those is missed by
-    /// which an artifact differs from its policy. `None`: the reader has not got them by clause, or they are too many;
-    /// then [`Evaluate::clause`] tells for one object at a time.
+    /// The clauses that decide all paths of one answer of [`Evaluate::paths`]. So no clause is missed by which an
+    /// artifact differs from its policy. `None`: the reader does not know them, or there are too many. Then
+    /// [`Evaluate::clause`] answers for one object at a time.
     fn deciders(&self, operation: Operation, answer: &Allowed) -> Option<Deciders> {
         let _ = (operation, answer);
         None
     }
 
-    /// The clause that decides one object; `None` where it is no single one.
+    /// The clause that decides one object. `None`: it is not a single one.
     fn clause(&self, operation: Operation, object: &Object) -> Option<Clause>;
 }

@@ -1,25 +1,25 @@
 //! Programs that the loader starts although the policy denies executing them.
 //!
-//! The kernel asks for the right to execute when a program is started, and never again. `ld.so PROGRAM` starts the
-//! loader. The loader then maps the program as it would map a library. Landlock does not mediate mapping (seen on
-//! 6.18). In other layers, as in the language, reading includes mapping as code. So a program that may be read can be
-//! started that way. SELinux is the exception: it asks for the right to execute.
+//! The kernel asks for the right to execute when a program starts, and never again. `ld.so PROGRAM` starts the loader,
+//! which then maps the program like a library. Landlock does not mediate mapping (seen on 6.18). In other layers, and
+//! in the language, reading includes mapping as code. So the loader can start every program that may be read. SELinux
+//! is the exception: it asks for the right to execute when a file is mapped.
 
 use crate::fidelity::{Fidelity, Object, show_bytes};
 use crate::policy::{Operation, Policy, Rule};
 use crate::semantics::{LedgerBuilder, decide};
 
-/// The loader, by the name that is in every dynamic program.
+/// The loader, by the name that every dynamic program has in it.
 #[cfg(target_arch = "aarch64")]
 pub const LOADER: &str = "/lib/ld-linux-aarch64.so.1";
-/// The loader, by the name that is in every dynamic program.
+/// The loader, by the name that every dynamic program has in it.
 #[cfg(not(target_arch = "aarch64"))]
 pub const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 
-/// What the ledger calls it.
+/// The name of this in the ledger.
 pub const LOADED: &str = "programs that the loader starts";
 
-/// Programs that a rule denies by name to be started, and that may be read: the loader starts them all the same.
+/// Programs that a rule denies to start by their names, and that may be read. The loader can start them.
 pub fn started_by_loader(policy: &Policy) -> impl Iterator<Item = Vec<u8>> {
     let permits = |o: Operation, path: &[u8]| {
         decide(policy, o, &Object::Path(path.to_vec()))
@@ -35,7 +35,7 @@ pub fn started_by_loader(policy: &Policy) -> impl Iterator<Item = Vec<u8>> {
         .filter(move |path| !permits(Operation::Execute, path) && permits(Operation::Read, path))
 }
 
-/// Says so in a ledger, of the first that there is.
+/// Adds this to a ledger, with the first such program.
 pub(super) fn tell(policy: &Policy, ledger: &mut LedgerBuilder<'_, '_>) {
     if let Some(program) = started_by_loader(policy).next() {
         let text = format!(
@@ -53,7 +53,7 @@ mod tests {
     use crate::frontend::{LoadOptions, load};
     use crate::semantics::Meaning;
 
-    /// What a target's ledger says of the loader.
+    /// What a target's ledger says about the loader.
     fn told(target: &str, denied: &str) -> Option<Fidelity> {
         let text = format!(
             "version: 1\nname: p\nrules:\n  - {{action: deny, name: d, operations: [{denied}], paths: [/usr/bin/tool]}}\n  \
@@ -76,7 +76,7 @@ mod tests {
             assert_eq!(told(target, "execute"), Some(Fidelity::Looser), "{target}");
             assert_eq!(told(target, "read, execute"), None, "{target}");
         }
-        // Mapping takes the right to execute there.
+        // There, mapping needs the right to execute.
         assert_eq!(told("selinux", "execute"), None);
     }
 }

@@ -37,15 +37,15 @@ pub struct Artifact {
     pub bytes: Vec<u8>,
 }
 
-/// What a back-end makes of a policy.
+/// What a back-end makes from a policy.
 #[derive(Debug, Clone)]
 pub struct Compiled {
     /// The files. The first is the one that goes to standard output.
     pub artifacts: Vec<Artifact>,
-    /// What they keep.
+    /// What the files keep of the policy.
     pub ledger: Ledger,
-    /// Paths that they take for no directories, where neither the policy nor the artifact can say: of a directory
-    /// the rights would reach beneath. A reader needs to be told ([`Options::files`]).
+    /// Paths that they treat as files, although neither the policy nor the artifact says so. On a directory, the rights
+    /// would also reach what lies beneath. A reader must be told about them ([`Options::files`]).
     pub files: Vec<Vec<u8>>,
 }
 
@@ -54,30 +54,30 @@ pub struct Compiled {
 pub struct OptionSpec {
     /// Its name, unique over all back-ends.
     pub name: &'static str,
-    /// What stands for the value in help; `None` for a switch.
+    /// The word for the value in help. `None`: a switch.
     pub value_name: Option<&'static str>,
-    /// The values that it may have; empty: [`Backend::compile`] checks.
+    /// The values that it may have. Empty: [`Backend::compile`] checks them.
     pub values: &'static [&'static str],
-    /// What it is where it is not given; `None`: not set.
+    /// Its value if it is not given. `None`: not set.
     pub default: Option<&'static str>,
     /// One line.
     pub help: &'static str,
 }
 
-/// The options that a back-end is called with. Values are strings until it reads them.
+/// The options for a back-end. The values are strings until the back-end reads them.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// The values that were given, by the name of the option.
     pub values: BTreeMap<&'static str, String>,
-    /// Text for the artifact's first comment line, where its language has comments: which command
-    /// made it. The same for the same input.
+    /// Text for the first comment line of the artifact, if its language has comments: the command that made it. The
+    /// same input gives the same text.
     pub banner: Option<String>,
-    /// For reading back: paths that are no directories, where the artifact does not say ([`Compiled::files`]).
+    /// For reading back: paths that are files, if the artifact does not say ([`Compiled::files`]).
     pub files: Vec<Vec<u8>>,
 }
 
 impl Options {
-    /// The value of an option, its default where it is not given.
+    /// The value of an option, or its default if it is not given.
     #[must_use]
     pub fn value(&self, spec: &OptionSpec) -> Option<&str> {
         self.values
@@ -112,28 +112,27 @@ pub trait Backend: Sync {
     /// A name that the target cannot quote, an option that is wrong.
     fn compile(&self, meaning: &Meaning<'_>, options: &Options) -> Result<Compiled, Diagnostics>;
 
-    /// Whether this is an artifact of this target, so that `polc verify` finds the reader. Content decides; the
-    /// name helps where the content does not say.
+    /// Whether this is an artifact of this target, so that `polc verify` finds the reader. The content decides. The
+    /// name helps if the content does not say.
     fn recognises(&self, artifact: &Artifact) -> bool;
 
-    /// Whom the artifact is for where the policy does not say: one line that goes on after the target's name.
+    /// Who the artifact is for, if the policy does not say: one line that follows the target's name.
     fn assumes(&self, policy: &Policy) -> Option<String> {
         let _ = policy;
         None
     }
 
-    /// The other files that belong to one artifact, where a target has several: beside it, whether or not
-    /// they are there.
+    /// The other files of one artifact, if a target has several. They lie beside it, and may be missing.
     fn companions(&self, file: &Path) -> Vec<PathBuf> {
         let _ = file;
         Vec::new()
     }
 
-    /// Reads artifacts back and evaluates them by the target's own rules. `options` has what
-    /// the artifact does not itself say (the port of a proxy).
+    /// Reads artifacts back, and evaluates them by the target's own rules. `options` has what the artifact itself does
+    /// not say (the port of a proxy).
     ///
     /// # Errors
-    /// What the reader does not understand.
+    /// The reader does not understand an artifact.
     fn read_back(
         &self,
         artifacts: &[Artifact],
@@ -141,7 +140,7 @@ pub trait Backend: Sync {
     ) -> Result<Box<dyn Evaluate>, Diagnostics>;
 }
 
-/// The file of a target that has one.
+/// The only file of a target that has one.
 fn only(artifacts: &[Artifact]) -> Result<&Artifact, Diagnostics> {
     match artifacts {
         [one] => Ok(one),

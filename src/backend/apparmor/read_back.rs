@@ -1,26 +1,26 @@
 //! Reads a profile back, and evaluates it as the kernel does.
 //!
-//! Sources: apparmor.d(5) and the parser's `parser_lex.l`, `parser_yacc.y`, `parser_misc.c` (escapes) and
-//! `parser_regex.c` (patterns) of 3.0.8; `security/apparmor/{lsm,file}.c` of Linux 6.1 for what a call
-//! asks and what a compiled right stands for (`map_old_perms`). Nothing is shared with the lowering.
-//! `tests/native/apparmor/reading.rs` holds every reading against the automatons that parsers 3.0.8 and 4.1.0
-//! compile.
+//! Sources: apparmor.d(5), and the parser's `parser_lex.l`, `parser_yacc.y`, `parser_misc.c` (escapes) and
+//! `parser_regex.c` (patterns) of 3.0.8. `security/apparmor/{lsm,file}.c` of Linux 6.1 say what a call asks and what a
+//! compiled right means (`map_old_perms`). The reader shares nothing with the lowering.
+//! `tests/native/apparmor/reading.rs` compares every reading with the automatons that parsers 3.0.8 and 4.1.0 compile.
 //!
-//! - Deny beats allow, wherever the rules stand.
-//! - The name of a directory has a `/` at its end. `*` and `?` never match a `/`, `**` and `[^…]` do; a
-//!   `*` or `**` that is a whole component matches a byte at least, unless a group begins or ends there.
-//! - `r` opens a file, or a directory for its entries. `m` maps a file as code, `ix` has it in it.
-//! - `w` is opening for writing (and `a`, for appending), making, removing, mode and owner. Times and
-//!   extended attributes are not asked. Moving something away takes `r` besides.
-//! - `k` locks a file that is open, for the language at no price: where it lacks, so does a way to read or to edit.
-//! - `l` makes a name by a hard link. The compiled rule refuses one that would have more rights than its
-//!   file, for files of the own user; for others `fs.protected_hardlinks` does, where it is on.
-//! - `owner` rules are for files of the own user: both kinds of files are compared.
-//! - Of addresses only the family and the type of the socket are asked; unix sockets by path are not.
-//! - Started programs stay in the profile (`ix`). One that leaves it is refused here, as are profiles that
-//!   deny nothing (`complain`).
-//! - `capability`, `signal`, `ptrace`, `unix`, `dbus`, `mount`, `pivot_root` and limits decide none of the
-//!   operations; they are read, and no more. Variables of `tunables/global` are not known.
+//! - Deny beats allow, in any order of the rules.
+//! - The name of a directory ends in `/`. `*` and `?` never match a `/`, but `**` and `[^…]` do. A `*` or `**` that is
+//!   a whole component matches at least one byte, unless a group begins or ends there.
+//! - `r` opens a file for reading, or a directory for listing. `m` maps a file as code, and `ix` includes `m`.
+//! - `w` is for opening to write, making, removing, mode and owner. `a` is for opening to append. Nothing asks about
+//!   times and extended attributes. Moving an object away also takes `r`.
+//! - `k` locks an open file. The language lets every reader and writer lock, so a file without `k` lacks a way to read
+//!   or to edit.
+//! - `l` makes a hard link. The compiled rule refuses a link that would have more rights than its file, for files of
+//!   the own user. For files of others, `fs.protected_hardlinks` refuses it, if it is on.
+//! - `owner` rules are for files of the own user. Both kinds of files are compared.
+//! - For addresses, only the family and the type of the socket count. Unix sockets are not checked by path.
+//! - Started programs stay in the profile (`ix`). The reader refuses a profile that lets one leave it, and a profile
+//!   that denies nothing (`complain`).
+//! - `capability`, `signal`, `ptrace`, `unix`, `dbus`, `mount`, `pivot_root` and limits decide none of the operations.
+//!   The reader parses them, and no more. It does not know the variables of `tunables/global`.
 
 mod glob;
 mod profile;
@@ -46,30 +46,30 @@ use std::sync::OnceLock;
 /// A profile that was read back.
 pub(super) struct Reading {
     profile: Profile,
-    /// For the lines of rules.
+    /// For the text of rules in answers.
     text: Vec<u8>,
-    /// Where each line begins.
+    /// The offset at which each line begins.
     lines: Vec<usize>,
     /// The rules by the names that they match.
     by_name: OnceLock<StepsIndex>,
-    /// Whether some rule is for the own user's files alone.
+    /// Whether some rule is only for files of the own user.
     owners: bool,
-    /// What each right is there on, for files of others and the own ones.
+    /// The objects of each right, for files of others and for the user's own.
     sets: [Sets; 2],
     answers: Answers,
 }
 
-/// The objects of one form on which a right is there, for each that is asked.
+/// The objects of one form that a right is granted on, for each right that was asked.
 #[derive(Default)]
 struct Sets {
-    /// `None`: together they are too large.
+    /// `None`: the sets are too large together.
     together: OnceLock<Option<[PathSet; ASKED.len()]>>,
     alone: [OnceLock<Result<PathSet, TooLarge>>; ASKED.len()],
     programs: OnceLock<Result<PathSet, TooLarge>>,
 }
 
-/// The rights that share an automaton, each with the form of its objects: all but starting programs, of which a
-/// policy's decisions have an automaton of their own as well.
+/// The rights that share an automaton, each with the form of its objects. Starting programs is not among them: the
+/// policy's decisions have a separate automaton for that too.
 const ASKED: [Way; 8] = [
     (Form::File, Rights::READ),
     (Form::Directory, Rights::READ),
@@ -81,13 +81,13 @@ const ASKED: [Way; 8] = [
     (Form::File, Rights::LOCK),
 ];
 
-/// Patterns that are denied or allowed (`true`), by what of that is asked, a bit for each.
+/// Patterns that are allowed (`true`) or denied, each with the asked rights that it is about, one bit each.
 type Patterns = Vec<(bool, u16, Vec<Vec<Step>>)>;
 
 /// Reads it.
 ///
 /// # Errors
-/// It is not one that the reader understands.
+/// The reader does not understand the profile.
 pub(super) fn read(artifact: &Artifact) -> Result<Reading, Diagnostics> {
     let text = artifact.bytes.clone();
     let profile = profile::read(&text).map_err(|fault| {
@@ -110,7 +110,7 @@ pub(super) fn read(artifact: &Artifact) -> Result<Reading, Diagnostics> {
     })
 }
 
-/// Where lines begin.
+/// The offsets at which lines begin.
 fn line_starts(text: &[u8]) -> Vec<usize> {
     let ends = text.iter().enumerate().filter(|(_, b)| **b == b'\n');
     std::iter::once(0)
@@ -118,7 +118,7 @@ fn line_starts(text: &[u8]) -> Vec<usize> {
         .collect()
 }
 
-/// The line of an offset, from 1, and what it says.
+/// The number of the line at an offset, from 1, and its text.
 fn place(text: &[u8], lines: &[usize], at: usize) -> (usize, String) {
     let line = lines.partition_point(|start| *start <= at).max(1);
     let from = lines.get(line - 1).copied().unwrap_or_default();
@@ -141,7 +141,7 @@ pub(super) fn recognises(artifact: &Artifact) -> bool {
         || (scan.keyword(b"profile") && !scan.take(b":"))
 }
 
-/// Whose files, where a profile tells them apart.
+/// Whose files, if a profile tells them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whose {
     Own,
@@ -167,7 +167,7 @@ fn ways(operation: Operation) -> &'static [Way] {
     }
 }
 
-/// What the way of a right is called: of an operation's it is the only one, but for appending.
+/// The name of the way of a right. An operation has only one way, except for appending.
 fn opened_by(right: Rights) -> &'static str {
     match right {
         Rights::APPEND => "append",
@@ -232,7 +232,7 @@ impl Reading {
         PathSet::family(cases, false)
     }
 
-    /// The paths of one form at which there is a right.
+    /// The paths of one form that a right is granted on.
     fn set(&self, way: Way, whose: Whose) -> Result<PathSet, TooLarge> {
         let sets = &self.sets[usize::from(whose == Whose::Own)];
         let alone = || self.made([way], whose).map(|[set]| set);
@@ -245,22 +245,23 @@ impl Reading {
         }
     }
 
-    /// Where files can be read and mapped as code; `None`: wherever they can be read.
+    /// Where files can be read and mapped as code. `None`: wherever they can be read.
     fn mapped(&self, whose: Whose) -> Result<Option<PathSet>, TooLarge> {
         let read = self.set((Form::File, Rights::READ), whose)?;
         let mapped = read.intersection(&self.set((Form::File, Rights::MAP), whose)?)?;
-        // Where owners are told apart, both kinds of users have as many sets.
+        // If owners are told apart, both kinds of files need the same number of sets.
         Ok((self.owners || !read.equals(&mapped)?).then_some(mapped))
     }
 
-    /// Where files can be opened by a right and locked; `None`: wherever they can be opened.
+    /// Where files can be opened by a right and locked. `None`: wherever they can be opened.
     fn locked(&self, right: Rights, whose: Whose) -> Result<Option<PathSet>, TooLarge> {
         let opened = self.set((Form::File, right), whose)?;
         let locked = opened.intersection(&self.set((Form::File, Rights::LOCK), whose)?)?;
         Ok((self.owners || !opened.equals(&locked)?).then_some(locked))
     }
 
-    /// A way by what is asked and whose files it is about: both kinds, where they are not told apart.
+    /// The name of a way, with whose files it is about. One name stands for both if the profile does not tell them
+    /// apart.
     fn named(&self, form: Form, way: &str, whose: Whose) -> Vec<String> {
         [Whose::Others, Whose::Own]
             .into_iter()
@@ -269,13 +270,13 @@ impl Reading {
             .collect()
     }
 
-    /// What is let happen to the files of one kind of users.
+    /// What the profile allows on the files of one kind of owner.
     fn allowed(&self, operation: Operation, whose: Whose) -> Result<Vec<Allowed>, TooLarge> {
         let mut out: Vec<Allowed> = Vec::new();
         for (form, right) in ways(operation).iter().copied() {
             let mut paths = self.set((form, right), whose)?;
             let ways = self.named(form, opened_by(right), whose);
-            // To write has appending in it; only a rule on `a` alone makes them two.
+            // `w` includes appending. So appending is a separate way only if a rule is about `a` alone.
             if let (Rights::APPEND, false, Some(write)) = (right, self.owners, out.last_mut())
                 && write.paths.equals(&paths)?
             {
@@ -301,7 +302,7 @@ impl Reading {
                 }
                 self.lock(Rights::READ, whose, &mut out)?;
             }
-            // Who may write may append.
+            // A program that may write may append.
             Operation::Edit => self.lock(Rights::APPEND, whose, &mut out)?,
             Operation::Delete => {
                 let write = self.set((Form::Directory, Rights::WRITE), whose)?;
@@ -312,7 +313,7 @@ impl Reading {
                     paths: write.intersection(&read)?,
                 });
             }
-            // Times and extended attributes.
+            // Nothing asks about times and extended attributes.
             Operation::Metadata => out.push(Allowed {
                 form: Form::Either,
                 ways: self.named(Form::Either, "times", whose),
@@ -323,7 +324,7 @@ impl Reading {
         Ok(out)
     }
 
-    /// Adds that files are locked which a right opens, with the way to open them where that is the same.
+    /// Adds the way to lock files that a right opens. It joins the way to open them if both have the same paths.
     fn lock(&self, right: Rights, whose: Whose, out: &mut Vec<Allowed>) -> Result<(), TooLarge> {
         let ways = self.named(Form::File, "lock", whose);
         let opens = self.named(Form::File, opened_by(right), whose);
@@ -340,7 +341,7 @@ impl Reading {
         Ok(())
     }
 
-    /// The rule on sockets that decides, and whether they may be made.
+    /// The rule on sockets that decides, and whether sockets may be made.
     fn socket(&self, family: &str, kind: &str) -> (bool, Option<&NetworkRule>) {
         let about =
             |of: &Option<Vec<u8>>, word: &str| of.as_ref().is_none_or(|f| f == word.as_bytes());
@@ -356,7 +357,7 @@ impl Reading {
         }
     }
 
-    /// Whether each family of the address that there is may be used, with the rule that decides.
+    /// For each family of the address: whether it may be used, and the rule that decides.
     fn sockets(&self, object: &Object) -> Vec<(bool, Option<&NetworkRule>)> {
         let Object::Host(spec) = object else {
             return Vec::new();
@@ -448,7 +449,7 @@ impl Evaluate for Reading {
                 .iter()
                 .any(|r| r.rights.has(Rights::LINK) && !r.deny)
         {
-            // Two rights are enough, each by its own rules.
+            // Two rights are needed, each by its own rules.
             return None;
         }
         let (whose, right) = [Whose::Others, Whose::Own].into_iter().find_map(|whose| {
@@ -456,7 +457,7 @@ impl Evaluate for Reading {
             let is = |names: Vec<String>| names.iter().any(|n| answer.ways.contains(n));
             let own = ways(operation).iter().filter(|w| w.0 == answer.form);
             let right = own.map(|w| w.1).find(|right| is(named(opened_by(*right))));
-            // What takes two rights is by no one rule.
+            // If two rights are needed, no single rule decides.
             right.map(|r| (whose, r))
         })?;
         let rules = |deny| self.concerned(whose, right).filter(move |r| r.deny == deny);

@@ -44,7 +44,7 @@ pub enum AccessFs {
 }
 
 impl AccessFs {
-    /// What `create` is.
+    /// The rights of `create`.
     pub const MAKE: [Self; 7] = [
         Self::MakeChar,
         Self::MakeDir,
@@ -54,7 +54,7 @@ impl AccessFs {
         Self::MakeBlock,
         Self::MakeSym,
     ];
-    /// What `delete` is.
+    /// The rights of `delete`.
     pub const REMOVE: [Self; 2] = [Self::RemoveDir, Self::RemoveFile];
 
     /// The first ABI that has it.
@@ -76,7 +76,7 @@ impl AccessFs {
         )
     }
 
-    /// As landlockconfig writes it.
+    /// The name in landlockconfig.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -110,7 +110,7 @@ pub enum AccessNet {
 }
 
 impl AccessNet {
-    /// As landlockconfig writes it.
+    /// The name in landlockconfig.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -137,7 +137,7 @@ pub struct PathBeneath {
     pub parent: Vec<u8>,
     /// The rights.
     pub allowed: BTreeSet<AccessFs>,
-    /// Whether it was taken for a file: it has file rights only.
+    /// Whether the path counts as a file: it has file rights only.
     pub file: bool,
 }
 
@@ -170,14 +170,14 @@ pub struct Ruleset {
 /// The JSON of landlockconfig. Paths with the same rights share an entry.
 ///
 /// # Errors
-/// A path that is not UTF-8, or that landlockconfig would expand.
+/// A path is not UTF-8, or landlockconfig would expand it.
 pub fn render(ruleset: &Ruleset, policy: &Policy) -> Result<String, Diagnostics> {
     let mut refused = Diagnostics {
         items: Vec::new(),
         sources: policy.sources.clone(),
     };
     let mut refuse = |path: &[u8], why: &str| {
-        // The rule that names it; a sibling that was found on the host has none.
+        // The rule that names the path. A sibling that was found on the host has none.
         let names = |r: &&Rule| r.sequences().iter().any(|s| s.literal_prefix() == path);
         let span = policy
             .rules

@@ -1,22 +1,20 @@
 //! Reads a ruleset in the landlockconfig format back, and evaluates it as the kernel does.
 //!
-//! Sources: Documentation/userspace-api/landlock.rst and security/landlock/{fs,net}.c of Linux 6.12; the
-//! format's schema. Nothing is shared with the lowering.
+//! Sources: Documentation/userspace-api/landlock.rst and security/landlock/{fs,net}.c of Linux 6.12, and the format's
+//! schema. The reader shares nothing with the lowering.
 //!
 //! - A right that is not handled is not restricted.
-//! - A rule on a directory reaches the directory itself and everything beneath. A rule on anything
-//!   else reaches that. The ruleset does not say which it is: an entry that has a right for directories
-//!   alone is one, and so is any other that [`Options::files`] does not name.
-//! - Making, removing and moving are asked of the directory above: a rule on D is for what lies
-//!   beneath D, not for D.
-//! - Reading a file is `read_file`, listing a directory `read_dir`. A program needs `execute` and,
-//!   as the kernel opens it to read it, `read_file`.
-//! - Changing contents is `write_file` where a file is opened for writing, and `truncate` where it is cut
-//!   (from ABI 3 on; before, cutting is not restricted).
-//! - A file keeps the rules above it wherever it is moved to, and moving it to where it would have more
-//!   rights is refused (`refer`): no directory is a way round a rule beneath it.
-//! - Mode, owner, times, attributes and unix sockets by path are not asked. Of addresses only TCP
-//!   ports are.
+//! - A rule on a directory reaches the directory itself and everything beneath. A rule on any other object reaches only
+//!   that object. The ruleset does not say which it is. The reader takes an entry for a directory if it has a right for
+//!   directories alone, or if [`Options::files`] does not name it.
+//! - Making, removing and moving are checked on the directory above. A rule on D is for what lies beneath D, not for D.
+//! - Reading a file is `read_file`, and listing a directory is `read_dir`. A program needs `execute`. It also needs
+//!   `read_file`, because the kernel opens it to read it.
+//! - Changing contents is `write_file` if a file is opened for writing, and `truncate` if it is cut. Before ABI 3,
+//!   cutting is not restricted.
+//! - A file keeps the rules above it, wherever it is moved. A move to a place with more rights is refused (`refer`). So
+//!   no rule can be avoided by moving a directory.
+//! - Mode, owner, times, attributes and unix sockets by path are not checked. For addresses, only TCP ports are.
 
 use crate::backend::{
     Allowed, Answers, Artifact, Clause, Deciders, Deciding, Evaluate, Form, HostCuts, OnPaths,
@@ -111,7 +109,7 @@ enum Scope {
 }
 
 impl Right {
-    /// The version that has it first, from the table in landlock.rst.
+    /// The first ABI that has it, from the table in landlock.rst.
     fn since(self) -> u32 {
         match self {
             Self::Refer => 2,
@@ -121,7 +119,7 @@ impl Right {
         }
     }
 
-    /// Whether the kernel takes it on what is no directory.
+    /// Whether the kernel takes it for an object that is no directory.
     fn fits_files(self) -> bool {
         matches!(
             self,
@@ -162,7 +160,7 @@ pub(super) struct Ruleset {
 /// Reads it.
 ///
 /// # Errors
-/// It is not one that the reader understands.
+/// The reader does not understand the ruleset.
 pub(super) fn read(artifact: &Artifact, options: &Options) -> Result<Ruleset, Diagnostics> {
     let name = &artifact.file_name;
     let text = std::str::from_utf8(&artifact.bytes).map_err(|e| {
@@ -271,7 +269,7 @@ fn words(rights: &BTreeSet<Right>) -> String {
     names.join(" ")
 }
 
-/// As the format writes it.
+/// The name in the format.
 fn word(right: &impl Serialize) -> String {
     match serde_json::to_value(right) {
         Ok(serde_json::Value::String(s)) => s,
@@ -295,7 +293,7 @@ impl<'t> Lines<'t> {
         }
     }
 
-    /// The line of the next string of this value; 0 where it is written in a way of its own.
+    /// The line of the next string with this value. 0: it is written in another form.
     fn of(&mut self, value: &str) -> usize {
         let Ok(written) = serde_json::to_string(value) else {
             return 0;
@@ -338,7 +336,7 @@ impl Ruleset {
         })
     }
 
-    /// The paths on which a right is held.
+    /// The paths on which a right is granted.
     fn held(&self, right: Right, asks: Asks) -> Result<PathSet, TooLarge> {
         if !self.restricts(right) {
             return Ok(PathSet::all());
@@ -347,7 +345,7 @@ impl Ruleset {
         PathSet::of(&sequences)
     }
 
-    /// One answer where all rights agree, else one for each: each is a way to do it.
+    /// One answer if all rights agree. Otherwise one for each right, because each is a way to do it.
     fn any_of(&self, rights: &[Right], asks: Asks) -> Result<OnPaths, TooLarge> {
         if !rights.iter().any(|r| self.restricts(*r)) {
             return Ok(OnPaths::Silent);
@@ -361,7 +359,7 @@ impl Ruleset {
                 let granted = self.grants.iter().filter(granted);
                 granted.map(|g| g.path.as_slice()).collect()
             } else {
-                // Nothing is named so.
+                // No path has this name.
                 BTreeSet::from([b"".as_slice()])
             };
             match seen.iter().position(|s| *s == paths) {
@@ -379,7 +377,7 @@ impl Ruleset {
         Ok(OnPaths::Allows(out))
     }
 
-    /// The rule closest to a path that holds the right.
+    /// The rule that grants the right and is closest to a path.
     fn grant(&self, right: Right, path: &[u8]) -> Option<&Grant> {
         let reaches = |g: &&Grant| {
             let beneath = g.path == b"/"
@@ -395,7 +393,7 @@ impl Ruleset {
     }
 }
 
-/// The rights that an operation takes, each a way to do it.
+/// The rights of an operation. Each is a way to do it.
 fn rights_of(operation: Operation) -> (&'static [Right], Asks) {
     match operation {
         Operation::Read => (&[Right::ReadFile], Asks::Object),
@@ -435,7 +433,7 @@ impl Ruleset {
                 if !self.restricts(Right::ReadDir) {
                     return Ok(OnPaths::Silent);
                 }
-                // What is no directory has no entries to keep from anybody: as it may be read.
+                // An object that is no directory has no entries. So listing it is allowed wherever it may be read.
                 let files: Vec<Sequence> = self
                     .grants
                     .iter()
@@ -494,7 +492,7 @@ impl Evaluate for Ruleset {
     }
 
     fn others(&self) -> BTreeSet<String> {
-        // `refer` and device commands are rights of no operation.
+        // No operation takes `refer` or the right for device commands.
         let kept = |r: &&Right| matches!(r, Right::Refer | Right::IoctlDev);
         let mut out: BTreeSet<String> = self
             .scoped
@@ -522,7 +520,7 @@ impl Evaluate for Ruleset {
             return None;
         }
         let mut granting: Vec<(&Grant, Sequence)> = self.granting(right, asks).collect();
-        // Any rule is enough: told is the one closest to the path.
+        // Any rule is enough. The answer names the one closest to the path.
         granting.sort_by_key(|(grant, _)| std::cmp::Reverse(grant.path.len()));
         let list: Vec<Deciding<Sequence>> = granting
             .into_iter()

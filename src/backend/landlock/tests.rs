@@ -28,7 +28,7 @@ fn rule(name: &str, action: Action, operations: &[&str], paths: &[&str]) -> Rule
     )
 }
 
-/// A file system of names: a trailing `/` is a directory, `a -> b` a link.
+/// A file system of names. A trailing `/` marks a directory, and `a -> b` a link.
 struct Fake(BTreeMap<Vec<u8>, Kind>, BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Fake {
@@ -295,7 +295,7 @@ fn pattern() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// The kernel's own rule on the ruleset, beside what the ledger says.
+    /// Evaluates the ruleset as the kernel does, and compares that with the ledger.
     #[test]
     fn the_rights_are_what_the_ledger_was_told(
         rules in prop::collection::vec((any::<bool>(), prop::collection::vec(pattern(), 1..3), prop::sample::select(vec!["read", "list", "edit", "create"])), 0..6),
@@ -315,7 +315,7 @@ proptest! {
                 for (operation, right) in [(Operation::Read, AccessFs::ReadFile), (Operation::List, AccessFs::ReadDir), (Operation::Edit, AccessFs::WriteFile), (Operation::Create, AccessFs::MakeReg)] {
                     let reached = |p: &PathBeneath| {
                         let under = path == p.parent || p.parent == b"/" || path.starts_with(&[p.parent.as_slice(), b"/"].concat());
-                        // What a right on a file reaches is that file.
+                        // A right on a file reaches that file only.
                         let under = if p.file { path == p.parent } else { under };
                         p.allowed.contains(&right) && under && !(right == AccessFs::MakeReg && path == p.parent)
                     };

@@ -1,28 +1,32 @@
-//! Reads a Seatbelt profile back, and evaluates it as Seatbelt does, as far as that is known: a **model**.
+//! Reads a Seatbelt profile back, and evaluates it as Seatbelt does, as far as we know: a **model**.
 //!
-//! No macOS machine was at hand. The rules below are from what others measured or read, not from a run: that the
-//! last match wins from microsoft/mxc (issue 754), that a specific operation beats its wildcard and an
-//! unfiltered rule no filtered one from the profiles of Anthropic's sandbox-runtime and nono, the fallback of
-//! operations from simbple's table (macOS 10.15). Nothing is shared with the lowering.
+//! We had no macOS machine. Others measured or read the rules below:
 //!
-//! - An operation is decided by the last of its filtered rules that matches; then by a rule of it without a
-//!   filter; then by the operation that it falls back on (`file-write-data`, `file-write*`, `file*`), and
-//!   last by the default. `file-map-executable` falls to the default at once. `process-exec` and
-//!   `process-exec*` are taken for two names of one operation.
-//! - `literal` is one path, `subpath` it and what is beneath, `prefix` is bytewise; a regular expression may
-//!   match anywhere in the path unless it is anchored, and is taken to be over bytes ([`regex`]).
-//! - A filter that asks for what the object has not (a path of an address) does not match.
-//! - The contents of a file and of a directory are `file-read-data`; attributes are `file-read-xattr`; code is
-//!   mapped by `file-map-executable`. Contents are changed by `file-write-data` (truncation is no operation
-//!   of its own), `metadata` is five operations, each a way.
-//! - A directory whose `file-write-unlink` is allowed can be renamed away with what is beneath.
-//! - Listening takes `network-bind` and `network-inbound`, connecting `network-outbound`; `localhost` is the
-//!   loopback addresses. With `--proxy-port` TCP to other hosts, where it is closed and the proxy's port on
-//!   localhost is open, is the proxy's to decide.
-//! - /tmp, /var and /etc are links to /private: a path there has a second name, and what the policy says of
-//!   the one it says of the other ([`Evaluate::as_meant`]).
-//! - `file-link` and `file-clone` are refused where a rule allows them. What `(allow default)` lets happen with
-//!   them is not looked at.
+//! - The last match wins: microsoft/mxc, issue 754.
+//! - A specific operation beats its wildcard, and an unfiltered rule beats no filtered one: the profiles of Anthropic's
+//!   sandbox-runtime and of nono.
+//! - Which operation falls back on which: simbple's table (macOS 10.15).
+//!
+//! The reader shares nothing with the lowering.
+//!
+//! - The last filtered rule that matches decides an operation. Without one, a rule without a filter decides. Without
+//!   that, the operation that it falls back on decides (`file-write-data`, `file-write*`, `file*`), and at last the
+//!   default. `file-map-executable` falls back on the default directly. The reader takes `process-exec` and
+//!   `process-exec*` for two names of one operation.
+//! - `literal` is one path, `subpath` is a path and what lies beneath, and `prefix` compares bytes. A regular
+//!   expression may match anywhere in the path unless it is anchored. The reader takes it to be over bytes ([`regex`]).
+//! - A filter that asks for something that the object lacks (the path of an address) does not match.
+//! - Reading a file and listing a directory are `file-read-data`. Attributes are `file-read-xattr`. Mapping code is
+//!   `file-map-executable`. Changing contents is `file-write-data`: truncation has no operation of its own. `metadata`
+//!   is five operations, and each is a way.
+//! - If `file-write-unlink` is allowed on a directory, the directory can be renamed away with everything beneath.
+//! - Listening takes `network-bind` and `network-inbound`. Connecting takes `network-outbound`. `localhost` stands for
+//!   the loopback addresses. With `--proxy-port`, the proxy decides about TCP to other hosts, if the profile closes it
+//!   and opens the proxy's port on localhost.
+//! - /tmp, /var and /etc are links to /private. So a path there has a second name, and what the policy says about one
+//!   name holds for the other ([`Evaluate::as_meant`]).
+//! - The reader refuses a profile in which a rule allows `file-link` or `file-clone`. It does not look at what `(allow
+//!   default)` lets them do.
 
 mod deciding;
 mod expression;
@@ -53,7 +57,7 @@ pub(super) struct Seatbelt {
     profile: Profile,
     proxy: Option<u16>,
     answers: Answers,
-    /// Operations often have one set of paths.
+    /// Several operations often have one set of paths.
     sets: Mutex<FxHashMap<Decider, PathSet>>,
     peers: Mutex<FxHashMap<(Operation, Peer), Option<bool>>>,
     index: OnceLock<StepsIndex>,
@@ -61,7 +65,7 @@ pub(super) struct Seatbelt {
     deciding: [OnceLock<Deciding>; Operation::ON_PATHS.len()],
 }
 
-/// The rule that decides an address, and what in it is about the address; `None`: the default does.
+/// The rule that decides an address, and the part of it that is about the address. `None`: the default decides.
 type Decides<'r> = Option<(&'r Rule, Option<&'r Network>)>;
 
 /// The numbers of the rules in the order in which they decide, each with its filter.
@@ -70,7 +74,7 @@ type Deciding = Vec<(usize, Option<Prepared>)>;
 /// Reads it.
 ///
 /// # Errors
-/// It is not one that the reader understands.
+/// The reader does not understand the profile.
 pub(super) fn read(artifact: &Artifact, proxy: Option<u16>) -> Result<Seatbelt, Diagnostics> {
     let name = show_bytes(artifact.file_name.as_bytes());
     let refuse = |line: usize, message: String| -> Diagnostics {
@@ -97,7 +101,7 @@ pub(super) fn read(artifact: &Artifact, proxy: Option<u16>) -> Result<Seatbelt, 
     })
 }
 
-/// Operations of Seatbelt by operations of the policy, with the form for which each is asked; each is a way.
+/// The operations of Seatbelt for each operation of the policy, with the form that each is asked for. Each is a way.
 fn ways(operation: Operation) -> &'static [(&'static str, Form)] {
     match operation {
         Operation::Read => &[
@@ -154,7 +158,7 @@ impl Seatbelt {
         Ok(set)
     }
 
-    /// What decides the operation in its first way; `None`: it is none on paths.
+    /// What decides the operation in its first way. `None`: it is not an operation on paths.
     fn deciding(&self, operation: Operation) -> Option<&Deciding> {
         let at = Operation::ON_PATHS.iter().position(|o| *o == operation)?;
         let (name, form) = ways(operation).first()?;
@@ -173,7 +177,7 @@ impl Seatbelt {
     fn answer(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
         let mut known: Vec<(Decider, PathSet)> = Vec::new();
         let mut out: Vec<(Form, usize, Vec<String>)> = Vec::new();
-        // Most ways are decided by the same rules, which ask for nothing else than the path.
+        // Most ways have the same rules, and these ask for nothing but the path.
         let mut same: Vec<((Vec<usize>, Asked), usize)> = Vec::new();
         for (name, form) in ways(operation) {
             let rules = order(&self.profile, name);
@@ -201,7 +205,7 @@ impl Seatbelt {
                 None => out.push((*form, at, vec![way])),
             }
         }
-        // One answer for both where the type of the object does not matter.
+        // One answer for both if the type of the object does not matter.
         let ways_of = |form, at| {
             let own = out.iter().find(|o| (o.0, o.1) == (form, at));
             own.map(|o| o.2.as_slice())
@@ -228,7 +232,7 @@ impl Seatbelt {
         Ok(OnPaths::Allows(allowed))
     }
 
-    /// Whether an address is let through, and what decides it.
+    /// Whether an address is allowed, and what decides it.
     fn address(&self, name: &'static str, peer: Peer) -> (bool, Decides<'_>) {
         for rule in order(&self.profile, name) {
             let rule = &self.profile.rules[rule];
@@ -266,7 +270,7 @@ impl Seatbelt {
         clause(self.profile.default_line, format!("({action} default)"))
     }
 
-    /// Whether an address is let through; `None`: it is left to the proxy. Many addresses are one peer.
+    /// Whether an address is allowed. `None`: the proxy decides. Many addresses are one peer.
     fn peer(&self, operation: Operation, peer: Peer) -> Option<bool> {
         let known = || self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(said) = known().get(&(operation, peer)) {
@@ -281,7 +285,7 @@ impl Seatbelt {
                 local: true,
                 port,
             };
-            // Where everything is open by default a proxy is not the way out.
+            // If everything is open by default, the proxy is not the only way out.
             operation == Operation::Connect
                 && !self.profile.default_allow
                 && peer.tcp
@@ -329,7 +333,8 @@ struct Peer {
 }
 
 impl Peer {
-    /// A name is the addresses of other hosts, unless it is `localhost`: those of this host are asked for as such.
+    /// A name stands for the addresses of other hosts, unless it is `localhost`. Addresses of this host are asked for
+    /// as such.
     fn of(host: &HostSpec, protocol: Protocol) -> Self {
         Self {
             tcp: protocol == Protocol::Tcp,
@@ -492,7 +497,7 @@ impl Evaluate for Seatbelt {
                     return Some(clause(p.line, text));
                 }
                 (true, None) => return Some(clause(rule.line, format!("{} …)", rule.head))),
-                // What the rule leaves out.
+                // The path is an exception of the rule.
                 (false, Some(p)) => {
                     let written = profile.written(p);
                     let text = format!("{} … (require-not {written}))", rule.head);
@@ -505,7 +510,7 @@ impl Evaluate for Seatbelt {
     }
 }
 
-/// The names that the same objects have in /private.
+/// The names of the same objects in /private.
 fn second_names(sequence: &Sequence) -> Vec<Sequence> {
     let Some((Component::Name(first), rest)) = sequence.components.split_first() else {
         return Vec::new();

@@ -1,13 +1,13 @@
 //! A filter as the kernel takes it: `struct sock_filter` records for one architecture.
 //!
-//! seccompiler makes the part that tells allowed calls from others. It knows one action for calls that
-//! match and one for the rest, and has no check of x32; so a prologue comes before it, which answers
-//! ENOSYS for the calls that are to look absent and for every number that is not in the table (the
-//! x32 ones are among them: they have bit 30 set). The prologue leaves to seccompiler's part by
-//! falling through, so that no jump crosses the seam. Arguments that no rule of a conditional call
-//! names (a socket of a strange family) answer EPERM here and ENOSYS in the OCI profile, where only
-//! the default is left for them; what is allowed is the same (compared with libseccomp 2.5.4's own code
-//! for each policy of the repository).
+//! seccompiler makes the part that tells allowed calls from others. It knows one action for calls that match and one
+//! for the rest, and it does not check for x32. So a prologue comes before it. The prologue answers ENOSYS for the
+//! calls that must look absent, and for every number that is not in the table. The x32 calls are among those: they have
+//! bit 30 set. The prologue falls through to seccompiler's part, so no jump crosses from one to the other.
+//!
+//! For arguments that no rule of a conditional call names (an unusual socket family), the answer is EPERM here. It is
+//! ENOSYS in the OCI profile, where only the default is left for them. Both allow the same calls. A test compares them
+//! with libseccomp 2.5.4's own code for each policy of the repository.
 
 use super::model::{Condition, ENOSYS, EPERM, Profile, Verdict};
 use crate::policy::syscalls::{Arch, of_arch};
@@ -31,7 +31,7 @@ const ARCH: u32 = 4;
 /// Why a program could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// seccompiler's own check failed: more than 4,096 instructions, a number that is not one.
+    /// seccompiler's own check failed: more than 4,096 instructions, or an invalid number.
     #[error(transparent)]
     Backend(#[from] seccompiler::BackendError),
     /// With the prologue, the program is longer than the kernel takes.
@@ -65,7 +65,7 @@ pub fn compile(profile: &Profile, arch: Arch) -> Result<Vec<u8>, Error> {
             absent.insert(number);
         }
         if !open.is_empty() {
-            // No conditions: an empty chain is how seccompiler says "always".
+            // An empty chain has no conditions. For seccompiler that means "always".
             let chain = open.iter().filter(|c| !c.is_empty()).map(|c| chain(c));
             let chain = chain.collect::<Result<Vec<_>, _>>()?;
             rules.insert(i64::from(number), chain);
@@ -92,7 +92,7 @@ pub fn compile(profile: &Profile, arch: Arch) -> Result<Vec<u8>, Error> {
 
 fn chain(conditions: &[Condition]) -> Result<SeccompRule, Error> {
     let conditions = conditions.iter().map(|c| {
-        // Every mask fits into 32 bits, so the lower half of the register is all that is looked at.
+        // Every mask fits into 32 bits, so only the lower half of the register is compared.
         SeccompCondition::new(
             c.index,
             SeccompCmpArgLen::Dword,
@@ -112,7 +112,7 @@ fn prologue(audit: u32, numbers: &BTreeSet<u32>, absent: &BTreeSet<u32>) -> Vec<
         op(RETURN, RETURN_KILL_PROCESS, 0, 0),
         op(LOAD_WORD, NUMBER, 0, 0),
     ];
-    // Runs of numbers that answer ENOSYS: absent calls, gaps, and everything past the last.
+    // Runs of numbers that answer ENOSYS: absent calls, gaps, and everything after the last call.
     let mut first = None;
     let last = numbers.last().copied().unwrap_or(0);
     for n in 0..=last {

@@ -1,4 +1,4 @@
-//! From a policy's meaning to a filter, and to what that filter keeps.
+//! From a policy's meaning to a filter, and to the ledger of that filter.
 
 use super::UnixSockets;
 use super::model::{Condition, EPERM, INT, Profile, Rule, Verdict};
@@ -16,7 +16,7 @@ const AF_INET: u64 = 2;
 const AF_INET6: u64 = 10;
 const AF_NETLINK: u64 = 16;
 const AF_PACKET: u64 = 17;
-/// The crypto interface of the kernel, and sockets to the hypervisor: refused by every default profile.
+/// The kernel's crypto interface, and sockets to the hypervisor. Every default profile refuses them.
 const AF_ALG: u64 = 38;
 const AF_VSOCK: u64 = 40;
 /// The type of a socket without `SOCK_NONBLOCK` and `SOCK_CLOEXEC`.
@@ -27,7 +27,7 @@ const SOCK_SEQPACKET: u64 = 5;
 const IPPROTO_TCP: u64 = 6;
 const IPPROTO_UDP: u64 = 17;
 const NETLINK_ROUTE: u64 = 0;
-/// Routing, socket statistics, device events, generic: not audit (9), whose records could be forged.
+/// Routing, socket statistics, device events, generic. Not audit (9), because its records could be forged.
 const NETLINK_OPEN: [u64; 4] = [NETLINK_ROUTE, 4, 15, 16];
 
 /// Flags of `clone` that make namespaces (mount, cgroup, uts, ipc, user, pid, net).
@@ -40,7 +40,7 @@ const NAMESPACES: [u64; 7] = [
     0x2000_0000,
     0x4000_0000,
 ];
-/// Execution domains that containers get: Linux, UNAME26, 32-bit, both, and "which is it".
+/// Execution domains that containers get: Linux, UNAME26, 32-bit, both, and the question for the current one.
 const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, INT];
 /// `O_CREAT` and the bit that makes `O_TMPFILE`, the same on both architectures.
 const OPEN_CREATES: [u64; 2] = [0o100, 0o20_000_000];
@@ -60,12 +60,12 @@ const REMOVE: &[&str] = &["rmdir", "unlink", "unlinkat"];
 const RENAME: &[&str] = &["rename", "renameat", "renameat2"];
 const URING: &[&str] = &["io_uring_enter", "io_uring_register", "io_uring_setup"];
 
-/// What of the network a policy leaves open.
+/// What a policy leaves open of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Network {
     /// Every host, to connect and to bind.
     Open,
-    /// Only what the language names, and of that only these.
+    /// Only what the language names, and only these protocols of it.
     Only { tcp: bool, udp: bool },
 }
 
@@ -79,11 +79,11 @@ impl Network {
     }
 }
 
-/// What a policy needs, and so what can be closed as a whole.
+/// What a policy needs. The rest can be closed as a whole.
 #[derive(Debug, Clone, Copy)]
 struct Needs {
     network: Network,
-    /// TCP may be listened on somewhere.
+    /// TCP may listen somewhere.
     listen: bool,
     /// Unix sockets may be made.
     local: bool,
@@ -121,18 +121,18 @@ impl Needs {
         })
     }
 
-    /// Nothing can be made: `open` with `O_CREAT` goes too. Where a file may be edited it stays, since
-    /// shells and C libraries open existing files, `/dev/null` too, with that flag.
+    /// The program can make nothing, so `open` with `O_CREAT` is refused too. If it may edit a file, that stays: shells
+    /// and C libraries open existing files, also `/dev/null`, with that flag.
     fn no_new_files(self) -> bool {
         !self.create && !self.edit
     }
 
-    /// `listen` is of no use, and with local sockets gone nothing else needs it.
+    /// `listen` is of no use, and without local sockets nothing else needs it.
     fn no_listening(self) -> bool {
         !self.listen && !self.local
     }
 
-    /// The calls that go since the policy allows nothing that they could do.
+    /// The calls to refuse, because the policy allows nothing that they could do.
     fn refused(self) -> BTreeSet<&'static str> {
         let mut out = BTreeSet::new();
         if !self.create {
@@ -150,7 +150,7 @@ impl Needs {
         if self.no_listening() {
             out.insert("listen");
         }
-        // A local socket, from a pair too, makes a file where it is bound.
+        // A local socket makes a file when it is bound, also one from a pair.
         if self.no_new_files() && self.unbound() {
             out.insert("bind");
         }
@@ -174,7 +174,7 @@ pub fn lower(meaning: &Meaning<'_>, arches: Vec<Arch>) -> Result<(Profile, Ledge
     Ok((profile, ledger))
 }
 
-/// The filter alone, where nobody reads the ledger: that is most of the time.
+/// The filter alone, for callers that do not read the ledger. Most do not.
 ///
 /// # Errors
 /// The policy's automata are too large.
@@ -201,7 +201,7 @@ fn profile(meaning: &Meaning<'_>, needs: Needs, arches: Vec<Arch>) -> Profile {
         let decision = meaning.syscall(name);
         let explicit = decision.rule.is_some();
         let open = match decision.action {
-            // A policy that allows by default still gets no more than a container does.
+            // A policy that allows by default still gets no more than a container.
             Action::Allow => explicit || syscalls::ordinary(name) || capability(name),
             Action::Deny | Action::Ask => false,
         };
@@ -240,7 +240,7 @@ fn profile(meaning: &Meaning<'_>, needs: Needs, arches: Vec<Arch>) -> Profile {
             rules.push((Verdict::Allow, vec![Condition::masked(index, both, 0)]));
             rules.extend(OPEN_CREATES.map(|f| (errno, vec![Condition::masked(index, f, f)])));
         }
-        // Its flags are behind a pointer; the C library falls back to `openat`.
+        // Its flags are behind a pointer. The C library uses `openat` instead.
         allow.retain(|n| *n != "openat2");
     }
     let raw = policy.capabilities.iter().any(|c| c == "CAP_NET_RAW");
@@ -279,8 +279,8 @@ fn profile(meaning: &Meaning<'_>, needs: Needs, arches: Vec<Arch>) -> Profile {
     Profile { arches, rules }
 }
 
-/// Calls that fail with EPERM although no rule names them: those of administrators and debuggers, and the
-/// old ones. What is merely new answers ENOSYS.
+/// Calls that fail with EPERM although no rule names them: those of administrators and debuggers, and the old ones.
+/// Calls that are only new answer ENOSYS.
 fn dangerous(name: &str) -> bool {
     const GROUPS: [&str; 9] = [
         "debug",
@@ -353,14 +353,14 @@ fn sockets(needs: Needs, raw: bool) -> Vec<(Verdict, Vec<Condition>)> {
 
 const NO_PATHS: &str = "a filter of system calls sees no path";
 
-/// What the filter lets through, read off the filter: where a family of calls is shut, nothing.
+/// The ledger, which follows from the filter. If a family of calls is refused, its operation is closed.
 fn ledger(meaning: &Meaning<'_>, needs: Needs, profile: &Profile) -> Result<Ledger, TooLarge> {
     let mut ledger = LedgerBuilder::new(meaning, "seccomp");
     if !ledger.is_asked() {
         return Ok(ledger.finish());
     }
     let shut = |names: &[&str]| !names.iter().any(|n| profile.may_allow(n));
-    // io_uring opens, makes, removes, renames, labels and connects without those calls.
+    // io_uring can open, make, remove, rename, label and connect without those calls.
     let ring = !shut(URING);
     let socket = |family, kind, protocol| {
         let call = |p| profile.verdict("socket", &[family, kind, p, 0, 0, 0]) == Verdict::Allow;

@@ -1,14 +1,14 @@
 //! A filter as it is written: rules over system calls by name, with masked comparisons.
 //!
-//! One comparison is enough for everything here, `argument & mask == value`: an `int` argument is
-//! compared in its lower 32 bits alone, since the kernel ignores the rest of the register.
+//! One kind of comparison is enough here: `argument & mask == value`. An `int` argument is compared in its lower 32
+//! bits only, because the kernel ignores the rest of the register.
 
 use crate::policy::syscalls::Arch;
 use serde::Serialize;
 
 /// The error of a refused call.
 pub const EPERM: u16 = 1;
-/// The error of a call that does not exist: C libraries and language runtimes then try an older one.
+/// The error of a call that does not exist. C libraries and language runtimes then try an older one.
 pub const ENOSYS: u16 = 38;
 /// Compares an `int`: the lower half of the register.
 pub const INT: u64 = 0xffff_ffff;
@@ -59,12 +59,11 @@ impl Condition {
     }
 }
 
-/// System calls, and what happens with them where all conditions hold.
+/// System calls, and what happens to them if all conditions hold.
 ///
-/// INVARIANT: a name has either one rule without conditions or only rules with conditions, which are
-/// disjoint where their verdicts differ, and no rule compares an argument twice.
-/// (libseccomp and seccompiler let one swallow the other otherwise, and runc reads a repeated
-/// index as "or".)
+/// INVARIANT: a name has either one rule without conditions, or only rules with conditions. Rules with different
+/// verdicts do not overlap, and no rule compares an argument twice. (Otherwise libseccomp and seccompiler let one rule
+/// swallow the other, and runc reads a repeated index as "or".)
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// Sorted.
@@ -78,7 +77,7 @@ pub struct Rule {
 /// A whole filter. A call that no rule decides fails with [`ENOSYS`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
-    /// The architectures; calls of any other kill the process.
+    /// The architectures. Calls of any other architecture kill the process.
     pub arches: Vec<Arch>,
     /// The rules.
     pub rules: Vec<Rule>,
@@ -104,11 +103,11 @@ impl Profile {
         self.rules.iter().filter(move |r| r.names.contains(&name))
     }
 
-    /// As OCI JSON: the `linux.seccomp` section of a container's configuration, which is also what
-    /// `--security-opt seccomp=FILE` and a `Localhost` profile of Kubernetes take.
+    /// As OCI JSON: the `linux.seccomp` section of a container's configuration. `--security-opt seccomp=FILE` and a
+    /// `Localhost` profile of Kubernetes take the same format.
     ///
     /// # Errors
-    /// None in practice; serde's type demands it.
+    /// It never fails in practice, but serde's type demands it.
     pub fn to_oci(&self) -> Result<Vec<u8>, serde_json::Error> {
         let oci = Oci {
             default_action: "SCMP_ACT_ERRNO",
@@ -143,7 +142,7 @@ struct Oci<'a> {
 struct OciRule<'a> {
     names: &'a [&'static str],
     action: &'static str,
-    /// Only beside `SCMP_ACT_ERRNO`: crun refuses it elsewhere.
+    /// Only with `SCMP_ACT_ERRNO`, because crun refuses it elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     errno_ret: Option<u16>,
     #[serde(skip_serializing_if = "Vec::is_empty")]

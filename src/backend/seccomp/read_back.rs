@@ -1,24 +1,28 @@
-//! Reads filters back, as OCI JSON and as BPF, and asks them what a program could still do.
+//! Reads filters back, as OCI JSON and as BPF, and finds what a program could still do.
 //!
-//! Sources: seccomp(2), seccomp_rule_add(3) of libseccomp 2.5.4 and its `db.c` (a rule without conditions
-//! swallows those with), runc's `libcontainer/seccomp` (conditions that repeat an argument are ORed), and
-//! `kernel/seccomp.c` and `net/core/filter.c` of Linux 6.12 for the machine that runs BPF. Nothing is
-//! shared with the lowering. `tests/native/seccomp.rs` holds what is read here against libseccomp and the
-//! kernel, `tests/seccomp.rs` one form against the other.
+//! Sources:
 //!
-//! A filter knows no objects. What can be read off it is whether a whole family of calls is shut:
+//! - seccomp(2), and seccomp_rule_add(3) of libseccomp 2.5.4 with its `db.c` (a rule without conditions swallows those
+//!   with)
+//! - runc's `libcontainer/seccomp` (repeated conditions on an argument are ORed)
+//! - `kernel/seccomp.c` and `net/core/filter.c` of Linux 6.12, for running BPF
 //!
-//! - `create`: every call that makes a name (`mkdir`, `mknod`, `symlink`, `link`, `rename` and their `…at`
-//!   forms, `creat`, and opening with `O_CREAT`); binding a local socket makes one too.
+//! The reader shares nothing with the lowering. `tests/native/seccomp.rs` compares it with libseccomp and the kernel,
+//! `tests/seccomp.rs` compares one form with the other.
+//!
+//! A filter knows no objects. It only shows whether a whole family of calls is refused:
+//!
+//! - `create`: every call that makes a name: `mkdir`, `mknod`, `symlink`, `link`, `rename` and their `…at` forms,
+//!   `creat`, and opening with `O_CREAT`. Binding a local socket also makes a name.
 //! - `delete`: `unlink`, `rmdir`, `rename` and their forms. `metadata`: mode, owner, times, attributes.
-//! - `connect` to a unix socket: making a local socket, or a pair of datagram ones, which can send
-//!   anywhere.
-//! - TCP and UDP: making such a socket; for `bind` also `bind`, and `listen` for TCP.
-//! - io_uring does all of these without those calls: with it nothing is shut.
-//! - Reading, listing, changing contents and executing go through calls that the runtime itself
-//!   makes under the filter; nothing is said of them.
+//! - `connect` to a unix socket: making a local socket, or a pair of datagram sockets, which can send anywhere.
+//! - TCP and UDP: making such a socket. For `bind` also `bind`, and `listen` for TCP.
+//! - io_uring does all of these without those calls. If it is allowed, no family counts as refused.
+//! - Reading, listing, changing contents and executing use calls that the runtime itself makes under the filter. The
+//!   reader says nothing about them.
 //!
-//! A family that is not shut says nothing of its operation, as paths and addresses are not seen.
+//! If a family is not refused, the reader says nothing about its operation, because a filter sees no paths or
+//! addresses.
 
 mod bpf;
 mod oci;
@@ -42,18 +46,18 @@ fn refuse(message: String) -> Diagnostics {
 
 /// What one filter does with calls.
 trait Filter {
-    /// Whether the call may happen with these arguments, whatever the others are.
+    /// Whether the call may happen with these arguments, for some values of the others.
     fn may(&self, name: &str, fixed: &[(u8, u64)]) -> bool;
 
-    /// Calls that are allowed for some arguments alone, with these.
+    /// The conditions of calls that are allowed for some arguments only.
     fn conditions(&self) -> BTreeSet<String>;
 
-    /// What lets a call happen, or refuses it.
+    /// The clause that allows a call, or refuses it.
     fn clause(&self, name: &str, allows: bool) -> Option<Clause>;
 }
 
-/// Filters that were read back: one file of JSON, or of BPF one for each architecture. Something can
-/// happen if one of them lets it.
+/// Filters that were read back: one JSON file, or one BPF file for each architecture. Something is allowed if one of
+/// them allows it.
 pub struct Filters {
     filters: Vec<Box<dyn Filter + Send + Sync>>,
     /// Whether hosts can be reached: by `connect` and by `bind`, over TCP and over UDP.
@@ -63,7 +67,7 @@ pub struct Filters {
 /// Reads them.
 ///
 /// # Errors
-/// They are not ones that the reader understands.
+/// The reader does not understand them.
 pub(super) fn read(artifacts: &[Artifact]) -> Result<Filters, Diagnostics> {
     let mut filters: Vec<Box<dyn Filter + Send + Sync>> = Vec::new();
     for (i, artifact) in artifacts.iter().enumerate() {
@@ -144,7 +148,7 @@ const LABEL: &[&str] = &[
 ];
 
 impl Filters {
-    /// Whether a call may happen with these arguments (by their indices, from 0), whatever the others are.
+    /// Whether a call may happen with these arguments (by index, from 0), for some values of the others.
     #[must_use]
     pub fn may(&self, name: &str, fixed: &[(u8, u64)]) -> bool {
         self.filters.iter().any(|f| f.may(name, fixed))
@@ -175,7 +179,7 @@ impl Filters {
             || self.may("openat2", &[])
     }
 
-    /// Whether a program can reach hosts so.
+    /// Whether a program can reach hosts by this protocol.
     fn network(&self, protocol: Protocol) -> bool {
         let (kind, number) = match protocol {
             Protocol::Tcp => (SOCK_STREAM, 6),
@@ -196,7 +200,7 @@ impl Filters {
 
     fn reaches(&self, operation: Operation, protocol: Protocol) -> bool {
         let binds = operation == Operation::Bind;
-        // Asked of every region of addresses.
+        // This is asked for every region of addresses.
         let known = &self.reached[usize::from(binds)][usize::from(protocol == Protocol::Udp)];
         *known.get_or_init(|| match binds {
             true => self.listens(protocol),
@@ -204,7 +208,7 @@ impl Filters {
         })
     }
 
-    /// Whether a family of calls on paths is open; `None`: it is not one that a filter can shut.
+    /// Whether a family of calls on paths is open. `None`: a filter cannot refuse such a family.
     fn open(&self, operation: Operation) -> Option<bool> {
         let ring = self.any(RING);
         match operation {

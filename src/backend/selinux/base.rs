@@ -1,23 +1,23 @@
-//! What the compiler knows of the reference policy's labels: facts asked of Debian 12's with
-//! matchpathcon and sesearch.
+//! What the compiler knows of the reference policy's labels. matchpathcon and sesearch gave these facts for Debian 12's
+//! policy.
 
 use std::ops::RangeInclusive;
 
-/// A base type that rules may be about, and the trees that it stands for.
+/// A base type that rules may be about, and the trees that have this type.
 pub struct BaseType {
     pub name: &'static str,
-    /// The first is the one whose decision counts; the others have the same label.
+    /// The policy's decision for the first tree counts for the type. The others have the same label.
     pub trees: &'static [&'static str],
-    /// Files outside of them. Where there are no trees, the first decides.
+    /// Files outside those trees. If there are no trees, the decision for the first file counts.
     pub files: &'static [&'static str],
-    /// Whether programs of it are started.
+    /// Whether the type has programs that the domain may start.
     pub programs: bool,
 }
 
-/// What domains start programs by without a type of the module's own.
+/// The types of programs that a domain may start without a type of the module's own.
 pub const PROGRAMS: [&str; 2] = ["bin_t", "shell_exec_t"];
 
-/// Types of files.
+/// The types of files.
 pub const TYPES: [BaseType; 7] = [
     BaseType {
         name: "bin_t",
@@ -70,7 +70,7 @@ pub const TYPES: [BaseType; 7] = [
             "/usr/lib64/locale",
             "/usr/local/lib/locale",
         ],
-        // The link that the first mostly is has no such label.
+        // `/etc/localtime` is mostly a link, and a link does not have this label.
         files: &["/etc/localtime", "/etc/timezone"],
         programs: false,
     },
@@ -82,7 +82,7 @@ pub const TYPES: [BaseType; 7] = [
     },
     BaseType {
         name: "etc_t",
-        // The second for directories alone.
+        // The second is for directories alone.
         trees: &["/etc", "/run/resolvconf"],
         files: &[],
         programs: false,
@@ -95,7 +95,7 @@ pub const TYPES: [BaseType; 7] = [
     },
 ];
 
-/// Objects below those trees with a label that no rule is about.
+/// Objects beneath those trees whose label no rule is about.
 pub const SPECIAL: [&str; 4] = [
     "/usr/src/**",
     "/etc/selinux/**",
@@ -103,8 +103,8 @@ pub const SPECIAL: [&str; 4] = [
     "/etc/ppp/peers/**",
 ];
 
-/// The same, as files alone: a directory of that name has its tree's label. Of the programs that have a type of
-/// their own (the base policy knows some thousand) those that policies name.
+/// The same, for files alone: a directory of that name has the label of its tree. The base policy has types of their
+/// own for some thousand programs. These are the programs that policies name.
 pub const SPECIAL_FILES: [&str; 8] = [
     "/etc/resolv.conf*/**",
     "/etc/ppp/**",
@@ -116,8 +116,8 @@ pub const SPECIAL_FILES: [&str; 8] = [
     "/{,usr/}{,s}bin/{insmod,losetup,mkfs,modprobe,rmmod,swapon}*/**",
 ];
 
-/// Files that every domain may read: the loader's cache (`ld_so_cache_t`), and the loader (`ld_so_t`), which is
-/// mapped with every program and started by none of the module's rules.
+/// Files that every domain may read: the loader's cache (`ld_so_cache_t`) and the loader (`ld_so_t`). The loader is
+/// mapped with every program, and no rule of the module lets the domain start it.
 pub const EVERYONE_READS: [&str; 4] = [
     "/{{,usr/}lib{,32,64,x32},usr/local/lib{,32,64}}/**/ld-*.so{,.*}",
     "/etc/ld.so.cache",
@@ -125,7 +125,7 @@ pub const EVERYONE_READS: [&str; 4] = [
     "/etc/ld-musl-*.path",
 ];
 
-/// What every domain may list (`root_t`, `device_t`, `var_run_t`).
+/// The directories that every domain may list (`root_t`, `device_t`, `var_run_t`).
 pub const EVERYONE_LISTS: [&str; 3] = ["/", "/dev/**", "/run"];
 
 /// Directories beneath those that have another type.
@@ -136,8 +136,8 @@ pub const NOT_LISTED: [&str; 4] = [
     "/dev/mqueue/**",
 ];
 
-/// Labels within `/opt`, at any depth: the first that matches, whether it is of files alone, and the base type (one that no
-/// rule is about, where there is none of that name in [`TYPES`]).
+/// Labels within `/opt`, at any depth. The first pattern that matches counts. Each has: the pattern, whether it is for
+/// files alone, and the base type. No rule is about a type that [`TYPES`] does not name.
 pub const WITHIN_OPT: [(&str, bool, &str); 10] = [
     ("/opt/**/var/lib{,64}/**", false, "var_lib_t"),
     ("/opt/**/bin/java*", true, "java_exec_t"),
@@ -151,18 +151,18 @@ pub const WITHIN_OPT: [(&str, bool, &str); 10] = [
     ("/opt/**/*.so", false, "lib_t"),
 ];
 
-/// Labels within `/etc`, a line each: for what, the type, and names beneath it.
+/// Labels within `/etc`, one line each: the kind of object, the type, and names beneath `/etc`.
 const WITHIN_ETC: &str = include_str!("etc.txt");
 
-/// What a label within `/etc` is for.
+/// The kind of object that a label within `/etc` is for.
 pub enum LabelledAs {
     Files,
     Directories,
     Everything,
 }
 
-/// Each line of them: what it is for, the base type (one that no rule is about, where there is none of that name in
-/// [`TYPES`]), and its patterns. The first that matches is the label.
+/// Each line: the kind of object, the base type, and its patterns. The first pattern that matches counts. No rule is
+/// about a type that [`TYPES`] does not name.
 pub fn within_etc() -> impl Iterator<Item = (LabelledAs, &'static str, Vec<String>)> {
     let lines = WITHIN_ETC.lines().filter(|l| !l.starts_with('#'));
     lines.map(|line| {
@@ -181,7 +181,7 @@ pub fn within_etc() -> impl Iterator<Item = (LabelledAs, &'static str, Vec<Strin
     })
 }
 
-/// What the base policy asserts that ordinary domains never touch: it is not of `non_security_file_type`.
+/// Paths without the attribute `non_security_file_type`. The base policy asserts that ordinary domains never use them.
 pub const SECURITY: [&str; 9] = [
     "/etc/selinux/policy/**",
     "/etc/selinux/*/policy/**",
@@ -194,7 +194,7 @@ pub const SECURITY: [&str; 9] = [
     "/var/spool/audit/**",
 ];
 
-/// The same, as files alone.
+/// The same, for files alone.
 pub const SECURITY_FILES: [&str; 6] = [
     "/etc/shadow*/**",
     "/etc/gshadow*/**",
@@ -204,7 +204,7 @@ pub const SECURITY_FILES: [&str; 6] = [
     "/var/db/shadow*/**",
 ];
 
-/// The first names of paths that the base policy labels: everything else is `default_t` there.
+/// The first components of the paths that the base policy labels. It labels everything else `default_t`.
 pub const LABELLED: [&str; 26] = [
     "bin",
     "boot",
@@ -234,15 +234,16 @@ pub const LABELLED: [&str; 26] = [
     "var",
 ];
 
-/// Trees in which deeper paths can have labels of a module.
+/// Trees in which a module can label deeper paths.
 pub const FREE_BELOW: [&str; 4] = ["srv", "opt", "mnt", "media"];
 
-/// The ports that the kernel gives to who asks for none, by default (`net.ipv4.ip_local_port_range`): to bind one of them it
-/// does not ask for `name_bind` (security/selinux/hooks.c), only for `node_bind`. Seen on 6.1 and 6.12.
+/// The ports that the kernel gives to a program that asks for none (default of `net.ipv4.ip_local_port_range`). To bind
+/// one of them, the kernel asks only for `node_bind`, not for `name_bind` (security/selinux/hooks.c). Seen on 6.1 and
+/// 6.12.
 pub const EPHEMERAL: RangeInclusive<u16> = 32_768..=60_999;
 
-/// Types of ports that have a name of their own, with their TCP and their UDP ports: what `seinfo --portcon` says of Debian's
-/// policy. Other distributions add to them (Fedora 81 and 9000 to `http_port_t`).
+/// Types of ports that have a name of their own, with their TCP and their UDP ports. `seinfo --portcon` lists them for
+/// Debian's policy. Other distributions add to them (Fedora adds 81 and 9000 to `http_port_t`).
 pub const PORTS: [(&str, &[u16], &[u16]); 4] = [
     ("http_port_t", &[80, 443, 488, 8008, 8009, 8443], &[]),
     ("dns_port_t", &[53, 853], &[53]),

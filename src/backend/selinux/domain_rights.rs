@@ -1,9 +1,12 @@
-//! What a module (with what `domain` brings) lets its domain do on paths, and from that its ledger.
+//! What a module lets its domain do on paths, and the ledger that follows. The attribute `domain` adds rights.
 //!
-//! As security/selinux/hooks.c of Linux 6.12 asks. What is made has no label of its own yet: it is of its
-//! directory's type, unless a `type_transition` says otherwise, and that directory must let names be added
-//! (`may_create`). What is removed or moved away is judged by its own label, and its directory must let names be
-//! removed (`may_link`, `may_rename`). Times that are set to now take `write`, other metadata `setattr`.
+//! The rules are those of security/selinux/hooks.c of Linux 6.12:
+//!
+//! - A new object has no label yet. It gets its directory's type, unless a `type_transition` says otherwise. The
+//!   directory's type must let names be added (`may_create`).
+//! - An object that is removed or moved away is checked by its own label. Its directory's type must let names be
+//!   removed (`may_link`, `may_rename`).
+//! - To set times to now, the domain needs `write`. For other metadata it needs `setattr`.
 
 use super::base::{
     BaseType, EVERYONE_LISTS, EVERYONE_READS, LabelledAs, NOT_LISTED, SECURITY, SECURITY_FILES,
@@ -18,24 +21,24 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-/// What the domain holds on every type.
+/// The domain's rights on every type.
 pub struct DomainRights<'h> {
     pub labels: &'h Labels,
     pub base: &'h [(&'static BaseType, Rights)],
-    /// The directory whose files get a type when they are made, and the rights on it.
+    /// A directory whose new files get a type of the module, and the rights on that type.
     pub temporary: Option<(&'h [u8], Rights)>,
-    /// The rights on what the module does not label.
+    /// The rights on paths that the module does not label.
     pub open: Rights,
     /// The entry points.
     pub programs: &'h [Sequence],
 }
 
-/// As what a path is looked at: the base policy has labels for files that directories of the same name have not.
+/// How a path is looked at. The base policy has labels for files that it does not use for directories of the same name.
 #[derive(Clone, Copy)]
 enum View {
     File,
     Directory,
-    /// The directory that it is in.
+    /// The directory that the path is in.
     Above,
 }
 
@@ -43,24 +46,24 @@ const FILE: u16 = 1 << View::File as u16;
 const DIRECTORY: u16 = 1 << View::Directory as u16;
 const ABOVE: u16 = 1 << View::Above as u16;
 
-/// What a path is labelled, as far as that tells what the domain holds on it.
+/// The label of a path, as far as it matters for the domain's rights.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Label {
-    /// By no rule of the module but those on everything.
+    /// Only the rules on everything apply.
     Open,
-    /// What ordinary domains never touch.
+    /// Ordinary domains never use it.
     Nothing,
     /// A type with these rights.
     Rights(Rights),
     /// The root, which is no file and lies in no directory.
     Root,
-    /// An entry point, which is read as it starts and no more.
+    /// An entry point. The domain reads it when it starts, and may do nothing else with it.
     Program,
-    /// The directory whose files get a type when they are made.
+    /// The directory whose new files get a type of the module.
     Temporary,
-    /// What every domain may read as a file.
+    /// Every domain may read it as a file.
     EveryoneReads,
-    /// What every domain may list.
+    /// Every domain may list it.
     EveryoneLists,
 }
 
@@ -68,10 +71,10 @@ fn tree_beneath(path: &[u8]) -> Sequence {
     beneath(&Sequence::literal(path)).tree()
 }
 
-/// The pattern of what lies in the directories that a pattern is for.
+/// The pattern for the entries of the directories that a pattern matches.
 fn beneath(directory: &Sequence) -> Sequence {
     let mut s = directory.clone();
-    // `/a/*/**` and not `/a/**/*`: of the first all that lies deeper is one state, whichever tree it is in.
+    // `/a/*/**`, and not `/a/**/*`: with the first, everything deeper is one state of the automaton, in every tree.
     let tree = s.components.last() == Some(&Component::AnyDepth);
     let at = s.components.len() - usize::from(tree);
     s.components
@@ -86,7 +89,7 @@ fn parsed<P: AsRef<str>>(list: &[P]) -> Vec<Sequence> {
         .collect()
 }
 
-/// Rules from patterns to labels, in the order in which labels win: the views that one is about, its patterns, the label.
+/// Rules from patterns to labels, the strongest label first. Each has its views, its patterns, and its label.
 #[derive(Default)]
 struct LabelRules(Vec<(u16, Vec<Sequence>, Label)>);
 
@@ -107,7 +110,7 @@ struct Labelled {
 }
 
 impl Labelled {
-    /// The paths on whose label something is held.
+    /// The paths whose label satisfies `holds`.
     fn set(&self, view: View, holds: impl Fn(Label) -> bool) -> Result<PathSet, TooLarge> {
         let dfa = self.views[view as usize].as_ref().map_err(|e| *e)?;
         Ok(PathSet::from_dfa(dfa, |l| holds(self.labels[l as usize])))
@@ -115,11 +118,11 @@ impl Labelled {
 }
 
 impl DomainRights<'_> {
-    /// `own`: with what the module labels itself.
+    /// The rules. `own`: with the labels of the module itself.
     fn rules(&self, own: bool) -> LabelRules {
         const ALL: u16 = FILE | DIRECTORY | ABOVE;
         let mut rules = LabelRules::default();
-        // Where no name is added or removed, it does not matter in which directory something lies.
+        // If no rule lets names be added or removed, the directory of an object does not matter.
         let changes = |r: &Rights| r.has(Operation::Create) || r.has(Operation::Delete);
         let mut all = self
             .labels
@@ -147,7 +150,7 @@ impl DomainRights<'_> {
         for (rights, paths) in objects {
             rules.add(inside, paths, Label::Rights(rights));
         }
-        // Longest first, as the longest literal beginning wins: by depth, and within one depth no two intersect.
+        // The longest literal beginning wins. So deeper trees come first. Trees of one depth do not intersect.
         let mut trees: BTreeMap<(Reverse<usize>, Rights), Vec<Sequence>> = BTreeMap::new();
         for (path, rights) in labels(&self.labels.trees) {
             let depth = path.iter().filter(|b| **b == b'/').count();
@@ -223,7 +226,7 @@ impl DomainRights<'_> {
         Labelled { labels, views }
     }
 
-    /// The objects on whose own label an operation is held.
+    /// The objects on whose own label the domain has an operation.
     fn on_label(
         &self,
         operation: Operation,
@@ -242,8 +245,10 @@ impl DomainRights<'_> {
         })
     }
 
-    /// The programs that can be started: the kernel opens one for reading as it does. Commands tell programs apart by
-    /// their names wherever they lie, and each of those would be in each directory that the others' automaton knows.
+    /// The programs that the domain can start. The kernel opens a program for reading when it starts it.
+    ///
+    /// This set has an automaton of its own. Commands name programs wherever they lie, so in the other automaton each
+    /// name would be in every directory.
     fn started(&self) -> Result<PathSet, TooLarge> {
         let has = |r: Rights| r.has_all(&[Operation::Execute, Operation::Read]);
         let open = has(self.open);
@@ -253,8 +258,8 @@ impl DomainRights<'_> {
             let mut trees = self.base.iter().flat_map(|(t, _)| t.trees);
             trees.any(|top| path.starts_with(top.as_bytes()))
         };
-        // Where no label has the right, denying it once more beneath would only make the set larger. Within the trees of the
-        // base policy what the module labels is a program no more.
+        // If no label has the right, labels that deny it would only make the set larger. Within the trees of the base
+        // policy, an object with a label of the module is not a program any more.
         let own = own.any(|(path, rights)| has(*rights) || is_in_base(path));
         let LabelRules(list) = self.rules(open || read_by_all || own);
         let about = list.iter().filter(|(views, ..)| views & FILE != 0);
@@ -272,7 +277,7 @@ impl DomainRights<'_> {
         PathSet::first_match(rules, open)
     }
 
-    /// Whose times can be set to now.
+    /// The objects whose times the domain can set to now.
     fn touched(&self, view: View, labelled: &Labelled) -> Result<PathSet, TooLarge> {
         let has = |r: Rights| match view {
             View::File => r.has(Operation::Edit),
@@ -288,8 +293,8 @@ impl DomainRights<'_> {
         })
     }
 
-    /// What lies in directories whose type lets names be added and removed; the root lies in none, and goes by its
-    /// own label.
+    /// The entries of directories whose type lets names be added and removed. The root is in no directory, so its own
+    /// label counts.
     fn inside(&self, operation: Operation, labelled: &Labelled) -> Result<PathSet, TooLarge> {
         let open = self.open.has(operation);
         labelled.set(View::Above, |label| match label {
@@ -319,7 +324,7 @@ fn reason(operation: Operation) -> impl Fn(Option<&Rule>, Fidelity) -> Cow<'stat
     }
 }
 
-/// The ledger's entries for paths.
+/// Writes the ledger's entries for paths.
 ///
 /// # Errors
 /// The automata are too large.

@@ -1,4 +1,4 @@
-//! From a policy's decided sets to types, labels and allow rules.
+//! From a policy's sets of allowed paths to types, labels and allow rules.
 
 use super::base::{BaseType, EPHEMERAL, FREE_BELOW, LABELLED, PORTS, PROGRAMS, TYPES};
 use super::domain_rights::{self, DomainRights};
@@ -30,13 +30,13 @@ fn identifier(name: &str) -> String {
     }
 }
 
-/// All decisions that rights are made of, each with which of the automata is its own: most have one in common.
+/// The decisions for all operations that rights are made of. Most share one automaton, and each knows which is its own.
 struct Decided<'m> {
     list: Vec<(Operation, &'m Decisions, usize)>,
     automata: Vec<&'m Decisions>,
 }
 
-/// By automaton.
+/// The state in each automaton.
 type States = Vec<Option<StateId>>;
 
 impl<'m> Decided<'m> {
@@ -102,15 +102,14 @@ impl Decided<'_> {
     }
 }
 
-/// Labels of the module: objects, and what lies beneath.
+/// The module's labels: on objects, and on what lies beneath them.
 #[derive(Default)]
 pub struct Labels {
     pub objects: BTreeMap<Vec<u8>, Rights>,
     pub trees: BTreeMap<Vec<u8>, Rights>,
 }
 
-/// Whether a path can have a label of the module: the base policy does not label it, or labels it
-/// by a pattern that is less specific.
+/// Whether the module can label a path: the base policy has no label for it, or only one by a less specific pattern.
 fn free(path: &[u8]) -> bool {
     let names: Vec<&[u8]> = path
         .split(|b| *b == b'/')
@@ -129,7 +128,7 @@ fn free(path: &[u8]) -> bool {
 
 fn label(tree: &LiteralTree, decided: &Decided<'_>) -> Labels {
     let mut out = Labels::default();
-    // (node, path, states, rights around it, if they are a label of the module)
+    // Node, path, states, and the rights of the tree around it if the module labels that tree.
     let mut work = vec![(tree.root(), Vec::new(), decided.start(), None)];
     while let Some((node, path, states, around)) = work.pop() {
         let mut inside = around;
@@ -151,7 +150,7 @@ fn label(tree: &LiteralTree, decided: &Decided<'_>) -> Labels {
     out
 }
 
-/// What base types are granted: the rights of each.
+/// The rights that each base type gets.
 fn base_rights(decided: &Decided<'_>) -> Vec<(&'static BaseType, Rights)> {
     TYPES
         .iter()
@@ -173,7 +172,7 @@ fn base_rights(decided: &Decided<'_>) -> Vec<(&'static BaseType, Rights)> {
             {
                 kept.add(o);
             }
-            // What the attribute `domain` brings whatever the policy says.
+            // Every domain has these rights, because of the attribute `domain`.
             match t.name {
                 "lib_t" => [Operation::Read, Operation::List]
                     .into_iter()
@@ -193,7 +192,7 @@ pub fn lower(meaning: &Meaning<'_>) -> Result<(Module, Ledger), Diagnostics> {
     let tree = LiteralTree::of(policy, usize::MAX, true);
     let decided = Decided::new(meaning)?;
     let labels = label(&tree, &decided);
-    // A default of allow: whatever the module does not label itself.
+    // With a default of allow, these are the rights on everything that the module does not label.
     let open = if policy.default_action.permits() {
         decided.beneath(&decided.start())
     } else {
@@ -249,8 +248,8 @@ pub fn lower(meaning: &Meaning<'_>) -> Result<(Module, Ledger), Diagnostics> {
         }
     }
     if open.0 != 0 {
-        // The base policy asserts that what holds passwords and the policy itself is for few domains. The
-        // module's own types are not of this attribute: their own rules decide.
+        // The base policy asserts that only few domains use what holds passwords and the policy itself. The module's
+        // own types lack this attribute, so their own rules decide.
         module.attributes.insert("non_security_file_type");
         module
             .rules
@@ -266,12 +265,12 @@ pub fn lower(meaning: &Meaning<'_>) -> Result<(Module, Ledger), Diagnostics> {
         .filter(|s| s.as_literal().is_some())
         .cloned()
         .collect();
-    // Without a program of its own the domain is entered from any, and reads it ([`start`]).
+    // Without a program in the policy, every program may enter the domain, and the domain reads it ([`start`]).
     if policy.subject.executable.is_none() {
         let programs = base.iter_mut().filter(|(t, _)| PROGRAMS.contains(&t.name));
         programs.for_each(|(_, rights)| rights.add(Operation::Read));
     }
-    // Only what the subject makes there is of its type, and without the right to it is made by nobody.
+    // Only the subject makes objects of this type. If it may not, there are none.
     let made = tmp.filter(|(_, rights)| rights.has(Operation::Create));
     let held = DomainRights {
         labels: &labels,
@@ -345,7 +344,7 @@ fn contexts(name: &str, labels: &Labels, policy: &Policy) -> Vec<Context> {
     out
 }
 
-/// Starting the program, and what every program does with itself.
+/// Rules for starting the program, and for what every program does with itself.
 fn start(module: &mut Module, policy: &Policy) {
     let n = module.name.clone();
     let exec = format!("{n}_exec_t");
@@ -373,13 +372,13 @@ fn start(module: &mut Module, policy: &Policy) {
         format!("allow {n}_t self:dir {{ getattr open read search }}"),
         format!("allow {n}_t self:file {{ getattr open read }}"),
         format!("allow {n}_t self:lnk_file {{ getattr read }}"),
-        // Walking is free, links are followed, and asking whether something is there.
+        // Every program may walk through directories, follow links, and ask whether an object exists.
         format!("allow {n}_t file_type:dir {{ getattr search }}"),
         format!("allow {n}_t file_type:lnk_file {{ getattr read }}"),
         format!("allow {n}_t file_type:file {{ getattr }}"),
     ];
     if policy.subject.executable.is_none() {
-        // Without a program of its own the domain is entered by runcon, from any program.
+        // Without a program in the policy, runcon enters the domain, from any program.
         for program in PROGRAMS {
             module.base_types.insert(program.to_owned());
             rules.push(format!("allow {n}_t {program}:file {enter}"));
@@ -398,7 +397,7 @@ fn start(module: &mut Module, policy: &Policy) {
     module.rules.extend(rules);
 }
 
-/// Capabilities of the second class: numbers from 32 on.
+/// Capabilities of the second class, from number 32 on.
 const SECOND: [&str; 9] = [
     "audit_read",
     "block_suspend",
@@ -424,7 +423,7 @@ fn network(meaning: &Meaning<'_>, module: &mut Module, ledger: &mut LedgerBuilde
     let used = |p| connect.any_allowed(p) || bind.any_allowed(p);
     let socket =
         "append bind connect create getattr getopt ioctl lock read setattr setopt shutdown write";
-    // Listening without binding first takes a port that the kernel gives out, and asks about no port.
+    // `listen` without `bind` takes a port from the kernel, and the kernel checks no port then.
     let listens = Protocol::ALL.into_iter().any(|p| bind.any_allowed(p));
     for (protocol, class, more) in [
         (
@@ -469,7 +468,7 @@ fn network(meaning: &Meaning<'_>, module: &mut Module, ledger: &mut LedgerBuilde
             .iter()
             .flat_map(|(_, _, udp)| udp.iter().copied())
             .collect();
-        // A port that has no type of its own here: then all of them.
+        // This port has no type of its own here, so the domain needs the type of all such ports.
         let all = !ports.is_subset(&known);
         let udp_bind = operation == Operation::Bind && space.any_allowed(Protocol::Udp);
         if !ports.is_empty() || udp_bind {
@@ -499,7 +498,7 @@ fn network(meaning: &Meaning<'_>, module: &mut Module, ledger: &mut LedgerBuilde
                 }
             }
         }
-        // Where some port may be bound, a port that the kernel gives out itself may be.
+        // A domain that may bind some port may bind every port that the kernel gives out.
         let binds = operation == Operation::Bind && (!ports.is_empty() || udp_bind);
         let free = |port: u16| binds && EPHEMERAL.contains(&port);
         let cuts: Vec<u16> = known

@@ -4,35 +4,36 @@
 //!
 //! Seen with Debian 12's checkpolicy 3.4 and reference policy (`tests/native/selinux` builds, links, asks).
 //!
-//! - A path has one type, and rules are about types. In trees that are nobody else's (`/workspace`,
-//!   `/srv/x`, …) every distinct set of allowed operations gets a type of its own
-//!   ([`model::Rights::type_name`]); there are few. System trees and home directories keep the base
-//!   policy's labels, as relabelling them would break everyone else: what the policy allows there is
-//!   allowed by base type ([`base`]), where it allows the tree that the type stands for.
-//! - Of file contexts a path without wildcards wins, then the longest literal beginning. Home
-//!   directories have contexts of their own that win over any of a module; `/tmp` and `/proc` are
-//!   not labelled by path at all. `/tmp` gets a type by transition.
-//! - Patterns with wildcards are not followed: names that the policy does not mention are decided as one.
-//! - Types stay with inodes: moving a directory takes its labels along. What is made takes the type of
-//!   its directory until `restorecon` runs, whatever its name: so making something is decided by its directory, and
-//!   moving something there is, too. No rule is about that alone, and a transition by name would not stop a move.
-//! - Names are added and removed in directories whose type lets them: those of the module that may be written in. Above
-//!   the top of a tree lies a directory of the base policy's, or one that may not, and `add_name` on it would let
-//!   files be moved there: so the top itself is neither made nor removed ([`domain_rights`]).
-//! - Mapping a file as code takes `execute`, which reading does not bring: a setting of the ledger says so. Starting it
-//!   takes `execute_no_trans`, too.
-//! - Starting a program opens it for reading. Setting times to now takes `write`, all other metadata `setattr`.
-//! - The attribute `domain` brings rules of its own: libraries and the loader may be read, some
-//!   directories listed. They are in the model.
-//! - Shells have a type of their own, as have some thousand programs of system services: of these the model knows those
-//!   that policies name ([`base`]), and the domain starts none of them.
-//! - Ports are types, hosts are not known. A port that the kernel gives out itself ([`base::EPHEMERAL`]) is bound by whoever
-//!   may bind any.
-//! - The entry point has a type of its own: it is read as it starts, and started by nobody inside.
-//! - `.fc` entries are regular expressions; every byte that is not plain is escaped, `"` and the like as
-//!   `\xHH`, as a raw one breaks the module's CIL.
-//! - secilc and semodule know no deny: what is denied is what no rule allows, and a neverallow says so for
-//!   the module's own types.
+//! - A path has one type, and rules are about types. In trees that nothing else uses (`/workspace`, `/srv/x`, …), every
+//!   distinct set of allowed operations gets a type of its own ([`model::Rights::type_name`]). There are few. System
+//!   trees and home directories keep the base policy's labels, because new labels would break other programs. There,
+//!   rules are about base types ([`base`]): a type gets what the policy allows on the whole tree that the type stands
+//!   for.
+//! - A file context without wildcards wins. After that, the one with the longest literal beginning wins. Contexts for
+//!   home directories win over those of any module. Paths in `/tmp` and `/proc` are not labelled by path. Files in
+//!   `/tmp` get a type by a transition.
+//! - Patterns with wildcards get no label: all names that the policy does not mention have one type.
+//! - An inode keeps its type: a directory that is moved takes its labels along. A new object gets its directory's type,
+//!   whatever its name, until `restorecon` runs. So the directory decides about making an object, and about moving one
+//!   into it. No rule is about the move alone, and a transition by name would not stop a move.
+//! - Names can be added and removed only in directories of the module's types that may be written. The directory above
+//!   the top of a tree has a type of the base policy, or one that may not be written. `add_name` on it would let the
+//!   program move other files there. So the top itself can be neither made nor removed ([`domain_rights`]).
+//! - To map a file as code, the domain needs `execute`, which reading does not include. The ledger says so in a
+//!   setting. To start the file, the domain also needs `execute_no_trans`.
+//! - The kernel opens a program for reading when it starts it. Setting times to now needs `write`. All other metadata
+//!   needs `setattr`.
+//! - The attribute `domain` brings rules of its own: every domain may read libraries and the loader, and list some
+//!   directories. They are in the model.
+//! - Shells have a type of their own, and so have some thousand programs of system services. The model knows those that
+//!   policies name ([`base`]). The domain may start none of them.
+//! - Rules know types of ports, and no hosts. A domain that may bind any port may also bind the ports that the kernel
+//!   gives out ([`base::EPHEMERAL`]).
+//! - The entry point has a type of its own. The domain reads it when it starts, and nothing inside may start it.
+//! - `.fc` entries are regular expressions. Every byte that is not plain is escaped. `"` and the like become `\xHH`,
+//!   because a raw one breaks the module's CIL.
+//! - secilc and semodule have no deny. What no rule allows is denied. A neverallow asserts that for the module's own
+//!   types.
 
 mod base;
 mod domain_rights;

@@ -278,11 +278,14 @@ fn escape(b: u8, out: &mut String) {
 
 /// A context's path as a regular expression of file contexts.
 ///
-/// libselinux (3.4: `get_stem_from_spec`) compares the first name of an expression with that of a path byte by byte, as
-/// it is written and with its backslashes, where something follows it and none of `.^$?*+|[({` is in it: an entry with
-/// nothing but other escapes there is for no path. So the first of these is written as a class. With a wildcard an entry
-/// is no literal one any more, and the longest wins (secilc, `cil_post_filecon_compare`): the class of a path has its byte three times,
-/// which makes the entry longer than that of a tree that the path is in.
+/// libselinux (3.4: `get_stem_from_spec`) compares the first component of an expression with that of a path byte by
+/// byte. It does so if another component follows, and if the first has none of `.^$?*+|[({`. It does not remove
+/// backslashes, so an entry with other escapes in the first component matches no path. That is why the first escaped
+/// byte there is written as a class.
+///
+/// A class counts as a wildcard, so the entry is not a literal one any more. Of entries with wildcards the longest wins
+/// (secilc, `cil_post_filecon_compare`). The class for an object repeats its byte three times, so the entry is longer
+/// than that of the tree around it. which makes the entry longer than that of a tree that the path is in.
 fn expression(context: &Context) -> String {
     let mut out = String::new();
     let end = context.path.iter().skip(1).position(|b| *b == b'/');

@@ -1,28 +1,28 @@
 //! Reads a module and its file contexts back, and evaluates them as the kernel and libselinux do.
 //!
-//! Sources: checkpolicy 3.4's grammar, file_contexts(5), the permissions that security/selinux/hooks.c of Linux
-//! 6.12 asks, and Debian 12's reference policy, of which the reader has a table of its own ([`base`]; the
-//! native tests ask matchpathcon and sesearch). Nothing is shared with the lowering.
+//! Sources: checkpolicy 3.4's grammar, file_contexts(5), the permission checks in security/selinux/hooks.c of Linux
+//! 6.12, and Debian 12's reference policy. The reader has its own table of that policy ([`base`]), which the native
+//! tests check with matchpathcon and sesearch. The reader shares nothing with the lowering.
 //!
-//! - A path has the type of its most specific file context ([`contexts`]), the module's and the base policy's
-//!   together. Beneath /tmp nothing is labelled by path: a `type_transition` from `tmp_t` says what the files
-//!   are that the domain makes there, and where there is none they are nobody's.
-//! - What a domain may do is what allow rules say of it and of its attributes, to a type and to its attributes.
-//!   `domain` brings some that no module says. `neverallow` takes nothing away.
-//! - Reading a file is `open read` of `file`, listing the same of `dir`. Changing contents is `open` with
-//!   `write` or `append`, its mode or owner `setattr`, its times, if they are set to now, `write`.
-//! - What is made has no label yet: a `type_transition` for its class gives it one, else it is of the type of its
-//!   directory, on which the domain needs `add_name search write`, too (`may_create`). Its file context counts for
-//!   what is there. What is removed or moved is judged by its own type, and its directory's `remove_name search
-//!   write` (`may_link`, `may_rename`); and a file that can be moved becomes what names are added. Each class is a
-//!   way of its own (a directory, a file, a link, …).
-//! - A directory that is moved takes along what is beneath, whatever the types there.
-//! - A program is started in the domain by `execute` and `execute_no_trans`, and opened for reading as it is.
-//! - Connecting to a socket takes `connectto` of the one that listens, another domain.
-//! - Ports are types. TCP is asked for by port, connected UDP is not; listening is, of both. Hosts are
-//!   not known.
+//! - A path has the type of its most specific file context ([`contexts`]), of the module's and the base policy's
+//!   together. Beneath /tmp no path has a label. A `type_transition` from `tmp_t` gives a type to the files that the
+//!   domain makes there. Without one, the module is not about those files.
+//! - A domain may do what allow rules say of it and of its attributes, on a type and on the type's attributes. The
+//!   attribute `domain` brings rules that no module states. `neverallow` takes nothing away.
+//! - Reading a file takes `open read` of `file`. Listing takes the same of `dir`. Changing contents takes `open` with
+//!   `write` or `append`. Changing mode or owner takes `setattr`. Setting times to now takes `write`.
+//! - A new object has no label yet. A `type_transition` for its class gives it one. Otherwise it gets its directory's
+//!   type, and the domain also needs `add_name search write` on that type (`may_create`). The file context counts only
+//!   for objects that exist. An object that is removed or moved is checked by its own type, and by `remove_name search
+//!   write` on its directory (`may_link`, `may_rename`). If a file can be moved, adding its name to another directory
+//!   is a way to make it there. Each class is a way of its own (a directory, a file, a link, …).
+//! - A directory that is moved takes along everything beneath it, whatever the types there.
+//! - Starting a program in the domain takes `execute` and `execute_no_trans`. The kernel also opens it for reading.
+//! - Connecting to a socket takes `connectto` on the domain that listens, which is another one.
+//! - Rules know types of ports, and no hosts. The kernel checks the port of TCP connections, but not of connected UDP.
+//!   It checks listening for both.
 //!
-//! Where the base policy has more types than the table knows, the reading is a model of it.
+//! The base policy has more types than the table knows. For those, the reading is only a model of it.
 
 mod base;
 mod contexts;
@@ -49,12 +49,12 @@ use std::sync::OnceLock;
 pub(super) struct Loaded {
     module: Module,
     domain: String,
-    /// The most specific first.
+    /// The most specific context comes first.
     contexts: Vec<Context>,
     by_name: OnceLock<StepsIndex>,
-    /// The module's rules that are about the domain's sockets.
+    /// The indices of the module's rules about the domain's sockets.
     sockets: Vec<usize>,
-    /// Which of the artifacts the file contexts are.
+    /// Which of the artifacts holds the file contexts.
     contexts_at: usize,
     module_at: usize,
     answers: Answers,
@@ -66,10 +66,10 @@ pub(super) struct Loaded {
 const TCP_SOCKET: &str = "tcp_socket";
 const UDP_SOCKET: &str = "udp_socket";
 
-/// What the domain holds, by type and by class as in [`CLASSES`].
+/// The domain's permissions, by type, and for each class in the order of [`CLASSES`].
 type DomainRights = BTreeMap<String, Vec<BTreeSet<String>>>;
 
-/// The classes of what paths name.
+/// The classes of objects that have paths.
 const CLASSES: [&str; 5] = ["dir", "fifo_file", "file", "lnk_file", "sock_file"];
 
 fn refuse(name: &str, line: usize, message: &str) -> Diagnostics {
@@ -87,7 +87,7 @@ fn is_contexts(artifact: &Artifact) -> bool {
 /// Reads them: a `.te`, and a `.fc` if there is one.
 ///
 /// # Errors
-/// They are not such that the reader understands them.
+/// The reader does not understand one of them.
 pub(super) fn read(artifacts: &[Artifact]) -> Result<Loaded, Diagnostics> {
     let te: Vec<usize> = (0..artifacts.len())
         .filter(|at| !is_contexts(&artifacts[*at]))
@@ -170,7 +170,7 @@ pub(super) fn read(artifacts: &[Artifact]) -> Result<Loaded, Diagnostics> {
     })
 }
 
-/// Whether it is a type of the base policy that the reader knows of.
+/// Whether it is a type of the base policy that the reader knows.
 fn of_base(t: &str) -> bool {
     base::CONTEXTS.iter().any(|c| c.2 == t)
         || base::within_etc().any(|c| c.2 == t)
@@ -179,7 +179,7 @@ fn of_base(t: &str) -> bool {
         || base::PORTS.iter().any(|p| p.0 == t)
 }
 
-/// That nothing is about a type of which the reader does not know what it labels.
+/// Checks that each rule is about types of which the reader knows what they label.
 fn known(module: &Module, domain: &str) -> Result<(), module::Fault> {
     const ATTRIBUTES: [&str; 4] = ["domain", "file_type", "non_security_file_type", "port_type"];
     if let Some(strange) = module.required_types.iter().find(|t| !of_base(t)) {
@@ -220,7 +220,7 @@ fn known(module: &Module, domain: &str) -> Result<(), module::Fault> {
     Ok(())
 }
 
-/// That every file context is one that `semodule` takes, with a type that is declared.
+/// Checks that `semodule` would take every file context, with a declared type.
 fn contexts_known(module: &Module, contexts: &[Context]) -> Result<(), module::Fault> {
     for context in contexts {
         let regex = context.text.split(' ').next().unwrap_or_default();
@@ -241,7 +241,7 @@ fn contexts_known(module: &Module, contexts: &[Context]) -> Result<(), module::F
     Ok(())
 }
 
-/// What the domain makes beneath /tmp, by class.
+/// The types of the objects that the domain makes beneath /tmp, by class.
 fn temporary(module: &Module, domain: &str) -> Vec<Context> {
     let of_class = |wanted: &str| {
         let mut all = module.transitions.iter();
@@ -268,7 +268,7 @@ impl Loaded {
         }
     }
 
-    /// The rules that give the domain something on a type.
+    /// The rules that give the domain a permission on a type.
     fn rules<'l>(&'l self, label: &'l str, class: &'l str) -> impl Iterator<Item = &'l Allow> {
         self.module.allows.iter().filter(move |r| {
             let source =
@@ -279,7 +279,7 @@ impl Loaded {
         })
     }
 
-    /// What the domain holds on objects of a class that have this type.
+    /// The domain's permissions on objects of a class that have this type.
     fn held_on(&self, label: &str, class: &str) -> BTreeSet<String> {
         let rules = self.rules(label, class);
         let mut held: BTreeSet<String> = rules.flat_map(|r| r.permissions.clone()).collect();
@@ -316,7 +316,7 @@ impl Loaded {
         found.map(|(t, ..)| *t)
     }
 
-    /// Whether a permission is held on the type of a port.
+    /// Whether the domain has a permission on the type of a port.
     fn on_port(&self, class: &str, permission: &str, port: u16) -> bool {
         self.sockets(class).any(|r| {
             r.permissions.contains(permission)
@@ -325,7 +325,7 @@ impl Loaded {
         })
     }
 
-    /// Whether addresses of the machine may be bound: whatever the port is, the kernel asks for that too.
+    /// Whether the domain may bind addresses of the machine. The kernel checks this for every port.
     fn on_node(&self, class: &str) -> bool {
         let mut rules = self.sockets(class);
         rules.any(|r| r.permissions.contains("node_bind") && r.target == "node_t")
@@ -361,7 +361,8 @@ impl Loaded {
             } else {
                 let [first, last] = base::GIVEN_OUT;
                 let given_out = (first..=last).contains(&host.port);
-                // `listen` alone takes one of those too, and asks neither node nor port (selinux_socket_listen).
+                // `listen` alone takes one of those ports too. The kernel checks neither node nor port then
+                // (selinux_socket_listen).
                 let unbound = protocol == Protocol::Tcp
                     && given_out
                     && self.on_self(class, &["create", "listen"]);
@@ -373,7 +374,7 @@ impl Loaded {
         })
     }
 
-    /// The context that a path has its type by.
+    /// The context that gives a path its type.
     fn context(&self, form: Form, path: &[u8]) -> Option<&Context> {
         let path = if path == b"/" { b"" } else { path };
         let has = |c: &&Context| c.patterns.iter().any(|s| steps_match(s, path));
@@ -434,7 +435,7 @@ impl Evaluate for Loaded {
 
     fn confines(&self) -> Result<Confines, TooLarge> {
         let enters = |label: &str| {
-            // A program that may enter the domain does so by itself where a transition says so.
+            // A transition lets a program enter the domain by itself.
             let mut transitions = self.module.transitions.iter();
             let by_itself = transitions.any(|[_, target, class, new]| {
                 target == label && class == "process" && *new == self.domain
@@ -490,15 +491,15 @@ impl Evaluate for Loaded {
 }
 
 impl Loaded {
-    /// The clause by which files of an entry are open to a way, or not.
+    /// The clause that opens a way on the files of an entry, or leaves it closed.
     fn decides(&self, way: &ways::Way, context: &Context) -> Clause {
-        // What is made goes by the directory that it is made in.
+        // For a new object, the directory decides.
         let (class, permissions) = match way.is_by_directory() {
             true => ("dir", ways::ADD),
             false => (way.class, way.permissions),
         };
         let label = context.label.as_deref().unwrap_or(base::OTHER);
-        // The rule that gives what it takes, else the label.
+        // The rule that gives the permissions. Without one, the label.
         if self.may(label, class, permissions)
             && let Some(rule) = self.rules(label, class).find(|r| {
                 let mut all = permissions.iter();
@@ -526,7 +527,7 @@ impl Loaded {
     }
 }
 
-/// The directory that a path is in; the root's is the root.
+/// The directory that a path is in. The root is in itself.
 fn above(path: &[u8]) -> &[u8] {
     match path.iter().rposition(|b| *b == b'/') {
         Some(at) if at > 0 => &path[..at],
@@ -534,7 +535,7 @@ fn above(path: &[u8]) -> &[u8] {
     }
 }
 
-/// Whether the text looks like one: a `.te` begins with `module`, a `.fc` has contexts of objects.
+/// Whether the text looks like one. A `.te` begins with `module`, a `.fc` has contexts of objects.
 pub(super) fn recognises(artifact: &Artifact) -> bool {
     let Ok(text) = std::str::from_utf8(&artifact.bytes) else {
         return is_contexts(artifact);

@@ -103,7 +103,7 @@ fn names_are_escaped_and_comments_end_where_they_should() {
     );
 }
 
-/// Found by a random policy: files cannot be written to, and the root, which is none, has its times set all the same.
+/// A random policy found this: files cannot be written, but the times of the root, which is no file, can be set.
 #[test]
 fn the_root_is_no_file() {
     let policy = Policy::of_rules(
@@ -153,7 +153,7 @@ fn who_may_bind_nothing_may_not_listen() {
     assert!(!listens("connect"));
 }
 
-/// Debian's `lib_t` is within `/opt` too; what the module labels there is of its own type all the same.
+/// Debian's `lib_t` is within `/opt` too. An object that the module labels there still has the module's type.
 #[test]
 fn what_is_labelled_within_the_base_policys_trees_is_no_program_of_it() {
     let policy = Policy::of_rules(

@@ -1,28 +1,31 @@
 //! Reads TracingPolicies back, and evaluates them as the Tetragon agent and the kernel do.
 //!
-//! Sources: Tetragon 1.8's source and CRD (schema 1.8.13), and what the real agent was seen to do on a 6.1
-//! kernel; the places where the kernel asks each function, from Linux 6.1 and 6.12. Nothing is shared with the
-//! lowering.
+//! Sources: Tetragon 1.8's source and CRD (schema 1.8.13), the real agent on a 6.1 kernel, and the callers of each
+//! function in Linux 6.1 and 6.12. The reader shares nothing with the lowering.
 //!
-//! - A kprobe's first selector whose filters all match wins; of one filter one value has to match, of a
-//!   negated one none. Several kprobes on one function are asked one after the other.
-//! - `Override` keeps the call from happening. `Sigkill` alone does not promise that and is taken for none;
-//!   `NoPost` above a refusal is an exception from it.
-//! - `Prefix`, `Postfix` and `Equal` compare bytes. The path `/` comes empty and matches no operator (seen).
-//! - Reading is `security_file_permission` with MAY_READ or `security_mmap_file`, listing the first alone.
-//!   Changing contents is the first with MAY_WRITE, a shared mapping for writing, or truncation (another
-//!   function from Linux 6.2 on): each is a way. Creating and deleting are asked of the directory that it
-//!   happens in, and `rename` is both. Moving a directory away is asked like any rename.
-//! - Mode and owner are asked, times and extended attributes by no function that is read here: `metadata` is
-//!   kept only as far as nothing else is meant.
-//! - Reading can be refused by the kernel where only writing is: a mapping for writing that is refused as one
-//!   for reading says nothing of writing. A rename onto a name deletes what has it: refused as creating, it says nothing
-//!   of deleting.
-//! - Sockets are refused by family and type, TCP and connected UDP by address and port; a packet sent without
-//!   connecting passes no function here. A raw or packet socket sends anything. A name is any address.
-//! - The first two of mknod, mkdir and symlink and so on are different calls: one that is not hooked is open.
-//! - What does not bind the subject's children, what passes the agent's limits, and objects that bind
-//!   different subjects are refused.
+//! - The first selector of a kprobe whose filters all match wins. Of one filter, one value has to match. Of a negated
+//!   filter, none may match. Several kprobes on one function are asked one after the other.
+//! - `Override` stops the call. `Sigkill` alone does not promise that, so the reader ignores it. `NoPost` above a
+//!   refusal is an exception from it.
+//! - `Prefix`, `Postfix` and `Equal` compare bytes. The path `/` arrives as an empty string and matches no operator
+//!   (seen).
+//! - Reading is `security_file_permission` with MAY_READ, or `security_mmap_file`. Listing is the first alone. Changing
+//!   contents is the first with MAY_WRITE, a shared mapping for writing, or truncation (another function from Linux 6.2
+//!   on). Each is a way. Creating and deleting are checked on the directory in which they happen, and `rename` is both.
+//!   Moving a directory away is checked like any rename.
+//! - A mapping for writing may be refused only because reading is refused. So it counts as refused only if
+//!   `security_file_permission` refuses writing too. A rename onto a name deletes the object with that name, but may be
+//!   refused only because creating is refused. So it counts for deleting only if the first way of deleting is refused
+//!   too.
+//! - The kernel may refuse reading where the policy refuses only writing. So a refused mapping for writing says nothing
+//!   about writing if mapping for reading is refused too. A rename onto a name deletes the object with that name. If
+//!   that rename is refused as creating, it says nothing about deleting.
+//! - Sockets are refused by family and type. TCP and connected UDP are refused by address and port. A packet that is
+//!   sent without connecting passes no function here. A raw or packet socket sends anything. A name may have any
+//!   address.
+//! - Calls such as mknod, mkdir and symlink are checked one by one. A call without a hook is open.
+//! - The reader refuses objects that do not bind the subject's children, that exceed the agent's limits, or that bind
+//!   different subjects.
 
 mod document;
 mod sets;
@@ -48,26 +51,26 @@ use std::sync::OnceLock;
 /// TracingPolicies that were read back.
 pub(super) struct Policies {
     hooks: Vec<Hook>,
-    /// To whom they apply.
+    /// The programs that they apply to.
     binaries: Option<Vec<String>>,
     namespace: Option<String>,
     labels: BTreeMap<String, String>,
     answers: Answers,
-    /// The sets of ways that are hooked differently, where they could be made in one.
+    /// Sets of ways with different hooks, made together if possible.
     together: OnceLock<Option<Vec<Together>>>,
-    /// For connect and bind.
+    /// Sample addresses, for connect and for bind.
     samples: [OnceLock<Vec<IpAddr>>; 2],
-    /// Of the families and kinds that packets can go out by.
+    /// The families and kinds of sockets that packets can leave by.
     closed: OnceLock<Closed>,
 }
 
-/// What ways see that are hooked alike, the choices of their hooks in words, and the paths at which they are open.
+/// What ways with the same hooks see, the choices of their hooks in words, and the paths at which they are open.
 type Together = (Sees, Vec<String>, PathSet);
 
 /// Reads them.
 ///
 /// # Errors
-/// They are not such that the reader understands them.
+/// The reader does not understand them.
 pub(super) fn read(artifact: &Artifact) -> Result<Policies, Diagnostics> {
     let name = show_bytes(artifact.file_name.as_bytes());
     let refuse = |line: usize, message: &str| -> Diagnostics {
@@ -129,7 +132,7 @@ const MAY_READ: &[(u32, u64)] = &[(1, 4)];
 const MAPPED: &[(u32, u64)] = &[(1, 1), (2, 2)];
 const MAPPED_FOR_WRITING: &[(u32, u64)] = &[(1, 3), (2, 1)];
 const MAP_FOR_WRITING: Way = way("security_mmap_file", 0, Sees::Object, MAPPED_FOR_WRITING);
-/// What has the new name already is gone.
+/// The object that has the new name already is deleted.
 const RENAME_OVER: Way = way("security_path_rename", 2, Sees::Parent, &[]);
 const RENAME_AWAY: Way = way("security_path_rename", 0, Sees::Parent, &[]);
 
@@ -185,7 +188,7 @@ const STREAM: u64 = 1;
 const DATAGRAM: u64 = 2;
 const RAW: u64 = 3;
 
-/// Families and kinds of sockets, each with the hook and the choice in it that refuse to make one.
+/// Families and kinds of sockets, each with the hook and the choice in it that refuse it.
 type Closed = Vec<((u64, u64), Option<(usize, usize)>)>;
 
 /// The hook, and the choice in it, that refuse to make a socket.
@@ -224,14 +227,14 @@ impl Policies {
             return Ok(OnPaths::Silent);
         }
         let mut sets: Vec<(Vec<String>, PathSet)> = Vec::new();
-        // By how they are hooked, the place in the list above.
+        // For each list of choices: the index in the list above.
         let mut known: Vec<(Vec<String>, usize)> = Vec::new();
         let mut moved = None;
         for way in ways {
             let name = name_of(way);
-            // Functions that are hooked alike give one answer.
+            // Functions with the same hooks have the same answer.
             let key = self.spelled(way);
-            // Refused for another operation's sake: for this one it says nothing.
+            // Another operation needs this refusal. It says nothing about this operation.
             let lent =
                 *way == MAP_FOR_WRITING || (*way == RENAME_OVER && operation == Operation::Delete);
             let same = known.iter().find(|k| k.0 == key && !lent);
@@ -281,10 +284,10 @@ impl Policies {
         Ok(OnPaths::Allows(out))
     }
 
-    /// The paths at which a way is open: most ways share an automaton.
+    /// The paths at which a way is open. Most ways share an automaton.
     fn open(&self, way: &Way) -> Result<PathSet, TooLarge> {
         let together = self.together.get_or_init(|| {
-            // Programs are told apart by more than other paths are.
+            // Programs need more distinctions than other paths.
             let all = Operation::ON_PATHS_BUT_EXECUTE.into_iter().flat_map(ways);
             let mut distinct: Vec<(Sees, Vec<String>, Way)> = Vec::new();
             for way in all.filter(|w| self.denies_by(w.call)) {
@@ -323,7 +326,7 @@ impl Policies {
         out
     }
 
-    /// The choice on an address that refuses it, if one does.
+    /// The choice that refuses an address, if there is one.
     fn refusing(&self, call: &str, ip: IpAddr, port: u16) -> Option<&Choice> {
         let asked = self.hooks.iter().filter(|h| h.call == call);
         asked
@@ -331,7 +334,7 @@ impl Policies {
             .find(|c| c.denies)
     }
 
-    /// The choice that refuses to make a socket; `None`: it can be made.
+    /// The choice that refuses to make a socket. `None`: it can be made.
     fn closed(&self, family: u64, kind: u64) -> Option<&Choice> {
         let table = self.closed.get_or_init(|| {
             let families = [INET, INET6, PACKET].into_iter();
@@ -343,8 +346,8 @@ impl Policies {
         found.map(|(hook, choice)| &self.hooks[hook].choices[choice])
     }
 
-    /// Which choice refuses; `None`: it is let through. An IPv4 address is reached by an IPv6 socket too, which shows its
-    /// mapped form: both have to be refused.
+    /// The choice that refuses. `None`: the address is allowed. An IPv6 socket can reach an IPv4 address too, and shows
+    /// its mapped form. So both forms have to be refused.
     fn refused(
         &self,
         operation: Operation,
@@ -362,7 +365,7 @@ impl Policies {
         }
     }
 
-    /// The same of an address in the form that the socket shows.
+    /// The same for an address in the form that the socket shows.
     fn refused_as(
         &self,
         operation: Operation,
@@ -377,7 +380,7 @@ impl Policies {
             DATAGRAM
         };
         let closed = |family, kind| self.closed(family, kind);
-        // Each of these is another way to the same packets.
+        // Each of these is another way to send the same packets.
         closed(family, RAW)?;
         closed(PACKET, RAW)?;
         closed(PACKET, DATAGRAM)?;
@@ -413,7 +416,7 @@ impl Policies {
             .flat_map(|c| c.filters.iter().map(|(f, _)| f))
     }
 
-    /// Which choice refuses a host; `None`: it is let through.
+    /// The choice that refuses a host. `None`: it is allowed.
     fn host(&self, operation: Operation, host: &HostSpec) -> Option<&Choice> {
         let protocols = Protocol::ALL
             .into_iter()
@@ -461,8 +464,8 @@ fn address(v6: bool, number: u128) -> Option<IpAddr> {
     u32::try_from(number).ok().map(|n| IpAddr::V4(n.into()))
 }
 
-/// An address that begins an interval, as a block of its own: only where answers change counts. One in its mapped form is
-/// an IPv4 address.
+/// The first address of an interval as a block of its own, because only the points matter where answers change. An
+/// address in mapped form counts as an IPv4 address.
 fn first_of(v6: bool, number: u128) -> Option<Cidr> {
     let address = address(v6, number)?.to_canonical();
     let prefix = if address.is_ipv6() { 128 } else { 32 };
@@ -486,7 +489,7 @@ impl Evaluate for Policies {
                 cuts.extend(last.checked_add(1));
             }
             for (v6, first, last) in &filter.addresses {
-                // Its first address, and the one behind its last.
+                // Its first address, and the one after its last.
                 blocks.extend(first_of(*v6, *first));
                 blocks.extend(last.checked_add(1).and_then(|n| first_of(*v6, n)));
             }
@@ -535,7 +538,7 @@ impl Evaluate for Policies {
 
     fn deciders(&self, operation: Operation, answer: &Allowed) -> Option<Deciders> {
         let named = |w: &&Way| answer.ways.contains(&name_of(w)) && **w != MAP_FOR_WRITING;
-        // A directory is moved away by the one way that there is.
+        // A directory is moved away in one way only.
         let moves = |w: &&Way| answer.form == Form::Moved && **w == RENAME_AWAY;
         let mut all = ways(operation).iter();
         let way = all.find(|w| named(w) || moves(w))?;
@@ -585,7 +588,7 @@ fn written(call: &str, choice: &Choice) -> Clause {
     }
 }
 
-/// What a way is called.
+/// The name of a way.
 fn name_of(way: &Way) -> String {
     format!("{} {} {:?}", way.call, way.index, way.with)
 }
@@ -597,7 +600,7 @@ impl Policies {
     }
 }
 
-/// Whether the text looks like one: an object of Tetragon's group.
+/// Whether the text looks like one: an object of Tetragon's API group.
 pub(super) fn recognises(artifact: &Artifact) -> bool {
     let Ok(text) = std::str::from_utf8(&artifact.bytes) else {
         return false;

@@ -1,12 +1,12 @@
-//! AppArmor's patterns, from their text to steps over bytes.
+//! Parses AppArmor's patterns into steps over bytes.
 
 use super::scan::Sym;
 use crate::policy::ByteSet;
 use crate::semantics::{Step, steps_match};
 
-/// Most alternatives that one pattern may come to.
+/// The most alternatives that one pattern may expand to.
 const MAX_ALTERNATIVES: usize = 20_000;
-/// The parser takes no more groups within each other.
+/// The parser takes no deeper nesting of groups.
 const MAX_DEPTH: usize = 49;
 
 /// A part of a pattern.
@@ -16,8 +16,8 @@ enum Part {
     Group(Vec<Vec<Part>>),
 }
 
-/// A pattern as the alternatives that its braces make. The strings that it matches are names as the kernel
-/// makes them: a directory has a `/` at its end.
+/// A pattern, as the alternatives that its braces expand to. It matches names as the kernel makes them: the name of a
+/// directory ends in `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Glob {
     alternatives: Vec<Vec<Step>>,
@@ -30,7 +30,7 @@ fn not_slash() -> ByteSet {
     set
 }
 
-/// Whether it takes every byte of a name but `/`.
+/// Whether the set has every byte of a name but `/`.
 fn takes_names(set: &ByteSet) -> bool {
     set.intersection(&not_slash()) == not_slash()
 }
@@ -51,10 +51,10 @@ impl Parser<'_> {
             .is_some_and(|s| s.byte == byte && !s.escaped)
     }
 
-    /// Up to the end, or to the `,` or `}` that ends an alternative.
+    /// Parses up to the end, or to the `,` or `}` that ends an alternative.
     fn parts(&mut self) -> Result<Vec<Part>, Wrong> {
         let mut out = Vec::new();
-        // Whether what comes before is a `/` of this text, not of a group.
+        // Whether the byte before is a `/` of this text, and not of a group.
         let mut slash = false;
         while let Some(sym) = self.syms.get(self.at).copied() {
             let was_slash = std::mem::replace(&mut slash, sym.byte == b'/');
@@ -88,7 +88,7 @@ impl Parser<'_> {
         while self.special(count, b'*') {
             count += 1;
         }
-        // As a whole component it is a byte at least: `/a/*` and `/a/**` are not the directory `/a/`.
+        // A whole component matches at least one byte: `/a/*` and `/a/**` do not match the directory `/a/`.
         let ends = self.at + count == self.syms.len();
         if after_slash && (ends || self.syms[self.at + count].byte == b'/') {
             out.push(Part::Step(Step::Set(not_slash())));
@@ -136,13 +136,13 @@ impl Parser<'_> {
                 }
             }
             if first && !negated && sym.byte == b'^' {
-                // The parser drops the backslash, and then it negates.
+                // The parser drops the backslash, and then the `^` negates.
                 return Err("an escaped `^` that comes first in a class");
             }
             first = false;
             set.insert(sym.byte);
             if sym.escaped && sym.byte == b',' {
-                // The parser hands the backslash on, and there it stands for itself.
+                // The parser keeps the backslash, and it stands for itself.
                 set.insert(b'\\');
                 last = None;
                 continue;
@@ -178,7 +178,7 @@ impl Parser<'_> {
     }
 }
 
-/// Alternatives that are one byte each are a class.
+/// If each alternative is one byte, the group is a class.
 fn one_byte(alternatives: &[Vec<Part>]) -> Option<ByteSet> {
     let mut out = ByteSet::EMPTY;
     for alternative in alternatives {
@@ -200,7 +200,7 @@ fn any_directories(alternatives: &[Vec<Part>]) -> bool {
     }
 }
 
-/// Puts each of the parts behind each of the beginnings.
+/// Appends each of the parts to each of the beginnings.
 fn expand(begun: Vec<Vec<Step>>, parts: &[Part]) -> Result<Vec<Vec<Step>>, Wrong> {
     let mut out = begun;
     for part in parts {
@@ -210,7 +210,7 @@ fn expand(begun: Vec<Vec<Step>>, parts: &[Part]) -> Result<Vec<Vec<Step>>, Wrong
                 if any_directories(alternatives)
                     && out.iter().all(|s| s.last() == Some(&Step::Byte(b'/'))) =>
             {
-                // `/{,**/}`, of paths without `//`: any number of `/NAME`, then the `/`.
+                // `/{,**/}` in paths without `//`: any number of `/NAME`, and then the `/`.
                 for steps in &mut out {
                     steps.pop();
                     steps.extend([Step::AnyDepth, Step::Byte(b'/')]);
@@ -232,7 +232,7 @@ fn expand(begun: Vec<Vec<Step>>, parts: &[Part]) -> Result<Vec<Vec<Step>>, Wrong
 }
 
 impl Glob {
-    /// From symbols, variables expanded.
+    /// From symbols, with variables expanded.
     pub fn parse(syms: &[Sym]) -> Result<Self, Wrong> {
         let syms = filter_slashes(syms);
         let mut parser = Parser {
@@ -245,7 +245,7 @@ impl Glob {
         Ok(Self { alternatives })
     }
 
-    /// As patterns over canonical paths: which files' names match.
+    /// The patterns of the canonical paths of files that it matches.
     pub fn files(&self) -> Vec<Vec<Step>> {
         let ends_in_slash = |s: &&Vec<Step>| s.last() == Some(&Step::Byte(b'/'));
         normal(
@@ -258,7 +258,7 @@ impl Glob {
         )
     }
 
-    /// The same of directories, whose names have a `/` at their end. The root is the empty string.
+    /// The same for directories, whose names end in `/`. The root is the empty string.
     pub fn directories(&self) -> Vec<Vec<Step>> {
         let mut out = Vec::new();
         for steps in &self.alternatives {
@@ -267,19 +267,19 @@ impl Glob {
         normal(out)
     }
 
-    /// What it is made of, for an index by name.
+    /// Its alternatives, for an index by name.
     pub fn alternatives(&self) -> &[Vec<Step>] {
         &self.alternatives
     }
 
-    /// Whether it matches a name, directories with their `/`.
+    /// Whether it matches a name. The name of a directory ends in `/`.
     pub fn matches(&self, name: &[u8]) -> bool {
         let mut alternatives = self.alternatives.iter();
         alternatives.any(|steps| steps_match(steps, name))
     }
 }
 
-/// Several slashes are one, but for two at the beginning alone (`filter_slashes` in `parser_regex.c`).
+/// Several slashes become one, except for exactly two at the beginning (`filter_slashes` in `parser_regex.c`).
 fn filter_slashes(syms: &[Sym]) -> Vec<Sym> {
     let slash = |s: Option<&Sym>| s.is_some_and(|s| s.byte == b'/' && !s.escaped);
     let two = slash(syms.first()) && slash(syms.get(1)) && !slash(syms.get(2));
@@ -293,7 +293,8 @@ fn filter_slashes(syms: &[Sym]) -> Vec<Sym> {
     out
 }
 
-/// The name of a file never ends in `/`: any run and then a byte other than `/` is any run that is not empty.
+/// The name of a file never ends in `/`. So a run of any bytes and then a byte other than `/` is any run that is not
+/// empty.
 fn file(mut steps: Vec<Step>) -> Vec<Step> {
     if let [.., Step::Star(run), Step::Set(last)] = steps.as_slice()
         && *run == ByteSet::ALL
@@ -308,7 +309,7 @@ fn file(mut steps: Vec<Step>) -> Vec<Step> {
     steps
 }
 
-/// The patterns of what is left of a `/` at the end.
+/// The patterns of what comes before a `/` at the end.
 fn before_slash(steps: &[Step], out: &mut Vec<Vec<Step>>) {
     let Some((last, rest)) = steps.split_last() else {
         return;
@@ -331,11 +332,10 @@ fn before_slash(steps: &[Step], out: &mut Vec<Vec<Step>>) {
     }
 }
 
-/// The same languages of paths written in one way, so that what files and directories have in common is one
-/// automaton.
+/// Rewrites the patterns to one form, with the same paths. Then files and directories can share an automaton.
 fn normal(mut list: Vec<Vec<Step>>) -> Vec<Vec<Step>> {
     for steps in &mut list {
-        // Behind a `/` a byte other than `/` follows anyway, and one must.
+        // After a `/` comes at least one byte other than `/`.
         if let [.., Step::Byte(b'/'), Step::Set(first), Step::Star(run)] = steps.as_slice()
             && *run == ByteSet::ALL
             && takes_names(first)

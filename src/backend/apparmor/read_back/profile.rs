@@ -1,11 +1,11 @@
-//! A profile's rules, from its text.
+//! Parses the rules of a profile.
 
 use super::glob::Glob;
 use super::scan::{Fault, Scanner, Sym, fault};
 use super::words::{CAPABILITIES, FAMILIES, KINDS, LIMITS, OTHERS};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a rule speaks of, a bit each.
+/// The rights of a rule, one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Rights(pub u8);
 
@@ -17,7 +17,7 @@ impl Rights {
     pub const MAP: Self = Self(16);
     pub const LINK: Self = Self(32);
     pub const LOCK: Self = Self(64);
-    /// `file,` has them all.
+    /// All rights, as in the rule `file,`.
     pub const ALL: Self = Self(127);
 
     pub fn has(self, other: Self) -> bool {
@@ -37,15 +37,15 @@ impl Rights {
 #[derive(Debug)]
 pub(super) struct FileRule {
     pub deny: bool,
-    /// For files of the user that the process runs as, alone.
+    /// The rule is only for files of the user that the process runs as.
     pub owner: bool,
     pub glob: Glob,
     pub rights: Rights,
-    /// Where it begins in the text, and where it ends.
+    /// The offsets of its beginning and its end.
     pub span: (usize, usize),
 }
 
-/// A rule on sockets; `None`: any.
+/// A rule on sockets. `None`: any.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NetworkRule {
     pub deny: bool,
@@ -59,13 +59,14 @@ pub(super) struct NetworkRule {
 pub(super) struct Profile {
     pub files: Vec<FileRule>,
     pub network: Vec<NetworkRule>,
-    /// The names of programs that it is put on where they are started.
+    /// The programs that the profile is attached to.
     pub attached: Vec<Glob>,
-    /// The header but for those, and the rules that are about no file and no host, without blanks that say nothing.
+    /// The header without those programs, and the rules that are about no file and no host. Unneeded blanks are
+    /// removed.
     pub others: BTreeSet<String>,
 }
 
-/// Most names that variables may make of one.
+/// The most names that one name may expand to by variables.
 const MAX_EXPANDED: usize = 4096;
 
 struct Reader<'t> {
@@ -149,7 +150,7 @@ impl<'t> Reader<'t> {
                 "a variable that gets its first value twice, or in another file",
             );
         }
-        // The values are those of this line.
+        // The values end with the line.
         let line = |scan: &mut Scanner<'_>| {
             while scan
                 .peek()
@@ -175,7 +176,7 @@ impl<'t> Reader<'t> {
         Ok(())
     }
 
-    /// A name with the values of variables put in.
+    /// A name, with variables replaced by their values.
     fn expanded(&self, at: usize, word: Vec<Sym>) -> Result<Vec<Vec<Sym>>, Fault> {
         let mut out = vec![Vec::new()];
         let mut rest = word.as_slice();
@@ -290,7 +291,7 @@ impl<'t> Reader<'t> {
         if self.scan.peek().is_none() {
             return fault(from, "the end of the file where polc expects a rule or `}`");
         }
-        // In this order and no other.
+        // The parser takes these words in this order only.
         self.scan.keyword(b"audit");
         let deny = self.scan.keyword(b"deny");
         if !deny {
@@ -333,7 +334,7 @@ impl<'t> Reader<'t> {
                 None => fault(at, "a rule that polc does not know"),
             },
         }?;
-        // Of families other than those of hosts nothing else is compared.
+        // Nothing else is compared for families that are not those of hosts.
         let new = &self.profile.network[hosts..];
         let of_hosts = |n: &NetworkRule| matches!(n.family.as_deref(), Some(b"inet" | b"inet6"));
         if new.is_empty() || !new.iter().all(of_hosts) {
@@ -342,7 +343,7 @@ impl<'t> Reader<'t> {
         Ok(())
     }
 
-    /// Keeps what was read, by its parts.
+    /// Keeps the text of a rule, by its parts.
     fn note(&mut self, parts: &[(usize, usize)]) {
         let parts = parts.iter().map(|(from, to)| &self.scan.text[*from..*to]);
         let text = parts.map(String::from_utf8_lossy).collect::<String>();
@@ -350,7 +351,7 @@ impl<'t> Reader<'t> {
         self.profile.others.insert(words.join(" "));
     }
 
-    /// Words of a list, as many as come.
+    /// Takes the words of a list, as many as come.
     fn words(&mut self, list: &[&str]) -> Result<Vec<&'t [u8]>, Fault> {
         let mut out = Vec::new();
         loop {
@@ -474,7 +475,7 @@ impl<'t> Reader<'t> {
         Ok(())
     }
 
-    /// A rule on files, without its comma; `None`: it is another kind of rule.
+    /// A rule on files, without its comma. `None`: it is another kind of rule.
     fn file(&mut self, deny: bool) -> Result<Option<(Vec<Glob>, Rights)>, Fault> {
         let path = |s: &Scanner<'_>| {
             s.peek().is_some_and(|b| b == b'/' || b == b'"') || s.starts_with(b"@{")
@@ -486,7 +487,7 @@ impl<'t> Reader<'t> {
             if deny {
                 return fault(at, "`deny file`, which the parser refuses");
             }
-            // `/{**,}`, as the parser writes it.
+            // The parser writes it as `/{**,}`.
             let everything = b"/{**,}".map(|byte| Sym {
                 byte,
                 escaped: false,
@@ -531,7 +532,7 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// What the letters of a rule are.
+/// The rights that the letters of a rule stand for.
 fn rights(at: usize, letters: &[u8], deny: bool) -> Result<Rights, Fault> {
     let mut out = Rights::default();
     let mut rest = letters;
@@ -543,7 +544,7 @@ fn rights(at: usize, letters: &[u8], deny: bool) -> Result<Rights, Fault> {
             b'r' => out.add(Rights::READ),
             b'w' => {
                 write = true;
-                // Who may write may append.
+                // A program that may write may append.
                 out.add(Rights::WRITE);
                 out.add(Rights::APPEND);
             }
@@ -558,7 +559,7 @@ fn rights(at: usize, letters: &[u8], deny: bool) -> Result<Rights, Fault> {
             b'i' if !deny && behind.first() == Some(&b'x') => {
                 rest = &behind[1..];
                 out.add(Rights::EXECUTE);
-                // `process_dfa_entry` in parser_regex.c.
+                // As `process_dfa_entry` does in parser_regex.c.
                 out.add(Rights::MAP);
             }
             b'p' | b'P' | b'c' | b'C' | b'u' | b'U' => {

@@ -1,6 +1,6 @@
-//! The text of a profile, word by word.
+//! Splits the text of a profile into words.
 
-/// A byte of a name: as the text has it, or as one that a backslash takes its meaning.
+/// A byte of a name, either as in the text or taken literally because of a backslash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sym {
     pub byte: u8,
@@ -8,7 +8,7 @@ pub(super) struct Sym {
     pub escaped: bool,
 }
 
-/// What is wrong, and where.
+/// What is wrong, and the offset.
 #[derive(Debug)]
 pub(super) struct Fault {
     pub at: usize,
@@ -22,7 +22,7 @@ pub(super) fn fault<T>(at: usize, message: impl Into<String>) -> Result<T, Fault
     })
 }
 
-/// A place in the text.
+/// A position in the text.
 pub(super) struct Scanner<'t> {
     pub text: &'t [u8],
     pub at: usize,
@@ -32,10 +32,10 @@ fn blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// What is special to patterns, and stands for itself behind a backslash.
+/// Bytes that are special in patterns. After a backslash they stand for themselves.
 const SPECIAL: &[u8] = b"*?[]{}^,\\";
 
-/// Bytes that a name without quotes may have in it.
+/// Bytes that may be in a name without quotes.
 fn in_word(byte: u8) -> bool {
     !blank(byte) && !matches!(byte, b'"' | b'!' | b',')
 }
@@ -53,7 +53,7 @@ impl<'t> Scanner<'t> {
         self.text[self.at..].starts_with(what)
     }
 
-    /// Passes blanks and comments. `#include` is none.
+    /// Skips blanks and comments. `#include` is not a comment.
     pub fn skip(&mut self) {
         while let Some(byte) = self.peek() {
             if blank(byte) {
@@ -73,7 +73,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// Takes these bytes, if they come next.
+    /// Takes these bytes if they come next.
     pub fn take(&mut self, what: &[u8]) -> bool {
         self.skip();
         let found = self.starts_with(what);
@@ -83,7 +83,7 @@ impl<'t> Scanner<'t> {
         found
     }
 
-    /// Takes a word of letters, digits and `_`, if it comes next and ends there.
+    /// Takes a word of letters, digits and `_` if it comes next and ends there.
     pub fn keyword(&mut self, word: &[u8]) -> bool {
         self.skip();
         let ends = |b: u8| !(b.is_ascii_alphanumeric() || b == b'_');
@@ -94,7 +94,7 @@ impl<'t> Scanner<'t> {
         found
     }
 
-    /// The letters, digits, `_` and `-` that come next; they may be none.
+    /// Takes the letters, digits, `_` and `-` that come next. There may be none.
     pub fn name(&mut self) -> &'t [u8] {
         self.skip();
         let from = self.at;
@@ -116,8 +116,8 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// A path or name, in quotes or without. Escapes are taken out as the parser does
-    /// (`processunquoted` in `parser_misc.c`).
+    /// A path or a name, with or without quotes. Escapes are removed as the parser does it (`processunquoted` in
+    /// `parser_misc.c`).
     pub fn word(&mut self) -> Result<Vec<Sym>, Fault> {
         self.skip();
         let from = self.at;
@@ -140,14 +140,14 @@ impl<'t> Scanner<'t> {
                 Some(b'\\') => {
                     let at = self.at;
                     out.push(self.escape()?);
-                    // To the parser's lexer the second of two backslashes escapes what follows.
+                    // In the parser's lexer, the second of two backslashes escapes the next byte.
                     let twice = self.text[at..self.at] == *b"\\\\";
                     if twice && self.peek().is_some_and(|b| !in_word(b)) {
                         return fault(at, "two backslashes at the end of a name: write `\\134`");
                     }
                 }
                 Some(b',') if !quoted => {
-                    // A comma is part of the name where the name goes on behind it.
+                    // A comma is part of the name if the name goes on after it.
                     if !self.peek_at(1).is_some_and(in_word) {
                         break;
                     }
@@ -175,7 +175,7 @@ impl<'t> Scanner<'t> {
         Ok(out)
     }
 
-    /// Behind a backslash.
+    /// The byte after a backslash.
     fn escape(&mut self) -> Result<Sym, Fault> {
         let from = self.at;
         self.at += 1;
@@ -209,8 +209,8 @@ impl<'t> Scanner<'t> {
             );
         };
         self.at += length;
-        // The parser gives the backslash back to what is special to patterns, and to nothing else: `\055` in
-        // a class is the `-` of a range.
+        // The parser keeps the backslash before bytes that are special in patterns, and only there. In a class, `\055`
+        // is the `-` of a range.
         Ok(Sym {
             byte: value,
             escaped: byte == b'@' || SPECIAL.contains(&value),

@@ -1,5 +1,5 @@
-//! Profiles by hand. What they mean is also asked of the parser's own automaton, in
-//! `tests/native/apparmor/reading.rs`.
+//! Profiles that were written by hand. `tests/native/apparmor/reading.rs` also asks the parser's own automaton what
+//! they mean.
 
 use super::{Reading, read, recognises};
 use crate::backend::apparmor::AppArmor;
@@ -29,7 +29,7 @@ fn reading(rules: &str) -> Reading {
     }
 }
 
-/// Whether an operation may happen on the file, or the directory, in every way.
+/// Whether every way of an operation is open on the file or the directory.
 fn every_way(reading: &Reading, operation: Operation, form: Form, path: &str) -> bool {
     let OnPaths::Allows(all) = reading.paths(operation).unwrap() else {
         panic!("silent");
@@ -39,7 +39,7 @@ fn every_way(reading: &Reading, operation: Operation, form: Form, path: &str) ->
         .all(|a| a.paths.contains(path.as_bytes()))
 }
 
-/// Directories are written with a `/` at their end.
+/// Names of directories end in `/`.
 fn reads(reading: &Reading, name: &str) -> bool {
     match name.strip_suffix('/') {
         None => every_way(reading, Operation::Read, Form::File, name),
@@ -147,7 +147,7 @@ fn deny_wins_whatever_the_order() {
             ("/a/s/x", true, false),
             ("/a/s/k", false, false),
         ] {
-            // Without `m` it can be read and not be mapped.
+            // Without `m` it can be read, but not mapped.
             assert!(!on(Operation::Read, path), "{path}");
             let some = reading.allows(Operation::Read, &Object::Path(path.into()));
             assert_eq!(some, Some(read), "{path}");
@@ -171,19 +171,19 @@ fn what_a_letter_is_for() {
         assert!(!on(o, Form::Directory, "/w") && !on(o, Form::File, "/a/x"));
     }
     assert!(on(Operation::Edit, Form::File, "/w/x"));
-    // What cannot be locked lacks a way.
+    // A file that cannot be locked lacks a way.
     for o in [Operation::Read, Operation::Edit] {
         assert!(!on(o, Form::File, "/n/x") && some(o, "/n/x"), "{o:?}");
     }
-    // Appending is not every way to change contents, and it is one.
+    // Appending is one way to change contents, but not every way.
     assert!(!on(Operation::Edit, Form::File, "/a/x") && some(Operation::Edit, "/a/x"));
     assert!(some(Operation::Execute, "/x/p") && !some(Operation::Execute, "/m/p"));
     assert!(on(Operation::Read, Form::File, "/m/x") && !some(Operation::Read, "/x/p"));
     assert!(some(Operation::Create, "/l/x") && !some(Operation::Edit, "/l/x"));
-    // Times are not asked of anything.
+    // Nothing asks about times.
     assert!(some(Operation::Metadata, "/zzz"));
     assert!(!on(Operation::Metadata, Form::File, "/m/x"));
-    // What is moved away is read.
+    // Moving an object away also reads it.
     assert!(on(Operation::Delete, Form::Moved, "/wr/x"));
     assert!(!on(Operation::Delete, Form::Moved, "/w/x"));
     assert!(matches!(r.paths(Operation::Connect), Ok(OnPaths::Silent)));
@@ -362,7 +362,7 @@ fn is_recognised() {
     }
 }
 
-/// The profile of a policy, read back: it bears out its ledger.
+/// Reads the profile of a policy back, and checks its ledger.
 fn borne_out(policy: &str) -> Box<dyn Evaluate + Send + Sync> {
     let policy = load("t.yaml", policy, &LoadOptions::default());
     let policy = policy.unwrap().policy;
@@ -377,7 +377,7 @@ fn borne_out(policy: &str) -> Box<dyn Evaluate + Send + Sync> {
 
 #[test]
 fn a_star_beside_a_group_takes_a_byte() {
-    // Listing is decided apart, so that what is said of files shows on directories.
+    // Listing is decided separately. So the answers for files are visible on directories.
     let text = "version: 1\nname: t\nrules:\n  - {name: l, action: deny, operations: [list], paths: ['/q/**']}\n  - {name: a, action: allow, operations: [read], paths: ['/q/**', '/x/**/*', '/y/*/**', '/z/*']}\n";
     let read = borne_out(text);
     let listed = |path: &str| read.allows(Operation::List, &Object::Path(path.into()));
@@ -418,7 +418,7 @@ proptest! {
     #[test]
     fn random_patterns_are_read_without_a_fall(pattern in "/[ab*?{},\\[\\]^/\\\\-]{0,14}", name in "/[ab/]{0,8}") {
         if let Ok(r) = read(&artifact(whole(&format!("\"{pattern}\" rmk,")).as_bytes())) {
-            // Two ways to match: step by step, and over all paths.
+            // The pattern is matched in two ways: step by step, and over all paths.
             let canonical = name == "/" || !(name.ends_with('/') || name.contains("//"));
             if canonical && name != "/" {
                 let set = reads(&r, &name);

@@ -1,4 +1,4 @@
-//! The words of rules that name kinds of things, as apparmor.d(5) lists them.
+//! The words of rules that name kinds of things, as in apparmor.d(5).
 
 pub(super) const FAMILIES: &[&str] = &[
     "unix",
@@ -107,7 +107,7 @@ pub(super) const LIMITS: &[&str] = &[
     "rtprio",
     "rttime",
 ];
-/// Rules that decide nothing of what polc compares: their words, and the names of their conditions.
+/// Rules that decide nothing that polc compares: their words, and the names of their conditions.
 pub(super) const OTHERS: &[(&str, &[&str], &[&str])] = &[
     (
         "signal",
@@ -140,7 +140,7 @@ pub(super) const OTHERS: &[(&str, &[&str], &[&str])] = &[
             "label",
         ],
     ),
-    // What may be mounted is a change of names: all or nothing.
+    // A mount can give any file another name, so it is all or nothing.
     ("mount", &[], &[]),
     ("umount", &[], &[]),
     ("pivot_root", &[], &[]),

@@ -1,4 +1,4 @@
-//! The reader, on rulesets written by hand.
+//! The reader on rulesets that were written by hand.
 
 use super::*;
 use crate::policy::{Address, HostSpec};
@@ -45,7 +45,7 @@ fn hierarchies_rights_and_what_is_not_handled() {
         (Operation::Create, "/w/only/a"),
         (Operation::Delete, "/w/x/y"),
         (Operation::Edit, "/w/only/x"),
-        // Cutting is not handled: it is free everywhere.
+        // The ruleset does not handle cutting, so it is allowed everywhere.
         (Operation::Edit, "/elsewhere"),
         (Operation::Execute, "/w/only/tool"),
     ];
@@ -57,7 +57,7 @@ fn hierarchies_rights_and_what_is_not_handled() {
         (Operation::Read, "/etc/hosts/x"),
         (Operation::Read, "/"),
         (Operation::List, "/"),
-        // A rule on D is for what lies beneath it.
+        // A rule on D is for what lies beneath D.
         (Operation::Create, "/w"),
         (Operation::Execute, "/w/tool"),
     ];
@@ -74,7 +74,7 @@ fn making_differs_by_kind() {
     let OnPaths::Allows(forms) = r.paths(Operation::Create).unwrap() else {
         panic!("handled");
     };
-    // Files anywhere in the tree, directories in one part of it, links nowhere.
+    // Files anywhere in the tree, directories in one part of it, and no links.
     let answer =
         |path: &[u8]| -> Vec<bool> { forms.iter().map(|f| f.paths.contains(path)).collect() };
     assert_eq!(answer(b"/w/x"), [true, false, false]);

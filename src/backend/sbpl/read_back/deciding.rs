@@ -1,8 +1,8 @@
-//! Which filter on paths decides one path.
+//! Finds the filter on paths that decides one path.
 //!
-//! A profile has its patterns some thousand times over, and comparing asks for thousands of paths. So the patterns
-//! are looked up by the literal directory that they begin with, and of a formula only the parts are gone
-//! through in which one of those stands that match: of all others it is known what they come to.
+//! A profile repeats its patterns some thousand times, and a comparison asks for thousands of paths. So the patterns
+//! are found by the literal directory that they begin with. Of a formula, only those parts are evaluated that have a
+//! matching pattern. The value of every other part is known before.
 
 use super::profile::Profile;
 use super::sets::Formula;
@@ -10,11 +10,11 @@ use crate::semantics::{StepsIndex, steps_match};
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 
-/// A part of a formula, and what it comes to where none of its patterns matches.
+/// A part of a formula, and its value if none of its patterns matches.
 #[derive(Debug)]
 struct Node {
     kind: Kind,
-    /// The leaves in it: from this number up to that one.
+    /// Its leaves: from this number up to that one.
     leaves: (u32, u32),
     holds: bool,
 }
@@ -31,19 +31,19 @@ enum Kind {
 #[derive(Debug)]
 struct Parts {
     list: Vec<Node>,
-    /// Which of them settle it where none of their patterns matches, ascending: of `Any` those that hold then, of `All`
-    /// those that do not.
+    /// The parts that settle the formula if none of their patterns matches, ascending. In `Any` they are those that
+    /// hold then, in `All` those that do not.
     settling: Vec<usize>,
 }
 
-/// A pattern that matches: its leaf, its place there, and the filter.
+/// A pattern that matches: its leaf, its index in the leaf, and the filter.
 type Hit = (u32, u32, u32);
 
-/// A formula, of filters on paths, prepared for many paths.
+/// A formula of filters on paths, prepared for many paths.
 #[derive(Debug)]
 pub(super) struct Prepared {
     root: Node,
-    /// Where each pattern stands.
+    /// Where each pattern occurs.
     positions: FxHashMap<u32, Vec<Hit>>,
 }
 
@@ -61,7 +61,7 @@ impl Prepared {
         Self { root, positions }
     }
 
-    /// Whether it holds of a path, and a filter that it comes from: the one that matches.
+    /// Whether the formula holds for a path, and the filter that matches, if one decides it.
     pub fn decide(
         &self,
         profile: &Profile,
@@ -80,7 +80,7 @@ impl Prepared {
             }
         }
         hits.sort_unstable();
-        // The first of each leaf.
+        // The first hit of each leaf.
         hits.dedup_by_key(|h| h.0);
         self.root.decide(&hits)
     }
@@ -119,7 +119,7 @@ impl Node {
         }
     }
 
-    /// With the hits in its leaves.
+    /// The value with these hits in its leaves.
     fn decide(&self, hits: &[Hit]) -> (bool, Option<u32>) {
         let Some(first) = hits.first() else {
             return (self.holds, None);
@@ -130,7 +130,7 @@ impl Node {
             Kind::None => (false, Some(first.2)),
             Kind::Any(parts) => {
                 let mut why = None;
-                // The first part that holds, be it touched or not.
+                // The first part that holds, with or without a hit.
                 let mut before = 0;
                 for (at, hits) in parts.touched(hits) {
                     if parts.settles(before..at) {
@@ -158,7 +158,7 @@ impl Node {
                     before = at + 1;
                     all.push(parts.list[at].decide(hits));
                 }
-                // An exception is why only where nothing else is missing.
+                // An exception is the reason only if nothing else is missing.
                 let missing = |(holds, from): &(bool, Option<u32>)| !holds && from.is_none();
                 if parts.settles(before..parts.list.len()) || all.iter().any(missing) {
                     return (false, None);
@@ -189,13 +189,13 @@ impl Parts {
         }
     }
 
-    /// Whether one of these settles it, none of their patterns matching.
+    /// Whether one of these parts settles it without a match.
     fn settles(&self, range: Range<usize>) -> bool {
         let first = self.settling.partition_point(|at| *at < range.start);
         self.settling.get(first).is_some_and(|at| *at < range.end)
     }
 
-    /// The parts with hits in their leaves, each with those.
+    /// The parts with hits in their leaves, each with its hits.
     fn touched<'h>(&'h self, mut hits: &'h [Hit]) -> impl Iterator<Item = (usize, &'h [Hit])> {
         std::iter::from_fn(move || {
             let leaf = hits.first()?.0;

@@ -1,4 +1,4 @@
-//! The text of a profile as lists, words and strings.
+//! Parses the text of a profile into lists, words and strings.
 
 use crate::fidelity::show_bytes;
 use std::borrow::Cow;
@@ -23,7 +23,7 @@ pub(super) struct Node<'t> {
     pub kind: Kind<'t>,
     /// From 1.
     pub line: usize,
-    /// Where it stands in the text.
+    /// Its range in the text.
     pub range: std::ops::Range<usize>,
 }
 
@@ -34,7 +34,7 @@ pub(super) enum Kind<'t> {
     Text(Cow<'t, [u8]>),
 }
 
-/// Lists nest no deeper: what is below is read by recursion.
+/// The deepest nesting of lists. The parser is recursive.
 const MAX_DEPTH: usize = 64;
 
 struct Reader<'t> {
@@ -43,7 +43,7 @@ struct Reader<'t> {
     line: usize,
 }
 
-/// Everything in the text.
+/// Parses everything in the text.
 pub(super) fn parse(text: &str) -> Result<Vec<Node<'_>>, Fault> {
     let mut reader = Reader {
         text,
@@ -74,7 +74,7 @@ impl<'t> Reader<'t> {
         Some(b)
     }
 
-    /// Blanks and comments.
+    /// Skips blanks and comments.
     fn skip(&mut self) {
         while let Some(b) = self.peek() {
             if b == b';' {
@@ -89,7 +89,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// The next one; `None` at the end of the list or of the text.
+    /// The next node. `None`: the list or the text ends.
     fn node(&mut self, depth: usize) -> Result<Option<Node<'t>>, Fault> {
         self.skip();
         let (line, start) = (self.line, self.at);
@@ -154,7 +154,7 @@ impl<'t> Reader<'t> {
 
     fn string(&mut self, line: usize) -> Result<Cow<'t, [u8]>, Fault> {
         let rest = &self.text.as_bytes()[self.at..];
-        // Most strings are what they look like.
+        // Most strings have no escapes.
         let plain = rest
             .iter()
             .position(|b| matches!(b, b'"' | b'\\' | b'\n'))
@@ -202,7 +202,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// `#"…"`: a backslash is itself, but before a quote.
+    /// `#"…"`: a backslash stands for itself, except before a quote.
     fn raw(&mut self, line: usize) -> Result<Vec<u8>, Fault> {
         let mut out = Vec::new();
         loop {

@@ -1,7 +1,7 @@
-//! Operations and filters by their names.
+//! The operations and filters, by name.
 
-/// The operations that decide something for objects of a policy, each with the one that it falls back on; `""`:
-/// the default.
+/// The operations that decide something about a policy's objects, each with the one that it falls back on. `""`: the
+/// default.
 pub(super) const PARENTS: [(&str, &str); 21] = [
     ("file*", ""),
     ("file-read*", "file*"),
@@ -26,7 +26,7 @@ pub(super) const PARENTS: [(&str, &str); 21] = [
     ("network-bind", "network-inbound"),
 ];
 
-/// Operations that decide nothing a policy has objects for.
+/// Operations that decide nothing about a policy's objects.
 pub(super) const OTHERS: &[&str] = &[
     "file-ioctl",
     "file-issue-extension",
@@ -102,7 +102,7 @@ pub(super) const OTHER_FILTERS: &[&str] = &[
     "xpc-service-name",
 ];
 
-/// The operation and those that it falls back on, to the default.
+/// The operation, and those that it falls back on, in order.
 pub(super) fn chain(operation: &'static str) -> impl Iterator<Item = &'static str> {
     let parent = |o: &&'static str| {
         let found = PARENTS.iter().find(|(name, _)| name == o);

@@ -1,4 +1,4 @@
-//! Rules, operations and filters.
+//! Parses rules, operations and filters.
 
 use super::expression::{Fault, Kind, Node, fault};
 use super::operations::{OTHER_FILTERS, OTHERS, PARENTS};
@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-/// A filter on paths: where it is written, and what it says. Two that are written alike on one line are one.
+/// A filter on paths: where it is written, and what it says. Two filters with the same text on one line are one.
 #[derive(Debug)]
 pub(super) struct Paths {
     /// What it matches: one of [`Profile::patterns`].
@@ -19,16 +19,16 @@ pub(super) struct Paths {
     range: Range<usize>,
 }
 
-/// Which end of a connection, of which protocols, where.
+/// Which end of a connection, of which protocols, and where.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Network {
     /// `remote`, else `local`.
     pub remote: bool,
     pub tcp: bool,
     pub udp: bool,
-    /// Unix sockets.
+    /// It is for unix sockets.
     pub unix: bool,
-    /// `localhost` alone.
+    /// It is for `localhost` alone.
     pub local_host: bool,
     /// `None`: every port.
     pub port: Option<u16>,
@@ -48,7 +48,7 @@ pub(super) enum Filter {
 }
 
 impl Filter {
-    /// Whether it matches addresses, all or none; `None`: it tells them apart.
+    /// Whether it matches all addresses or none. `None`: it depends on the address.
     fn elsewhere(&self) -> Option<bool> {
         match self {
             Self::Paths(_) | Self::Directory => Some(false),
@@ -65,7 +65,7 @@ impl Filter {
         }
     }
 
-    /// Whether it asks for more than the path: a directory, a socket.
+    /// Whether it asks for more than the path: a directory, or a socket.
     fn is_typed(&self) -> bool {
         match self {
             Self::Paths(_) => false,
@@ -84,12 +84,12 @@ pub(super) struct Rule {
     pub operations: Vec<&'static str>,
     /// `None`: unfiltered.
     pub filter: Option<Filter>,
-    /// Whether the filter matches addresses, where it asks nothing of them.
+    /// Whether the filter matches addresses, if that does not depend on the address.
     pub elsewhere: Option<bool>,
     /// Whether it asks for the type of the object.
     pub typed: bool,
     pub line: usize,
-    /// `(allow file-read-data`
+    /// The beginning of its text: `(allow file-read-data`
     pub head: String,
 }
 
@@ -98,17 +98,17 @@ pub(super) struct Profile {
     pub default_allow: bool,
     pub default_line: usize,
     pub rules: Vec<Rule>,
-    /// The rules that are about operations of no object, on one line each.
+    /// The rules about operations that have no objects, on one line each.
     pub others: BTreeSet<String>,
     /// The filters on paths.
     pub paths: Vec<Paths>,
-    /// What they match. The same filter is written many times: its patterns are made once.
+    /// The patterns of those filters. The same filter is written many times, but its patterns are made once.
     pub patterns: Vec<Vec<Vec<Step>>>,
     text: String,
 }
 
 impl Profile {
-    /// The patterns by what they begin with.
+    /// An index of the patterns by their beginnings.
     pub fn index(&self) -> StepsIndex {
         let mut out = StepsIndex::default();
         for (number, lines) in self.patterns.iter().enumerate() {
@@ -117,18 +117,18 @@ impl Profile {
         out
     }
 
-    /// A filter on paths as it is written, on one line.
+    /// The text of a filter on paths, on one line.
     pub fn written(&self, paths: &Paths) -> String {
         on_one_line(&self.text[paths.range.clone()])
     }
 }
 
-/// A node on one line, not too long.
+/// The text of a node on one line, shortened.
 fn shown(text: &str, node: &Node<'_>) -> String {
     on_one_line(&text[node.range.clone()])
 }
 
-/// Not too long.
+/// The text on one line, shortened.
 fn on_one_line(text: &str) -> String {
     let written: Vec<&str> = text.split_whitespace().collect();
     let written = written.join(" ");
@@ -142,11 +142,11 @@ struct Reader<'t> {
     text: &'t str,
     paths: Vec<Paths>,
     patterns: Vec<Vec<Vec<Step>>>,
-    /// By what is written: which of `patterns`, and the last of `paths` that has them.
+    /// By text: the index in `patterns`, and the last of `paths` with this text.
     written: FxHashMap<&'t str, (u32, u32)>,
 }
 
-/// The word that a list begins with, and what follows.
+/// The word that a list begins with, and the rest.
 fn call<'n, 't>(node: &'n Node<'t>) -> Option<(&'t str, &'n [Node<'t>])> {
     match &node.kind {
         Kind::List(items) => match items.split_first() {
@@ -163,7 +163,7 @@ fn call<'n, 't>(node: &'n Node<'t>) -> Option<(&'t str, &'n [Node<'t>])> {
     }
 }
 
-/// Reads the rules.
+/// Parses the rules.
 pub(super) fn profile(text: &str, nodes: &[Node<'_>]) -> Result<Profile, Fault> {
     let mut reader = Reader {
         text,
@@ -236,7 +236,7 @@ pub(super) fn profile(text: &str, nodes: &[Node<'_>]) -> Result<Profile, Fault> 
 }
 
 impl<'t> Reader<'t> {
-    /// A rule; `None`: the default.
+    /// A rule. `None`: the default.
     fn rule(
         &mut self,
         node: &Node<'t>,
@@ -273,7 +273,7 @@ impl<'t> Reader<'t> {
         let mut operations = Vec::new();
         for name in &names {
             if let Some((known, _)) = PARENTS.iter().find(|(n, _)| n == name) {
-                // Two names of one operation.
+                // These are two names of one operation.
                 operations.push(if *known == "process-exec" {
                     "process-exec*"
                 } else {
@@ -341,7 +341,7 @@ impl<'t> Reader<'t> {
         }))
     }
 
-    /// What a rule does besides; nothing that changes what is allowed.
+    /// What a rule does besides. It changes nothing about what is allowed.
     fn with(&self, node: &Node<'t>, rest: &[Node<'t>]) -> Result<(), Fault> {
         const HARMLESS: [&str; 7] = [
             "message",
@@ -361,7 +361,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// A filter of a rule that decides nothing a policy has objects for: only that it is one.
+    /// A filter of a rule that decides nothing about a policy's objects. Checks only that it is a filter.
     fn other(&mut self, node: &Node<'t>) -> Result<(), Fault> {
         match call(node) {
             Some(("require-any" | "require-all" | "require-not", rest)) => {
@@ -556,7 +556,7 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// That addresses in the filter are of one of these ends.
+/// Checks that addresses in the filter are of one of these ends.
 fn one_end(filter: &Filter, ends: &[bool]) -> Result<(), Fault> {
     match filter {
         Filter::Any(list) | Filter::All(list) => list.iter().try_for_each(|f| one_end(f, ends)),

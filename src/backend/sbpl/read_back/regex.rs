@@ -1,13 +1,13 @@
 //! Regular expressions over paths, as patterns of bytes.
 //!
-//! POSIX extended syntax, as Apple's own profiles use it: `^ $ . [ ] ( ) | * + ? { }`, a backslash before what is
-//! special; in brackets a backslash is itself. Without `^` and `$` a match may begin and end anywhere. A
-//! group that repeats is read where it is one byte of a set or `/[^/]+`; another is refused.
+//! The syntax is POSIX extended, as in Apple's own profiles: `^ $ . [ ] ( ) | * + ? { }`, with a backslash before
+//! special bytes. In brackets a backslash stands for itself. Without `^` and `$`, a match may begin and end anywhere. A
+//! group may repeat if it is one byte of a set, or `/[^/]+`. The reader refuses other repeated groups.
 
 use crate::policy::ByteSet;
 use crate::semantics::{Step, steps_match};
 
-/// What a regular expression comes to before its ends are looked at.
+/// The parts of a regular expression, before its ends are examined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Item {
     Start,
@@ -18,9 +18,9 @@ enum Item {
 /// One alternative.
 type Line = Vec<Item>;
 
-/// Most alternatives that are written out.
+/// The most alternatives that are written out.
 const MAX_LINES: usize = 1024;
-/// Longest alternative.
+/// The longest alternative.
 const MAX_LENGTH: usize = 4096;
 const MAX_DEPTH: usize = 32;
 
@@ -32,7 +32,7 @@ struct Parser<'t> {
 /// The patterns that match the paths in which the expression is found.
 ///
 /// # Errors
-/// What is not understood, on one line.
+/// What the reader does not understand, on one line.
 pub(super) fn patterns(text: &[u8]) -> Result<Vec<Vec<Step>>, String> {
     let mut parser = Parser { text, at: 0 };
     let lines = parser.alternatives(0)?;
@@ -46,7 +46,7 @@ pub(super) fn patterns(text: &[u8]) -> Result<Vec<Vec<Step>>, String> {
     Ok(out)
 }
 
-/// Takes the anchors away and says what they stand for.
+/// Removes the anchors, and adds what a missing anchor stands for.
 fn whole(line: &[Item]) -> Result<Vec<Step>, String> {
     let inner = line.strip_prefix(&[Item::Start]);
     let mut out = Vec::new();
@@ -66,7 +66,7 @@ fn whole(line: &[Item]) -> Result<Vec<Step>, String> {
     if closed.is_none() {
         out.push(Step::Star(ByteSet::ALL));
     }
-    // The algebra's step for `(/[^/]+)*` ends where a name does.
+    // The step for `(/[^/]+)*` ends where a name ends.
     let ends_within = |pair: &[Step]| {
         let after = pair[1];
         let fits = [Step::Byte(b'/'), Step::AnyDepth, Step::Star(ByteSet::ALL)];
@@ -78,7 +78,7 @@ fn whole(line: &[Item]) -> Result<Vec<Step>, String> {
     Ok(out)
 }
 
-/// The same for paths as the algebra spells them: the root is the empty string there, and `/` here.
+/// The same for paths in polc's form: the root is the empty string there, and `/` here.
 pub(super) fn of_paths(steps: Vec<Step>) -> Vec<Vec<Step>> {
     let mut out = Vec::new();
     if steps_match(&steps, b"/") {
@@ -89,7 +89,7 @@ pub(super) fn of_paths(steps: Vec<Step>) -> Vec<Vec<Step>> {
         out.push(steps);
         return out;
     }
-    // Everything but the empty string: one of the steps is the first that takes something.
+    // Everything but the empty string: one of the steps is the first that takes a byte.
     for (i, step) in steps.iter().enumerate() {
         let mut line = match step {
             Step::Star(set) => vec![Step::Set(*set), *step],
@@ -238,7 +238,7 @@ impl Parser<'_> {
         Ok(vec![vec![step]])
     }
 
-    /// Behind the `[`.
+    /// The class after a `[`.
     fn class(&mut self) -> Result<ByteSet, String> {
         let negated = self.peek() == Some(b'^');
         if negated {
@@ -293,7 +293,7 @@ fn joined(left: &[Line], right: &[Line]) -> Result<Vec<Line>, String> {
     Ok(out)
 }
 
-/// Any number of these, none too.
+/// Any number of these, also none.
 fn any_run(part: &[Line]) -> Result<Vec<Line>, String> {
     let mut set = ByteSet::EMPTY;
     let mut bytes = true;

@@ -1,21 +1,21 @@
-//! From rules to sets of paths.
+//! Makes sets of paths from rules.
 
 use super::operations::chain;
 use super::profile::{Filter, Profile, Rule};
 use crate::semantics::{PathSet, Step, TooLarge};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-/// What is asked of a filter on paths.
+/// What a filter on paths is asked about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Asked {
     /// The object is a directory.
     pub directory: bool,
-    /// It is a unix socket that is connected to.
+    /// It is a unix socket that the program connects to.
     pub socket: bool,
 }
 
 impl Asked {
-    /// As far as it makes a difference to these rules.
+    /// Drops what makes no difference to these rules.
     pub fn of_rules(self, profile: &Profile, rules: &[usize]) -> Self {
         if rules.iter().any(|r| profile.rules[*r].typed) {
             return self;
@@ -27,8 +27,9 @@ impl Asked {
     }
 }
 
-/// A filter over paths alone, what else it asks being known: negations at the leaves, what is of one kind together.
-/// Leaves are numbers, of filters on paths ([`Profile::paths`]) or of what those match ([`Profile::patterns`]).
+/// A filter over paths alone, because everything else that it asks is known. Negations are at the leaves, and equal
+/// kinds are joined. Leaves are numbers: of filters on paths ([`Profile::paths`]), or of their patterns
+/// ([`Profile::patterns`]).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Formula {
     Const(bool),
@@ -40,20 +41,20 @@ pub(super) enum Formula {
     All(Vec<Formula>),
 }
 
-/// Patterns, but for others.
+/// Patterns, with exceptions.
 #[derive(Debug, Clone)]
 struct Alternative {
     include: Vec<u32>,
     except: Vec<u32>,
 }
 
-/// How many patterns alternatives may repeat as exceptions.
+/// The most patterns that alternatives may repeat as exceptions.
 const MAX_REPEATED: usize = 20_000;
 
-/// So many exceptions may be repeated before they are looked through for what alternatives share.
+/// With more repeated exceptions than this, the reader looks for those that alternatives share.
 const FEW_REPEATED: usize = 200;
 
-/// Every path, beside the numbers of patterns.
+/// Every path. It stands beside the numbers of patterns.
 const EVERYTHING: u32 = u32::MAX;
 
 impl Formula {
@@ -134,7 +135,7 @@ impl Formula {
         }
     }
 
-    /// The same with the numbers of what the filters match.
+    /// The same, with the numbers of the filters' patterns.
     fn by_pattern(&self, profile: &Profile) -> Self {
         let patterns = |paths: &[u32]| {
             let of = |p: &u32| profile.paths[*p as usize].pattern;
@@ -150,7 +151,7 @@ impl Formula {
         }
     }
 
-    /// The same as alternatives of which one must match; `None`: it is no such thing, or too long.
+    /// The same as alternatives, of which one must match. `None`: it has another form, or is too long.
     fn alternatives(&self) -> Option<Vec<Alternative>> {
         let alternative =
             |include: Vec<u32>, except: Vec<u32>| Some(vec![Alternative { include, except }]);
@@ -186,7 +187,7 @@ impl Formula {
         }
         match self {
             Self::Any(parts) => {
-                // What can be said by alternatives goes into one automaton.
+                // The alternatives go into one automaton.
                 let (plain, odd): (Vec<_>, Vec<_>) =
                     parts.iter().partition(|p| p.alternatives().is_some());
                 let mut sets = Vec::new();
@@ -202,17 +203,17 @@ impl Formula {
                 let sets: Result<Vec<_>, _> = parts.iter().map(|p| p.set(profile)).collect();
                 pairwise(sets?, PathSet::all(), PathSet::intersection)
             }
-            // The others are alternatives.
+            // The rest are alternatives.
             _ => Ok(PathSet::empty()),
         }
     }
 }
 
-/// Alternatives as the cases of a first match, each with whether it allows. What none matches has the other action than
-/// `allow`, that of all the alternatives.
+/// Turns alternatives into cases for a first match, each with whether it allows. If none matches, the answer is the
+/// opposite of `allow`, which is the answer of all the alternatives.
 ///
-/// Carve-outs that many alternatives share come once, above those that have them and below those that have not: a
-/// pattern that floats would otherwise be in every state once for each alternative.
+/// Exceptions that many alternatives share come once: above the alternatives that have them, and below those that lack
+/// them. Otherwise a pattern without an anchor would be in every state once for each alternative.
 fn apart(mut alternatives: Vec<Alternative>, allow: bool) -> Vec<(Alternative, bool)> {
     let repeated: usize = alternatives.iter().map(|c| c.except.len()).sum();
     if repeated <= FEW_REPEATED {
@@ -230,7 +231,7 @@ fn apart(mut alternatives: Vec<Alternative>, allow: bool) -> Vec<(Alternative, b
         }
     }
     let mut often: Vec<(u32, Vec<usize>)> = of.into_iter().filter(|(_, c)| c.len() > 1).collect();
-    // The carve-outs of most alternatives first; a carve-out of the same alternatives as another goes with it.
+    // Exceptions of the most alternatives come first. Those of the same alternatives stay together.
     often.sort_unstable_by(|(p, a), (q, b)| b.len().cmp(&a.len()).then(a.cmp(b)).then(p.cmp(q)));
     let mut taken: FxHashSet<u32> = FxHashSet::default();
     let mut left: Vec<usize> = (0..alternatives.len()).collect();
@@ -239,7 +240,7 @@ fn apart(mut alternatives: Vec<Alternative>, allow: bool) -> Vec<(Alternative, b
         let having = &same[0].1;
         having.iter().for_each(|c| with[*c] = true);
         let both = left.iter().filter(|c| with[**c]).count();
-        // Alternatives that went before did not have what is carved out now, and must not be carved by it.
+        // Earlier alternatives lack the exceptions that follow. So these must not cut anything out of them.
         if both > 1 && both * 2 >= left.len() {
             let without = left.extract_if(.., |c| !with[*c]);
             push(&mut out, without.map(|c| &alternatives[c]), &taken, allow);
@@ -261,7 +262,8 @@ fn apart(mut alternatives: Vec<Alternative>, allow: bool) -> Vec<(Alternative, b
     out
 }
 
-/// Adds alternatives of one action without the exceptions that come before them; those that have no others as one.
+/// Adds alternatives of one action, without the exceptions that come before them. Those without other exceptions become
+/// one.
 fn push<'c>(
     out: &mut Vec<(Alternative, bool)>,
     alternatives: impl IntoIterator<Item = &'c Alternative>,
@@ -285,7 +287,7 @@ fn push<'c>(
     }
 }
 
-/// The members by first match.
+/// The members, by first match.
 fn first_match(
     profile: &Profile,
     cases: &[(Alternative, bool)],
@@ -309,7 +311,7 @@ fn first_match(
     PathSet::first_match_except(cases, default_allow)
 }
 
-/// All of them together, two and two, so that none is gone through more often than need be.
+/// Joins all of them in pairs, so that each is visited as few times as possible.
 fn pairwise(
     mut sets: Vec<PathSet>,
     none: PathSet,
@@ -329,15 +331,15 @@ fn pairwise(
     Ok(sets.pop().unwrap_or(none))
 }
 
-/// What decides an operation: the first entry that holds, else the default.
+/// What decides an operation: the first entry that matches, or the default.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Decider {
     pub entries: Vec<(bool, Formula)>,
     pub default_allow: bool,
 }
 
-/// The rules that decide an operation, the first that matches first: of rules on one operation that have a filter
-/// the last; then one without; then those on what it falls back on.
+/// The rules that decide an operation, the strongest first. Filtered rules on the operation come first, the last one
+/// before the others. Then come rules without a filter, and then the rules of the operation that it falls back on.
 pub(super) fn order(profile: &Profile, operation: &'static str) -> Vec<usize> {
     let mut out = Vec::new();
     for operation in chain(operation) {
@@ -362,7 +364,7 @@ impl Decider {
         Self::of(profile, &order(profile, operation), asked)
     }
 
-    /// Of these rules, in this order.
+    /// From these rules, in this order.
     pub fn of(profile: &Profile, rules: &[usize], asked: Asked) -> Self {
         let formula = |r: &Rule| match &r.filter {
             Some(filter) => Formula::of(filter, asked, false),
@@ -375,7 +377,7 @@ impl Decider {
         }
     }
 
-    /// The same with the numbers of what the filters match: two that are equal so have one set.
+    /// The same, with the numbers of the filters' patterns. Two that are equal in this form have the same set.
     pub fn by_pattern(&self, profile: &Profile) -> Self {
         let entries = self.entries.iter();
         Self {
@@ -384,14 +386,14 @@ impl Decider {
         }
     }
 
-    /// The members, of numbers of patterns.
+    /// The members. The entries must have numbers of patterns.
     pub fn set(&self, profile: &Profile) -> Result<PathSet, TooLarge> {
         let mut cases = Vec::new();
         for (i, (allow, formula)) in self.entries.iter().enumerate() {
             let Some(own) = formula.alternatives() else {
                 return self.formula().set(profile);
             };
-            // Below it there is only the default, which may as well be said above.
+            // Only the default comes below this entry, so the default may take its answer.
             if i + 1 == self.entries.len() && *allow != self.default_allow {
                 cases.extend(apart(own, *allow));
             } else {
@@ -401,7 +403,7 @@ impl Decider {
         first_match(profile, &cases, self.default_allow)
     }
 
-    /// As one formula: an allow adds to what comes below it, a deny takes away.
+    /// As one formula: an allow adds to what comes below it, and a deny takes away from it.
     fn formula(&self) -> Formula {
         let mut out = Formula::Const(self.default_allow);
         for (allow, formula) in self.entries.iter().rev() {

@@ -1,4 +1,4 @@
-//! The reader, on profiles written by hand.
+//! The reader on profiles that were written by hand.
 
 use super::*;
 use crate::policy::Protocol;
@@ -16,7 +16,7 @@ fn seatbelt(rules: &str) -> Seatbelt {
     try_read(&format!("(version 1)\n{rules}"), None).unwrap()
 }
 
-/// By form: what is said of one path.
+/// The answer for one path of a form.
 fn on(s: &Seatbelt, operation: Operation, form: Form, path: &str) -> bool {
     let OnPaths::Allows(forms) = s.paths(operation).unwrap() else {
         panic!("never silent");
@@ -51,7 +51,7 @@ fn the_last_filtered_rule_wins_and_a_specific_operation_beats_its_wildcard() {
             "(allow file-read-data (literal \"/w/k\")) (deny file* (subpath \"/\"))",
             true,
         ),
-        // A rule without a filter does not override one with a filter, and does its wildcard.
+        // A rule without a filter does not override one with a filter, but it overrides its wildcard.
         (
             "(deny file-read-data (literal \"/w/k\")) (allow file-read-data)",
             false,
@@ -62,7 +62,7 @@ fn the_last_filtered_rule_wins_and_a_specific_operation_beats_its_wildcard() {
         ),
         ("(deny file-read*) (allow file*)", false),
         ("(allow file*)", true),
-        // Two filters in one rule: either.
+        // Two filters in one rule: either may match.
         (
             "(allow file-read-data (literal \"/x\") (literal \"/w/k\"))",
             true,
@@ -88,7 +88,7 @@ fn filters_and_near_misses() {
         ("(regex #\"^/w/[^/]*\\.txt$\")", "/w/a/b.txt", false),
         ("(regex \"^/w/[^/]*\\\\.txt$\")", "/w/a.txt", true),
         ("(regex \"^/w/[^/]*\\\\.txt$\")", "/w/axtxt", false),
-        // Not anchored: anywhere.
+        // Without an anchor, it matches anywhere.
         ("(regex #\"/\\.git/\")", "/w/.git/config", true),
         ("(regex #\"/\\.git/\")", "/w/.git", false),
         ("(regex #\"/\\.git(/.*)?$\")", "/w/.git", true),
@@ -140,7 +140,7 @@ fn filters_and_near_misses() {
     }
 }
 
-/// Whether the first rule that holds of a path, one by one, allows it.
+/// Whether the first rule that matches a path allows it. Tries the rules one by one.
 fn one_by_one(s: &Seatbelt, name: &'static str, asked: Asked, path: &str) -> bool {
     let decider = Decider::new(&s.profile, name, asked);
     let index = s.profile.index();
@@ -152,7 +152,8 @@ fn one_by_one(s: &Seatbelt, name: &'static str, asked: Asked, path: &str) -> boo
     one.map_or(decider.default_allow, |(allow, _)| *allow)
 }
 
-/// Carve-outs that most filters have, some have and one has; filters that have none, within those that have.
+/// Exceptions that most filters have, that some have, and that one has. Also filters without any, within those with
+/// some.
 #[test]
 fn carve_outs_that_many_share_are_of_those_alone() {
     let mut filters = String::from("(literal \"/w/d3/.env\") (subpath \"/w/d4/open\")");
@@ -184,7 +185,7 @@ fn carve_outs_that_many_share_are_of_those_alone() {
     ];
     for default in ["deny", "allow"] {
         let action = if default == "deny" { "allow" } else { "deny" };
-        // What is below the carved rule is not the default alone in the second one.
+        // In the second one, more than the default comes below the rule with exceptions.
         for more in [
             "",
             "(allow file-write* (regex \"/key$\"))",

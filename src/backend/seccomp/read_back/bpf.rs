@@ -1,4 +1,4 @@
-//! Classic BPF, as the kernel runs it on `struct seccomp_data`.
+//! Runs classic BPF on `struct seccomp_data`, as the kernel does.
 
 use super::{Filter, refuse};
 use crate::backend::{Artifact, Clause};
@@ -32,7 +32,7 @@ const AND: u16 = 0x54;
 const RETURN: u16 = 0x06;
 const RET_ALLOW: u32 = 0x7fff_0000;
 const RET_LOG: u32 = 0x7ffc_0000;
-/// What of a return value is the action.
+/// The bits of a return value that are the action.
 const ACTION: u32 = 0xffff_0000;
 const AUDIT_X86_64: u32 = 0xc000_003e;
 const AUDIT_AARCH64: u32 = 0xc000_00b7;
@@ -54,7 +54,7 @@ pub(super) fn recognises(bytes: &[u8]) -> bool {
             .is_some_and(|first| first.code == LOAD && first.k == 4)
 }
 
-/// Reads a program, and checks it as the kernel does before it takes it.
+/// Reads a program, and checks it as the kernel does.
 pub(super) fn read(artifact: &Artifact, number: usize) -> Result<Program, Diagnostics> {
     let name = &artifact.file_name;
     let code: Vec<Instruction> = instructions(&artifact.bytes).collect();
@@ -92,7 +92,7 @@ pub(super) fn read(artifact: &Artifact, number: usize) -> Result<Program, Diagno
         arch: Arch::X86_64,
         artifact: number,
     };
-    // Which architecture it is for: the one of which it lets anything through.
+    // The program is for the architecture of which it allows some call.
     let lets = |arch| {
         let calls = crate::policy::syscalls::of_arch(arch);
         let mut calls = calls.map(|(_, n)| n);
@@ -120,7 +120,7 @@ fn audit(arch: Arch) -> u32 {
 /// One comparison that a run made with an argument.
 struct Compared {
     argument: usize,
-    /// Whether it was the upper half of the register.
+    /// It compared the upper half of the register.
     upper: bool,
     /// The bits that were compared.
     mask: u32,
@@ -128,10 +128,10 @@ struct Compared {
 }
 
 impl Program {
-    /// Whether the call happens, and what of its arguments that depended on.
+    /// Whether the call is allowed, and which of its arguments that depended on.
     fn run(&self, arch: u32, number: u32, arguments: &[u64; 6], seen: &mut Vec<Compared>) -> bool {
         let mut accumulator = 0u32;
-        // Which half of which argument the accumulator holds, and which of its bits.
+        // Which half of which argument is in the accumulator, and which of its bits.
         let mut holds: Option<(usize, bool, u32)> = None;
         let mut at = 0;
         // INVARIANT: jumps go forward and stay inside, so this ends.
@@ -154,7 +154,7 @@ impl Program {
                     accumulator = match i.k {
                         0 => number,
                         4 => arch,
-                        // The instruction pointer is not what anybody decides by.
+                        // No filter decides by the instruction pointer.
                         8 | 12 => 0,
                         offset => {
                             let (argument, half) = ((offset - 16) / 8, offset % 8);
@@ -189,7 +189,7 @@ impl Program {
     }
 }
 
-/// How many lists of arguments are tried for one call. polc's own filters need some dozens.
+/// How many lists of arguments are tried for one call. polc's own filters need a few dozen.
 const TRIES: usize = 4000;
 
 impl Filter for Program {
@@ -201,8 +201,8 @@ impl Filter for Program {
         for (index, value) in fixed {
             base[usize::from(*index)] = *value;
         }
-        // Each comparison that a run makes is turned over in the next ones: the other outcome is where another
-        // part of the program begins.
+        // The next runs reverse each comparison that this run made, because the other outcome leads to another part of
+        // the program.
         let mut known: BTreeSet<[u64; 6]> = BTreeSet::from([base]);
         let mut queue = VecDeque::from([base]);
         let mut compared = Vec::new();
@@ -236,7 +236,7 @@ impl Filter for Program {
     }
 
     fn conditions(&self) -> BTreeSet<String> {
-        // The program itself: two that decide alike and are written differently are told apart here.
+        // The program itself. Two programs that decide the same in different words are different here.
         let code: Vec<String> = self
             .code
             .iter()

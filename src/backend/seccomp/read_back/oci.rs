@@ -1,4 +1,4 @@
-//! OCI JSON.
+//! Reads OCI JSON.
 
 use super::{Filter, refuse};
 use crate::backend::{Artifact, Clause};
@@ -50,7 +50,7 @@ enum Operator {
     LessEqual,
     Greater,
     GreaterEqual,
-    /// `value` is the mask, `value_two` what is left.
+    /// `value` is the mask, and `value_two` is the value.
     Masked,
 }
 
@@ -75,7 +75,7 @@ impl Condition {
         }
     }
 
-    /// Whether no argument meets both.
+    /// Whether no argument satisfies both.
     fn excludes(self, other: Self) -> bool {
         let bits = |c: Self| match c.operator {
             Operator::Equal => Some((u64::MAX, c.value)),
@@ -115,7 +115,7 @@ fn allows(action: &str, errno: Option<u32>, name: &str) -> Result<bool, Diagnost
         | "SCMP_ACT_KILL_PROCESS"
         | "SCMP_ACT_KILL_THREAD"
         | "SCMP_ACT_TRAP" => Ok(false),
-        // A tracer or a listener decides, which the file does not say.
+        // A tracer or a listener decides. The file does not say how.
         other => Err(refuse(format!(
             "`{name}` has the action `{}`, which polc does not read",
             show_bytes(other.as_bytes())
@@ -222,7 +222,7 @@ pub(super) fn read(artifact: &Artifact, number: usize) -> Result<Profile, Diagno
     })
 }
 
-/// That the order of the entries cannot matter: runtimes differ in what they make of it.
+/// Checks that the order of the entries does not matter, because runtimes treat it differently.
 fn check(name: &str, call: &str, list: &[Rule]) -> Result<(), Diagnostics> {
     for (i, a) in list.iter().enumerate() {
         for b in list[..i].iter().filter(|b| b.allows != a.allows) {
@@ -241,7 +241,7 @@ fn check(name: &str, call: &str, list: &[Rule]) -> Result<(), Diagnostics> {
     Ok(())
 }
 
-/// The line of each entry's names: entries come in order, and each has the key once.
+/// The line of each entry's names. Entries come in order, and each has the key once.
 fn entry_lines(text: &str) -> Vec<usize> {
     text.lines()
         .enumerate()
@@ -255,7 +255,7 @@ impl Filter for Profile {
         let list = self.rules.get(name).map_or(&[][..], Vec::as_slice);
         let fits = |r: &&Rule| {
             r.conditions.iter().all(|c| {
-                // What is not fixed can be chosen: an entry compares each argument once.
+                // An argument that is not fixed can have any value, as an entry compares each argument once.
                 let fixed = fixed.iter().find(|f| f.0 == c.index);
                 fixed.is_none_or(|f| c.holds(f.1))
             })
@@ -263,7 +263,7 @@ impl Filter for Profile {
         if list.iter().filter(fits).any(|r| r.allows) {
             return true;
         }
-        // The default is left unless an entry refuses whatever the others are.
+        // The default can apply, unless an entry refuses the call for all other arguments.
         let surely = |r: &&Rule| {
             fits(r)
                 && r.conditions
@@ -276,7 +276,7 @@ impl Filter for Profile {
     fn conditions(&self) -> BTreeSet<String> {
         let mut out = BTreeSet::new();
         for (name, list) in &self.rules {
-            // What is not the default's answer is what the entry says.
+            // If the answer is not the default's, an entry gave it.
             let rules = list
                 .iter()
                 .filter(|r| !r.conditions.is_empty() && r.allows != self.default);

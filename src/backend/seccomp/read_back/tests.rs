@@ -1,4 +1,4 @@
-//! The reader, on filters written by hand.
+//! The reader on filters that were written by hand.
 
 use super::*;
 use crate::policy::{Address, HostSpec};
@@ -28,7 +28,7 @@ fn families_are_shut_only_as_a_whole() {
     let f = filters(HAND).unwrap();
     assert!(allowed(&f, "read") && allowed(&f, "socket"));
     assert!(!allowed(&f, "mkdir") && !allowed(&f, "unlink") && !allowed(&f, "no_such_call"));
-    // Opening makes files, so nothing is said of making.
+    // Opening can make files, so the reader says nothing about making.
     assert_eq!(f.open(Operation::Create), Some(true));
     assert_eq!(f.open(Operation::Delete), Some(false));
     assert_eq!(f.open(Operation::Metadata), Some(false));
@@ -46,7 +46,7 @@ fn families_are_shut_only_as_a_whole() {
     };
     assert_eq!(to(Protocol::Tcp, Operation::Connect), Some(true));
     assert_eq!(to(Protocol::Udp, Operation::Connect), Some(false));
-    // `listen` is refused.
+    // The filter refuses `listen`.
     assert_eq!(to(Protocol::Tcp, Operation::Bind), Some(false));
 }
 
@@ -77,7 +77,7 @@ fn a_default_that_allows_is_all_but_what_is_refused() {
     .unwrap();
     assert_eq!(f.open(Operation::Delete), Some(false));
     assert!(allowed(&f, "socket"));
-    // A pair of datagram sockets is left.
+    // The filter allows a pair of datagram sockets.
     assert_eq!(f.open(Operation::Connect), Some(true));
     assert!(f.host_cuts(Operation::Connect).is_none());
 }

@@ -1,11 +1,11 @@
-//! The reader's own table of the reference policy: which files have which type, and what a domain may do with
-//! them whatever a module says. Asked of Debian 12's policy (2.20221101) with matchpathcon and sesearch.
+//! The reader's own table of the reference policy: the types of files, and what every domain may do with them.
+//! matchpathcon and sesearch gave these facts for Debian 12's policy (2.20221101).
 
 use super::contexts::Applies::{self, Everything, Files};
 
-/// A file context of the base policy: a path (`*` is any run of bytes of a name), whether it is for what lies
-/// beneath too, the type, and what it is for. What is a directory alone there (`/etc`) cannot be anything else, and
-/// stands here for everything.
+/// A file context of the base policy. It has a path, in which `*` is any run of bytes of a name. It has whether the
+/// context is also for what lies beneath, the type, and the kind of object. A context for directories alone (`/etc`)
+/// stands here for everything, because nothing else can be at that path.
 pub(super) const CONTEXTS: &[(&str, bool, &str, Applies)] = &[
     ("/", false, "root_t", Everything),
     ("/bin", true, "bin_t", Everything),
@@ -109,7 +109,7 @@ pub(super) const CONTEXTS: &[(&str, bool, &str, Applies)] = &[
     ("/var/db/shadow*", true, "shadow_t", Files),
     ("/var/log/audit", true, "auditd_log_t", Everything),
     ("/var/spool/audit", true, "audit_spool_t", Everything),
-    // Within `/opt`, at any depth. Where two are equally long, the one that comes later by the alphabet wins.
+    // Within `/opt`, at any depth. If two are equally long, the one that comes later in the alphabet wins.
     ("/opt/**/var/lib", true, "var_lib_t", Everything),
     ("/opt/**/var/lib64", true, "var_lib_t", Everything),
     ("/opt/**/bin/java*", false, "java_exec_t", Files),
@@ -123,10 +123,10 @@ pub(super) const CONTEXTS: &[(&str, bool, &str, Applies)] = &[
     ("/opt/**/*.so", false, "lib_t", Everything),
 ];
 
-/// Labels within `/etc`, a line each: for what, the type, and names beneath it.
+/// Labels within `/etc`, one line each: the kind of object, the type, and names beneath `/etc`.
 const WITHIN_ETC: &str = include_str!("etc.txt");
 
-/// Each of them: a path as in [`CONTEXTS`], whether it is for what lies beneath too, the type, and what it is for.
+/// Each of them: a path as in [`CONTEXTS`], whether it is also for what lies beneath, the type, and the kind of object.
 pub(super) fn within_etc() -> impl Iterator<Item = (String, bool, &'static str, Applies)> {
     let lines = WITHIN_ETC.lines().filter(|l| !l.starts_with('#'));
     lines.flat_map(|line| {
@@ -147,8 +147,8 @@ pub(super) fn within_etc() -> impl Iterator<Item = (String, bool, &'static str, 
     })
 }
 
-/// Programs with a type of their own: the type, whether they have it in `sbin`, too, and their names. A `*` stands for
-/// the rest of a name; where it ends a name and no dot is before it, for whatever follows.
+/// Programs with a type of their own: the type, whether they have it in `sbin` too, and their names. A `*` stands for
+/// the rest of a name. At the end of a name without a dot, it stands for anything that follows.
 pub(super) const PROGRAMS: &[(&str, bool, &str)] = &[
     (
         "shell_exec_t",
@@ -184,7 +184,7 @@ pub(super) const PROGRAMS: &[(&str, bool, &str)] = &[
     ("virsh_exec_t", false, "virsh"),
 ];
 
-/// Each of them with its type, where it lies and where an alias of that does.
+/// Each of them with its type, in its directory and in the aliases of that directory.
 pub(super) fn programs() -> impl Iterator<Item = (String, &'static str)> {
     PROGRAMS.iter().flat_map(|(label, system, names)| {
         let folders: &[&str] = match system {
@@ -198,20 +198,20 @@ pub(super) fn programs() -> impl Iterator<Item = (String, &'static str)> {
     })
 }
 
-/// Patterns that the base policy has an entry for, with a label of its own: `semodule` takes no second one. Of each
-/// there is a directory's, and one with `/.*` for what lies beneath.
+/// Patterns for which the base policy has an entry with a label of its own. `semodule` takes no second entry. Each
+/// pattern is there for a directory, and with `/.*` for what lies beneath.
 pub(super) const TAKEN: [&str; 10] = [
     "/boot", "/dev", "/etc", "/opt", "/proc", "/run", "/srv", "/tmp", "/usr", "/var",
 ];
 
-/// Files that no context above is for.
+/// The type of files that no context above is for.
 pub(super) const OTHER: &str = "default_t";
 
-/// Types beside those with contexts that rules may be about without saying anything of paths or ports.
+/// Further types that rules may be about without any effect on paths or ports.
 pub(super) const WITHOUT_PATHS: [&str; 4] =
     ["node_t", "unconfined_t", "user_devpts_t", "default_t"];
 
-/// Types that `non_security_file_type` does not hold.
+/// Types without the attribute `non_security_file_type`.
 pub(super) const SECURITY: [&str; 8] = [
     "audit_spool_t",
     "auditd_etc_t",
@@ -239,10 +239,10 @@ pub(super) const DOMAIN: &[(&str, &str, &[&str])] = &[
     ("var_run_t", "dir", &["open", "read", "search", "getattr"]),
 ];
 
-/// Ports that are given out by themselves (`ip_local_port_range`), which are bound without `name_bind`.
+/// The first and the last port that the kernel gives out by itself (`ip_local_port_range`). They need no `name_bind`.
 pub(super) const GIVEN_OUT: [u16; 2] = [32_768, 60_999];
 
-/// Types of ports, with the TCP and the UDP ports that have them.
+/// Types of ports, with their TCP and their UDP ports.
 pub(super) const PORTS: &[(&str, &[u16], &[u16])] = &[
     ("dns_port_t", &[53, 853], &[53]),
     ("git_port_t", &[9418], &[9418]),

@@ -1,17 +1,19 @@
 //! File contexts: which type a path has.
 //!
-//! selinux_file_context(5) and file_contexts(5): a regular expression over the whole path, a file type that it may be
-//! confined to, and a context or `<<none>>`. An entry without wildcards wins over any with; of these the one with
-//! the longest text before its first wildcard, then the longest one, then the one with a file type.
+//! Sources: selinux_file_context(5) and file_contexts(5). An entry has a regular expression over the whole path,
+//! optionally a file type, and a context or `<<none>>`. An entry without wildcards wins over every entry with one. Of
+//! those with wildcards, the one with the longest text before its first wildcard wins. After that the longest wins, and
+//! after that one with a file type.
 //!
-//! libselinux 3.4 compares what stands before the second `/` with the path's first name as it is written, unless one of
-//! `.^$?*+|[({` is in it (`get_stem_from_spec`): an entry with a backslash there is for no path. Seen with matchpathcon.
+//! libselinux 3.4 compares the text before the second `/` with the path's first component, as it is written, unless it
+//! has one of `.^$?*+|[({` (`get_stem_from_spec`). So an entry with a backslash there matches no path. Seen with
+//! matchpathcon.
 
 use super::module::Fault;
 use crate::policy::ByteSet;
 use crate::semantics::Step;
 
-/// What an entry is for.
+/// The kind of object that an entry is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Applies {
     Everything,
@@ -23,12 +25,12 @@ pub(super) enum Applies {
 #[derive(Debug, Clone)]
 pub(super) struct Context {
     pub patterns: Vec<Vec<Step>>,
-    /// Ascending: the more specific.
+    /// A higher rank is more specific.
     pub rank: (bool, usize, usize, bool),
     pub applies: Applies,
-    /// `None`: it is left unlabelled.
+    /// `None`: the entry leaves the object without a label.
     pub label: Option<String>,
-    /// 0: of the base policy.
+    /// 0: an entry of the base policy.
     pub line: usize,
     pub text: String,
 }
@@ -85,7 +87,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Context>, Fault> {
     Ok(out)
 }
 
-/// An entry of the base policy: a path in which `*` is any run of bytes of a name, and `/**` any run of names.
+/// An entry of the base policy. In its path, `*` is any run of bytes of a name, and `/**` is any run of names.
 pub(super) fn base(path: &str, beneath: bool, label: &str, applies: Applies) -> Context {
     let mut steps: Vec<Step> = match path {
         "/" => Vec::new(),
@@ -107,7 +109,7 @@ pub(super) fn base(path: &str, beneath: bool, label: &str, applies: Applies) -> 
         steps.push(Step::AnyDepth);
     }
     let stem = path.find('*');
-    // As it is written there: `/(.*/)?` for `/**/`, and `(/.*)?` for what lies beneath.
+    // The length as it is written there: `/(.*/)?` for `/**/`, and `(/.*)?` for what lies beneath.
     let length = path.len() + 3 * path.matches("/**").count() + if beneath { 6 } else { 0 };
     Context {
         patterns: vec![steps],
@@ -130,9 +132,10 @@ pub(super) fn name_byte() -> ByteSet {
     set
 }
 
-/// The patterns of an expression, and how long it is before its first wildcard (`None`: it has none).
+/// The patterns of an expression, and the length of its text before the first wildcard (`None`: it has no wildcard).
 ///
-/// Read are plain and escaped bytes, classes of escaped bytes, `.`, `[^/]`, each with `*`, `+` or nothing, and a last `(/.*)?`.
+/// It may have plain and escaped bytes, classes of escaped bytes, `.` and `[^/]`, each with `*`, `+` or nothing. It may
+/// end in `(/.*)?`.
 fn patterns(regex: &[u8]) -> Result<(Vec<Vec<Step>>, Option<usize>), String> {
     let never = is_never_found(regex);
     let (regex, optional) = match regex.strip_suffix(b"(/.*)?") {
@@ -186,7 +189,7 @@ fn patterns(regex: &[u8]) -> Result<(Vec<Vec<Step>>, Option<usize>), String> {
         }
     }
     let everything = Step::Star(ByteSet::ALL);
-    // `/a/.*` is what lies beneath `/a`.
+    // `/a/.*` matches what lies beneath `/a`.
     if steps.len() >= 2 && steps[steps.len() - 2..] == [Step::Byte(b'/'), everything] {
         steps.truncate(steps.len() - 2);
         steps.extend([
@@ -205,7 +208,7 @@ fn patterns(regex: &[u8]) -> Result<(Vec<Vec<Step>>, Option<usize>), String> {
     Ok((if never { Vec::new() } else { vec![steps] }, stem))
 }
 
-/// Whether libselinux compares the first name of an expression as it is written, with a backslash in it.
+/// Whether libselinux compares the first component of an expression with its backslash, so that it matches no path.
 fn is_never_found(regex: &[u8]) -> bool {
     let Some(end) = regex.iter().skip(1).position(|b| *b == b'/') else {
         return false;
@@ -214,7 +217,7 @@ fn is_never_found(regex: &[u8]) -> bool {
     first.contains(&b'\\') && !first.iter().any(|b| b".^$?*+|[({".contains(b))
 }
 
-/// An escaped byte at the beginning of an expression, and how long it is written.
+/// An escaped byte at the beginning of an expression, and the length of its text.
 fn escaped(rest: &[u8]) -> Result<Option<(u8, usize)>, String> {
     match rest {
         [b'\\', b'x', digits @ ..] => {
@@ -230,7 +233,7 @@ fn escaped(rest: &[u8]) -> Result<Option<(u8, usize)>, String> {
     }
 }
 
-/// A class of escaped bytes at the beginning of an expression, and how long it is written.
+/// A class of escaped bytes at the beginning of an expression, and the length of its text.
 fn class(rest: &[u8]) -> Result<Option<(ByteSet, usize)>, String> {
     let Some(b'[') = rest.first() else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! The module's text: what checkmodule takes, as far as it is about one domain.
+//! Parses the module's text as checkmodule does, as far as one domain needs it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,14 +28,14 @@ pub(super) struct Module {
     /// Roles, with the types that they may have.
     pub roles: BTreeMap<String, BTreeSet<String>>,
     pub allows: Vec<Allow>,
-    /// Assertions, which take nothing away: a build that breaks one fails.
+    /// Assertions. They take nothing away: a build that breaks one fails.
     pub nevers: Vec<Allow>,
     /// Source, target, class, new type.
     pub transitions: Vec<[String; 4]>,
 }
 
 impl Module {
-    /// That what rules use is required or declared, as checkmodule wants it.
+    /// Checks that everything that rules use is required or declared, as checkmodule does.
     fn in_scope(&self) -> Result<(), Fault> {
         let rules = || self.allows.iter().chain(&self.nevers);
         let known = |name: &String| {
@@ -190,7 +190,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Whether the next one is this, which is then taken.
+    /// Takes the next word if it is this one. Returns whether it was.
     fn takes(&mut self, wanted: &str) -> bool {
         let found = self.tokens.peek().is_some_and(|t| t.text == wanted);
         if found {
@@ -286,7 +286,7 @@ impl<'t> Reader<'t> {
                     }
                 }
             }
-            // An assertion that is checked when the module is built; it takes nothing away.
+            // A neverallow is an assertion that is checked when the module is built. It takes nothing away.
             "allow" | "neverallow" => {
                 let (sources, targets) = (self.names()?, self.names()?);
                 self.expect(":")?;

@@ -1,14 +1,14 @@
-//! What a module says that is about no operation on an object, or that no path shows.
+//! The statements of a module that are about no operation on an object, or that have no effect on a set of paths.
 //!
-//! A permission is left out of it where the sets of paths say everything of it: that of the domain, on a type that
-//! some path has, among those that every way of an operation takes anew. Everything else is compared as it is
-//! written, one permission at a time, so that neither order, braces nor repetition count.
+//! A permission of the domain is left out if the sets of paths show it completely. That is so for those in [`SHOWN`],
+//! on a type that some path has. Everything else is compared as it is written, one permission at a time. So order,
+//! braces and repetition do not matter.
 
 use super::contexts::Context;
 use super::module::{Allow, Module};
 use std::collections::BTreeSet;
 
-/// Without one of these a path is lost that the others do not give, and with one more a path is won.
+/// Without one of these, the domain loses a path that no other permission gives. With one more, it gains a path.
 const SHOWN: [(&str, &[&str]); 2] = [
     (
         "file",
@@ -48,7 +48,7 @@ fn written(word: &str, rule: &Allow, permission: &str) -> String {
     format!("{word} {source} {target}:{class} {permission}")
 }
 
-/// All of it.
+/// All these statements, one permission each.
 pub(super) fn of(module: &Module, domain: &str, contexts: &[Context]) -> BTreeSet<String> {
     let labelled: BTreeSet<&str> = contexts.iter().filter_map(|c| c.label.as_deref()).collect();
     let shown = |rule: &Allow, permission: &str| {
@@ -70,7 +70,7 @@ pub(super) fn of(module: &Module, domain: &str, contexts: &[Context]) -> BTreeSe
                 .map(|p| written("neverallow", rule, p)),
         );
     }
-    // Which programs enter the domain.
+    // The programs that enter the domain.
     let entry = |label: &str| {
         let mut rules = module.allows.iter();
         rules.any(|r| {

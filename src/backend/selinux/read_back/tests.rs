@@ -1,4 +1,4 @@
-//! The reader, on modules written by hand.
+//! The reader on modules that were written by hand.
 
 use super::*;
 use crate::policy::Address;
@@ -69,7 +69,7 @@ fn the_most_specific_context_gives_the_type() {
         ("/srv/a/b/x", false),
         ("/srv/a/b/c", true),
         ("/srv/a/b/c/d", false),
-        // Longer before its first wildcard than the other: `/srv/a/` against `/srv/a`.
+        // `/srv/a/` is longer before its first wildcard than `/srv/a`.
         ("/srv/a/k.key", false),
         ("/srv/a/kxkey", true),
         ("/srv/a/s/k.key", true),
@@ -92,13 +92,13 @@ fn the_most_specific_context_gives_the_type() {
             "{path}"
         );
     }
-    // What is made is of its directory's type, whatever a file context says of its name.
+    // A new object has its directory's type, whatever a file context says about its name.
     let made = |form, path| on(&l, Operation::Create, form, path);
     assert!(made(Form::Directory, "/srv/a/x") && made(Form::Directory, "/srv/a/d"));
     assert!(made(Form::File, "/srv/a/b") && !made(Form::File, "/srv/a/b/x/y"));
     assert!(!made(Form::Directory, "/srv/a/d/x") && !made(Form::Directory, "/srv/a"));
     assert!(!made(Form::File, "/") && !made(Form::File, "/etc/x"));
-    // What is removed takes its own type and its directory's.
+    // Removing an object checks its own type and its directory's.
     let removed = |form, path| on(&l, Operation::Delete, form, path);
     assert!(removed(Form::File, "/srv/a/b/x/y") && removed(Form::File, "/srv/a/d/x"));
     assert!(!removed(Form::File, "/srv/a/b/x") && !removed(Form::File, "/srv/a"));
@@ -106,13 +106,13 @@ fn the_most_specific_context_gives_the_type() {
     assert!(!removed(Form::Directory, "/srv/a/b/x/y") && !removed(Form::Moved, "/srv/a/x"));
     assert!(on(&l, Operation::Metadata, Form::File, "/srv/a/d"));
     assert!(on(&l, Operation::List, Form::Directory, "/etc/x"));
-    // Appending takes opening too, which only some types have.
+    // Appending needs `open` too, which only some types have.
     assert!(on(&l, Operation::Edit, Form::File, "/srv/a/x"));
     assert!(!on(&l, Operation::Edit, Form::File, "/srv/a/b/x"));
     assert!(!on(&l, Operation::Execute, Form::Either, "/usr/bin/x"));
 }
 
-/// As matchpathcon of libselinux 3.4 answers.
+/// The answers of matchpathcon of libselinux 3.4.
 #[test]
 fn an_escape_in_the_first_name_hides_what_follows() {
     let fc = "/a\\x20b/.*\tsystem_u:object_r:h_data_t:s0
@@ -159,7 +159,7 @@ fn what_decides_is_named() {
     assert_eq!((denied.artifact, denied.line), (0, 3));
 }
 
-/// What no path shows is compared as it stands, and nothing else is.
+/// Statements without an effect on paths are compared as they are written. Nothing else is.
 #[test]
 fn edits_that_no_path_shows_are_told() {
     let all = |te: &str| try_read(te, FC).unwrap().others();
@@ -267,7 +267,7 @@ proptest! {
     }
 }
 
-/// `listen` without `bind` takes a port that the kernel gives out.
+/// `listen` without `bind` takes a port from the kernel.
 #[test]
 fn listening_alone_is_binding() {
     let binds = |l: &Loaded, port| {

@@ -9,21 +9,21 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// On which types a way takes its permissions.
+/// The types on which a way needs its permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// The object's.
+    /// The object's type.
     Own,
-    /// What an object gets that is made, and names are added to its directory.
+    /// The type that a new object gets. Names are added to its directory.
     Made,
-    /// Names are added to the directory, for something that is there and moved to it.
+    /// An existing object is moved to the directory, which gets a name.
     MovedTo,
-    /// The object's, and names are removed from its directory.
+    /// The object's type. A name is removed from its directory.
     Removed,
 }
 
-/// A class, the permissions that it takes together, and the form: either where the operation means nothing for a
-/// directory, so that no path is left out.
+/// A class, the permissions that the way needs together, and the form. The form is `Either` if the operation means
+/// nothing for a directory, so that no path is left out.
 #[derive(Debug)]
 pub(super) struct Way {
     pub class: &'static str,
@@ -33,7 +33,7 @@ pub(super) struct Way {
 }
 
 impl Way {
-    /// What it is called.
+    /// The name of the way.
     pub(super) fn name(&self) -> String {
         let permissions = self.permissions.join(" ");
         format!(
@@ -42,12 +42,12 @@ impl Way {
         )
     }
 
-    /// Whether it goes by the directory's type alone.
+    /// Whether only the directory's type counts.
     pub(super) fn is_by_directory(&self) -> bool {
         matches!(self.place, Place::Made | Place::MovedTo)
     }
 
-    /// The form of what it goes by.
+    /// The form of the object whose type counts.
     pub(super) fn judged(&self) -> Form {
         match self.is_by_directory() {
             true => Form::Directory,
@@ -56,7 +56,7 @@ impl Way {
     }
 }
 
-/// What adding a name takes on a directory, and what removing one does.
+/// The permissions on a directory for adding a name, and for removing one.
 pub(super) const ADD: &[&str] = &["add_name", "search", "write"];
 const REMOVE: &[&str] = &["remove_name", "search", "write"];
 
@@ -141,10 +141,10 @@ impl Applies {
     }
 }
 
-/// What lies in the directories of a pattern.
+/// The pattern for the entries of the directories that a pattern matches.
 fn inside(steps: &[Step]) -> Vec<Step> {
     let mut out = steps.to_vec();
-    // `/a/*/**` and not `/a/**/*`: of the first all that lies deeper is one state.
+    // `/a/*/**`, and not `/a/**/*`: with the first, everything deeper is one state of the automaton.
     let tree = out.pop_if(|s| *s == Step::AnyDepth);
     out.extend([
         Step::Byte(b'/'),
@@ -158,10 +158,10 @@ fn inside(steps: &[Step]) -> Vec<Step> {
 /// An entry of the file contexts, with paths.
 type Entry<'c> = (Cow<'c, [Vec<Step>]>, &'c Context);
 
-/// By type.
+/// For each type, whether a way is open.
 type Open<'l> = BTreeMap<&'l str, bool>;
 
-/// Whether it is of directories, and of what lies in them; which types are open, in their order.
+/// Whether the set is about directories, whether it is about their entries, and which types are open, in order.
 pub(super) type SetKey = (bool, bool, Vec<bool>);
 
 fn key(form: Form, open: &Open<'_>, above: bool) -> SetKey {
@@ -169,10 +169,10 @@ fn key(form: Form, open: &Open<'_>, above: bool) -> SetKey {
     (as_directory, above, open.values().copied().collect())
 }
 
-/// A set that is made by who asks for it first.
+/// A set. Whoever asks first makes it.
 type Slot = Arc<OnceLock<Result<PathSet, TooLarge>>>;
 
-/// Sets that were made.
+/// The sets that were made so far.
 pub(super) struct Made<K>(Mutex<BTreeMap<K, Slot>>);
 
 impl<K: Ord> Default for Made<K> {
@@ -195,8 +195,9 @@ impl<K: Ord> Made<K> {
     }
 }
 
-/// Operations that are open on much the same types share an automaton of types: of the base policy's files none is
-/// changed, and many are read. Programs are told apart by their names, wherever they lie: alone.
+/// Operations that are open on nearly the same types share an automaton: the base policy's files can be read, and none
+/// can be changed. Starting programs is in neither list, because programs are told apart by their names wherever they
+/// lie.
 pub(super) const ALIKE: [&[Operation]; 2] = [
     &[Operation::Read, Operation::List],
     &[
@@ -207,15 +208,15 @@ pub(super) const ALIKE: [&[Operation]; 2] = [
     ],
 ];
 
-/// The types of all paths by one automaton. Types that no way tells apart are one class.
+/// One automaton for the types of all paths. Types that no way tells apart form one class.
 pub(super) struct Typed {
-    /// By type.
+    /// The class of each type.
     classes: BTreeMap<String, usize>,
-    /// As what a path is looked at: a file, a directory, what lies in the directory.
+    /// By view: a path as a file, as a directory, and as an entry of a directory.
     views: [Result<Dfa, TooLarge>; 3],
 }
 
-/// Whether some path may have both entries: what they begin with, up to the first wildcard, is the same.
+/// Whether some path may match both entries: their texts up to the first wildcard agree.
 fn may_intersect(one: &Context, other: &Context) -> bool {
     let literal = |steps: &[Step], at: usize| match steps.get(at) {
         Some(Step::Byte(b)) => Some(*b),
@@ -235,12 +236,12 @@ fn may_intersect(one: &Context, other: &Context) -> bool {
     pairs.any(|x| other.patterns.iter().any(|y| begin(x, y)))
 }
 
-/// The views, a bit each.
+/// The views, one bit each.
 const FILE: u16 = 1;
 const DIRECTORY: u16 = 2;
 const ABOVE: u16 = 4;
 
-/// Where a way is open: by the object's type, and by its directory's.
+/// Where a way is open: by the object's type, and by its directory's type.
 struct Where<'l> {
     form: Form,
     ways: Vec<String>,
@@ -255,8 +256,8 @@ impl Loaded {
         labels.chain([base::OTHER]).collect()
     }
 
-    /// The paths of a form whose type, or whose directory's type, is open: once, as most operations are open on the
-    /// same types.
+    /// The paths of a form whose type, or whose directory's type, is open. The set is made once, as most operations are
+    /// open on the same types.
     fn by_type(
         &self,
         operation: Operation,
@@ -271,7 +272,7 @@ impl Loaded {
         self.sets.of(key(form, open, above), make)
     }
 
-    /// The paths of a form whose type is open, and whose directory's is.
+    /// The paths of a form whose own type and whose directory's type are open.
     fn by_both(
         &self,
         operation: Operation,
@@ -284,7 +285,8 @@ impl Loaded {
             .intersection(&above)
     }
 
-    /// From the automaton of all types; `None`: it is too large, or these ones are told apart by more than it is.
+    /// The set from the automaton of all types. `None`: that automaton is too large, or one of its classes is open in
+    /// part.
     fn of_classes(
         &self,
         operation: Operation,
@@ -312,7 +314,7 @@ impl Loaded {
         }))
     }
 
-    /// The types by what is open on them to the ways of some operations.
+    /// Puts types into classes by the ways of some operations that are open on them.
     fn typed(&self, operations: &[Operation]) -> Typed {
         let labels = self.labels();
         let movable = |class: &str| labels.iter().any(|l| self.may(l, class, &["rename"]));
@@ -338,8 +340,8 @@ impl Loaded {
             classes.get(label).copied().unwrap_or_default() as u32
         };
         let other = class(&None);
-        // An entry that is for files of the class which files without one have tells nothing, unless it is within a
-        // less specific one that does.
+        // The default class needs no entry. An entry of that class counts only within a less specific entry that
+        // counts.
         let mut telling: Vec<&Context> = Vec::new();
         for context in self.contexts.iter().rev() {
             let tells = class(&context.label) != other;
@@ -347,7 +349,7 @@ impl Loaded {
                 telling.push(context);
             }
         }
-        // The root is in no directory; it is there, so nothing but its own type counts.
+        // The root is in no directory. It exists, so only its own type counts.
         let root = self.context(Form::Directory, b"/");
         let root = class(&root.and_then(|c| c.label.clone()));
         let mut patterns = Vec::new();
@@ -378,10 +380,10 @@ impl Loaded {
         Typed { classes, views }
     }
 
-    /// The entries for objects of a form, the one first that wins, each with the paths of its objects or, `inner`, of
-    /// what lies in its directories.
+    /// The entries for objects of a form, the strongest first. Each has the paths of its objects or, with `inner`, the
+    /// paths in its directories.
     pub(super) fn entries(&self, form: Form, inner: bool) -> Vec<Entry<'_>> {
-        // The root is in no directory; it is there, so nothing but its own type counts.
+        // The root is in no directory. It exists, so only its own type counts.
         let root = self.context(Form::Directory, b"/").filter(|_| inner);
         let root = root.map(|c| (Cow::Owned(vec![Vec::new()]), c));
         let own = self.contexts.iter().filter(|c| c.applies.to(form));
@@ -399,7 +401,7 @@ impl Loaded {
         };
         let form = if above { Form::Directory } else { form };
         let mut entries = self.entries(form, above);
-        // Where the base policy gives nothing, its contexts would only make the automaton larger.
+        // If the base policy gives nothing, its contexts would only make the automaton larger.
         let of_base = |c: &Context| c.line == 0;
         let mut base = entries.iter().filter(|(_, c)| of_base(c));
         if !may(&None) && !base.any(|(_, c)| may(&c.label)) {
@@ -411,7 +413,7 @@ impl Loaded {
         PathSet::first_match_except(cases, may(&None))
     }
 
-    /// The type of what the domain makes in a directory of a type.
+    /// The type of an object that the domain makes in a directory of a type.
     fn made<'l>(&'l self, directory: &'l str, class: &str) -> &'l str {
         let mut all = self.module.transitions.iter();
         let found = all.find(|[source, target, of, _]| {
@@ -428,7 +430,7 @@ impl Loaded {
     ) -> Where<'l> {
         let each = |may: &dyn Fn(&str) -> bool| labels.iter().map(|l| (*l, may(l))).collect();
         let own: Open<'l> = each(&|l| {
-            // What is granted on files and not on fifos refuses nothing that a policy names.
+            // A permission that files have and fifos lack refuses nothing that a policy names.
             let fifo = way.class == "fifo_file" && self.may(l, "file", way.permissions);
             fifo || self.may(l, way.class, way.permissions)
         });
@@ -437,7 +439,7 @@ impl Loaded {
             Place::Own => (Some(own), None),
             Place::Removed => (Some(own), Some(names(REMOVE))),
             Place::MovedTo if movable(way.class) => (None, Some(names(ADD))),
-            // Where nothing can be moved, no name is added but by making something.
+            // If nothing can be moved, only making an object adds a name.
             Place::Made | Place::MovedTo => {
                 let made = each(&|l| {
                     let new = self.made(l, way.class);
@@ -457,7 +459,7 @@ impl Loaded {
     /// What the module and the base policy let the domain do.
     pub(super) fn answer(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
         if operation == Operation::Connect {
-            // Sockets of the domain itself are no objects of a policy; those of others are.
+            // A policy's objects are the sockets of others, not those of the domain itself.
             return Ok(OnPaths::either(PathSet::empty()));
         }
         let labels = self.labels();

@@ -1,5 +1,5 @@
-//! The objects as the agent takes them: what it would refuse is refused here, and so is every key and word that
-//! this reader does not know.
+//! Parses the objects as the agent does. The reader refuses what the agent would refuse, and every key and word that
+//! the reader does not know.
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
@@ -113,7 +113,7 @@ pub(super) struct Filter {
     pub index: u32,
     pub operator: Operator,
     pub values: Vec<String>,
-    /// The values as intervals of addresses, ascending and apart: whether of IPv6, first, last.
+    /// The values as intervals of addresses, ascending and disjoint: whether IPv6, first, last.
     #[serde(skip)]
     pub addresses: Vec<(bool, u128, u128)>,
     /// The values as ranges of ports.
@@ -186,7 +186,7 @@ struct Action {
     arg_error: Option<i32>,
 }
 
-/// What an argument of a hook is, for the filters on it.
+/// The kind of a hook's argument, for the filters on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Path,
@@ -197,8 +197,8 @@ pub(super) enum Kind {
 /// An argument: its index, the types under which Tetragon knows it, and what it is.
 type Argument = (u32, &'static [&'static str], Kind);
 
-/// The functions that are read: their arguments by index, with the types under which Tetragon knows them.
-/// include/linux/lsm_hook_defs.h of Linux 6.1 and 6.12 has the arguments.
+/// The functions that the reader knows: their arguments by index, with the types that Tetragon has for them. The
+/// arguments are in include/linux/lsm_hook_defs.h of Linux 6.1 and 6.12.
 const CALLS: &[(&str, &[Argument])] = &[
     (
         "security_file_permission",
@@ -240,7 +240,7 @@ const CALLS: &[(&str, &[Argument])] = &[
 
 const NUMBERS: &[&str] = &["int", "uint32", "uint64", "int32", "int64", "size_t"];
 
-/// Calls that some kernels lack: the first ones until 6.1, the second from 6.2 on.
+/// Functions that some kernels lack: the first exists until 6.1, the second from 6.2 on.
 const NOT_EVERYWHERE: [&str; 2] = ["security_path_truncate", "security_file_truncate"];
 
 const MAX_SELECTORS: usize = 5;
@@ -252,7 +252,7 @@ const MAX_POSTFIX: usize = 127;
 const MAX_BINARY: usize = 255;
 const MAX_FOLLOWING: usize = 64;
 
-/// A selector: the first of a hook whose filters all match decides.
+/// A selector. The first selector of a hook whose filters all match decides.
 #[derive(Debug)]
 pub(super) struct Choice {
     pub denies: bool,
@@ -275,11 +275,11 @@ pub(super) struct Document {
     pub namespace: Option<String>,
     /// The labels of the pods.
     pub labels: BTreeMap<String, String>,
-    /// The programs, the list empty: all of them; `None`: there is no selector that would say.
+    /// The programs. An empty list: all of them. `None`: there is no selector that could say.
     pub binaries: Option<Vec<String>>,
 }
 
-/// What is wrong, and the line (0: the YAML reader says it).
+/// What is wrong, and the line (0: the YAML reader's message has it).
 type Fault = (usize, String);
 
 fn line<T>(node: &Spanned<T>) -> usize {
@@ -367,12 +367,12 @@ pub(super) fn read(text: &str) -> Result<Document, Fault> {
         hooks: out,
         namespace,
         labels: pods.map(|p| p.match_labels).unwrap_or_default(),
-        // A selector has one list at most.
+        // A selector has at most one list.
         binaries: binaries.map(|mut b| b.pop().map(|b| b.values).unwrap_or_default()),
     })
 }
 
-/// A message without the excerpt that the YAML reader adds to it.
+/// A message without the excerpt that the YAML reader adds.
 fn one_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().trim().to_owned()
 }
@@ -480,7 +480,7 @@ fn choice(
     })
 }
 
-/// Whether the actions keep the call from happening.
+/// Whether the actions stop the call.
 fn denies(actions: &[Action], single: bool) -> Result<bool, String> {
     if actions.len() > MAX_ACTIONS {
         return Err(format!("a selector takes {MAX_ACTIONS} actions"));
@@ -500,7 +500,7 @@ fn denies(actions: &[Action], single: bool) -> Result<bool, String> {
             ("Override", _) => {
                 return Err("`Override` takes an `argError` from -4095 to -1".into());
             }
-            // It comes when the call may have happened.
+            // This happens after the call may have happened.
             ("Sigkill" | "Post" | "NoPost", None) => {}
             (other, _) => return Err(format!("the action `{other}` is not read")),
         }
@@ -563,7 +563,7 @@ pub(super) fn number(text: &str) -> Option<u64> {
     }
 }
 
-/// First and last.
+/// The first and the last port.
 fn ports(text: &str) -> Option<(u16, u16)> {
     let (first, last) = text.split_once(':').unwrap_or((text, text));
     let (first, last) = (first.parse().ok()?, last.parse().ok()?);

@@ -1,20 +1,20 @@
-//! From hooks to sets of paths.
+//! Makes sets of paths from hooks.
 
 use super::document::{Choice, Filter, Hook, Kind, Operator, number};
 use crate::policy::ByteSet;
 use crate::semantics::{Case, PathSet, Step, TooLarge};
 
-/// Which path a hook sees of the object of an operation.
+/// Which path a hook sees, relative to the object of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sees {
-    /// Its own.
+    /// The object's own path.
     Object,
-    /// That of the directory it is in.
+    /// The path of the object's directory.
     Parent,
 }
 
-/// A way to do an operation: the function that the kernel asks, its argument with the path, and what its other
-/// arguments are then.
+/// A way to do an operation: the function that the kernel calls, the argument with the path, and the values of its
+/// other arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Way {
     pub call: &'static str,
@@ -45,7 +45,7 @@ pub(super) fn numbers_match(choice: &Choice, with: &[(u32, u64)]) -> bool {
     })
 }
 
-/// The filters on the path of a way. Another path of the call (the other end of a rename) may be any.
+/// The filters on the path of a way. Another path of the call (the other end of a rename) may have any value.
 fn on_path<'c>(choice: &'c Choice, way: &'c Way) -> impl Iterator<Item = &'c Filter> {
     choice
         .filters
@@ -54,33 +54,33 @@ fn on_path<'c>(choice: &'c Choice, way: &'c Way) -> impl Iterator<Item = &'c Fil
         .map(|(f, _)| f)
 }
 
-/// Whether a choice asks for another path of the call alone. Where that is to be refused it can be another one:
-/// such a choice keeps nobody from this way.
+/// Whether a choice asks only for another path of the call. A program can choose another value for that path, so such a
+/// choice does not close this way.
 fn elsewhere(choice: &Choice, way: &Way) -> bool {
     let mut paths = choice.filters.iter().filter(|(_, k)| *k == Kind::Path);
     paths.clone().next().is_some() && paths.all(|(f, _)| f.index != way.index)
 }
 
-/// Whether a choice counts for a way, its filters on paths aside.
+/// Whether a choice matters for a way, without regard to its filters on paths.
 pub(super) fn live(choice: &Choice, way: &Way) -> bool {
     numbers_match(choice, way.with) && !elsewhere(choice, way)
 }
 
-/// Whether a choice depends on both paths of a call, or lets through for one what another refuses for the other.
+/// Whether a choice depends on both paths of a call, or allows for one path what another choice refuses for the other.
 pub(super) fn tangled(choice: &Choice, way: &Way) -> bool {
     let paths = choice.filters.iter().filter(|(_, k)| *k == Kind::Path);
     let (own, other): (Vec<_>, Vec<_>) = paths.partition(|(f, _)| f.index == way.index);
     !other.is_empty() && (!own.is_empty() || !choice.denies)
 }
 
-/// One more name. No path has an empty one.
+/// One more name. No name is empty.
 fn name() -> [Step; 2] {
     let mut set = ByteSet::ALL;
     set.remove(b'/');
     [Step::Byte(b'/'), Step::Star(set)]
 }
 
-/// The paths that an operator's values match, as the object's own path.
+/// The paths that an operator's values match, as the object's own paths.
 fn patterns(filter: &Filter, sees: Sees) -> Patterns {
     let bytes = |v: &str| v.bytes().map(Step::Byte).collect::<Vec<_>>();
     let mut out = Vec::new();
@@ -92,7 +92,7 @@ fn patterns(filter: &Filter, sees: Sees) -> Patterns {
                     let mut steps = bytes(directory);
                     steps.extend(name());
                     if sees == Sees::Parent {
-                        // Before the tree, not behind it: what is left to match is then the same for all.
+                        // It comes before the tree, not after it: then all have the same rest to match.
                         steps.extend(name());
                     }
                     steps.push(Step::AnyDepth);
@@ -120,7 +120,7 @@ fn patterns(filter: &Filter, sees: Sees) -> Patterns {
     out
 }
 
-/// A choice as one case; `None`: it asks for several things at once.
+/// A choice as one case. `None`: it asks for several things at once.
 fn as_case(choice: &Choice, way: &Way) -> Option<(Patterns, Patterns)> {
     let mut include: Option<Patterns> = None;
     let mut except = Vec::new();
@@ -128,7 +128,7 @@ fn as_case(choice: &Choice, way: &Way) -> Option<(Patterns, Patterns)> {
         let own = patterns(filter, way.sees);
         match filter.operator {
             Operator::NotEqual | Operator::NotPrefix | Operator::NotPostfix => except.extend(own),
-            // Everywhere, and something else besides.
+            // A prefix that matches everywhere, beside other values.
             Operator::Prefix if filter.values.iter().any(|v| v == "/") => {
                 include.get_or_insert(own);
             }
@@ -163,18 +163,18 @@ fn unseen(way: &Way) -> Patterns {
     out
 }
 
-/// One case: what it matches, but for this, and whether it lets that through.
+/// One case: what it matches, its exceptions, and whether it allows that.
 type Plain = (Patterns, Patterns, bool);
 
-/// What hooks refuse of a way as one list of cases, and those that cannot be said so.
+/// What hooks refuse of a way, as one list of cases, and the hooks that have no such form.
 fn split<'h>(hooks: &'h [Hook], way: &Way) -> (Vec<Plain>, Vec<&'h Hook>) {
     let mut plain = vec![(unseen(way), Vec::new(), true)];
     let mut odd: Vec<&Hook> = Vec::new();
     for hook in hooks.iter().filter(|h| h.call == way.call) {
         let live: Vec<&Choice> = hook.choices.iter().filter(|c| live(c, way)).collect();
         let cases: Option<Vec<_>> = live.iter().map(|c| as_case(c, way)).collect();
-        // Hooks of one function are asked one after the other, and each may refuse: their choices make one
-        // list only where none of them lets through.
+        // Hooks of one function are asked one after the other, and each may refuse. So their choices form one list only
+        // if none of them allows anything.
         match cases {
             Some(cases) if live.iter().all(|c| c.denies) => {
                 plain.extend(cases.into_iter().map(|(i, e)| (i, e, false)));
@@ -185,13 +185,13 @@ fn split<'h>(hooks: &'h [Hook], way: &Way) -> (Vec<Plain>, Vec<&'h Hook>) {
     (plain, odd)
 }
 
-/// Most ways whose sets share an automaton.
+/// The most ways whose sets share an automaton.
 const TOGETHER: usize = 16;
 
-/// The paths at which each of some ways is open, in one automaton. `None`: it would be too large, or there is more to
-/// one of them than a list of what is refused.
+/// The paths at which each of some ways is open, in one automaton. `None`: it would be too large, or one way is more
+/// than a list of refusals.
 pub(super) fn open_together(hooks: &[Hook], ways: &[Way]) -> Option<Vec<PathSet>> {
-    // What all refuse is the same whatever the order is; what they do not see comes first.
+    // The order of refusals does not matter. The paths that hooks do not see come first.
     let mut cases: Vec<(Plain, u16)> = Vec::new();
     let mut refused: Vec<(Plain, u16)> = Vec::new();
     if ways.len() > TOGETHER {
@@ -221,8 +221,7 @@ pub(super) fn open_together(hooks: &[Hook], ways: &[Way]) -> Option<Vec<PathSet>
     Some(made.into_iter().take(ways.len()).collect())
 }
 
-/// The choices that decide a way, in the order in which they do; `None`: there is more to it than a list of what is
-/// refused.
+/// The choices that decide a way, in order. `None`: the way is more than a list of refusals.
 pub(super) fn refusing<'h>(
     hooks: &'h [Hook],
     way: &Way,
@@ -257,7 +256,7 @@ pub(super) fn open(hooks: &[Hook], way: &Way) -> Result<PathSet, TooLarge> {
             if !live(choice, way) {
                 continue;
             }
-            // All its filters at once.
+            // All its filters must match at once.
             let mut matching = of(&[(unseen(way), Vec::new(), false)], true)?;
             for filter in on_path(choice, way) {
                 let own = of(&[(patterns(filter, way.sees), Vec::new(), true)], false)?;

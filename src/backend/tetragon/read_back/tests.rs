@@ -1,4 +1,4 @@
-//! The reader, on objects written by hand.
+//! The reader on objects that were written by hand.
 
 use super::*;
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ fn try_read(text: &str) -> Result<Policies, Diagnostics> {
     read(&artifact)
 }
 
-/// One object with these kprobes, in flow style, as nobody generates it.
+/// One object with these kprobes, in flow style, which no generator writes.
 fn object(kprobes: &str) -> String {
     format!(
         "# by hand\napiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: t}}\nspec:\n  options: \
@@ -104,13 +104,13 @@ fn the_first_selector_that_matches_wins() {
     assert!(starts(&p, "/w/ok") && !starts(&p, "/w/no") && starts(&p, "/x"));
     let p = execute(&format!("{refuse}, {let_through}"));
     assert!(!starts(&p, "/w/ok"));
-    // A kill alone comes when it has happened.
+    // A kill alone comes after the call.
     let p = execute("{matchArgs: [], matchActions: [{action: Sigkill}]}");
     assert!(
         p.allows(Operation::Execute, &Object::Path(b"/x".to_vec()))
             .is_none()
     );
-    // Another hook of the same function refuses what this one lets through.
+    // Another hook of the same function refuses what this one allows.
     let one = unlink(
         "{matchArgs: [{index: 0, operator: Prefix, values: [/w/]}], matchActions: [{action: NoPost}]}",
     );
@@ -135,7 +135,7 @@ fn creating_and_deleting_are_judged_by_the_directory() {
     for path in ["/w/a/x", "/w/t/x", "/w/a/b/x"] {
         assert!(!set.contains(path.as_bytes()), "{path}");
     }
-    // Directories are not hooked: rmdir and rename stay open, each a way of its own.
+    // Directories have no hook, so rmdir and rename stay open. Each is a way of its own.
     let OnPaths::Allows(forms) = p.paths(Operation::Delete).unwrap() else {
         panic!("it is hooked");
     };
@@ -212,10 +212,10 @@ fn addresses_and_ports() {
         (Tcp, "11.0.0.0", 443, false),
         (Tcp, "::1", 5, true),
         (Tcp, "::2", 443, false),
-        // Mapped into IPv6 it is the address that it is.
+        // In its mapped form, it is still the same IPv4 address.
         (Tcp, "::ffff:10.1.2.3", 443, true),
         (Udp, "10.1.2.3", 443, false),
-        // Some address is let through.
+        // Some address is allowed.
         (Tcp, "example.org", 443, true),
         (Tcp, "example.org", 5, true),
     ];
@@ -234,7 +234,7 @@ fn addresses_and_ports() {
     let p = policies(&format!("{SOCKETS}{both}"));
     assert_eq!(connects(&p, Tcp, "10.1.2.3", 8081), Some(false));
     assert_eq!(connects(&p, Tcp, "11.1.2.3", 8081), Some(true));
-    // Without a filter on raw sockets anything can be sent.
+    // Without a filter on raw sockets, the program can send anything.
     let p = policies(&connect);
     assert_eq!(connects(&p, Tcp, "11.0.0.0", 443), Some(true));
     assert_eq!(
@@ -303,7 +303,7 @@ fn what_is_not_understood_is_refused() {
         };
         assert_eq!(error.items[0].code, "E115", "{from} -> {to}");
     }
-    // Twice in one object, six selectors, two subjects, both paths of a rename.
+    // The same call twice in one object, six selectors, two subjects, both paths of a rename.
     assert!(try_read(&object(&format!("{good}{good}"))).is_err());
     let one = format!("{{{NO}}}");
     assert!(try_read(&object(&unlink(&vec![one.clone(); 5].join(", ")))).is_ok());
