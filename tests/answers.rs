@@ -1,11 +1,11 @@
-//! What `explain`, `test` and `check` answer, in which form, and what the help says of it.
+//! The answers of `explain`, `test` and `check`, their forms, and what the help says about them.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// A home directory with a project in it, which is a repository.
+/// A home directory with a project in it. The project is a repository.
 struct Home {
     _dir: tempfile::TempDir,
     home: PathBuf,
@@ -105,7 +105,7 @@ fn what_a_denied_link_leads_to_is_denied_and_told() {
         );
     }
     assert_eq!(status(&h.polc(&["test"])), 0);
-    // Without a look at this host the name in the repository is one as any other.
+    // Without a look at this host, the link in the repository is an ordinary name.
     let o = h.polc(&["explain", "--no-host", "read", "aws/credentials"]);
     assert_eq!(status(&o), 0, "{}", out(&o));
     let check = h.polc(&["check", "--strict"]);
@@ -291,7 +291,7 @@ fn explain_takes_relative_paths_and_answers_for_artifacts_in_their_places() {
             "{apparmor}"
         );
     }
-    // `..` goes up from where a link leads.
+    // `..` leads to the parent of the link's target.
     std::os::unix::fs::symlink("/var", h.project.join("src/var")).unwrap();
     let o = h.polc(&["explain", "edit", "src/var/../x"]);
     assert_eq!(out(&o).lines().next(), Some("deny: edit /x"), "{}", err(&o));
@@ -319,7 +319,7 @@ const COMMANDS: [&str; 15] = [
     "man",
 ];
 
-/// No form is taken and then not printed.
+/// Every form that an option takes is also printed.
 #[test]
 fn every_form_is_printed_or_refused() {
     let h = home();
@@ -379,7 +379,7 @@ fn every_form_is_printed_or_refused() {
             );
         }
         assert_eq!(printed > 0, help.contains("--format"), "{command}");
-        // Before the command it is the same option.
+        // The same option also works before the command.
         let o = h.polc(&[&["--format", "html"], words].concat());
         assert_eq!(
             status(&o) == 2,
@@ -409,7 +409,7 @@ fn the_help_of_a_command_has_its_options_and_examples() {
             "{command}: {}",
             err(&refused)
         );
-        // An example is a command line that is understood.
+        // Every example must be a valid command line.
         for line in help.lines().filter_map(|l| l.trim().strip_prefix("polc ")) {
             let line = line
                 .split("  ")
@@ -451,8 +451,8 @@ fn tables_fit_in_eighty_columns() {
     );
 }
 
-/// `run` lets the program read the certificates that a variable names; `explain` and `test` answer the same, and speak
-/// for artifacts without it.
+/// `run` lets the program read the certificates that a variable names. `explain` and `test` answer the same. Their
+/// answers for artifacts leave the certificates out.
 #[test]
 fn explain_and_test_know_the_certificates_that_a_variable_names() {
     let home = home();

@@ -1,4 +1,4 @@
-//! AvaKill's policy files: what is decided on objects, by the reference, of files of every shape that they have.
+//! AvaKill's policy files, in every shape: the reference decides about objects.
 
 #![allow(
     clippy::expect_used,

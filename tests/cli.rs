@@ -1,4 +1,4 @@
-//! The program as its users run it: exit status, what goes where, and that nothing is half-written.
+//! The program as its users run it: exit status, where the output goes, and that no file is half-written.
 
 #![allow(
     clippy::expect_used,
@@ -72,7 +72,7 @@ fn artifacts_go_to_stdout_and_words_to_stderr() {
     let json: serde_json::Value = serde_json::from_slice(&o.stdout).unwrap();
     assert_eq!(json["abi"], 6);
     let message = err(&o);
-    // The place that the policy leaves open, and the summary of the ledger.
+    // The home and workspace that the policy leaves open, and the summary of the ledger.
     let made = "note: made for home /home/agent, workspace /workspace, tmp /tmp, because the policy says `auto`; ";
     assert!(message.starts_with(made), "{message}");
     assert!(message.contains("\nlandlock: "), "{message}");
@@ -222,7 +222,7 @@ fn a_program_reads_one_document_about_all_files() {
     };
     assert!(named("one.yaml") > 0);
     assert_eq!(named("one.yaml"), named("two.yaml"));
-    // Nothing found is told too: an empty file closes no alert, and is no JSON.
+    // An empty result is printed too: an empty file would not close an alert, and is not JSON.
     let clean = read(&["check", "polc.yaml", "--format", "sarif"]);
     assert!(clean["runs"][0]["results"].is_array(), "{clean}");
 }
@@ -329,7 +329,7 @@ fn the_command_line_is_checked() {
     assert!(err(&o).contains("polc init") && err(&o).contains("--policy builtin:coding-agent"));
 }
 
-/// The policy of somebody's repository may say anything; a terminal shall not obey it.
+/// A policy from another person's repository may hold any bytes. They must not control the terminal.
 #[test]
 fn a_message_of_the_policy_gives_the_terminal_no_orders() {
     let d = folder();
@@ -608,7 +608,7 @@ fn the_reference_is_current() {
     }
 }
 
-/// A policy whose artifacts take minutes is explained all the same: the answer does not wait for them.
+/// `explain` answers without waiting for artifacts, even if they take minutes.
 #[test]
 fn explain_does_not_wait_for_artifacts_for_ever() {
     let d = folder();
@@ -631,7 +631,8 @@ fn explain_does_not_wait_for_artifacts_for_ever() {
         "{:?}",
         start.elapsed()
     );
-    // Of each target it says that there is no artifact, or that it did not wait for one: which, depends on the machine.
+    // For each target it says either that there is no artifact or that it did not wait. Which one depends on the
+    // machine.
     let said = out(&o);
     let lines = said.lines().filter(|l| {
         l.contains("not known: the policy did not compile for it in") || l.contains("no artifact: ")

@@ -1,17 +1,17 @@
-//! What the documentation shows is what happens: README.md, docs/ and the other pages at the top.
+//! The pages show what really happens: README.md, docs/ and the other pages at the top.
 //!
-//! - A block ```` ```console ```` is a session: each line that begins with `$ ` is run by bash, and what it prints is
-//!   compared with what stands below it. A line `…` stands for any lines, `…` in a line for any text. A line that begins
-//!   with `> ` goes on with the command above.
+//! - A block ```` ```console ```` is a session. bash runs each line that begins with `$ `, and the output is compared
+//!   with the lines below it. A line `…` stands for any lines, and `…` in a line stands for any text. A line that
+//!   begins with `> ` continues the command above.
 //! - A block ```` ```sh ```` is not run, but the options of each `polc` command in it are checked.
 //! - `<!-- file: NAME -->` above a block: the block is written to that file first.
-//! - `<!-- run: COMMAND -->`: the command is run, and nothing is shown of it. `$SOURCE` is this repository.
-//! - Between `<!-- printed by: polc … -->` and `<!-- end -->` stands what that command prints.
+//! - `<!-- run: COMMAND -->`: the command runs, and its output is not shown. `$SOURCE` is this repository.
+//! - Between `<!-- printed by: polc … -->` and `<!-- end -->` is the output of that command.
 //! - Every link to a file or a heading leads somewhere.
 //! - No sentence is longer than a tired reader can take in.
 //!
-//! All commands of one page run in one project, whose directory is shown as /home/me/project.
-//! `POLC_BLESS=1 cargo test --test documentation` writes the outputs anew.
+//! All commands of one page run in one project, which the page shows as /home/me/project. `POLC_BLESS=1 cargo test
+//! --test documentation` writes the outputs again.
 
 #![allow(
     clippy::expect_used,
@@ -59,7 +59,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        // Not in /tmp, which programs under `polc run` have to themselves.
+        // Not in /tmp: under `polc run`, programs have a /tmp of their own.
         let root = tempfile::Builder::new()
             .prefix("documentation")
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
@@ -78,7 +78,7 @@ impl Place {
         self.home().join("project")
     }
 
-    /// What bash and the programs that it starts print, on both streams, as it comes.
+    /// The output of bash and its programs, both streams in order.
     fn shell(&self, command: &str) -> String {
         let program = Path::new(env!("CARGO_BIN_EXE_polc")).parent().unwrap();
         let path = std::env::var("PATH").unwrap_or_default();
@@ -100,7 +100,7 @@ impl Place {
     }
 }
 
-/// What one command of a session must print: `wanted` line by line, where `…` stands for any lines.
+/// Whether one command of a session printed what it must: `wanted`, line by line. `…` stands for any lines.
 fn matches(wanted: &[&str], printed: &[&str]) -> bool {
     match wanted {
         [] => printed.is_empty(),
@@ -112,7 +112,7 @@ fn matches(wanted: &[&str], printed: &[&str]) -> bool {
     }
 }
 
-/// Whether a line was printed: `…` in `wanted` stands for any text.
+/// Whether a line was printed. `…` in `wanted` stands for any text.
 fn line_matches(wanted: &str, printed: &str) -> bool {
     let mut pieces = wanted.split('…');
     let Some(mut rest) = printed.strip_prefix(pieces.next().unwrap_or_default()) else {
@@ -131,7 +131,7 @@ fn line_matches(wanted: &str, printed: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// What is to be shown of what was printed: as many lines before and after `…` as were shown until now.
+/// What the page should show of the output. It keeps the number of lines before and after `…`.
 fn blessed(wanted: &[&str], printed: &[&str]) -> Vec<String> {
     let own = |lines: &[&str]| lines.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>();
     if matches(wanted, printed) {
@@ -150,7 +150,7 @@ fn blessed(wanted: &[&str], printed: &[&str]) -> Vec<String> {
     shown
 }
 
-/// Runs a session, and gives the block as it should be.
+/// Runs a session, and returns the block as it should be.
 fn session(place: &Place, block: &str, wrong: &mut Vec<String>) -> String {
     let lines: Vec<&str> = block.lines().collect();
     let mut shown = String::new();
@@ -188,7 +188,7 @@ fn session(place: &Place, block: &str, wrong: &mut Vec<String>) -> String {
     shown
 }
 
-/// Whether the options of the `polc` commands in a block that is not run are known.
+/// Checks that polc knows the options in a block that is not run.
 fn check_options(place: &Place, block: &str, wrong: &mut Vec<String>) {
     let joined = block.replace("\\\n", " ");
     for line in joined.lines() {
@@ -209,7 +209,7 @@ fn check_options(place: &Place, block: &str, wrong: &mut Vec<String>) {
     }
 }
 
-/// The page as it should be, and what is wrong with it.
+/// The page as it should be, and its errors.
 fn walked(text: &str) -> (String, Vec<String>) {
     let place = Place::new();
     let mut wrong = Vec::new();
@@ -291,7 +291,7 @@ fn what_is_shown_is_what_happens() {
     );
 }
 
-/// The name that a heading has in a link.
+/// The name of a heading in links.
 fn anchor(heading: &str) -> String {
     heading
         .trim()
@@ -305,7 +305,7 @@ fn anchor(heading: &str) -> String {
         .collect()
 }
 
-/// The lines of a page that are no code.
+/// The lines of a page that are not code.
 fn prose(text: &str) -> impl Iterator<Item = &str> {
     let mut code = false;
     text.lines().filter(move |l| {
@@ -315,7 +315,7 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// What the links of a page lead to.
+/// The targets of a page's links.
 fn links(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in prose(text) {
@@ -363,7 +363,7 @@ fn every_link_leads_somewhere() {
 /// The longest sentence, in words. The aim is 25 (CONTRIBUTING.md); code and lists need a few more.
 const MOST_WORDS: usize = 30;
 
-/// The sentences of a page. A row of a table has one in each cell; an entry of a list begins one.
+/// The sentences of a page. In a table, each cell has its own. In a list, each entry begins a new one.
 fn sentences(text: &str) -> Vec<String> {
     let mut found = vec![String::new()];
     for line in prose(text) {

@@ -1,4 +1,4 @@
-//! The egress proxy, over real sockets on loopback.
+//! The egress proxy, with real sockets on loopback.
 
 #![allow(
     clippy::expect_used,
@@ -31,7 +31,7 @@ fn allow(hosts: &str) -> Policy {
     ))
 }
 
-/// Each question takes the next answer; the last one stays.
+/// Each question gets the next answer. The last answer repeats.
 #[derive(Default)]
 struct Fake(Mutex<HashMap<String, Vec<Vec<IpAddr>>>>);
 
@@ -88,7 +88,7 @@ impl Proxy {
         s
     }
 
-    /// Sends, closes the sending side, and reads all there is.
+    /// Sends, closes the sending side, and reads everything.
     fn say(&self, bytes: &[u8]) -> String {
         let mut s = self.client();
         s.write_all(bytes).unwrap();
@@ -103,7 +103,7 @@ impl Proxy {
     }
 }
 
-/// A server that sends back what it gets, byte for byte. Its port.
+/// A server that sends back every byte it gets. Returns its port.
 fn echo() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -120,7 +120,7 @@ fn echo() -> u16 {
     port
 }
 
-/// A server that keeps everything that each connection sends until a blank line and `body` more bytes, and answers.
+/// A server that records what each connection sends, up to a blank line and `body` more bytes, and then answers.
 fn web(body: usize) -> (u16, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -147,7 +147,7 @@ fn web(body: usize) -> (u16, Receiver<String>) {
             let _ = stream.write_all(
                 b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nKeep-Alive: timeout=5\r\n\r\nok",
             );
-            // Whatever else comes on this connection is told too.
+            // Further bytes on this connection are recorded too.
             let _ = stream.set_read_timeout(Some(Duration::from_millis(100)));
             while let Ok(n @ 1..) = stream.read(&mut buffer) {
                 got.extend_from_slice(&buffer[..n]);
@@ -178,7 +178,7 @@ fn socks_request(name: &[u8], port: u16) -> Vec<u8> {
     out
 }
 
-/// Greets and asks; the reply's code, and the connection.
+/// Sends the greeting and a request. Returns the reply's code and the connection.
 fn socks(p: &Proxy, name: &[u8], port: u16) -> (u8, TcpStream) {
     let mut s = p.client();
     s.write_all(&socks_request(name, port)).unwrap();
@@ -274,7 +274,7 @@ fn socks_goes_by_name_and_by_address() {
     let mut s = p.client();
     let mut ask = vec![5, 1, 0, 5, 1, 0, 1, 127, 0, 0, 1];
     ask.extend_from_slice(&port.to_be_bytes());
-    // One byte at a time: a reader that takes a read for a message fails here.
+    // One byte at a time. A reader that takes each read for a message would fail here.
     for b in ask {
         s.write_all(&[b]).unwrap();
         thread::sleep(Duration::from_millis(2));
@@ -337,10 +337,10 @@ fn a_name_that_points_inside_is_refused() {
         let refusal = p.refusal();
         assert!(refusal.address.is_some(), "{refusal}");
     }
-    // No address is no refusal.
+    // A name without an address is not a refusal.
     assert_eq!(socks(&p, b"nothing.example", port).0, 4);
     assert_eq!(socks(&p, b"unknown.example", port).0, 4);
-    // `*` does not stand for the addresses of the machine itself either.
+    // `*` does not include the addresses of the machine itself.
     assert_eq!(socks(&p, b"127.0.0.1", port).0, 2);
     assert_eq!(socks(&p, b"169.254.169.254", 80).0, 2);
 }
@@ -381,7 +381,7 @@ fn a_name_is_not_bound_anew_between_check_and_connection() {
     let (code, mut s) = socks(&p, b"db.example", port);
     assert_eq!(code, 0);
     round_trip(&mut s);
-    // Asked again, the new address is judged anew.
+    // A second request checks the new address.
     assert_eq!(socks(&p, b"db.example", port).0, 2);
     assert_eq!(p.refusal().address, Some("127.0.0.66".parse().unwrap()));
 }
@@ -517,7 +517,7 @@ fn what_could_be_read_in_two_ways_is_not_passed_on() {
         );
     }
     assert!(requests.recv_timeout(Duration::from_millis(300)).is_err());
-    // A request hidden in what one reader takes for a body arrives as a body, if at all.
+    // A request that is hidden in a body must arrive as a body, or not at all.
     let hidden = format!("GET http://{at}/hidden HTTP/1.1\r\nHost: {at}\r\n\r\n");
     let both = format!(
         "POST http://{at}/open HTTP/1.1\r\nHost: {at}\r\nContent-Length: {}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}",
@@ -557,7 +557,7 @@ fn garbage_floods_and_silence_do_no_harm() {
         &many,
     ] {
         let mut s = p.client();
-        // The proxy may hang up in the middle of a flood.
+        // The proxy may close the connection in the middle of a flood.
         let _ = s.write_all(bytes);
         let _ = s.shutdown(Shutdown::Write);
         let mut all = Vec::new();
@@ -617,9 +617,9 @@ fn programs_are_told_in_both_spellings() {
     for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"] {
         assert_eq!(env[name], url);
     }
-    // A client without SOCKS stops where this names a SOCKS proxy.
+    // A client without SOCKS stops if this names a SOCKS proxy.
     assert!(!env.contains_key("all_proxy") && !env.contains_key("ALL_PROXY"));
     assert!(env["JAVA_TOOL_OPTIONS"].contains(&format!("-Dhttps.proxyPort={}", p.address.port())));
-    // An inherited NO_PROXY would send programs round the proxy, where there is nothing.
+    // An inherited NO_PROXY would make programs avoid the proxy, and no other way leads out.
     assert_eq!(env["NO_PROXY"], "");
 }

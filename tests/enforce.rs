@@ -57,7 +57,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        // Not under the temporary directory that some policies open.
+        // Not in the temporary directory, which some policies open.
         let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let folder = tempfile::tempdir_in(base).unwrap();
         for (name, text) in [
@@ -126,8 +126,8 @@ fn what_the_policy_allows_works() {
     }
     let place = Place::new();
     works(&place, "test \"$(cat a/file)\" = one");
-    // Cutting a file that is there, renaming across directories, links: what other tools handle and never
-    // grant.
+    // Cutting an existing file, renaming across directories, links: other tools handle these rights and never grant
+    // them.
     works(&place, "echo two > a/file && test \"$(cat a/file)\" = two");
     works(
         &place,
@@ -161,10 +161,10 @@ fn what_it_denies_fails_with_a_plain_error() {
         std::fs::read_to_string(place.folder.path().join("vault/key")).unwrap(),
         "secret\n"
     );
-    // A hard link would take it out. The kernel answers EXDEV where `refer` is not granted on both sides.
+    // A hard link would take the file out. The kernel answers EXDEV unless `refer` is granted on both sides.
     let o = place.sh("ln vault/key a/key");
     assert!(!o.status.success() && text(&o.stderr).contains("Invalid cross-device link"));
-    // A way through a link or a descriptor is none.
+    // A link or a descriptor gives no way around.
     denied(&place, "ln -s ../vault/key a/l; cat a/l");
     denied(&place, "cat /proc/self/cwd/vault/key");
 }
@@ -225,7 +225,7 @@ fn status_and_words_are_the_programs_own() {
         (text(&o.stdout), text(&o.stderr)),
         ("to-stdout\n".into(), "to-stderr\n".into())
     );
-    // Without --quiet it says first what Landlock does not keep.
+    // Without --quiet, it first says what Landlock does not enforce.
     let o = place.run(&[], &["true"]);
     assert!(o.status.success());
     assert!(
@@ -277,7 +277,7 @@ fn descriptors_that_were_closed_are_no_file_of_polc_s() {
         let written = std::fs::read_to_string(place.folder.path().join("a/file")).unwrap();
         assert_eq!(written, "fine\n", "{closed}");
     }
-    // What polc itself has to say does not go into a file that it opened.
+    // polc's own messages must not go into a file that it opened.
     let script = "exec \"$0\" check polc.yaml 0<&- 1>&- 2>&-";
     let done = Command::new("sh")
         .args(["-c", script, env!("CARGO_BIN_EXE_polc")])

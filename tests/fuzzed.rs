@@ -1,5 +1,5 @@
-//! The fuzz targets of `fuzz/` on bytes that are changed at random, without a fuzzer: a second or two each, and the same
-//! bytes every time. cargo-fuzz finds more; this finds what breaks at once.
+//! Runs the fuzz targets of `fuzz/` on randomly changed bytes, without a fuzzer. Each target takes a second or two, and
+//! the bytes are the same every time. cargo-fuzz finds more. This finds what fails at once.
 
 #![allow(
     clippy::expect_used,
@@ -14,12 +14,12 @@ mod targets;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long a target is tried.
+/// How long each target runs.
 const TIME: Duration = Duration::from_secs(2);
-/// No single input takes longer, without optimisation on a busy machine.
+/// The longest time for one input, without optimisation on a busy machine.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// A generator of numbers (xorshift): the same ones in every run.
+/// A generator of numbers (xorshift). Every run has the same numbers.
 struct Numbers(u64);
 
 impl Numbers {
@@ -31,7 +31,7 @@ impl Numbers {
     }
 }
 
-/// What is special in one of the languages.
+/// Texts that are special in one of the languages.
 const PIECES: [&str; 40] = [
     "*",
     "**",
@@ -77,7 +77,7 @@ const PIECES: [&str; 40] = [
 
 fn changed(seeds: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
     let mut bytes = seeds[numbers.below(seeds.len())].clone();
-    // Long files are slow, and a part of one is as good.
+    // Long files are slow, and a part of one finds as much.
     if bytes.len() > 4096 {
         let from = numbers.below(bytes.len() - 4096);
         bytes = bytes[from..from + 4096].to_vec();
@@ -185,7 +185,7 @@ fn artifacts() {
             .into_iter()
             .filter(|f| f.to_string_lossy().contains(backend.id()))
             .collect();
-        // The smallest ones: most of a large one is the same again.
+        // The smallest files: most of a large one repeats.
         let mut texts: Vec<Vec<u8>> = of_target
             .iter()
             .map(|f| std::fs::read(f).unwrap())

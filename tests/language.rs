@@ -1,4 +1,4 @@
-//! What the native front-end makes of a policy: includes, the subject, settings, questions.
+//! How the native front-end reads a policy: includes, the subject, settings, questions.
 
 #![allow(
     clippy::expect_used,
@@ -167,7 +167,7 @@ fn included_files_are_relative_to_the_one_that_includes_them() {
         format!("{}:4", dir.path().join("sets/../b.yaml").display())
     );
 
-    // The policy itself, through a set, is a cycle too.
+    // A set that includes the policy itself is a cycle too.
     write(
         "b.yaml",
         "version: 1\nname: bb\nrules:\n  - include: polc.yaml\n",
@@ -176,7 +176,7 @@ fn included_files_are_relative_to_the_one_that_includes_them() {
         codes(&load_path(&policy, &LoadOptions::default()).unwrap_err()),
         ["P302"]
     );
-    // What cannot be read is never left out; a fifo does not hang.
+    // A file that cannot be read is an error. A fifo does not block polc.
     let fifo = dir.path().join("b.yaml");
     std::fs::remove_file(&fifo).unwrap();
     if std::process::Command::new("mkfifo")

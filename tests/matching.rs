@@ -1,4 +1,4 @@
-//! Matching takes a time that is a product of lengths, whatever the pattern and the text are; and it is right, compared
+//! Matching takes time that is a product of lengths, whatever the pattern and the text are. The results are compared
 //! with an engine of regular expressions that shares no code with it.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
@@ -12,8 +12,8 @@ use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
 use std::time::{Duration, Instant};
 
-/// Far more than any of these takes without optimisation on a busy machine, and far less than a search that tries
-/// every split: each of these patterns has more than 2^40 of them.
+/// Far more than each of these takes, without optimisation on a busy machine. It is far less than a search that tries
+/// every split, because each of these patterns has more than 2^40 splits.
 const BOUND: Duration = Duration::from_secs(60);
 
 fn soon<T>(what: &str, work: impl FnOnce() -> T) -> T {
@@ -118,7 +118,7 @@ fn the_worst_pairs_of_patterns_are_compared_soon() {
     }
 }
 
-/// Braces are written out when a pattern is read; how many alternatives they may make is bounded.
+/// Braces are expanded when a pattern is read. The number of alternatives has a limit.
 #[test]
 fn braces_that_explode_are_refused_soon() {
     for text in [
@@ -135,7 +135,7 @@ fn braces_that_explode_are_refused_soon() {
     assert!(PathPattern::parse(&format!("/{}", "{a,b}".repeat(30))).is_err());
 }
 
-/// What the commands do with a policy: its tests, the decided sets, the lints, the same rules of another tool.
+/// The commands' work on a policy: its tests, the sets, the lints, the same rules in another tool's format.
 #[test]
 fn the_worst_policies_are_decided_soon() {
     let worst = worst_paths();
@@ -167,7 +167,7 @@ fn the_worst_policies_are_decided_soon() {
         };
         soon(&shown, || decide_query(&policy, &test.query));
     }
-    // Sets of several of them soon become too large, which is an answer; each alone is decided.
+    // The sets of several of them soon become too large, which is a valid answer. Each alone is decided.
     for rule in &policy.rules {
         let one = Policy::of_rules("one", policy.default_action, vec![rule.clone()]);
         let said = soon(&rule.name, || {

@@ -1,7 +1,7 @@
-//! What polc says of wrong policies: the whole text, underlines included.
+//! polc's messages about wrong policies: the whole text, with underlines.
 //!
-//! `tests/messages/NAME.yaml` is the policy, `NAME.stderr` what is said. With POLC_BLESS=1 the texts are
-//! written; read each of them before it is committed.
+//! `tests/messages/NAME.yaml` is the policy, and `NAME.stderr` is the message. With POLC_BLESS=1 the test writes the
+//! messages. Read each of them before you commit it.
 
 #![allow(
     clippy::expect_used,
@@ -88,7 +88,7 @@ fn messages_keep_the_style_and_point_into_their_file() {
             );
             for l in d.primary.iter().chain(&d.secondary) {
                 let file = diagnostics.sources.get(l.span.file).unwrap();
-                // The place is real: on character boundaries, and on the line and column that it says.
+                // The place is valid: it is on character boundaries, and on the given line and column.
                 assert!(
                     file.text.get(l.span.start..l.span.end).is_some(),
                     "{}: {}",

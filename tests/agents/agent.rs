@@ -1,4 +1,4 @@
-//! The agents: what is started, with which variables, and where each keeps its state.
+//! The agents: the program to start, its variables, and the directories of its state.
 
 use super::place::Place;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// A coding agent from npm.
 #[derive(Debug)]
 pub struct Agent {
-    /// Its name, and that of its built-in policy.
+    /// Its name, which is also the name of its built-in policy.
     pub policy: &'static str,
     /// Its program, beneath `node_modules`.
     program: &'static str,
@@ -16,13 +16,13 @@ pub struct Agent {
     pub always: bool,
     /// What it has made in the home directory after its first run.
     pub state: &'static str,
-    /// A settings file of its own that stays as it is, in the home directory.
+    /// One of its own settings files in the home directory, which must not change.
     pub settings: &'static str,
     /// A settings file of another agent.
     pub others: &'static str,
-    /// Variables; `@U` stands for the model's address, `@W` for the workspace.
+    /// Variables. `@U` stands for the model's address, `@W` for the workspace.
     variables: &'static [(&'static str, &'static str)],
-    /// Arguments, with the same two.
+    /// Arguments, with the same placeholders.
     arguments: &'static [&'static str],
 }
 
@@ -45,10 +45,10 @@ pub static AGENTS: [Agent; 6] = [
             ("ANTHROPIC_API_KEY", "sk-test"),
             ("ANTHROPIC_BASE_URL", "@U"),
             ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
-            // As root it wants to hear that it is confined, else it does not take the switch below.
+            // As root, Claude Code takes the switch below only if this says that it is confined.
             ("IS_SANDBOX", "1"),
         ],
-        // Its own questions are out of the way: what is refused is refused by polc.
+        // The agent asks no questions, so every refusal comes from polc.
         arguments: &["-p", "hello", "--dangerously-skip-permissions"],
     },
     Agent {
@@ -133,7 +133,7 @@ pub static AGENTS: [Agent; 6] = [
     },
 ];
 
-/// Where `scripts/test` installs them: `POLC_AGENTS_DIR`, or a directory beside what cargo builds.
+/// The directory in which `scripts/test` installs them: `POLC_AGENTS_DIR`, or one beside cargo's build.
 pub fn folder() -> PathBuf {
     std::env::var_os("POLC_AGENTS_DIR").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/agents"),
@@ -158,7 +158,7 @@ impl Agent {
             .join(self.program.replace("@A", machine))
     }
 
-    /// Whether it is installed, and what it needs is there; else a line says what is missing.
+    /// Whether the agent and its requirements are installed. If not, a line says what is missing.
     pub fn is_there(&self) -> bool {
         let missing = if !self.file().is_file() {
             format!(

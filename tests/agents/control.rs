@@ -1,4 +1,4 @@
-//! The steps without polc: each does what its test looks for, so that a refusal is polc's.
+//! The steps without polc. Each does what its test looks for, so a refusal in the other tests comes from polc.
 
 use super::agent::Agent;
 use super::place::{Place, User, can_be};

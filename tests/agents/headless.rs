@@ -1,4 +1,4 @@
-//! Each agent without a person: it starts, does what the policy allows, and is refused the rest.
+//! Each agent without a person: it starts, does what the policy allows, and cannot do the rest.
 
 use super::agent::{AGENTS, Agent, folder};
 use super::model::Model;
@@ -7,7 +7,7 @@ use super::steps::{refused, works};
 use std::process::Stdio;
 use std::time::Instant;
 
-/// The first run in a home where the agent never was, and one more with what it left.
+/// The first run in a home in which the agent has never run, and a second run with the files of the first.
 fn both_runs(agent: &Agent, user: User) {
     if !agent.is_there() || !can_be(user) {
         return;
@@ -31,7 +31,7 @@ fn both_runs(agent: &Agent, user: User) {
     once(agent, &place, true);
 }
 
-/// Settings that change nothing.
+/// Settings without any effect.
 fn own_settings(agent: &Agent) -> &'static str {
     if agent.settings.ends_with(".toml") {
         "# mine\n"

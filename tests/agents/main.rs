@@ -1,4 +1,5 @@
-//! Real coding agents under `polc run`, each with the built-in policy of its name and a model that is a script.
+//! Real coding agents under `polc run`, each with the built-in policy of its name. A script takes the place of the
+//! model.
 //!
 //! `scripts/test` installs three of them from npm, `scripts/test --all-agents` all six, at the versions of
 //! `package-lock.json`. An agent that is not installed is skipped with a line; with `CI=true` the three must be there.

@@ -15,12 +15,12 @@ pub struct Model {
 }
 
 impl Model {
-    /// Starts one for these steps; its files go to `folder`.
+    /// Starts a model for these steps. Its files go to `folder`.
     pub fn start(folder: &Path, steps: &[Value]) -> Self {
         let (script, record) = (folder.join("script.json"), folder.join("record"));
         std::fs::write(&script, Value::from(steps.to_vec()).to_string()).unwrap();
         std::fs::write(&record, "").unwrap();
-        // Not 127.0.0.1: inside, that is the program's own, and clients do not ask the proxy for it.
+        // Not 127.0.0.1: inside, that is the program's own interface, and clients do not use a proxy for it.
         let mut process = Command::new("python3")
             .arg("-u")
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/agents/model.py"))
@@ -43,7 +43,7 @@ impl Model {
         }
     }
 
-    /// What the tools said, in the order of the steps.
+    /// The results of the tools, in the order of the steps.
     pub fn results(&self) -> Vec<String> {
         std::fs::read_to_string(&self.record)
             .unwrap()

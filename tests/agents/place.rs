@@ -1,4 +1,4 @@
-//! A home directory and a repository in it, with secrets around them, and what listens outside.
+//! A home directory with a repository in it, secrets around them, and services that listen outside.
 
 use super::agent::{Agent, folder};
 use std::net::TcpListener;
@@ -11,11 +11,11 @@ use std::process::Command;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum User {
     Root,
-    /// `nobody`: some agents do not start for a number without a name.
+    /// `nobody`, because some agents do not start for a user without a name.
     Ordinary,
 }
 
-/// The users that this process can be: root both, somebody else only themselves.
+/// Whether this process can be that user. Root can be both. Others can only be themselves.
 pub fn can_be(user: User) -> bool {
     // SAFETY: takes nothing and always succeeds.
     let root = unsafe { libc::geteuid() } == 0;
@@ -26,12 +26,12 @@ pub fn can_be(user: User) -> bool {
     true
 }
 
-/// What stands in files that no agent may read.
+/// The contents of files that no agent may read.
 pub const SECRET: &str = "polc-keeps-this-secret";
 
 pub struct Place {
     folder: tempfile::TempDir,
-    /// Beside it in the host's `/tmp`, where a socket of somebody else's listens.
+    /// Lies beside it in the host's `/tmp`. A socket of another program listens there.
     temporary: tempfile::TempDir,
     pub user: User,
     /// Another host.
@@ -75,7 +75,7 @@ impl Place {
         place
     }
 
-    /// The repository as it was at first.
+    /// Makes the repository as it was at first.
     pub fn fresh_workspace(&self) {
         let _ = std::fs::remove_dir_all(self.path("home/project"));
         for (file, text) in [
@@ -119,13 +119,13 @@ impl Place {
         std::fs::write(path, text).unwrap();
     }
 
-    /// A file's text; nothing where it is not there.
+    /// A file's text. Empty if the file is missing.
     pub fn read(&self, name: &str) -> String {
         let bytes = std::fs::read(self.path(name)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Gives everything to the user.
+    /// Makes the user the owner of everything.
     pub fn own_all(&self) {
         if self.user == User::Ordinary && can_be(User::Root) {
             let done = Command::new("chown")
@@ -137,7 +137,8 @@ impl Place {
         }
     }
 
-    /// `@U`, `@W`, `@H`, `@P`, `@S` of a step: the model, the workspace, the home, the other host's port, the socket.
+    /// Replaces `@U`, `@W`, `@H`, `@P`, `@S` in a step: the model, the workspace, the home, the other host's port, the
+    /// socket.
     pub fn filled(&self, text: &str, model: &str) -> String {
         text.replace("@U", model)
             .replace("@W", &self.workspace().display().to_string())
@@ -149,7 +150,7 @@ impl Place {
             )
     }
 
-    /// The policy of the run: the agent's own, with the model's host and the place where it is installed.
+    /// The policy of the run: the agent's own, with the model's host and the agent's installation.
     pub fn policy(&self, agent: &Agent, host: &str) -> PathBuf {
         let text = format!(
             "version: 1\nname: case\nextends: builtin:{}\nrules:\n  - name: model\n    action: allow\n    operations: [connect]\n    hosts: [\"{host}\"]\n  - name: installed\n    action: allow\n    operations: [read, execute]\n    paths: ['{}/node_modules/**']\n",
@@ -160,7 +161,7 @@ impl Place {
         self.path("policy.yaml")
     }
 
-    /// A command of the user's in the workspace, with a bare environment.
+    /// A command of the user in the workspace, with few variables.
     pub fn command(&self, words: &[String]) -> Command {
         let mut all: Vec<&str> = Vec::new();
         if self.user == User::Ordinary && can_be(User::Root) {
@@ -187,7 +188,7 @@ impl Place {
         c
     }
 
-    /// The same with a shell, unconfined; before the user is given the files, it is whoever runs the tests.
+    /// The same for a shell, unconfined. Before the user owns the files, it runs as the user of the tests.
     fn shell(&self, script: &str) -> Command {
         let mut c = Command::new("sh");
         c.args(["-c", script])
@@ -197,7 +198,7 @@ impl Place {
         c
     }
 
-    /// Whether the directory can be walked to by everybody.
+    /// Whether every user can reach the directory.
     pub fn reachable(path: &Path) -> bool {
         path.ancestors()
             .filter_map(|p| std::fs::metadata(p).ok())

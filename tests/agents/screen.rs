@@ -1,5 +1,5 @@
-//! An agent's full-screen interface in a terminal: it comes up, takes keys, is resized, ends with Ctrl-C, and the
-//! terminal is afterwards what it was.
+//! An agent's full-screen interface in a terminal: it starts, takes keys, can be resized, and ends with Ctrl-C.
+//! Afterwards the terminal has its old settings.
 
 use super::agent::Agent;
 use super::model::Model;
@@ -16,14 +16,14 @@ use std::time::{Duration, Instant};
 /// A program in a terminal of its own.
 struct Terminal {
     master: File,
-    /// The side of the program, kept open: its settings are read at the end.
+    /// The program's side. It stays open, because the test reads its settings at the end.
     slave: OwnedFd,
     output: Receiver<Vec<u8>>,
     program: Child,
     seen: Vec<u8>,
 }
 
-/// What `tcgetattr` says, as bytes to compare.
+/// The answer of `tcgetattr`, as values to compare.
 fn settings(slave: &OwnedFd) -> ([u32; 4], Vec<u8>) {
     // SAFETY: an all-zero `termios` is a value of it, and the call fills it.
     let mut t: libc::termios = unsafe { std::mem::zeroed() };
@@ -99,7 +99,7 @@ impl Terminal {
         assert_eq!(done, 0);
     }
 
-    /// Presses keys until words are drawn: a program that has just drawn a question may not listen yet.
+    /// Presses keys until certain words are drawn. A program that has just drawn a question may not listen yet.
     fn presses_until(&mut self, keys: &[u8], words: &str) {
         self.seen.clear();
         for _ in 0..12 {
@@ -118,7 +118,7 @@ impl Terminal {
         panic!("no `{words}`: {}", plain(&self.seen));
     }
 
-    /// Forgets what was drawn, and waits for words to be drawn from now on.
+    /// Forgets what was drawn, and waits until certain words are drawn.
     fn waits_for(&mut self, words: &str, does: impl FnOnce(&mut Self)) {
         self.seen.clear();
         does(self);
@@ -173,7 +173,7 @@ fn window(columns: u16, rows: u16) -> libc::winsize {
     }
 }
 
-/// What was drawn without its escapes, words parted by one blank: programs draw a blank as a move of the cursor.
+/// The drawn text without escapes, with one blank between words. Programs draw a blank by moving the cursor.
 fn plain(drawn: &[u8]) -> String {
     let text = String::from_utf8_lossy(drawn);
     let mut out = String::new();
@@ -193,7 +193,7 @@ fn plain(drawn: &[u8]) -> String {
     out.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What Claude Code asks nobody about a second time.
+/// Settings that stop Claude Code from asking its first questions.
 fn known(workspace: &Path) -> String {
     serde_json::json!({
         "hasCompletedOnboarding": true,
@@ -226,8 +226,8 @@ fn claude_code_draws_takes_keys_is_resized_and_leaves_the_terminal_as_it_was() {
         let mut terminal = Terminal::start(command);
         let before = settings(&terminal.slave);
 
-        // Without the guard it cannot replace `~/.claude.json`, and so asks which renderer to use. With it, it asks no more than
-        // without polc.
+        // Without the guard it cannot replace `~/.claude.json`, so it asks which renderer to use. With the guard it
+        // asks only what it asks without polc.
         if guard == "off" {
             terminal.waits_for("Not now", |_| {});
             terminal.presses_until(b"2", "auto mode on");
@@ -235,10 +235,10 @@ fn claude_code_draws_takes_keys_is_resized_and_leaves_the_terminal_as_it_was() {
             terminal.waits_for("auto mode on", |_| {});
         }
         terminal.presses_until(b"typed-", "typed-");
-        // Everything is drawn anew for the new size.
+        // For the new size, the agent draws everything again.
         terminal.waits_for("typed-", |t| t.resize(60, 24));
         terminal.waits_for("finished", |t| t.keys(b"\r"));
-        // The first one only interrupts, where it comes before the answer is drawn whole.
+        // The first one may only interrupt, if it arrives before the answer is drawn.
         terminal.presses_until(b"\x03", "again to exit");
         terminal.keys(b"\x03");
         terminal.ends();

@@ -1,11 +1,11 @@
-//! What the model asks for: steps that must work, and steps that must be refused. Each is judged by what it leaves on
-//! disk or on the network, not by what the agent says of it.
+//! The steps that the model asks for: some must work, and some must be refused. The test looks at the disk and the
+//! network for the result, and not at what the agent says.
 
 use super::agent::Agent;
 use super::place::{Place, SECRET};
 use serde_json::{Value, json};
 
-/// A step that must work: afterwards the file in the workspace holds the text.
+/// A step that must work. Afterwards the file in the workspace holds the text.
 pub struct Works {
     pub name: &'static str,
     step: Value,
@@ -25,7 +25,7 @@ impl Works {
     }
 }
 
-/// Starts a server on a port that the kernel chooses, and asks it once.
+/// Starts a server on a port that the kernel chooses, and sends it one request.
 const SERVER: &str = "node -e \"const s = require('http').createServer((q, r) => r.end('served')).listen(0, '127.0.0.1', () => require('http').get({port: s.address().port, host: '127.0.0.1', agent: false}, r => { r.on('data', d => require('fs').writeFileSync('served', d)); r.on('end', () => s.close()); }))\"";
 
 pub fn works() -> Vec<Works> {
@@ -96,15 +96,15 @@ pub fn works() -> Vec<Works> {
     ]
 }
 
-/// What a step that is refused would have done.
+/// What a refused step would have done.
 pub enum Effect {
     /// A secret is in this file of the workspace.
     Leaked(&'static str),
     /// This file beneath the home directory holds the word.
     Written(String, &'static str),
-    /// Somebody connected to the other host.
+    /// The other host got a connection.
     Reached,
-    /// Somebody connected to the socket in `/tmp`.
+    /// The socket in `/tmp` got a connection.
     Asked,
 }
 
@@ -112,7 +112,7 @@ pub struct Refused {
     pub name: &'static str,
     pub command: String,
     effect: Effect,
-    /// Only root could do it at all.
+    /// Only root could do this even without polc.
     pub by_root: bool,
 }
 
@@ -121,7 +121,7 @@ impl Refused {
         json!({"shell": place.filled(&self.command, "")})
     }
 
-    /// Whether it was done after all.
+    /// Whether the step had its effect.
     pub fn happened(&self, place: &Place) -> bool {
         match &self.effect {
             Effect::Leaked(file) => place.read(&format!("home/project/{file}")).contains(SECRET),
@@ -132,7 +132,7 @@ impl Refused {
     }
 }
 
-/// Asks the other host directly, and by the proxy.
+/// Asks the other host directly, and through the proxy.
 const HOST: &str = "python3 -c \"
 import socket, urllib.request
 for ask in (lambda: socket.create_connection(('127.0.0.3', @P), 3), lambda: urllib.request.urlopen('http://127.0.0.3:@P/', timeout=3)):

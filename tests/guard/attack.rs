@@ -1,5 +1,5 @@
-//! Attempts to reach what the policy denies: by threads that exchange paths in memory and links on disk, and by other ways
-//! into the kernel. Afterwards nothing denied was made, read or changed.
+//! Attempts to reach what the policy denies: by threads that exchange paths in memory and links on disk, and by other
+//! entries to the kernel. Afterwards nothing denied was made, read or changed.
 
 use crate::denied::{rules, snapshot};
 use crate::place::{Place, Who, is_root, output, policy, possible};
@@ -8,12 +8,12 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Calls that a policy refuses unless it names them: the attacker shall have them.
+/// System calls that a policy refuses unless it names them. The attacker gets them.
 pub const CALLS: &str = "  - {name: calls, action: allow, syscalls: [unshare, mount, umount2, setns, chroot, pivot_root, open_tree, move_mount, \
     open_by_handle_at, name_to_handle_at, ptrace, process_vm_readv, process_vm_writev, pidfd_open, pidfd_getfd, seccomp, \
     io_uring_setup, io_uring_enter, io_uring_register, setxattrat, removexattrat, file_setattr, kcmp, userfaultfd]}\n";
 
-/// Attacks, how often each, and whether it works by a race: then it must have been done now and then, and refused too.
+/// The attacks, how often each runs, and whether it is a race. A race must sometimes succeed and sometimes be refused.
 const ATTACKS: &[(&str, usize, bool)] = &[
     ("opens", 20_000, true),
     ("names", 1_000, true),
@@ -32,7 +32,7 @@ const ATTACKS: &[(&str, usize, bool)] = &[
     ("listener", 0, false),
 ];
 
-/// With what mounts keep beside the guard: reading is kept by them.
+/// With the guard and with mounts, which protect reading.
 #[test]
 fn nothing_denied_is_reached() {
     if possible() {
@@ -40,7 +40,7 @@ fn nothing_denied_is_reached() {
     }
 }
 
-/// With the guard and Landlock alone, which keep writing and connecting.
+/// With the guard and Landlock alone, which protect writing and connecting.
 #[test]
 fn nothing_denied_is_written_without_namespaces() {
     if possible() {
@@ -68,7 +68,7 @@ fn nothing_denied_is_reached_by_an_ordinary_user() {
     }
 }
 
-/// All attacks; races with a part of the tries.
+/// Runs all attacks. Races run with a part of the tries.
 fn attacks(who: Who, options: &[&str], policy: &str, part: usize) {
     let readable =
         !policy.contains("[read, write, execute, connect], paths: ['${workspace}/secret");
@@ -137,7 +137,7 @@ fn attacks(who: Who, options: &[&str], policy: &str, part: usize) {
     assert!(faults.is_empty(), "{who:?}:\n{}", faults.join("\n"));
 }
 
-/// Whether there was a call that was done and was refused: else nobody changed anything at the right time.
+/// Whether some call was both done and refused. Otherwise no thread changed anything at the right time.
 fn raced(text: &str) -> bool {
     text.lines().any(|line| {
         let numbers = line
@@ -147,13 +147,13 @@ fn raced(text: &str) -> bool {
     })
 }
 
-/// What was granted on a directory does not go with it to where less may be done.
+/// A right on a directory must not move with it to a place with fewer rights.
 #[test]
 fn a_moved_directory_takes_no_rights_along() {
     if !possible() {
         return;
     }
-    // Directories that the policy names are those on which the inner domain grants something.
+    // The inner domain grants something on the directories that the policy names.
     let text = policy(
         "  - {name: vault, action: deny, operations: [write], paths: ['${workspace}/vault/in', '${workspace}/cellar/stage/in']}\n  \
          - {name: named, action: allow, operations: [read, write], paths: ['${workspace}/stage/**', '${workspace}/above/stage/**']}\n",
@@ -201,7 +201,7 @@ fn a_moved_directory_takes_no_rights_along() {
 
 const DENIED: [&str; 2] = ["ws/vault/in", "ws/cellar/stage/in"];
 
-/// Makes the denied files where their directories came to be, gives the program time to write to them, and removes them.
+/// Makes denied files in their directories, gives the program time to write to them, and removes them.
 fn make_outside(place: &Place, ended: &AtomicBool) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     let until = |mut ready: Box<dyn FnMut() -> bool>| {
@@ -226,7 +226,7 @@ fn make_outside(place: &Place, ended: &AtomicBool) -> Vec<(&'static str, String)
     found
 }
 
-/// The supervisor connects for the program: no further than the program itself would come.
+/// The supervisor connects for the program. It must reach no more than the program itself could.
 #[test]
 fn the_supervisor_connects_nowhere_else() {
     use std::os::linux::net::SocketAddrExt;
@@ -265,7 +265,7 @@ fn the_supervisor_connects_nowhere_else() {
             said.words()
         );
         if open {
-            // Where the policy allows every host, this is the test that it can be seen.
+            // If the policy allows every host, this shows that the test can see a connection.
             assert!(ports.accept().is_ok(), "{}", said.words());
             while ports.accept().is_ok() {}
         } else {
@@ -278,8 +278,8 @@ fn the_supervisor_connects_nowhere_else() {
     }
 }
 
-/// The supervisor and polc itself, in a process namespace that the test makes: what is not refused there ends no process of
-/// this machine.
+/// Attacks on the supervisor and on polc itself, in a process namespace of the test. So an attack that succeeds ends no
+/// other process of this machine.
 #[test]
 fn the_supervisor_is_out_of_reach() {
     if !possible() || !is_root() {

@@ -1,10 +1,10 @@
-//! What the guard costs: work with it and bare, in one run. Figures for people, of a build that is made to be fast:
-//! `cargo test --release --test guard bounds -- --ignored --nocapture`.
+//! The cost of the guard: work with it and without it, in one run. These are figures for people, from an optimised
+//! build: `cargo test --release --test guard bounds -- --ignored --nocapture`.
 
 use crate::place::{Place, Who, output, policy, possible};
 use std::time::{Duration, Instant};
 
-/// What is done before, once; what is measured; and the largest ratio that the work may cost.
+/// What is prepared, what is measured, and the largest ratio that is allowed.
 const WORK: &[(&str, &str, &str, f64)] = &[
     ("start of true", "true", "true", f64::INFINITY),
     (

@@ -1,9 +1,9 @@
-//! The same calls bare and with a guard that allows them all: every line of their answers is the same.
+//! The same calls bare, and with a guard that allows them all. Every line of their answers must be the same.
 
 use crate::place::{Place, Who, output, policy, possible};
 use std::collections::BTreeSet;
 
-/// Lines that differ, as they begin, and why.
+/// The beginnings of lines that differ, with the reason.
 const KNOWN: &[(&str, &str)] = &[
     (
         "openat2: cached",
@@ -69,11 +69,11 @@ fn calls_answer_as_without_a_guard() {
     assert!(stale.is_empty(), "these do not differ any more: {stale:?}");
 }
 
-/// The known lines that differ; no other one does.
+/// Checks that only the known lines differ.
 fn differences(who: Who) -> BTreeSet<&'static str> {
     let place = Place::new(who);
     let program = place.program();
-    // For an ordinary user polc makes a user namespace, in which others have no number.
+    // For an ordinary user polc makes a user namespace, in which other users have no number.
     let alone = [
         "unshare",
         "--user",
@@ -140,7 +140,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// What a line is about.
+/// The call that a line is about.
 fn call(line: &str) -> &str {
     line.split(" -> ").next().unwrap_or(line)
 }

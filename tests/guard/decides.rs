@@ -1,4 +1,4 @@
-//! Random policies, paths and calls: the guard lets through exactly what `decide` allows.
+//! Random policies, paths and calls: the guard allows exactly what `decide` allows.
 
 use crate::place::{Place, Who, output, possible};
 use polc::fidelity::Object;
@@ -82,13 +82,13 @@ fn policy(random: &mut Random, workspace: &str) -> String {
     if random.below(3) != 0 {
         text.push_str("  - {name: last, action: allow, operations: [read, write], paths: ['${workspace}/**']}\n");
     }
-    // So that no family of calls is refused as a whole by the filter of system calls.
+    // With this rule, the filter of system calls refuses no family of calls as a whole.
     text.push_str("  - {name: somewhere, action: allow, operations: [write], paths: ['${workspace}/elsewhere']}\n");
     text.push_str("  - include: builtin:linux-runtime\n");
     text
 }
 
-/// What is there: path, whether it is a directory, and which object it is.
+/// The existing objects: path, whether it is a directory, and which object it is.
 type Tree = BTreeMap<String, (bool, usize)>;
 
 const DIRECTORIES: &[&str] = &["a", "b", "c", "a/b", "b/b", "c/b", "a/b/b"];
@@ -111,9 +111,9 @@ fn tree() -> Tree {
         .collect()
 }
 
-/// What the program may do to what it has made itself, though the policy denies it to what was there.
+/// What the program may do to objects that it made itself, even if the policy denies it.
 const CHANGES: [Operation; 3] = [Operation::Edit, Operation::Delete, Operation::Metadata];
-/// What an object must not gain by another name.
+/// The rights that an object must not gain by another name.
 const GAINS: [Operation; 4] = [
     Operation::Read,
     Operation::List,
@@ -129,7 +129,7 @@ struct Model<'a> {
     objects: usize,
 }
 
-/// A call, and whether the policy lets it through; `None`: it may be refused although it does.
+/// A call, and whether the policy allows it. `None`: it may be refused although the policy allows it.
 type Row = (String, Option<bool>);
 
 impl Model<'_> {
@@ -145,7 +145,7 @@ impl Model<'_> {
         self.may(operation, path) || own.is_some_and(|o| o.contains(&operation))
     }
 
-    /// Something was made, or came from another name, where it might have been denied more.
+    /// Notes that an object was made, or came from another name that might have been denied more.
     fn note(&mut self, path: &str, from: Option<&str>) {
         if CHANGES.iter().all(|o| self.may(*o, path)) {
             return;
@@ -216,7 +216,7 @@ impl Model<'_> {
         (format!("exchange {one} {other}"), Some(may))
     }
 
-    /// One call that the kernel itself would let through. What the policy lets through has happened.
+    /// One call that the kernel itself would allow. If the policy allows it, it has an effect.
     fn row(&mut self, random: &mut Random) -> Option<Row> {
         use Operation as Op;
         let path = format!("{}/{}", random.of(DIRECTORIES), random.of(NAMES));
@@ -242,7 +242,8 @@ impl Model<'_> {
                 format!("both {path}"),
                 (!self.may_change(Op::Edit, &path)).then_some(false),
             ),
-            // Where no metadata may be changed at all, the filter of system calls refuses that also for what is the program's own.
+            // If no metadata may be changed at all, the filter of system calls also refuses it for the program's own
+            // objects.
             (Some(_), n @ 4..=6) => {
                 let what = ["chmod", "times", "attribute"][n - 4];
                 (
@@ -272,7 +273,7 @@ impl Model<'_> {
                     Some(may),
                 )
             }
-            // A file without a name is judged as one that no rule mentions: that may be stricter.
+            // A file without a name counts as one that no rule mentions. That may be stricter.
             (None, 4) if !self.may(Op::Create, &path) => (format!("nameless {path}"), Some(false)),
             (None, _) => return None,
         };
@@ -332,7 +333,7 @@ fn the_guard_answers_as_the_policy_decides() {
         std::fs::write(place.path("bin/plan"), plan).unwrap();
         let program = place.program();
         let file = place.path("bin/plan").display().to_string();
-        // What keeps reading is not tried here, and mounts would refuse to move what they cover.
+        // Protection of reading is not tested here, and mounts would refuse to move covered objects.
         let options = [
             "-q",
             "--guard",
@@ -356,13 +357,13 @@ fn the_guard_answers_as_the_policy_decides() {
             let right = match answer {
                 "0" => *may != Some(false),
                 "EACCES" => *may != Some(true),
-                // Metadata; and where the policy allows no such call at all, the filter of system calls says so.
+                // Metadata: the filter of system calls answers this if the policy allows no such call at all.
                 "EPERM" => *may != Some(true),
                 _ => false,
             };
             if !right {
                 faults.push(format!("{line}, expected {may:?}"));
-                // What comes after follows from it.
+                // The following rows depend on this one.
                 break;
             }
         }

@@ -1,4 +1,4 @@
-//! Every call at names that the policy denies: refused, with one kind of error, and nothing changed on disk.
+//! Every call at names that the policy denies: it is refused, with one kind of error, and nothing changes on disk.
 
 use crate::place::{Place, Who, output, policy, possible};
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// The rules that the program's objects are made for.
+/// The rules for the objects that the program makes.
 pub fn rules(more: &str) -> String {
     format!(
         "  - {{name: secrets, action: deny, operations: [read, write, execute, connect], paths: ['${{workspace}}/secret/**', \
@@ -16,7 +16,7 @@ pub fn rules(more: &str) -> String {
     )
 }
 
-/// Whether the rules above deny to write it.
+/// Whether the rules above deny writing it.
 fn is_denied(path: &str) -> bool {
     let mut parts = path.split('/');
     path == "config"
@@ -29,7 +29,7 @@ fn is_denied(path: &str) -> bool {
         || parts.any(|p| p == "hooks")
 }
 
-/// What is there of the denied names, one line each: mode, owner, size, links, times of change, contents, attributes.
+/// The state of the denied names, one line each: mode, owner, size, links, times of change, contents, attributes.
 pub fn snapshot(place: &Place) -> BTreeSet<String> {
     let top = place.path("ws");
     let mut lines = BTreeSet::new();
@@ -78,7 +78,7 @@ fn denied_names_stay_as_they_are() {
 fn refused(who: Who) {
     let place = Place::new(who);
     let program = place.program();
-    // What the calls do where nobody refuses them: on a file system in memory, which is faster.
+    // The calls without polc, on a file system in memory, which is faster.
     let shm = tempfile::tempdir_in(if Path::new("/dev/shm").is_dir() {
         "/dev/shm"
     } else {
@@ -148,13 +148,13 @@ fn refused(who: Who) {
     );
 }
 
-/// Whether this is the answer for a refused call. Where the call fails bare, that error is right as well.
+/// Whether this is a right answer for a refused call. If the call also fails without polc, that error is right too.
 fn is_right(call: &str, bare: &str, answer: &str) -> bool {
-    // There is nothing to try: the call takes no descriptor. A link is on the way, and the call forbids links.
+    // There is nothing to try: the call takes no descriptor, or it forbids the link on the way.
     if answer == "E0" || (call.contains("no links") && answer == "ELOOP") {
         return true;
     }
-    // Calls that are newer than C libraries do not exist inside.
+    // Calls that are newer than the C library do not exist inside.
     if answer == "ENOSYS"
         && ["setxattrat", "removexattrat", "file_setattr"]
             .iter()
@@ -162,11 +162,11 @@ fn is_right(call: &str, bare: &str, answer: &str) -> bool {
     {
         return true;
     }
-    // The third kind of access gives a descriptor that neither reads nor writes.
+    // The third access mode gives a descriptor that can neither read nor write.
     if call.contains("open, neither") && answer == "done" {
         return true;
     }
-    // What is denied to be read cannot be opened to change its metadata; a directory that is hidden cannot be entered.
+    // A file that may not be read cannot be opened to change its metadata. A hidden directory cannot be entered.
     let refusals: &[&str] = match call.split(", ").next() {
         Some("metadata") if opens(call) || call.contains(", secret/") => &["EPERM", "EACCES"],
         Some("metadata") => &["EPERM"],

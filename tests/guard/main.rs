@@ -1,6 +1,6 @@
-//! The guard of `polc run` on this machine: what it lets through is as bare, what it refuses stays refused.
+//! The guard of `polc run` on this machine: allowed calls behave as without it, and refused calls have no effect.
 //!
-//! The calls are made by a program of their own (`program/`), which the tests run bare and inside.
+//! A separate program makes the calls (`program/`). The tests run it with and without polc.
 
 #![allow(
     clippy::expect_used,

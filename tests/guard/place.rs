@@ -1,4 +1,4 @@
-//! A scratch directory with polc, the program that makes the calls, and a workspace; and who runs them.
+//! A scratch directory with polc, the program that makes the calls, and a workspace. Also the user who runs them.
 
 use crate::tool::{self, Said};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,11 +10,11 @@ use std::time::Duration;
 /// Who makes the calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Who {
-    /// Whoever runs the tests.
+    /// The user who runs the tests.
     Own,
-    /// An ordinary user; only root becomes one.
+    /// An ordinary user. Only root can become one.
     Ordinary,
-    /// Whoever runs the tests, in a user and mount namespace.
+    /// The user who runs the tests, in a user and mount namespace.
     Namespace,
 }
 
@@ -22,7 +22,7 @@ pub enum Who {
 pub const ORDINARY: u32 = 1000;
 
 impl Who {
-    /// All that can be tried here.
+    /// The users that can be tried here.
     pub fn all() -> Vec<Self> {
         let mut all = vec![Self::Own];
         if is_root() {
@@ -34,7 +34,7 @@ impl Who {
         all
     }
 
-    /// What is put before the command.
+    /// The words before the command.
     fn words(self) -> &'static [&'static str] {
         match self {
             Self::Own => &[],
@@ -70,7 +70,7 @@ pub fn possible() -> bool {
     there
 }
 
-/// The program that makes the calls; built once for each state of its sources.
+/// The program that makes the calls, built once for each state of its sources.
 fn program() -> PathBuf {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guard/program");
     let mut hash = DefaultHasher::new();
@@ -114,7 +114,7 @@ impl Place {
         place
     }
 
-    /// Makes the workspace, the home and the directory outside anew, empty.
+    /// Makes the workspace, the home and the directory outside again, empty.
     pub fn renew(&self) {
         for name in ["ws", "home", "outside", "tmp"] {
             let path = self.path(name);
@@ -124,7 +124,7 @@ impl Place {
         self.own();
     }
 
-    /// Gives all but the programs to who makes the calls.
+    /// Makes the calling user the owner of everything but the programs.
     pub fn own(&self) {
         if self.who == Who::Ordinary {
             for name in ["ws", "home", "outside", "tmp"] {
@@ -137,13 +137,13 @@ impl Place {
         self.folder.path().canonicalize().unwrap().join(name)
     }
 
-    /// A command in the workspace, as this user, with nothing around it.
+    /// A command in the workspace, as this user, without polc.
     pub fn bare(&self, words: &[&str]) -> Command {
         self.command(words)
     }
 
-    /// A command in the workspace, under a policy in which `PLACE/` stands for the scratch directory: `options` come before
-    /// the command's words.
+    /// A command in the workspace, under a policy. `PLACE/` in the policy stands for the scratch directory. `options`
+    /// come before the command's words.
     pub fn inside(&self, policy: &str, options: &[&str], words: &[&str]) -> Command {
         let file = self.path("policy.yaml");
         let own = self.path("").display().to_string();
@@ -158,7 +158,7 @@ impl Place {
         self.command(&all)
     }
 
-    /// The same with the guard, or not at all.
+    /// The same with `--guard require`.
     pub fn guarded(&self, policy: &str, words: &[&str]) -> Command {
         self.inside(policy, &["-q", "--guard", "require"], words)
     }
@@ -188,7 +188,7 @@ fn give(path: &Path) {
     }
 }
 
-/// A policy under which everything may happen in the workspace; `rules` come first.
+/// A policy that allows everything in the workspace. `rules` come first.
 pub fn policy(rules: &str) -> String {
     format!(
         "version: 1\nname: guarded\nsubject: {{workspace: auto, home: auto}}\nrules:\n{rules}  \
@@ -199,7 +199,7 @@ pub fn policy(rules: &str) -> String {
     )
 }
 
-/// Runs it, and gives its output; it must end well within `seconds`.
+/// Runs the command, and returns its output. It must end well within `seconds`.
 pub fn output(command: &mut Command, seconds: u64) -> Said {
     tool::run_with(command, b"", Duration::from_secs(seconds))
 }

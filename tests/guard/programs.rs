@@ -1,10 +1,10 @@
-//! Real programs, with the guard as without one.
+//! Real programs behave the same with and without the guard.
 
 use crate::place::{Place, Who, is_root, output, policy, possible};
 use crate::tool;
 use std::path::Path;
 
-/// Tool, script. Each in an empty workspace, its output and status the same as bare.
+/// Tool and script. Each runs in an empty workspace. Its output and status must be the same as without polc.
 const SCRIPTS: &[(&str, &str)] = &[
     (
         "git",
@@ -183,7 +183,7 @@ fn programs_work_as_without_a_guard() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// Whether a program is there, where the scripts look.
+/// Whether a program is in the PATH of the scripts.
 fn have(name: &str) -> bool {
     let there = ["/usr/local/bin", "/usr/bin", "/bin"]
         .iter()
@@ -194,7 +194,7 @@ fn have(name: &str) -> bool {
     there
 }
 
-/// The workspace, the home directory and the one for temporary files are the program's; the neighbours of a place are not.
+/// The program may use the workspace, the home directory and the temporary one. It may not use their neighbours.
 fn rules() -> String {
     policy(
         "  - {name: debugger, action: allow, syscalls: [ptrace, process_vm_readv, process_vm_writev, personality]}\n  \
@@ -255,7 +255,7 @@ fn cargo_checks_a_small_crate() {
     );
 }
 
-/// Job control of a shell at a terminal: stopped while it waits for a fifo, continued, interrupted.
+/// Job control of a shell at a terminal: a job is stopped while it waits for a fifo, continued, and interrupted.
 #[test]
 fn a_shell_at_a_terminal_controls_its_jobs() {
     if !possible() || !have("python3") {

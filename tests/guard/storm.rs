@@ -5,7 +5,7 @@ use crate::place::{Place, Who, output, policy, possible};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// Runs a part of the storm inside and gives its lines.
+/// Runs a part of the storm inside, and returns its lines.
 fn storm(part: &str, count: usize) -> String {
     let place = Place::new(Who::Own);
     let program = place.program();
@@ -72,7 +72,7 @@ fn killed_callers_hold_up_nobody() {
     }
 }
 
-/// The processes of a place: their numbers and whether they are polc's.
+/// The processes of a place: their numbers, and whether each is polc's.
 fn processes(place: &Place) -> Vec<(u32, bool)> {
     let programs = [place.path("bin/polc"), place.path("bin/program")];
     let mut found = Vec::new();
@@ -90,7 +90,7 @@ fn processes(place: &Place) -> Vec<(u32, bool)> {
     found
 }
 
-/// Whether a process holds the listener of the filter.
+/// Whether a process holds the filter's listener.
 fn is_supervisor(pid: u32) -> bool {
     let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"));
     let links = descriptors
@@ -113,7 +113,7 @@ fn a_killed_supervisor_ends_the_tree() {
     if !possible() {
         return;
     }
-    // Without namespaces it is writing alone that is kept call by call.
+    // Without namespaces, only writing is decided call by call.
     let all = rules("");
     let writes = all.replace("[read, write, execute, connect]", "[write]");
     for (options, rules) in [

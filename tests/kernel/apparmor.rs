@@ -1,4 +1,4 @@
-//! AppArmor: the emitted profile, compiled here and loaded there.
+//! AppArmor: the emitted profile, compiled here and loaded in the virtual machine.
 
 use crate::kernels::Kernel;
 use crate::lab::{self, Plan};
@@ -9,7 +9,7 @@ use std::path::Path;
 
 const MODULES: &str = "lsm=landlock,lockdown,yama,integrity,apparmor,bpf apparmor=1";
 
-/// The profile as the kernel loads it, compiled for the features that it pins.
+/// The profile as the kernel loads it, compiled for the features that the profile names.
 fn blob(parser: &Path, text: &[u8]) -> Result<Vec<u8>, String> {
     let dir = tool::folder("lab-apparmor");
     let file = dir.path().join("profile");

@@ -1,4 +1,4 @@
-//! Control groups of version 2, which the machine at hand may not have: `polc run` itself on Debian's 6.12 kernel.
+//! Control groups (version 2), which this machine may not have. So `polc run` runs on Debian's 6.12 kernel.
 
 use crate::kernels::Kernel;
 use crate::machine::Image;
@@ -12,7 +12,7 @@ rules: []
 limits: {cpus: 0.5, memory: 64MiB, processes: 20}
 ";
 
-/// What the machine does; each line that it prints for the test begins with `=`.
+/// What the machine does. Each line that it prints for the test begins with `=`.
 const INIT: &str = r#"#!/bin/busybox sh
 export PATH=/bin HOME=/lab TMPDIR=/lab
 /bin/busybox --install -s /bin
@@ -80,7 +80,7 @@ fn a_control_group_holds_limits_and_goes_away() {
     for folder in ["bin", "etc", "lib", "lib/x86_64-linux-gnu", "lib64"] {
         image.folder(folder);
     }
-    // A second one of this name is the one that counts.
+    // Of two files with this name, the second counts.
     image.file("init", INIT.as_bytes());
     image.file("bin/busybox", &std::fs::read(busybox).unwrap());
     image.file("bin/polc", &std::fs::read(small).unwrap());

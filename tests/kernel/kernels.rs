@@ -1,8 +1,7 @@
-//! Debian's kernels: fetched with apt from its signed indexes, unpacked, never installed.
+//! Debian's kernels: fetched with apt from its signed indexes, and unpacked. They are never installed.
 //!
-//! The configuration of apt is the lab's own, so that the machine's suite and its list of packages do not
-//! matter and stay as they are. What was fetched is kept with the digest that the index gave, and held
-//! against it each time.
+//! The lab has its own configuration of apt, so it neither depends on the machine's suite and package lists nor changes
+//! them. It keeps each fetched package with the digest from the index, and checks that digest every time.
 
 use crate::tool;
 use std::fmt::Write as _;
@@ -13,14 +12,14 @@ use std::time::Duration;
 /// A kernel to boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kernel {
-    /// Debian 12's: Landlock ABI 2.
+    /// Debian 12's kernel: Landlock ABI 2.
     V6_1,
-    /// Debian 13's: Landlock ABI 6.
+    /// Debian 13's kernel: Landlock ABI 6.
     V6_12,
 }
 
 impl Kernel {
-    /// As in the table.
+    /// The name in the table.
     pub fn name(self) -> &'static str {
         match self {
             Self::V6_1 => "6.1",
@@ -35,7 +34,7 @@ impl Kernel {
         }
     }
 
-    /// The kernel's image, or `None` after a line that says why not.
+    /// The kernel's image. `None`: a line has said why there is none.
     pub fn image(self) -> Option<PathBuf> {
         let [get, cache, dpkg, sum] =
             ["apt-get", "apt-cache", "dpkg", "sha256sum"].map(tool::skip_or_fail);
@@ -59,7 +58,7 @@ struct Tools {
     sum: PathBuf,
 }
 
-/// Where this machine gets Debian from, which may be a mirror; not the security archive.
+/// The host from which this machine gets Debian. It may be a mirror, but not the security archive.
 fn mirror() -> String {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     if let Ok(folder) = std::fs::read_dir("/etc/apt/sources.list.d") {
@@ -96,7 +95,7 @@ impl Tools {
             .ok_or_else(|| "what was fetched has not the digest of the index".into())
     }
 
-    /// The image of the package that is there, if it is the one that the index named.
+    /// The image of the package on disk, if it is the package that the index named.
     fn kept(&self, home: &Path) -> Option<PathBuf> {
         let package = home.join("kernel.deb");
         let wanted = std::fs::read_to_string(home.join("SHA256")).ok()?;
@@ -104,7 +103,7 @@ impl Tools {
         if wanted.is_empty() || !said.ok() || !said.stdout.starts_with(wanted.as_bytes()) {
             return None;
         }
-        // Unpacked each time anew: the digest is the package's, not its contents'.
+        // Unpacked every time, because the digest is the package's and not its contents'.
         let folder = home.join("image");
         drop(std::fs::remove_dir_all(&folder));
         if !tool::run(&self.dpkg, [Path::new("-x"), &package, &folder]).ok() {

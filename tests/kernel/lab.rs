@@ -1,4 +1,4 @@
-//! What the layers have in common: a plan for all policies, and its judgement.
+//! What all layers share: a plan for all policies, and the check of its results.
 
 use crate::generated;
 use crate::policies::policies;
@@ -13,15 +13,14 @@ use proptest::test_runner::{Config, RngSeed, TestRunner};
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// How many random policies are tried beside those of the repository, and from which seed they are made:
-/// `POLC_LAB_RANDOM=N` or `N,SEED`.
+/// How many random policies are tried beside those of the repository, and the seed: `POLC_LAB_RANDOM=N` or `N,SEED`.
 fn asked() -> (usize, u64) {
     let asked = std::env::var("POLC_LAB_RANDOM").unwrap_or_default();
     let (count, seed) = asked.split_once(',').unwrap_or((&asked, ""));
     (count.parse().unwrap_or(4), seed.parse().unwrap_or(1))
 }
 
-/// Random policies, as many as are asked for and `least` of them, by name, and with their text.
+/// Random policies, by name and with their text: as many as were asked for, and at least `least`.
 pub fn random(least: usize) -> Vec<(String, Policy, String)> {
     let (count, seed) = asked();
     let count = count.max(least);
@@ -49,12 +48,13 @@ pub struct Ready {
     pub policy: Policy,
     /// What the back-end made.
     pub compiled: Compiled,
-    /// Of a random policy, its text.
+    /// The text of a random policy.
     pub random: Option<String>,
 }
 
-/// Those of the repository that the back-end compiles; `tests/native` says which it may refuse. A policy that extends
-/// another is left out: its rules are those of its base and a few more, and `tests/agents` tries it with the real program.
+/// The policies of the repository that the back-end compiles. `tests/native` says which ones it may refuse. A policy
+/// that extends another is left out: it has the rules of its base and a few more, and `tests/agents` tries it with the
+/// real program.
 pub fn ready(backend: &str, options: &Options) -> Vec<Ready> {
     let mut all = Vec::new();
     for (file, policy) in policies().into_iter().filter(|p| p.1.base_rules.is_none()) {
@@ -65,7 +65,7 @@ pub fn ready(backend: &str, options: &Options) -> Vec<Ready> {
     all
 }
 
-/// The same, and random ones.
+/// The same, and random policies.
 pub fn ready_and_random(backend: &str, options: &Options) -> Vec<Ready> {
     let mut all = ready(backend, options);
     for (name, policy, text) in random(0) {
@@ -103,23 +103,23 @@ pub struct Plan {
     text: String,
     sheets: Vec<Sheet>,
     planted: Vec<usize>,
-    /// Those of random policies: they are not in the table.
+    /// The rows of random policies, which are not in the table.
     random: Vec<(usize, String)>,
 }
 
 impl Plan {
-    /// What the probe does before anything else.
+    /// Adds words for what the probe does first.
     pub fn start(&mut self, words: &str) {
         writeln!(self.text, "start {words}").unwrap();
     }
 
-    /// Adds a policy's rows, to be tried under this confinement (the words of the probe).
-    /// `skips` says of what the artifact cannot be asked: the way, and the path.
+    /// Adds a policy's rows under this confinement (in the words of the probe). `skips` says which questions the
+    /// artifact cannot answer: the way, and the path.
     pub fn add(&mut self, ready: &Ready, confinement: &str, skips: impl Fn(&str, &[u8]) -> bool) {
         self.add_sheet(ready, sheet(ready, skips), confinement, "");
     }
 
-    /// Adds rows, with lines of the plan that come before them.
+    /// Adds rows, with lines of the plan before them.
     pub fn add_sheet(&mut self, ready: &Ready, sheet: Sheet, confinement: &str, before: &str) {
         if let Some(text) = &ready.random {
             self.random.push((self.sheets.len(), text.clone()));
@@ -130,13 +130,13 @@ impl Plan {
         self.sheets.push(sheet);
     }
 
-    /// Adds a policy's rows under the confinement of another policy: the lab must find that.
+    /// Adds a policy's rows under the confinement of another policy. The lab must find the differences.
     pub fn plant(&mut self, ready: &Ready, confinement: &str) {
         self.planted.push(self.sheets.len());
         self.add(ready, confinement, |_, _| false);
     }
 
-    /// The same with the rows on network addresses alone.
+    /// The same, with only the rows on network addresses.
     pub fn plant_hosts(&mut self, ready: &Ready, confinement: &str) {
         self.planted.push(self.sheets.len());
         let mut sheet = sheet(ready, |_, _| false);
@@ -150,7 +150,7 @@ impl Plan {
         self.text.as_bytes()
     }
 
-    /// Holds every sheet against what the kernel did; `column` is its place in the table.
+    /// Compares every sheet with what the kernel did. `column` is its place in the table.
     pub fn judge(&self, column: &str, console: &str) {
         let cells = rows::read(console).unwrap_or_else(|e| panic!("{column}: {e}"));
         let (mut counts, mut faults): (Vec<(&str, Counts)>, Vec<String>) = Default::default();

@@ -1,4 +1,4 @@
-//! Landlock: the emitted ruleset, applied as it stands.
+//! Landlock: the emitted ruleset, applied unchanged.
 
 use crate::kernels::Kernel;
 use crate::lab::{self, Plan, Ready};
@@ -34,7 +34,7 @@ const ON_PATHS: [&str; 16] = [
 const ON_PORTS: [&str; 2] = ["bind_tcp", "connect_tcp"];
 const SCOPES: [&str; 2] = ["abstract_unix_socket", "signal"];
 
-/// The bits that a list of names stands for; a name that is not known is an artifact that cannot be applied.
+/// The bits for a list of names. An unknown name means that the artifact cannot be applied.
 fn bits(names: &[&str], list: &Value) -> u64 {
     let list = list.as_array().map_or(&[][..], Vec::as_slice);
     let bit = |name: &Value| {
@@ -44,7 +44,7 @@ fn bits(names: &[&str], list: &Value) -> u64 {
     list.iter().map(bit).fold(0, |all, one: u64| all | one)
 }
 
-/// The artifact in the words of the probe: what is handled, and what is granted.
+/// The artifact in the words of the probe: what it handles, and what it grants.
 fn digest(artifact: &[u8], abi: u32) -> String {
     let json: Value = serde_json::from_slice(artifact).unwrap();
     let known = ["$schema", "abi", "ruleset", "pathBeneath", "netPort"];
@@ -91,7 +91,7 @@ fn digest(artifact: &[u8], abi: u32) -> String {
     text
 }
 
-/// What the artifact takes for a file, made a directory, grants what is beneath: it says so itself.
+/// Whether a path that the artifact takes for a file is asked about as a directory. The ledger says what happens then.
 fn skips(ready: &Ready, way: &str, path: &[u8]) -> bool {
     let directory = matches!(
         way,
@@ -105,7 +105,7 @@ fn skips(ready: &Ready, way: &str, path: &[u8]) -> bool {
     })
 }
 
-/// The paths that the artifact has rules on.
+/// The paths on which the artifact has rules.
 fn parents(artifact: &[u8]) -> BTreeSet<Vec<u8>> {
     let json: Value = serde_json::from_slice(artifact).unwrap();
     let rules = json["pathBeneath"].as_array().into_iter().flatten();
@@ -115,7 +115,7 @@ fn parents(artifact: &[u8]) -> BTreeSet<Vec<u8>> {
         .collect()
 }
 
-/// Fills a plan; `put` stores a file for the probe and returns the name that it has there.
+/// Fills a plan. `put` stores a file for the probe, and returns the file's name there.
 fn fill(plan: &mut Plan, abi: u32, mut put: impl FnMut(&str, &[u8]) -> String) {
     let mut options = Options::default();
     options.values.insert("abi", abi.to_string());
@@ -126,7 +126,7 @@ fn fill(plan: &mut Plan, abi: u32, mut put: impl FnMut(&str, &[u8]) -> String) {
     };
     for ready in &all {
         let how = confine(ready);
-        // A rule is on what is there as it is applied: what is made by a right on the directory above is not opened by it.
+        // A rule is on an object that exists when the ruleset is applied. An object that is made later does not get it.
         let parents = parents(&ready.compiled.artifacts[0].bytes);
         plan.add(ready, &how, |way, path| {
             skips(ready, way, path) || (way == "creat" && parents.contains(path))
@@ -165,7 +165,7 @@ fn landlock_on_6_12() {
     check(Kernel::V6_12, 6);
 }
 
-/// The kernel at hand, whichever it is. The probe changes root before it makes anything.
+/// The kernel of this machine. The probe changes its root before it makes anything.
 #[test]
 fn landlock_here() {
     let Some(probe) = machine::probe() else {

@@ -1,4 +1,4 @@
-//! The machine: an initramfs with the probe as its first process, booted in QEMU without hardware help.
+//! The machine: QEMU boots an initramfs with the probe as its first process, without hardware help.
 
 use crate::kernels::Kernel;
 use crate::tool;
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// Which processor QEMU shows. Without `cmpxchg16b`: interpreted by QEMU 7.2, the one in 6.12's allocator ends
-/// in a panic now and then.
+/// The processor that QEMU shows. Without `cmpxchg16b`, because QEMU 7.2 interprets it wrongly: 6.12's allocator
+/// sometimes panics.
 const PROCESSOR: &str = "Nehalem,-cx16";
 
-/// The longest that a boot with all its rows may take: QEMU interprets every instruction.
+/// The longest time for a boot with all its rows. QEMU interprets every instruction.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// The probe, built without cargo: a static program that a machine of nothing else can start.
+/// The probe, built without cargo: a static program, because the machine has nothing else.
 pub fn probe() -> Option<PathBuf> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         tool::skip("the lab's kernels and its probe are for Linux on x86-64");
@@ -34,14 +34,14 @@ pub fn probe() -> Option<PathBuf> {
     Some(program)
 }
 
-/// The files of a machine: name without `/` at the front, contents.
+/// The files of a machine: each has a name without a leading `/`, and contents.
 #[derive(Default)]
 pub struct Image {
     archive: Vec<u8>,
 }
 
 impl Image {
-    /// With the probe and the folders that it mounts on.
+    /// The files with the probe, and the folders that it mounts on.
     pub fn new(probe: &Path) -> Self {
         let mut image = Self::default();
         for name in ["proc", "sys", "dev", "lab"] {
@@ -53,7 +53,7 @@ impl Image {
         image
     }
 
-    /// Adds a folder, before what lies in it.
+    /// Adds a folder. It must come before its contents.
     pub fn folder(&mut self, name: &str) {
         self.entry(name, 0o40755, (0, 0), b"");
     }
@@ -63,7 +63,7 @@ impl Image {
         self.entry(name, 0o100_755, (0, 0), contents);
     }
 
-    /// One entry of cpio's `newc` format, which is what the kernel unpacks.
+    /// One entry in cpio's `newc` format, which the kernel unpacks.
     fn entry(&mut self, name: &str, mode: u32, device: (u32, u32), contents: &[u8]) {
         let inode = self.archive.len() as u32;
         let size = u32::try_from(contents.len()).unwrap();
@@ -89,7 +89,7 @@ impl Image {
         }
     }
 
-    /// Boots it with these security modules and returns what the probe wrote.
+    /// Boots it with these security modules, and returns what the probe wrote.
     pub fn boot(mut self, kernel: Kernel, parameters: &str) -> Option<String> {
         let qemu = tool::skip_or_fail("qemu-system-x86_64")?;
         let image = kernel.image()?;

@@ -1,13 +1,13 @@
 //! The kernel lab: artifacts on running kernels.
 //!
-//! Every policy is compiled, and every kernel that the layer differs on is booted in QEMU with an initramfs
-//! that holds the probe, the artifacts and a plan. For every rule and operation the plan tries an object that the
-//! rule decides, objects near it, and every witness of the ledger, confined and unconfined. The policy's meaning
-//! (`semantics::decide`) says what should happen where the ledger says exact; where it says stricter or
-//! looser, that direction and no other is let pass.
+//! The tests compile every policy. They boot every kernel on which the layer differs, in QEMU, with an initramfs. It
+//! holds the probe, the artifacts and a plan. For every rule and operation, the plan tries an object that the rule
+//! decides, objects near it, and every witness of the ledger. Each runs confined and unconfined. If the ledger says
+//! exact, the result must be the policy's meaning (`semantics::decide`). If it says stricter or looser, only that
+//! difference is allowed.
 //!
-//! Addresses are tried with an address and a port, where there is no network: what is not refused fails for want of one, and
-//! of names, which no kernel knows, any address is one.
+//! Addresses are tried with a port on a machine without a network: a call that is not refused fails because of that. No
+//! kernel knows names, so any address stands for a name.
 //!
 //! Filters of system calls are tried on this machine's kernel, in containers and in `polc run` ([`seccomp`]).
 

@@ -1,4 +1,4 @@
-//! What is tried, what should come of it, and what did.
+//! What is tried, what should happen, and what did happen.
 
 use crate::ways::{FURTHER, LONG, ON_DIRECTORIES, ROUND, WAYS, allies, free, ways_of};
 use polc::fidelity::{Entry, Fidelity, Ledger, Object, show_bytes};
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// The way of trying an operation on a network address.
+/// The way to try an operation on a network address.
 fn way_on_hosts(operation: Operation, protocol: Protocol) -> &'static str {
     match (operation, protocol) {
         (Operation::Bind, Protocol::Tcp) => "tcp-bind",
@@ -18,16 +18,16 @@ fn way_on_hosts(operation: Operation, protocol: Protocol) -> &'static str {
     }
 }
 
-/// Whether a way is about a network address, so that there is no object to be made.
+/// Whether a way is about a network address, so that no object has to be made.
 pub fn is_on_host(way: &str) -> bool {
     way.starts_with("tcp-") || way.starts_with("udp-")
 }
 
-/// Stands for a name: no layer of the kernel knows names, so that one of which the policy speaks is any address (this one is
-/// nobody's: RFC 5737).
+/// Stands for a name. No layer of the kernel knows names, so any address can stand for one. This one belongs to nobody
+/// (RFC 5737).
 const STAND_IN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
-/// Among the ports that a kernel gives to who asks for none (`ip_local_port_range`): SELinux does not ask for a right on them.
+/// One of the ports that a kernel gives out by itself (`ip_local_port_range`). SELinux asks for no right on these.
 const EPHEMERAL: u16 = 40_000;
 
 /// One attempt.
@@ -35,26 +35,26 @@ const EPHEMERAL: u16 = 40_000;
 pub struct Row {
     /// The operation.
     pub operation: Operation,
-    /// The way of trying it, a word of the probe.
+    /// The way to try it, as a word of the probe.
     pub way: &'static str,
     /// The object: a path, or an address with its port.
     pub path: Vec<u8>,
-    /// The other path that the way takes.
+    /// The other path that the way needs.
     pub ally: Option<Vec<u8>>,
     /// What the policy says.
     pub decision: Decision,
-    /// Whether that is the same of everything beneath: to remove or move a directory is to remove all of it.
+    /// Whether the decision is the same for everything beneath. To remove or move a directory is to remove all of it.
     pub whole: bool,
-    /// What the ledger says of the rule that decides, and in which words.
+    /// What the ledger says about the deciding rule, and in which words.
     pub claim: (Fidelity, String),
 }
 
-/// A witness of the ledger: one of the rows must show it.
+/// A witness of the ledger. One of the rows must show it.
 #[derive(Debug, Clone)]
 pub struct Shown {
     /// Which rows try it.
     pub rows: Vec<usize>,
-    /// What the layer does, says the ledger.
+    /// What the layer does, according to the ledger.
     pub allows: bool,
     /// The entry, for a message.
     pub words: String,
@@ -68,11 +68,11 @@ pub struct Sheet {
     pub rows: Vec<Row>,
     /// The ledger's witnesses.
     pub shown: Vec<Shown>,
-    /// By rule, its name.
+    /// The name of each rule.
     names: Vec<String>,
 }
 
-/// Objects near one that matches: a name that is longer, what lies beneath, what lies above.
+/// Objects near one that matches: a longer name, a path beneath, a path above.
 fn near(path: &[u8]) -> Vec<Vec<u8>> {
     let mut all = vec![path.to_vec()];
     if path != b"/" {
@@ -105,8 +105,8 @@ fn entry(ledger: &Ledger, rule: Option<RuleId>, operation: Operation) -> Option<
 }
 
 impl Sheet {
-    /// For every rule and operation an object that it decides, those near it, and the ledger's witnesses.
-    /// `skips` says of what the layer's artifact cannot be asked.
+    /// For every rule and operation: an object that it decides, objects near that, and the ledger's witnesses. `skips`
+    /// says which questions the layer's artifact cannot answer.
     pub fn new(
         name: &str,
         meaning: &Meaning<'_>,
@@ -159,7 +159,7 @@ impl Sheet {
                 }
             }
             for path in paths {
-                // The fixture adds to a name, and a name has at most 255 bytes.
+                // The fixture makes names longer, and a name has at most 255 bytes.
                 if path.split(|b| *b == b'/').any(|c| c.len() > 240) || path.len() > 3000 {
                     continue;
                 }
@@ -167,7 +167,7 @@ impl Sheet {
                 let Some(entry) = entry(ledger, decision.rule, operation) else {
                     panic!("{name}: no entry for {operation} {}", show_bytes(&path));
                 };
-                // What opens the file that it makes needs both.
+                // A way that opens the file that it makes needs both rights.
                 let edit = decide(policy, Operation::Edit, &Object::Path(path.clone()));
                 let edit = (edit.action, self::entry(ledger, edit.rule, Operation::Edit));
                 let ways = ways.iter().chain(further);
@@ -203,7 +203,8 @@ impl Sheet {
                     if skips(way, &path) {
                         continue;
                     }
-                    // That a directory can be moved with what is in it, the ledger says of the rule that lets it be moved.
+                    // If a directory can be moved with its contents, the ledger says so at the rule that lets it be
+                    // moved.
                     let above = path.iter().rposition(|b| *b == b'/').filter(|at| *at > 0);
                     let above = above
                         .filter(|_| way.starts_with("rename-above"))
@@ -249,7 +250,7 @@ impl Sheet {
         sheet
     }
 
-    /// A row for the ends of every region of addresses and ports that the policy tells apart, and for every witness.
+    /// Rows for the ends of every region of addresses and ports that the policy tells apart, and for every witness.
     fn hosts(&mut self, meaning: &Meaning<'_>, ledger: &Ledger, operation: Operation) {
         let mut specs = BTreeSet::new();
         for region in meaning.hosts(operation).regions() {
@@ -272,7 +273,7 @@ impl Sheet {
             }
         }
         let mut known: HashMap<HostSpec, Vec<usize>> = HashMap::new();
-        // Names have the same stand-in: of those that one rule decides, one is tried.
+        // All names have the same stand-in. So one name is tried for each rule that decides.
         let mut tried: HashMap<(&str, SocketAddr, Option<RuleId>), usize> = HashMap::new();
         for spec in specs {
             let decision = decide(meaning.policy(), operation, &Object::Host(spec.clone()));
@@ -337,17 +338,17 @@ impl Sheet {
     }
 }
 
-/// Bytes as a plan has them.
+/// Bytes in the form of a plan.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// What a kernel did with a row: error numbers, 0 for success.
+/// The result of a row on a kernel: error numbers, and 0 for success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cell {
     /// Confined.
     pub confined: i32,
-    /// Unconfined; `None`: not tried, as it worked confined.
+    /// The result unconfined. `None`: not tried, because it worked confined.
     pub unconfined: Option<i32>,
 }
 
@@ -355,30 +356,30 @@ pub struct Cell {
 const NOT_CONFINED: i32 = 253;
 
 impl Cell {
-    /// Whether the attempt was made in the confinement.
+    /// Whether the attempt ran confined.
     pub fn started(self) -> bool {
         self.confined != NOT_CONFINED
     }
 
-    /// Whether it tells anything.
+    /// Whether the result says anything.
     pub fn usable(self) -> bool {
         self.confined == 0 || self.unconfined == Some(0)
     }
 
-    /// Whether it worked.
+    /// Whether the attempt succeeded.
     pub fn allowed(self) -> bool {
         self.confined == 0
     }
 }
 
-/// How many.
+/// The numbers of results.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Cells in which kernel, policy and ledger are one.
+    /// Results in which kernel, policy and ledger agree.
     pub agree: usize,
-    /// Cells in which they are not.
+    /// Results in which they do not.
     pub differs: usize,
-    /// Cells that fail unconfined too.
+    /// Attempts that also fail unconfined.
     pub unusable: usize,
 }
 
@@ -406,7 +407,7 @@ pub fn read(console: &str) -> Result<BTreeMap<(usize, usize), Cell>, String> {
     Ok(cells)
 }
 
-/// Holds a sheet against what the kernel did: the counts, and a line for each difference.
+/// Compares a sheet with what the kernel did. Returns the numbers, and a line for each difference.
 pub fn judge(sheet: &Sheet, cells: &[Cell], place: &str) -> (Counts, Vec<String>) {
     let (mut counts, mut faults) = (Counts::default(), Vec::new());
     assert_eq!(
@@ -427,7 +428,7 @@ pub fn judge(sheet: &Sheet, cells: &[Cell], place: &str) -> (Counts, Vec<String>
         let fine = match (permits, cell.allowed()) {
             (true, true) | (false, false) => true,
             (false, true) => fidelity.leaks(),
-            // What must hold of everything beneath, and what needs a right beside.
+            // These ways need the decision for everything beneath, or another right.
             (true, false) if ON_DIRECTORIES.contains(&row.way) && !row.whole || moves => true,
             (true, false) => stricter,
         } && cell.started();

@@ -1,7 +1,7 @@
-//! `polc run`, on this machine's kernel: under `--require safe` nothing happens to any path that the policy denies.
+//! `polc run` on this machine's kernel. With `--require safe`, no operation succeeds on a path that the policy denies.
 //!
-//! Random policies, each with a rule before it that lets the probe start. Every attempt is a `polc run` of its own, in a
-//! root that holds polc and what it needs, and the objects, which are made before the start.
+//! Random policies. A rule before each lets the probe start. Every attempt is a separate `polc run`, in a root that
+//! holds polc, the files that it needs, and the objects. The objects are made before the start.
 
 use crate::lab;
 use crate::machine;
@@ -40,7 +40,7 @@ fn run_here() {
     put(env!("CARGO_BIN_EXE_polc").as_ref(), "lab/polc");
     put(&probe, "lab/probe");
     put(&busybox, "lab/busybox");
-    // What it is linked with.
+    // The libraries of polc.
     let ldd = tool::run("ldd".as_ref(), [env!("CARGO_BIN_EXE_polc")]);
     let libraries = String::from_utf8_lossy(&ldd.stdout).into_owned();
     let files = libraries.split_whitespace().filter(|w| w.starts_with('/'));
@@ -53,7 +53,7 @@ fn run_here() {
     let (mut plan, mut sheets) = (String::new(), Vec::new());
     let mut add = |name: &str, text: &str, under: &str| {
         let policy = load(name, text, &LoadOptions::default()).unwrap().policy;
-        // A workspace that is not there is an error.
+        // A missing workspace would be an error.
         if let Some(workspace) = &policy.subject.workspace {
             let workspace = show_bytes(workspace);
             let workspace = root.path().join(workspace.trim_start_matches('/'));
@@ -64,7 +64,7 @@ fn run_here() {
             return;
         };
         let mut sheet = Sheet::new(name, &meaning, &compiled.ledger, |_, _| false);
-        // The program needs the root, and what is in the folder is its own.
+        // The program needs the root, and the files in the folder are its own.
         sheet
             .rows
             .retain(|r| !rows::is_on_host(r.way) && r.path != b"/" && !r.path.starts_with(b"/lab"));
@@ -83,13 +83,13 @@ fn run_here() {
         let text = text.replace("rules:\n", START).replace("  []\n", "");
         add(&name, &text, &name);
     }
-    // Nothing is denied there: that must be found.
+    // This policy denies nothing. The check must find that.
     let planted = format!("version: 1\nname: planted\n{START}");
     add("planted", &planted, "open");
     std::fs::write(root.path().join("lab/plan"), plan).unwrap();
 
     let mut unshare = Command::new("unshare");
-    // Who is no administrator is one in a user namespace.
+    // A user who is not root becomes root in a user namespace.
     if !root.path().metadata().is_ok_and(|m| m.uid() == 0) {
         unshare.arg("-r");
     }

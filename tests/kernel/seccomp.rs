@@ -1,10 +1,10 @@
-//! seccomp on this machine's kernel: every system call in a container that runc starts with the emitted profile, and sockets of
-//! every family; the same inside `polc run`.
+//! seccomp on this machine's kernel. runc starts a container with the emitted profile, and every system call is made in
+//! it, with sockets of every family. The same is done inside `polc run`.
 //!
-//! Each call is made with arguments that are wrong, so that nothing happens: EPERM or ENOSYS tell that it was refused
-//! before the kernel looked at them. What does so without a profile too, in the same container, is unusable. What
-//! should happen is `decide`'s: a call that the policy denies is refused; one that it allows is not, where
-//! the ledger says exact for the rule that decides (the default's says that more may be refused than the policy does).
+//! Each call has wrong arguments, so it has no effect. EPERM or ENOSYS means that it was refused before the kernel
+//! looked at the arguments. A call that also answers so without a profile, in the same container, is unusable. `decide`
+//! says what should happen. A call that the policy denies must be refused. A call that it allows must not be, if the
+//! ledger says exact for the deciding rule. (For the default, the ledger says that more may be refused.)
 
 use crate::lab::{self, Ready};
 use crate::rows::Counts;
@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What ends or stops a process, or the terminal of whoever runs this, whatever its arguments are; and two that the kernel
-/// lets pass by every filter (`uretprobe`, `uprobe`: kernel/seccomp.c), as its own trampolines make them.
+/// Calls that end or stop a process, or the terminal of the user, with any arguments. Also two calls that the kernel
+/// lets pass every filter (`uretprobe`, `uprobe`: kernel/seccomp.c), because its own trampolines make them.
 const NOT_ASKED: [&str; 12] = [
     "exit",
     "exit_group",
@@ -36,21 +36,21 @@ const NOT_ASKED: [&str; 12] = [
     "uretprobe",
 ];
 
-/// Let through by their arguments, and those of the probe are wrong: sockets have rows of their own.
+/// The filter allows these by their arguments, and those of the probe are wrong. Sockets have rows of their own.
 const BY_ARGUMENTS: [&str; 2] = ["clone", "socket"];
 
 const EPERM: i32 = 1;
 const ENOSYS: i32 = 38;
 const EACCES: i32 = 13;
 
-/// A call, what is asked of it in the probe's words, and what should happen; `None`: either is right.
+/// A call, its arguments in the probe's words, and what should happen. `None`: either is right.
 struct Row {
     name: String,
     call: String,
     expected: Option<bool>,
 }
 
-/// Builds the probe: a static program, as there is nothing else in the container.
+/// Builds the probe: a static program, because the container has nothing else.
 fn probe() -> Option<PathBuf> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         tool::skip("the probe's numbers of system calls are of Linux on x86-64");
@@ -105,10 +105,10 @@ fn rows(ready: &Ready) -> Vec<Row> {
             Some(Fidelity::Looser) if allowed => Some(true),
             _ => None,
         };
-        // A pair of streams, which is let through where pairs of datagram sockets are not.
+        // A pair of stream sockets, which is allowed even if pairs of datagram sockets are not.
         let arguments = match name {
             "socketpair" => "1,1,0",
-            // Limits of its own: those of another process `run` refuses to set.
+            // The program's own limits. `run` refuses to set those of another process.
             "prlimit64" => "0",
             _ => "-1",
         };
@@ -136,7 +136,7 @@ fn rows(ready: &Ready) -> Vec<Row> {
         ("tcp6", "10,1,0", Some(tcp)),
         ("udp", "2,2,0", Some(udp)),
         ("udp6", "10,2,0", Some(udp)),
-        // What no rule can name is refused wherever hosts are restricted; else it is the container's default.
+        // A call that no rule can name is refused if hosts are restricted. Otherwise the container's default applies.
         ("mptcp", "2,1,262", (!open).then_some(false)),
         ("raw", "2,3,1", (!open).then_some(false)),
         ("packet", "17,3,0", (!open).then_some(false)),
@@ -144,7 +144,7 @@ fn rows(ready: &Ready) -> Vec<Row> {
         ("alg", "38,5,0", (!open).then_some(false)),
         ("bluetooth", "31,3,0", (!open).then_some(false)),
     ];
-    // A denial by name goes before.
+    // A rule that denies by name is stronger.
     let named = out
         .iter()
         .any(|r| r.name == "socket" && r.expected == Some(false));
@@ -158,7 +158,7 @@ fn rows(ready: &Ready) -> Vec<Row> {
     out
 }
 
-/// What became of each row, in their order.
+/// The results of the rows, in order.
 fn read(stdout: &[u8], rows: usize) -> Result<Vec<i32>, String> {
     let text = String::from_utf8_lossy(stdout);
     if text.lines().last() != Some("done") {
@@ -175,7 +175,7 @@ fn read(stdout: &[u8], rows: usize) -> Result<Vec<i32>, String> {
         .ok_or_else(|| "rows are missing".to_owned())
 }
 
-/// Holds the rows against what happened; `own` are further errors by which a layer beside the filter refuses.
+/// Compares the rows with the results. `own` are further errors by which a layer beside the filter refuses.
 fn judge(
     name: &str,
     rows: &[Row],
@@ -205,8 +205,8 @@ fn judge(
     (counts, faults)
 }
 
-/// Runs the probe in a container of its own, as root with every capability that this machine has to give, so that what is
-/// refused the filter refuses.
+/// Runs the probe in a container of its own, as root. It has every capability that this machine can give, so only the
+/// filter can refuse.
 fn contain(runc: &Path, probe: &Path, seccomp: &Value, rows: &[Row]) -> Result<Vec<i32>, String> {
     let bundle = tool::folder("calls-bundle");
     let root = bundle.path().join("root");
@@ -306,12 +306,12 @@ fn containers_refuse_what_the_policy_denies() {
         faults.len(),
         faults.join("\n")
     );
-    // Where nothing is confined the same judgement finds faults.
+    // Without confinement, the same check finds errors.
     let (_, found) = judge("none", &rows(&all[0]), &open, &open, &[]);
     assert!(!found.is_empty(), "without a profile all agrees too");
 }
 
-/// With capabilities dropped and other layers beside the filter more is refused than it refuses: what is denied must be.
+/// Dropped capabilities and other layers refuse more than the filter does. What the policy denies must be refused.
 #[test]
 fn polc_run_refuses_what_the_policy_denies() {
     let Some(probe) = probe() else { return };
@@ -337,7 +337,7 @@ fn polc_run_refuses_what_the_policy_denies() {
                 ..r
             })
             .collect();
-        // Only these have a name by which `run` finds them, and their subject is whoever runs this.
+        // `run` finds only these by name. Their subject is the user of the tests.
         let file =
             Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("policies/{}.yaml", ready.name));
         if !file.is_file() {

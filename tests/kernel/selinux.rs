@@ -1,10 +1,10 @@
-//! SELinux: the emitted modules, linked with Debian's policy, loaded and enforced; objects labelled as `restorecon`
-//! would.
+//! SELinux: the emitted modules are linked with Debian's policy, loaded and enforced. Objects get the labels that
+//! `restorecon` would give.
 //!
-//! The probe becomes `unconfined_t`, as a user of that policy is. It starts each module's entry point in the module's
-//! domain once; then each attempt is a process that takes on the domain, which the lab's own rules let it.
+//! The probe becomes `unconfined_t`, like a user of that policy. It starts each module's entry point in the module's
+//! domain once. After that, each attempt is a process that takes on the domain. The lab's own rules allow this.
 //!
-//! An object is asked about as a kind that it can have: `/etc` is a directory, in the base policy's file contexts too.
+//! An object is tried only as a kind that it can have. `/etc` is a directory, also in the base policy's file contexts.
 
 use crate::kernels::Kernel;
 use crate::lab::{self, Plan, Ready};
@@ -18,8 +18,8 @@ use std::fmt::Write as _;
 
 const MODULES: &str = "lsm=landlock,lockdown,yama,integrity,selinux,bpf selinux=1 enforcing=0";
 
-/// What the lab adds to the policy: an initramfs is a file system of its own, that Debian's policy has no labelled files
-/// on; and the probe takes on domains.
+/// What the lab adds to the policy. An initramfs is a special file system, on which Debian's policy has no labelled
+/// files. Also, the probe must be allowed to take on domains.
 fn own_rules(modules: &[Module]) -> String {
     let mut rules = String::from(
         "(allow file_type root_t (filesystem (associate)))
@@ -36,7 +36,7 @@ fn own_rules(modules: &[Module]) -> String {
     rules
 }
 
-/// As what the object of a way is labelled; of what is made it is a directory's.
+/// The kind of object whose label counts for a way. For a new object, it is a directory's.
 fn kind(way: &str) -> &'static str {
     match way {
         "connect" | "send" | "unlink-socket" => "sock_file",
@@ -67,7 +67,7 @@ fn build(tools: &Tools, ready: &Ready) -> Result<Module, String> {
     tools.build(&te, &te.with_extension("fc"))
 }
 
-/// The labels of every object of a policy's rows and of the directories above, by kind of object.
+/// The labels of all objects in a policy's rows, and of the directories above them, by kind of object.
 type Labels = BTreeMap<(&'static str, Vec<u8>), String>;
 
 fn labels(tools: &Tools, module: &Module, paths: &BTreeSet<Vec<u8>>) -> Result<Labels, String> {
@@ -81,7 +81,7 @@ fn labels(tools: &Tools, module: &Module, paths: &BTreeSet<Vec<u8>>) -> Result<L
             .filter(|(at, b)| *at > 0 && **b == b'/');
         all.extend(ends.map(|(at, _)| path[..at].to_vec()));
     }
-    // matchpathcon says one label a line, but names that it cannot be asked of are left without.
+    // matchpathcon prints one label for each line. Names that it cannot be asked about get none.
     let list: Vec<&[u8]> = all
         .iter()
         .map(Vec::as_slice)
@@ -99,7 +99,7 @@ fn labels(tools: &Tools, module: &Module, paths: &BTreeSet<Vec<u8>>) -> Result<L
         for (path, found) in list.iter().zip(tools.labels(&contexts, asked, &list)?) {
             let in_tmp = path.starts_with(b"/tmp/") && module.types().contains(&&*made_in_tmp);
             match found.as_str() {
-                // What the domain makes in `/tmp` itself.
+                // The objects that the domain makes in `/tmp` itself.
                 "<<none>>" if in_tmp => labels.insert((kind, path.to_vec()), made_in_tmp.clone()),
                 "<<none>>" => None,
                 _ => labels.insert((kind, path.to_vec()), found),
@@ -121,7 +121,7 @@ fn check(kernel: Kernel) {
     let directories = tools.never_files().unwrap();
     assert!(directories.contains(b"/etc".as_slice()));
     plan.start("selinux /lab/policy");
-    // The domain, and what its entry point is labelled: the module's own type, which every module has.
+    // The domain, and the label of its entry point: the module's own type, which every module has.
     let how = |m: &Module| {
         let domain = m.domains().first().copied().expect("no domain");
         let entry = object(&format!("{}_exec_t", m.name));
@@ -138,15 +138,15 @@ fn check(kernel: Kernel) {
         for ((kind, path), label) in &known {
             writeln!(lines, "label {kind} {} {}", hex(path), object(label)).unwrap();
         }
-        // What has no label of its own is not asked: it has whichever its maker gave it.
+        // An object without a label of its own is not tried: its maker decides its label.
         let sheet = lab::sheet(ready, |way, path| {
             let kind = kind(way);
             let own = |label: &String| label.starts_with(&*module.name);
-            // Programs are read as the domain starts by them, and fifos among them are not.
+            // The domain reads programs because it starts by them. Fifos among them are not read.
             if kind == "fifo_file" && !known.get(&(kind, path.to_vec())).is_some_and(own) {
                 return true;
             }
-            // What is mapped as code is a setting's matter: there it takes executing.
+            // Mapping as code has a setting in the ledger, because it needs the right to execute.
             way == "map"
                 || !known.contains_key(&(kind, path.to_vec()))
                 || (kind != "dir" && directories.contains(path))

@@ -1,14 +1,14 @@
 //! The table of results: printed, kept beside the build, and in docs/assurance.md.
 //!
-//! `POLC_BLESS=1 cargo nextest run --test kernel` writes that page's. It says how much was tried, so a count that
-//! moved a little (a rule more, another witness) is let stand until then; a policy that is missing, a
-//! column that is, or a difference is not.
+//! `POLC_BLESS=1 cargo nextest run --test kernel` writes that page's table. The table says how much was tried. A number
+//! may change a little (one more rule, another witness) until somebody writes it again. A missing policy, a missing
+//! column or a difference fails the test.
 
 use crate::rows::Counts;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The page's columns, in their order. Other results depend on the machine at hand.
+/// The page's columns, in order. Other results depend on this machine.
 const COLUMNS: [&str; 6] = [
     "AppArmor 6.1",
     "AppArmor 6.12",
@@ -65,7 +65,7 @@ fn render(table: &Table) -> String {
     text
 }
 
-/// Prints a column and keeps it; says what is stale in the page, or writes it there.
+/// Prints a column and stores it. Says what is outdated in the page, or writes it there.
 pub fn record(column: &str, counts: &[(&str, Counts)]) -> String {
     println!("{column}: agree / differs / unusable");
     let mut lines = String::new();

@@ -1,10 +1,10 @@
-//! The ways of trying an operation on a path.
+//! The ways to try an operation on a path.
 
 use polc::policy::Operation;
 use polc::semantics::{Meaning, PathSet};
 
-/// The ways of trying each operation. `rename` needs the right to create beside it: it shows only that a
-/// denied object cannot be moved away. `creat` opens the file for writing, which is to edit it too.
+/// The ways to try each operation. `rename` also needs the right to create, so it only shows that a denied object
+/// cannot be moved away. `creat` opens the file for writing, so it also needs the right to edit.
 pub const WAYS: [(Operation, &[&str]); 8] = [
     (Operation::Read, &["read"]),
     (Operation::List, &["list"]),
@@ -25,7 +25,7 @@ pub const WAYS: [(Operation, &[&str]); 8] = [
     (Operation::Connect, &["connect"]),
 ];
 
-/// Further ways, of policies that are not long: other calls, and objects of other kinds.
+/// Further ways, for short policies: other calls, and other kinds of objects.
 pub const FURTHER: [(Operation, &[&str]); 7] = [
     (Operation::Read, &["map", "read-fifo"]),
     (
@@ -42,8 +42,8 @@ pub const FURTHER: [(Operation, &[&str]); 7] = [
     (Operation::Connect, &["send"]),
 ];
 
-/// Ways that take other rights, too, most of them on another path: they are tried where the policy denies. By that
-/// path (`ally`) a file gets to the object's, or what is there is reached.
+/// Ways that need other rights too, mostly on another path (`ally`). They are tried where the policy denies. Through
+/// that path, a file gets to the object's path, or the object there is reached.
 pub const ROUND: [(Operation, &[&str]); 6] = [
     (Operation::Read, &["read-linked"]),
     (Operation::Edit, &["open-read-truncate", "append-linked"]),
@@ -73,7 +73,7 @@ pub const ROUND: [(Operation, &[&str]); 6] = [
     (Operation::Execute, &["exec-linked"]),
 ];
 
-/// Those of them that take no other path.
+/// Those ways that need no other path.
 const WITHOUT_ALLY: [&str; 5] = [
     "open-read-truncate",
     "mkchr",
@@ -82,7 +82,7 @@ const WITHOUT_ALLY: [&str; 5] = [
     "chmod-read",
 ];
 
-/// A policy of more rules says the same of many objects: [`FURTHER`] and [`ROUND`] are for others.
+/// A policy with more rules than this says the same about many objects. [`FURTHER`] and [`ROUND`] are not for it.
 pub const LONG: usize = 20;
 
 pub fn ways_of<'w>(
@@ -93,11 +93,11 @@ pub fn ways_of<'w>(
     found.map_or(&[], |(_, ways)| *ways)
 }
 
-/// A path at which the policy allows everything, and beneath a directory where it does, too, if there is one.
+/// A path at which the policy allows everything. It is beneath a directory with the same rights, if there is one.
 pub fn free(meaning: &Meaning<'_>) -> Option<Vec<u8>> {
     let mut all: Option<PathSet> = None;
     for operation in Operation::ON_PATHS {
-        // Hardly a policy allows metadata of everything else, and connecting.
+        // Hardly any policy allows these two operations together with all others.
         if matches!(operation, Operation::Metadata | Operation::Connect) {
             continue;
         }
@@ -116,7 +116,7 @@ pub fn free(meaning: &Meaning<'_>) -> Option<Vec<u8>> {
     found.find(|p| all.contains(p))
 }
 
-/// The other paths to try a way with: one beside the object (or beside the directory that is moved), and one at which
+/// The other paths for a way: one beside the object (or beside the directory that is moved), and one at which
 /// everything is allowed.
 pub fn allies(way: &str, path: &[u8], free: Option<&[u8]>) -> Vec<Option<Vec<u8>>> {
     if WITHOUT_ALLY.contains(&way) {
@@ -133,7 +133,7 @@ pub fn allies(way: &str, path: &[u8], free: Option<&[u8]>) -> Vec<Option<Vec<u8>
         return Vec::new();
     }
     let mut all = vec![Some([moved, b"-ally"].concat())];
-    // Nothing can be moved into itself, or beneath what is moved.
+    // No directory can be moved into itself, or beneath itself.
     let apart = |free: &&[u8]| {
         let within = |a: &[u8], b: &[u8]| {
             let rest = b.strip_prefix(a);

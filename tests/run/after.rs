@@ -201,7 +201,8 @@ fn before_time_is_over_the_status_is_the_program_s_and_daemons_end_with_it() {
     assert!(lives);
 }
 
-/// What no control group holds is said; where there is one that may be used, the program is in it, and it goes away.
+/// polc names the limits that no cgroup enforces. If polc may use one, the program is in it, and polc removes it at the
+/// end.
 #[test]
 fn limits_of_the_whole_program_are_held_or_said_not_to_be() {
     if !landlock() {

@@ -1,4 +1,4 @@
-//! Another thread exchanges links and directories on disk while a call looks its path up.
+//! Another thread exchanges links and directories on disk while a call looks up its path.
 
 use crate::conf::fill;
 use crate::denied::read_out;
@@ -6,7 +6,7 @@ use crate::sys::{self, AT_FDCWD, AT_SYMLINK_FOLLOW, Answer, at, call, nr, o, ope
 use crate::tell::print;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Does `work` again and again while another thread does `other` again and again.
+/// Does `work` repeatedly while another thread does `other` repeatedly.
 fn race(what: &str, count: usize, other: impl Fn() + Sync, work: impl Fn() -> Answer) {
     let stop = AtomicBool::new(false);
     let mut done = 0;
@@ -29,7 +29,7 @@ fn exchange(one: i64, other: i64) {
 }
 
 pub fn links(count: usize) {
-    // A directory that is a link, and a file that is one: to what is allowed, and to what is denied.
+    // A link to a directory, and a link to a file. Each leads to an allowed object, and to a denied one.
     for (to, name) in [
         ("secreA", "way"), ("secret", "other-way"), ("secreA/key", "file"), ("secret/key", "other-file"),
         ("out/real", "dangling"), ("secret/made", "other-dangling"),
@@ -112,7 +112,7 @@ pub fn links(count: usize) {
     });
 }
 
-/// A directory's entry that is a directory, then a link.
+/// An entry that is first a directory, and then a link.
 pub fn directories(count: usize) {
     for name in ["real", "real/in"] {
         let _ = call(nr::MKDIR, &[text(name), 0o755]);
@@ -139,7 +139,7 @@ pub fn directories(count: usize) {
     });
 }
 
-/// `vault/in` may not be made; `stage` may become `vault`. Whoever makes `stage/in` at that moment makes `vault/in`.
+/// `vault/in` may not be made, but `stage` may become `vault`. To make `stage/in` at that moment is to make `vault/in`.
 pub fn parents(count: usize) {
     let (stage, vault) = (text("stage"), text("vault"));
     let inside = text("stage/in");
@@ -181,7 +181,7 @@ pub fn parents(count: usize) {
         let _ = call(nr::UNLINK, &[inside]);
         answer
     });
-    // A directory with something in it, which would be denied at its new name.
+    // A directory with an entry that would be denied at its new name.
     let _ = call(nr::RENAME, &[vault, stage]);
     let _ = call(nr::MKDIR, &[text("full"), 0o755]);
     fill("full/in", "plain");
@@ -200,13 +200,13 @@ pub fn parents(count: usize) {
     print(&format!("moved: {made} of 5"));
 }
 
-/// A directory in which all may be written becomes one in which `in` may not be made: what was granted on it is not to go with it.
-/// Then calls that are looked at as harmless, and are not when the kernel does them.
+/// A directory that the program may write becomes one in which `in` may not be made. Rights on it must not move along.
+/// Then calls that look harmless, and are not any more when the kernel does them.
 pub fn moved(count: usize) {
     for (from, to) in [("stage", "vault"), ("above", "cellar")] {
         print(&format!("moved -> {}", crate::tell::shown(call(nr::RENAME, &[text(from), text(to)]))));
     }
-    // Somebody outside makes it.
+    // A process outside makes it.
     for name in ["vault/in", "cellar/stage/in"] {
         let made = (0..100).any(|_| {
             sys::sleep_ms(20);
@@ -218,7 +218,7 @@ pub fn moved(count: usize) {
         answer.map(sys::close).ok();
     }
     let (vault, cellar) = (open("vault", o::PATH, 0).is_ok(), open("cellar", o::PATH, 0).is_ok());
-    // Then they are gone again.
+    // Then they are removed again.
     for (name, there) in [("vault/in", vault), ("cellar/stage/in", cellar)] {
         let gone = !there || (0..500).any(|_| {
             sys::sleep_ms(20);
@@ -247,7 +247,7 @@ pub fn moved(count: usize) {
         }
         stop.store(true, Ordering::Relaxed);
     });
-    // A path that is the kernel's to judge, and then another one of the same length.
+    // A path that the kernel decides about, and then another path of the same length.
     let (harmless, other) = (*b"/proc/self/comm\0", *b"././/./vault/in\0");
     let path = harmless;
     stop.store(false, Ordering::Relaxed);
@@ -300,9 +300,9 @@ pub fn ways() {
         tried(name, call(nr::OPENAT, &[directory, text(name), o::RDONLY, 0]));
         tried(name, call(nr::OPENAT, &[directory, text(name), o::RDWR | o::CREAT, 0o644]));
     }
-    // From inside, by the name alone; and by the links of another process.
+    // From inside: by the name alone, and by the links of another process.
     let status = sys::apart(|| {
-        // Where the directory is hidden, nobody enters it.
+        // A hidden directory cannot be entered.
         if call(nr::FCHDIR, &[directory]).is_err() {
             return 0;
         }
@@ -318,7 +318,7 @@ pub fn ways() {
             + i32::from(call(nr::LINK, &[text("key"), text("../out/away")]).is_ok())
     });
     tried("in the directory", if status == 0 { Err(13) } else { Ok(0) });
-    // Where the secret is hidden nobody enters it: then another directory in which nothing may be written.
+    // A hidden secret cannot be entered. Then another directory in which nothing may be written is used.
     let (reader, writer) = sys::pipe();
     let child = sys::child(|| {
         let entered = call(nr::FCHDIR, &[directory]).is_ok();
@@ -343,7 +343,7 @@ pub fn ways() {
     tried("rename from another's directory", call(nr::RENAME, &[text(format!("/proc/{child}/cwd/key")), text("out/away")]));
     let _ = call(nr::KILL, &[child, 9]);
     sys::wait(child);
-    // What may be read may not be written by opening the descriptor again.
+    // A file that may only be read must not become writable when its descriptor is opened again.
     let hook = sys::open("hooks/old", o::RDONLY, 0).unwrap_or(-1);
     for path in [format!("/proc/self/fd/{hook}"), format!("/dev/fd/{hook}"), format!("/proc/thread-self/fd/{hook}")] {
         for flags in [o::RDWR, o::WRONLY | o::TRUNC, o::WRONLY | o::APPEND, o::RDONLY | o::TRUNC] {

@@ -1,4 +1,5 @@
-//! Ways round a filter: other entries to the kernel, namespaces, handles, datagrams; and the supervisor itself.
+//! Attempts to avoid a filter: other entries to the kernel, namespaces, handles, datagrams. Also attacks on the
+//! supervisor.
 
 use crate::conf_sockets;
 use crate::denied::read_out;
@@ -10,7 +11,7 @@ fn told(what: &str, answer: Answer) {
     print(&format!("{what} -> {}", shown(answer)));
 }
 
-/// A call by the 32-bit entry; its pointers must lie below 4 GiB.
+/// A call by the 32-bit entry. Its pointers must lie below 4 GiB.
 fn by_interrupt(number: u32, one: u32, two: u32, three: u32) -> Answer {
     let result: i32;
     // SAFETY: the entry keeps all but its result; it may change r8 to r11.
@@ -24,7 +25,7 @@ fn by_interrupt(number: u32, one: u32, two: u32, three: u32) -> Answer {
     if result < 0 { Err(-result) } else { Ok(result.into()) }
 }
 
-/// Each in a child, since a filter may kill.
+/// Each attempt runs in a child, because a filter may kill.
 fn tried(what: &str, work: impl FnOnce() -> Answer) {
     let status = sys::apart(|| {
         let answer = work();
@@ -80,7 +81,7 @@ pub fn entries() {
     });
 }
 
-/// In a user namespace of one's own: every capability over what is in it.
+/// In a new user namespace, with every capability over what is in it.
 pub fn namespaces() {
     const NEWNS: i64 = 0x2_0000;
     const NEWUSER: i64 = 0x1000_0000;
@@ -121,7 +122,7 @@ pub fn namespaces() {
         let tree = call(nr::OPEN_TREE, &[AT_FDCWD, text("hooks"), 1])?;
         call(nr::MKDIRAT, &[tree, text("made"), 0o755])
     });
-    // With all that is mounted beneath.
+    // With everything that is mounted beneath.
     const RECURSIVE: i64 = 0x8001;
     for (what, directory) in [("the workspace", "."), ("the hooks", "hooks"), ("the parent", "..")] {
         let top = if directory == "hooks" { String::new() } else { format!("{}hooks/", if directory == ".." { "ws/" } else { "" }) };
@@ -229,7 +230,7 @@ pub fn datagrams() {
     });
 }
 
-/// Sockets of others that have no path, and ports.
+/// Sockets of others without a path, and ports.
 pub fn outside() {
     for (what, kind) in [("stream", 1), ("seqpacket", 5)] {
         tried(&format!("abstract {what}"), || conf_sockets::connect(conf_sockets::socket(kind), "\0polc-guard-outside"));
@@ -240,7 +241,7 @@ pub fn outside() {
             let address = conf_sockets::loopback(port);
             let fd = call(nr::SOCKET, &[2, 1 | flags, 0])?;
             match call(nr::CONNECT, &[fd, at(&address), 16]) {
-                // Refused by nobody: it goes on.
+                // No layer refused it: the connection is in progress.
                 Err(115) => Ok(0),
                 answer => answer,
             }
@@ -248,13 +249,13 @@ pub fn outside() {
     }
 }
 
-/// Everything that is not of the own family: whoever supervises is among it.
+/// All processes that are not of this program's family. The supervisor is among them.
 fn others() -> Vec<i64> {
     let me = i64::from(std::process::id());
     (1..65536).filter(|p| *p != me && call(nr::KILL, &[*p, 0]) != Err(3)).collect()
 }
 
-/// Only in a process namespace that the test made for it: what is not refused here ends the processes of a machine.
+/// Only in a process namespace that the test made. Otherwise an attack that succeeds ends processes of the machine.
 pub fn supervisor() {
     let others = others();
     if others.len() > 12 || std::env::var_os("POLC_GUARD_APART").is_none() {
@@ -297,19 +298,19 @@ pub fn supervisor() {
     for signal in [15, 2, 1, 10, 12, 9] {
         told("signal to its parent", call(nr::KILL, &[call(nr::GETPPID, &[]).unwrap_or(0), signal]));
     }
-    // The group is the program's own: a signal to it reaches the sender too.
+    // The group is the program's own, so a signal to it also reaches the sender.
     sys::disposition(15, true);
     told("signal to all", call(nr::KILL, &[-1, 15]));
 }
 
-/// A listener of the program's own, which would see its calls first.
+/// A listener of the program's own. It would see the calls first.
 pub fn listener() {
     #[repr(C)]
     struct Program {
         length: u16,
         code: u64,
     }
-    // Everything is the listener's; everything is allowed.
+    // The listener gets every call, or every call is allowed.
     for (what, value) in [("to its own listener", 0x7fc0_0000u64), ("allowed", 0x7fff_0000), ("traced", 0x7ff0_0000)] {
         tried(&format!("filter, {what}"), || {
             let code = [0x06u64 | (value << 32)];

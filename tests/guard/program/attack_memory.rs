@@ -1,6 +1,6 @@
-//! Another thread changes what the call's pointers lead to, between an allowed name and a denied one.
+//! Another thread changes the memory that a call's pointers lead to, between an allowed name and a denied one.
 //!
-//! Names differ in one byte, so that each look at them finds one or the other.
+//! The names differ in one byte, so each read sees one or the other.
 
 use crate::conf_sockets;
 use crate::denied::read_out;
@@ -8,8 +8,8 @@ use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_FOLLOW, Answer, at, c
 use crate::tell::print;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Makes the call `count` times while another thread changes the byte at `place` to and fro.
-/// The line says how often it was done: never, or always, means that nothing was raced.
+/// Makes the call `count` times while another thread keeps changing the byte at `place`. The line says how often the
+/// call worked. "Never" or "always" would mean that there was no race.
 pub fn race(what: &str, count: usize, place: i64, bytes: [u8; 2], work: impl Fn(usize) -> Answer) {
     let stop = AtomicBool::new(false);
     let mut done = 0;
@@ -19,7 +19,7 @@ pub fn race(what: &str, count: usize, place: i64, bytes: [u8; 2], work: impl Fn(
             while !stop.load(Ordering::Relaxed) {
                 sys::poke(place, bytes[(n & 1) as usize]);
                 n = n.wrapping_add(1);
-                // Not in step with the calls.
+                // This keeps the two threads out of step.
                 for _ in 0..(n.wrapping_mul(2_654_435_761) >> 22) {
                     std::hint::spin_loop();
                 }
@@ -33,7 +33,7 @@ pub fn race(what: &str, count: usize, place: i64, bytes: [u8; 2], work: impl Fn(
     print(&format!("{what}: {done} of {count}"));
 }
 
-/// `secreA` and `hookA` are allowed, `secret` and `hooks` denied.
+/// `secreA` and `hookA` are allowed. `secret` and `hooks` are denied.
 pub fn fixture() {
     for directory in ["secreA", "hookA"] {
         let _ = call(nr::MKDIR, &[text(directory), 0o755]);
@@ -43,7 +43,7 @@ pub fn fixture() {
     crate::conf::fill("out/source", "plain");
 }
 
-/// A denied directory, and the allowed one whose name differs in its last byte.
+/// A denied directory, and the allowed one whose name differs in the last byte.
 #[derive(Clone, Copy)]
 pub struct Pair {
     denied: &'static str,
@@ -51,14 +51,14 @@ pub struct Pair {
     bytes: [u8; 2],
 }
 
-/// Nothing in the first may be read or written; what is in the second may be read.
+/// Nothing in the first denied directory may be read or written. Files in the second may be read.
 pub const PAIRS: [Pair; 2] = [
     Pair { denied: "secret", allowed: "secreA", bytes: *b"tA" },
     Pair { denied: "hooks", allowed: "hookA", bytes: *b"sA" },
 ];
 
 impl Pair {
-    /// A path in the directory, and the byte that is changed.
+    /// A path in the directory, and the byte to change.
     fn flipped(self, name: &str) -> (i64, i64) {
         let address = text(format!("{}/{name}", self.denied));
         (address, address + self.denied.len() as i64 - 1)
@@ -107,10 +107,10 @@ pub fn opens(count: usize, pair: Pair) {
         answer
     });
     pair.race("truncate", count / 4, place, |_| call(nr::TRUNCATE, &[old, 3]));
-    // The structure of openat2: the flags change from reading to making, and the path stays denied.
+    // The structure of openat2. The flags change from reading to making, and the path stays denied.
     let how = [o::RDONLY as u64, 0, 0];
     let hook = text("hooks/made");
-    // O_WRONLY and O_CREAT are in the first byte. A mode without O_CREAT is wrong, so that it alternates too.
+    // O_WRONLY and O_CREAT are in the first byte. A mode without O_CREAT is an error, so the mode alternates too.
     race("flags of openat2", count / 4, at(&how), [0, 0o101], |i| {
         sys::poke(at(&how) + 8, if i % 2 == 0 { 0o200 } else { 0 });
         let answer = call(nr::OPENAT2, &[AT_FDCWD, hook, at(&how), 24]);
@@ -203,7 +203,7 @@ pub fn metadata(count: usize, pair: Pair) {
     }
 }
 
-/// The address of connect and bind; the path begins two bytes in.
+/// The address of connect and bind. The path begins at the third byte.
 pub fn sockets(count: usize) {
     let pair = PAIRS[0];
     let server = conf_sockets::socket(1);
@@ -231,7 +231,7 @@ pub fn sockets(count: usize) {
     });
 }
 
-/// A number that means one directory, then another.
+/// A number that means one directory, and then another.
 pub fn descriptors(count: usize, pair: Pair) {
     let (open, closed) = (sys::open(pair.allowed, o::PATH, 0).unwrap_or(-1), sys::open(pair.denied, o::PATH, 0).unwrap_or(-1));
     let shared = call(nr::DUP, &[open]).unwrap_or(-1);
@@ -261,7 +261,7 @@ pub fn descriptors(count: usize, pair: Pair) {
     print(&format!("{}, descriptor, read: {read} of {count}", pair.denied));
 }
 
-/// A current directory that another thread, with the same one, changes.
+/// A current directory that another thread shares and changes.
 pub fn directory(count: usize, pair: Pair) {
     let (open, closed) = (sys::open(pair.allowed, o::PATH, 0).unwrap_or(-1), sys::open(pair.denied, o::PATH, 0).unwrap_or(-1));
     let top = sys::open(".", o::PATH, 0).unwrap_or(-1);
@@ -291,7 +291,7 @@ pub fn directory(count: usize, pair: Pair) {
     print(&format!("{}, directory, read: {read} of {count}", pair.denied));
 }
 
-/// Two processes that share the page in which the path lies.
+/// Two processes that share the page with the path.
 pub fn processes(count: usize, pair: Pair) {
     const SHARED: i64 = 0x21;
     let page = call(nr::MMAP, &[0, 4096, 3, SHARED, -1, 0]).unwrap_or(0);
@@ -319,7 +319,7 @@ pub fn processes(count: usize, pair: Pair) {
     let _ = call(nr::KILL, &[other, 9]);
     sys::wait(other);
     print(&format!("{}, shared page: {done} of {count}", pair.denied));
-    // One memory for two processes (CLONE_VM): each has its own descriptors, directory and number.
+    // Two processes with one memory (CLONE_VM). Each has its own descriptors, directory and number.
     let (new, place) = pair.flipped("made");
     pair.race("shared memory", count / 10, place, |_| {
         let status = sys::twin(&|| {

@@ -1,4 +1,4 @@
-//! Calls whose lines are the same with and without a guard: each section in a process and a directory of its own.
+//! Calls with the same answers with and without a guard. Each section has its own process and directory.
 
 use crate::sys::{self, AT_FDCWD, call, nr, o, text};
 use crate::tell::Tell;
@@ -45,7 +45,7 @@ const SECTIONS: &[Section] = &[
     ("tcp", conf_sockets::tcp),
 ];
 
-/// Runs all sections, or the one of this name, in the current directory.
+/// Runs all sections, or only the named one, in the current directory.
 pub fn run(only: Option<&str>) -> i32 {
     let _ = call(nr::UMASK, &[0o022]);
     let _ = call(nr::SETSID, &[]);
@@ -74,7 +74,7 @@ pub fn run(only: Option<&str>) -> i32 {
     failed
 }
 
-/// The objects that every section starts with.
+/// The objects at the start of every section.
 pub fn fixture() {
     fill("f", "hello");
     let _ = call(nr::MKDIR, &[text("d"), 0o755]);

@@ -71,11 +71,11 @@ pub fn chown(t: &Tell) {
     }
 }
 
-/// When a path was changed last, a link not followed: seconds of access and change.
+/// The times of the last access and change of a path, without following a link, in seconds.
 fn stamps(path: &str) -> String {
     let mut fields = [0u64; 18];
     match call(nr::LSTAT, &[text(path), into(&mut fields)]) {
-        // What the clock gave differs from run to run.
+        // Times from the clock differ from run to run.
         Ok(_) => [(fields[9], fields[10]), (fields[11], fields[12])]
             .map(|(s, n)| if s > 1_000_000_000 { "now".to_owned() } else { format!("{s}.{n}") })
             .join(" "),
@@ -132,7 +132,7 @@ pub fn times(t: &Tell) {
     told("read only, own", set(AT_FDCWD, "ro", [1014, 0, 2014, 0], 0), "ro");
 }
 
-/// The value of an attribute of a path, a link followed.
+/// The value of an attribute of a path, after following a link.
 fn value(path: &str, name: &str) -> String {
     let mut bytes = [0u8; 256];
     match call(nr::GETXATTR, &[text(path), text(name), into(&mut bytes), 256]) {
@@ -194,7 +194,7 @@ pub fn attributes(t: &Tell) {
     }
 }
 
-/// What is made where a directory has a default list of rights: the mask of the process is not used.
+/// New objects in a directory with a default list of rights. The process's mask does not count there.
 pub fn default_acl(t: &Tell) {
     // Version 2; entries of tag, rights, number: the owner, user 12345, the group, the mask, others.
     let mut list = 2u32.to_le_bytes().to_vec();
@@ -248,7 +248,7 @@ pub fn flags(t: &Tell) {
     let attributes = [0x80u64, 0, 0];
     let answer = call(nr::FILE_SETATTR, &[AT_FDCWD, text("g"), at(&attributes), 24, 0]);
     t.call("file_setattr", answer, &[]).ok();
-    // FIONREAD, which no file system is asked.
+    // FIONREAD, which no file system handles.
     let (reader, writer) = sys::pipe();
     let _ = sys::write(writer, b"123");
     let mut count = 0i32;

@@ -1,4 +1,4 @@
-//! open(2) and its like, with every flag.
+//! open(2) and similar calls, with every flag.
 
 use crate::conf::fill;
 use crate::sys::{
@@ -165,7 +165,7 @@ pub fn wrong(t: &Tell) {
     t.fd("null", call(nr::OPENAT, &[AT_FDCWD, 0, o::RDWR, 0]), &[]);
     t.fd("wild pointer", call(nr::OPENAT, &[AT_FDCWD, 0x10, o::RDWR, 0]), &[]);
     t.fd("kernel's pointer", call(nr::OPENAT, &[AT_FDCWD, -4096, o::RDWR, 0]), &[]);
-    // Two pages, of which the second is given back: a string that ends at the edge, and one that goes over it.
+    // Two pages, of which the second is unmapped. One string ends at the edge, and one goes over it.
     if let Ok(place) = call(nr::MMAP, &[0, 8192, 3, 0x22, -1, 0]) {
         let _ = call(11, &[place + 4096, 4096]);
         let edge = place + 4096;

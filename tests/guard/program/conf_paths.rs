@@ -1,4 +1,4 @@
-//! Ways to name an object: relative, by descriptors, through links, procfs and directories that are gone.
+//! Ways to name an object: relative paths, descriptors, links, procfs, and removed directories.
 
 use crate::sys::{self, AT_FDCWD, Answer, call, nr, o, open, text};
 use crate::tell::Tell;
@@ -28,7 +28,7 @@ pub fn forms(t: &Tell) {
     for i in 0..40 {
         let _ = call(nr::SYMLINK, &[text(format!("c{i}")), text(format!("c{}", i + 1))]);
     }
-    // 40 is the kernel's limit, but links that it follows again for want of memory or for a race count twice.
+    // The kernel's limit is 40. But links that it follows again, after a race or for lack of memory, count twice.
     t.fd("20 links", open("c19", o::RDWR, 0), &[]);
     t.fd("41 links", open("c40", o::RDWR, 0), &[]);
     t.fd("41 links, create", open("c40", new, 0o644), &[]);
@@ -157,7 +157,7 @@ pub fn procfs(t: &Tell) {
     t.call("unlink in /proc", call(nr::UNLINK, &[text("/proc/self/fd/0")]), &[]).ok();
 }
 
-/// Threads with a directory, a mask, descriptors of their own.
+/// Threads with a directory, a mask and descriptors of their own.
 pub fn threads(t: &Tell) {
     const CLONE_FS: i64 = 0x200;
     const CLONE_FILES: i64 = 0x400;

@@ -1,4 +1,4 @@
-//! What a process has of its own: mask, locks, limits, descriptors, children.
+//! The things that a process has of its own: mask, locks, limits, descriptors, children.
 
 use crate::conf::fill;
 use crate::sys::{self, AT_FDCWD, at, call, into, nr, o, open, text};
@@ -66,7 +66,7 @@ pub fn locks(t: &Tell) {
 
 pub fn inotify(t: &Tell) {
     let fd = call(nr::INOTIFY_INIT1, &[o::NONBLOCK]).unwrap_or(-1);
-    // All but what reads: create, delete, move, modify, metadata, opened, closed after writing.
+    // Every event but reading: create, delete, move, modify, metadata, opened, closed after writing.
     t.call("watch", call(nr::INOTIFY_ADD_WATCH, &[fd, text("d"), 0x3ee]), &[]).ok();
     if let Ok(file) = open("d/new", o::RDWR | o::CREAT, 0o644) {
         let _ = sys::write(file, b"x");
@@ -165,7 +165,7 @@ pub fn descriptors(t: &Tell) {
     let shared = open("f", o::RDWR, 0).unwrap_or(-1);
     let status = sys::apart(|| i32::from(sys::write(shared, b"abc").is_err()));
     t.say("place shared with a child", format!("{status} {:?}", call(nr::LSEEK, &[shared, 0, 1])));
-    // A descriptor that goes through a socket.
+    // A descriptor that is sent through a socket.
     let mut pair = [0i32; 2];
     t.call("socket pair", call(nr::SOCKETPAIR, &[1, 1, 0, into(&mut pair)]), &[]).ok();
     t.say("file passed on", crate::conf_sockets::pass(pair.map(i64::from), shared));
@@ -183,8 +183,8 @@ pub fn children(t: &Tell) {
     std::thread::scope(|s| {
         s.spawn(|| t.fd("in a thread", open("n3", o::RDWR | o::CREAT, 0o644), &["n3"]));
     });
-    // vfork(2) by clone(2): the child borrows the parent's memory, and the parent waits.
-    // A child that has nobody left: its parent ends first.
+    // vfork(2) by clone(2): the child uses the parent's memory, and the parent waits. Then a child whose parent ends
+    // first.
     let (reader, writer) = sys::pipe();
     let first = sys::apart(|| {
         sys::child(|| {
@@ -204,7 +204,7 @@ pub fn children(t: &Tell) {
     });
     t.say("session", status);
     let status = sys::apart(|| {
-        // PR_SET_DUMPABLE 0: what ssh-agent does.
+        // PR_SET_DUMPABLE 0, as ssh-agent sets it.
         t.call("not dumpable", call(nr::PRCTL, &[4, 0, 0, 0, 0]), &[]).ok();
         t.fd("not dumpable, new", open("n6", o::RDWR | o::CREAT, 0o644), &["n6"]);
         t.call("not dumpable, rename", call(nr::RENAME, &[text("n6"), text("n7")]), &["n7"]).ok();
@@ -229,7 +229,7 @@ pub fn children(t: &Tell) {
     t.say("made by 16 threads", made);
 }
 
-/// A terminal that becomes a session's.
+/// A terminal that becomes the terminal of a session.
 pub fn terminal(t: &Tell) {
     let Some(master) = t.opened("master", open("/dev/ptmx", o::RDWR | 0o400, 0), &[]) else {
         return;

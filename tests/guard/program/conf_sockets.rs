@@ -33,7 +33,7 @@ pub fn connect(fd: i64, path: &str) -> Answer {
     call(nr::CONNECT, &[fd, at(&bytes[..]), length])
 }
 
-/// The name of a socket (`nr::GETSOCKNAME`), or of its other end.
+/// The name of a socket (`nr::GETSOCKNAME`), or the name of its other end.
 fn name(number: i64, fd: i64) -> String {
     let (mut bytes, mut length) = ([0u8; 128], 128u32);
     match call(number, &[fd, into(&mut bytes), into(&mut length)]) {
@@ -42,7 +42,7 @@ fn name(number: i64, fd: i64) -> String {
     }
 }
 
-/// Sends a descriptor through a pair of sockets and says what comes out.
+/// Sends a descriptor through a pair of sockets, and says what arrives.
 pub fn pass(pair: [i64; 2], fd: i64) -> String {
     let byte = [b'x'];
     let part = [at(&byte), 1];
@@ -144,7 +144,7 @@ pub fn names(t: &Tell) {
     t.fd("open of it", sys::open("s7", o::RDWR, 0), &[]);
 }
 
-/// A server that does not accept.
+/// A server that accepts no connection.
 pub fn full(t: &Tell) {
     let server = socket(STREAM);
     let _ = bind(server, "s");

@@ -1,6 +1,6 @@
-//! Calls at names that the policy denies: every call by every way to name the object.
+//! Calls at names that the policy denies: every call, by every way to name the object.
 //!
-//! Bare, the objects are made anew before each call, and the answer says what the call would do.
+//! Without polc, the objects are made again before each call, and the answer says what the call would do.
 
 use crate::conf::fill;
 use crate::conf_sockets;
@@ -11,18 +11,18 @@ use crate::sys::{
 use crate::tell::print;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What the policy denies, there or not.
+/// The objects that the policy denies. Some exist, some do not.
 const OBJECTS: &[&str] = &[
     "secret", "secret/key", "secret/new", "secret/deep/new", ".env", "sub/.env", "sub/there/.env", "new.key", "sub/old.key",
     "hooks", "hooks/old", "hooks/new", "sub/hooks", "config",
 ];
 
-/// A descriptor in place of a directory, and a path.
+/// A descriptor of a directory, and a path.
 type Name = (i64, i64);
 
 type Attempt = (&'static str, fn(Name) -> Answer);
 
-/// Makes the objects in the current directory, with these words in what may not be read.
+/// Makes the objects in the current directory. The files that may not be read hold these words.
 pub fn fixture(words: &str) {
     for directory in ["secret", "secret/deep", "hooks", "sub", "sub/there", "out", "out/d"] {
         let _ = call(nr::MKDIR, &[text(directory), 0o755]);
@@ -82,7 +82,7 @@ fn openat(name: Name, flags: i64) -> Answer {
     answer
 }
 
-/// Says so, once, when a descriptor gives a secret away.
+/// Prints a line, once, if a descriptor lets the program read a secret.
 pub fn read_out(answer: Answer) {
     static TOLD: AtomicBool = AtomicBool::new(false);
     if let Ok(fd @ 3..) = answer {
@@ -101,7 +101,7 @@ fn openat2(name: Name, flags: i64, resolve: u64) -> Answer {
     answer
 }
 
-/// Does something with a descriptor of this kind to the object.
+/// Opens the object with these flags, and does something with the descriptor.
 fn with(name: Name, flags: i64, work: impl Fn(i64) -> Answer) -> Answer {
     let fd = call(nr::OPENAT, &[name.0, name.1, flags, 0])?;
     let answer = work(fd);
@@ -109,7 +109,7 @@ fn with(name: Name, flags: i64, work: impl Fn(i64) -> Answer) -> Answer {
     answer
 }
 
-/// The path of an own descriptor in procfs.
+/// The path of one of this process's descriptors in procfs.
 fn again(fd: i64) -> i64 {
     text(format!("/proc/self/fd/{fd}"))
 }
@@ -156,7 +156,7 @@ const EDITS: &[Attempt] = &[
     ("truncate", |n| plain(n, |p| call(nr::TRUNCATE, &[p, 0]))),
 ];
 
-/// A call that takes no descriptor: where the name has one, the answer is that there is nothing to try.
+/// A call that takes no descriptor. If the name has one, the answer is that there is nothing to try.
 fn plain(name: Name, work: impl Fn(i64) -> Answer) -> Answer {
     if name.0 == AT_FDCWD { work(name.1) } else { Err(0) }
 }
@@ -271,7 +271,7 @@ fn set_flags(fd: i64, command: i64) -> Answer {
     call(nr::IOCTL, &[fd, command, at(&flags)])
 }
 
-/// FS_IOC_FSSETXATTR with the flag that nothing is dumped.
+/// FS_IOC_FSSETXATTR, with the flag "no dump".
 fn set_attributes(fd: i64) -> Answer {
     let mut attributes = [0u32; 7];
     call(nr::IOCTL, &[fd, 0x801c_581f, into(&mut attributes)])?;
@@ -279,7 +279,7 @@ fn set_attributes(fd: i64) -> Answer {
     call(nr::IOCTL, &[fd, 0x401c_5820, at(&attributes)])
 }
 
-/// Tries all ways. Bare, each call finds the objects as they were, and there is one way.
+/// Tries all ways. Without polc, each call finds the objects unchanged, and there is only one way.
 pub fn run(bare: bool) -> i32 {
     let groups: [(&str, &[Attempt]); 4] = [("read", READS), ("edit", EDITS), ("name", NAMES), ("metadata", METADATA)];
     let ready: Vec<_> = OBJECTS.iter().map(|object| if bare { vec![] } else { ways(object) }).collect();

@@ -1,6 +1,6 @@
-//! The program that the guard's tests run, bare and inside.
+//! The program that the guard's tests run, with and without polc.
 //!
-//! Built by the test with `rustc` alone, statically, so that it makes the calls that it names and no others.
+//! The test builds it statically, with `rustc` alone. So it makes only the calls that it names.
 
 mod attack_disk;
 mod attack_kernel;
@@ -45,7 +45,7 @@ fn main() {
             0
         }
         ["make", path] => sys::open(path, o::WRONLY | o::CREAT | o::EXCL, 0o644).err().unwrap_or(0),
-        // One bit for each descriptor that is open.
+        // One bit for each open descriptor.
         ["open-ones", ref ones @ ..] => {
             let is_open = |fd: &&str| call(nr::FCNTL, &[fd.parse().unwrap_or(-1), 1]).is_ok();
             ones.iter().enumerate().filter(|(_, fd)| is_open(fd)).map(|(i, _)| 1 << i).sum()
@@ -61,7 +61,7 @@ fn main() {
 /// One attack, or several of one kind.
 fn attack(which: &str, count: usize) -> i32 {
     match which {
-        // With a number, what is denied may be read.
+        // With a number, the program may read the denied objects.
         "objects" => {
             denied::fixture(if count == 0 { "SECRET" } else { "plain" });
             attack_memory::fixture();

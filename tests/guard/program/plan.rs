@@ -1,4 +1,4 @@
-//! One call for each line of a plan: what, a path, perhaps a second one.
+//! Makes one call for each line of a plan: the call, a path, and perhaps a second path.
 
 use crate::sys::{self, AT_FDCWD, Answer, at, call, nr, o, open, text};
 use crate::tell::{print, shown};

@@ -1,4 +1,4 @@
-//! Signals in the middle of calls, calls that block, programs that were just written, and a supervisor that dies.
+//! Signals during calls, calls that block, programs that were just written, and a supervisor that dies.
 
 use crate::conf::fill;
 use crate::denied::read_out;
@@ -13,7 +13,7 @@ pub fn run(which: &str, count: usize) -> i32 {
         "stop" => stop(),
         "write-exec" => write_exec(count),
         "flood" => flood(count),
-        // With a number, the secret may be read.
+        // With a number, the program may read the secret.
         "survive" => survive(if count == 0 { "secret/key" } else { "secret/new" }),
         "killed" => killed(count),
         _ => return 2,
@@ -21,8 +21,8 @@ pub fn run(which: &str, count: usize) -> i32 {
     0
 }
 
-/// Calls that answer otherwise when they are made twice. Where a handler does not let calls go on, one that nobody has
-/// taken up yet ends with EINTR: then it has done nothing, and is made again.
+/// Calls whose answer would change if they were made twice. A handler may end a call with EINTR before the guard has
+/// taken it up. Then the call has had no effect, and is made again.
 fn signals(count: usize) {
     let (mut wrong, mut interrupted) = (0, 0);
     for restart in [true, false] {
@@ -65,7 +65,7 @@ fn fifo(name: &str) {
     let _ = call(nr::MKNOD, &[text(name), 0o010_644, 0]);
 }
 
-/// A fifo that nobody opens, and a signal.
+/// A fifo that no other process opens, and a signal.
 fn alarm() {
     fifo("p");
     sys::catch(14, false, crate::nothing);
@@ -75,7 +75,7 @@ fn alarm() {
     let answer = open("p", o::RDONLY, 0);
     let soon = begun.elapsed() < Duration::from_secs(2);
     print(&format!("interrupted: {} {soon}", crate::tell::shown(answer)));
-    // With a handler that lets the call go on, only the other end ends the wait.
+    // With a handler that restarts the call, only the other end of the fifo ends the wait.
     sys::catch(14, true, crate::nothing);
     let _ = call(nr::SETITIMER, &[0, at(&once), 0]);
     let writer = sys::child(|| {
@@ -87,7 +87,7 @@ fn alarm() {
     let late = begun.elapsed() > Duration::from_millis(500);
     print(&format!("restarted: {} {late}, the other end {}", answer.is_ok(), sys::wait(writer)));
     answer.map(sys::close).ok();
-    // An ignored signal, and a blocked one, end no wait.
+    // An ignored signal and a blocked one do not end the wait.
     sys::disposition(10, true);
     let other = sys::child(|| open("p", o::WRONLY, 0).map_or(1, |_| 0));
     sys::sleep_ms(100);
@@ -119,7 +119,7 @@ fn becomes(pid: i64, states: &str) -> bool {
     })
 }
 
-/// What blocks is stopped, goes on, and is killed.
+/// A call that blocks is stopped, goes on, and is killed.
 fn stop() {
     fifo("p");
     let child = sys::child(|| open("p", o::RDONLY, 0).map_or(1, |_| 0));
@@ -140,11 +140,11 @@ fn stop() {
     let _ = call(nr::KILL, &[child, 9]);
     let begun = Instant::now();
     print(&format!("killed: {} {}", sys::wait(child), begun.elapsed() < Duration::from_secs(2)));
-    // The fifo has no reader left from that.
+    // The fifo has no reader left.
     print(&format!("nobody reads: {}", crate::tell::shown(open("p", o::WRONLY | o::NONBLOCK, 0))));
 }
 
-/// The smallest program there is: it ends with 0.
+/// The smallest possible program. It ends with status 0.
 fn smallest() -> Vec<u8> {
     let code = [0x31, 0xff, 0xb8, 60, 0, 0, 0, 0x0f, 0x05];
     let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
@@ -178,7 +178,7 @@ fn write_exec(count: usize) {
     let words = [path, 0];
     let (mut busy, mut other) = (0, 0);
     for i in 0..count {
-        // A new file, and an old one that is written anew.
+        // A new file, and an old file that is written again.
         if i % 2 == 0 {
             let _ = call(nr::UNLINK, &[path]);
         }
@@ -193,7 +193,7 @@ fn write_exec(count: usize) {
     print(&format!("busy: {busy}, other errors: {other}, of {count}"));
 }
 
-/// Many who wait for a fifo; the others go on.
+/// Many threads wait for a fifo. The others go on.
 fn flood(count: usize) {
     fifo("p");
     let waiting: Vec<_> = (0..count).map(|_| sys::child(|| open("p", o::RDONLY, 0).map_or(1, |_| 0))).collect();
@@ -209,7 +209,7 @@ fn flood(count: usize) {
     print(&format!("opened: {} {ended} of {count}", writer.is_ok()));
 }
 
-/// Processes that are killed in the middle of calls, and others that go on.
+/// Processes are killed during calls, and others go on.
 fn killed(count: usize) {
     let mut wrong = 0;
     for i in 0..count {
@@ -232,7 +232,7 @@ fn killed(count: usize) {
     print(&format!("wrong: {wrong} of {}", count * 8));
 }
 
-/// A tree of processes that go on for ever: they write down what they could open that they may not.
+/// A tree of processes that run for ever. They record what they could open although they may not.
 fn survive(secret: &str) {
     fill("started", "");
     for kind in 0..4 {

@@ -1,4 +1,4 @@
-//! System calls by their numbers, so that a test makes the call that it names and not what a library prefers.
+//! System calls by their numbers, so that a test makes the call that it names, and not one that a library prefers.
 
 use std::ffi::{CString, c_int, c_long, c_void};
 
@@ -19,7 +19,7 @@ struct Action {
     restorer: usize,
 }
 
-/// What a call gives: a number, or the error's number.
+/// The result of a call: a number, or the number of the error.
 pub type Answer = Result<i64, i32>;
 
 /// The numbers of the calls on x86-64.
@@ -140,7 +140,7 @@ pub mod nr {
     pub const FILE_SETATTR: i64 = 469;
 }
 
-/// The current directory, in the place of a descriptor.
+/// The current directory, in place of a descriptor.
 pub const AT_FDCWD: i64 = -100;
 pub const AT_SYMLINK_NOFOLLOW: i64 = 0x100;
 pub const AT_REMOVEDIR: i64 = 0x200;
@@ -167,7 +167,7 @@ pub mod o {
     pub const TMPFILE: i64 = 0o20_200_000;
 }
 
-/// Makes a call. What a pointer leads to is the caller's to keep.
+/// Makes a call. The caller must keep the memory that pointers lead to.
 pub fn call(number: i64, arguments: &[i64]) -> Answer {
     let mut all = [0i64; 6];
     all[..arguments.len()].copy_from_slice(arguments);
@@ -192,7 +192,7 @@ pub fn at<T: ?Sized>(what: &T) -> i64 {
     std::ptr::from_ref(what).cast::<c_void>() as i64
 }
 
-/// The address of something that the kernel writes to.
+/// The address of memory that the kernel writes to.
 pub fn into<T: ?Sized>(what: &mut T) -> i64 {
     std::ptr::from_mut(what).cast::<c_void>() as i64
 }
@@ -217,7 +217,7 @@ pub fn read(fd: i64) -> Result<Vec<u8>, i32> {
     Ok(bytes)
 }
 
-/// Runs `work` in a new process and returns its number.
+/// Runs `work` in a new process, and returns its number.
 pub fn child(work: impl FnOnce() -> i32) -> i64 {
     // SAFETY: the child does what the parent could; in a program of several threads it keeps to system calls.
     let pid = unsafe { fork() };
@@ -227,20 +227,20 @@ pub fn child(work: impl FnOnce() -> i32) -> i64 {
     i64::from(pid)
 }
 
-/// Ends the process without the parent's buffers.
+/// Ends the process without flushing the parent's buffers.
 pub fn leave(status: i32) -> ! {
     // SAFETY: no pointers.
     unsafe { _exit(status) }
 }
 
-/// Waits for a child: its status, or 128 and its signal.
+/// Waits for a child. Returns its status, or 128 and its signal.
 pub fn wait(pid: i64) -> i32 {
     let mut status = 0i32;
     while let Err(4) = call(nr::WAIT4, &[pid, into(&mut status), 0, 0]) {}
     if status & 0x7f == 0 { (status >> 8) & 0xff } else { 128 + (status & 0x7f) }
 }
 
-/// Runs `work` in a new process, to its end.
+/// Runs `work` in a new process, and waits for its end.
 pub fn apart(work: impl FnOnce() -> i32) -> i32 {
     wait(child(work))
 }
@@ -251,7 +251,7 @@ pub fn disposition(number: i32, ignored: bool) {
     unsafe { signal(number, usize::from(ignored)) };
 }
 
-/// Has a signal do nothing but interrupt; `restart`: the call begins again.
+/// Lets a signal only interrupt. `restart`: the call begins again.
 pub fn catch(number: i32, restart: bool, handler: extern "C" fn(i32)) {
     const SA_RESTART: i32 = 0x1000_0000;
     let action = Action {
@@ -264,7 +264,7 @@ pub fn catch(number: i32, restart: bool, handler: extern "C" fn(i32)) {
     unsafe { sigaction(number, &raw const action, std::ptr::null_mut()) };
 }
 
-/// Takes every capability away from this process.
+/// Drops every capability of this process.
 pub fn drop_capabilities() {
     let (head, sets) = ([0x2008_0522u32, 0], [0u32; 6]);
     let _ = call(nr::CAPSET, &[at(&head), at(&sets)]);
@@ -290,13 +290,13 @@ pub fn error(number: i32) -> String {
     name.unwrap_or_else(|| format!("E{number}"))
 }
 
-/// Writes one byte of memory that the caller has mapped.
+/// Writes one byte to memory that the caller has mapped.
 pub fn poke(place: i64, byte: u8) {
     // SAFETY: the caller has just mapped it, for writing.
     unsafe { std::ptr::with_exposed_provenance_mut::<u8>(place as usize).write_volatile(byte) };
 }
 
-/// Becomes another program; returns where that fails.
+/// Becomes another program. Returns if that fails.
 pub fn exec(program: &str, arguments: &[&str]) -> i32 {
     let mut words = vec![text(program)];
     words.extend(arguments.iter().map(|a| text(*a)));
@@ -329,8 +329,8 @@ extern "C" fn begin(work: *mut c_void) -> c_int {
     work()
 }
 
-/// Starts a task that shares the caller's memory and what else `flags` say. The caller does nothing until it has ended,
-/// since both use the same storage of the thread.
+/// Starts a task that shares the caller's memory, and more if `flags` say so. The caller does nothing until the task
+/// has ended, because both use the same thread storage.
 fn task(flags: i64, work: &dyn Fn() -> i32) -> i64 {
     const SIZE: i64 = 1 << 18;
     let stack = call(nr::MMAP, &[0, SIZE, 3, 0x22, -1, 0]).unwrap_or(0);
@@ -340,7 +340,7 @@ fn task(flags: i64, work: &dyn Fn() -> i32) -> i64 {
     pid.into()
 }
 
-/// Runs `work` in a process of the same memory, to its end.
+/// Runs `work` in a process with the same memory, and waits for its end.
 pub fn twin(work: &dyn Fn() -> i32) -> i32 {
     const CLONE_VM: i64 = 0x100;
     const CLONE_VFORK: i64 = 0x4000;
@@ -349,7 +349,7 @@ pub fn twin(work: &dyn Fn() -> i32) -> i32 {
     wait(pid)
 }
 
-/// Runs `work` in a thread that shares memory and what else `shared` says (CLONE_FS, CLONE_FILES), to its end.
+/// Runs `work` in a thread that shares memory, and more if `shared` says so (CLONE_FS, CLONE_FILES). Waits for its end.
 pub fn thread(shared: i64, work: &dyn Fn()) {
     const CLONE_VM: i64 = 0x100;
     const CLONE_SIGHAND: i64 = 0x800;
@@ -366,6 +366,6 @@ pub fn thread(shared: i64, work: &dyn Fn()) {
     while !ended.load(std::sync::atomic::Ordering::Acquire) {
         std::hint::spin_loop();
     }
-    // Its last call is to end.
+    // The task's last call is its exit.
     sleep_ms(5);
 }

@@ -1,11 +1,11 @@
-//! Lines of what a call answered and what it left behind, without anything that differs from run to run.
+//! Writes lines about a call's answer and its effects. They leave out everything that differs from run to run.
 
 use crate::sys::{self, Answer, at, call, into, nr, o, text};
 
 /// Writes the lines of one section.
 pub struct Tell {
     section: &'static str,
-    /// The directory that the lines call `$W`.
+    /// The directory that the lines show as `$W`.
     top: String,
 }
 
@@ -17,7 +17,7 @@ impl Tell {
         }
     }
 
-    /// One line: the call, its answer, the state of these paths.
+    /// One line: the call, its answer, and the state of these paths.
     pub fn call(&self, what: &str, answer: Answer, paths: &[&str]) -> Answer {
         let mut line = format!("{}: {what} -> {}", self.section, shown(answer));
         for path in paths {
@@ -27,14 +27,14 @@ impl Tell {
         answer
     }
 
-    /// One line of a call that gives a descriptor, which is closed.
+    /// One line for a call that returns a descriptor. Closes the descriptor.
     pub fn fd(&self, what: &str, answer: Answer, paths: &[&str]) {
         if let Some(fd) = self.opened(what, answer, paths) {
             sys::close(fd);
         }
     }
 
-    /// One line of a call that gives a descriptor.
+    /// One line for a call that returns a descriptor.
     pub fn opened(&self, what: &str, answer: Answer, paths: &[&str]) -> Option<i64> {
         let mut line = format!("{}: {what} -> ", self.section);
         match answer {
@@ -48,12 +48,12 @@ impl Tell {
         answer.ok()
     }
 
-    /// One line of anything else.
+    /// One line about anything else.
     pub fn say(&self, what: &str, found: impl std::fmt::Display) {
         print(&format!("{}: {what} -> {found}", self.section));
     }
 
-    /// What a descriptor is: its number, flags, the file.
+    /// A descriptor: its number, its flags, and its file.
     pub fn descriptor(&self, fd: i64) -> String {
         const F_GETFD: i64 = 1;
         const F_GETFL: i64 = 3;
@@ -66,7 +66,7 @@ impl Tell {
         format!("{fd} flags {status:o} close-on-exec {close} {kind} {name}")
     }
 
-    /// What is at a path, a link not followed: kind, mode, links, size, contents.
+    /// The object at a path, without following a link: kind, mode, links, size, contents.
     pub fn state(&self, path: &str) -> String {
         let mut fields = [0u64; 18];
         if let Err(e) = call(nr::LSTAT, &[text(path), into(&mut fields)]) {
@@ -88,7 +88,7 @@ impl Tell {
         line
     }
 
-    /// Where a link leads, with the workspace's path shortened and numbers of inodes left out.
+    /// The target of a link. The workspace's path is shortened, and inode numbers are left out.
     pub fn link(&self, path: &str) -> String {
         let mut bytes = [0u8; 4096];
         match call(nr::READLINK, &[text(path), into(&mut bytes), 4096]) {
@@ -98,7 +98,7 @@ impl Tell {
                 let found = found.replace(&self.top, "$W").replace(&own, "/proc/$$");
                 match found.split_once(":[") {
                     Some((kind, _)) => format!("{kind}:[]"),
-                    // A file without a name has its inode's number for one.
+                    // The name of a file without a name has its inode number.
                     None if found.contains("/#") => "without a name".to_owned(),
                     None => found,
                 }

@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, syml
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
-/// What must be there for an attempt.
+/// The object that an attempt needs.
 pub fn needs(kind: &str) -> Needs {
     match kind {
         "read" | "append" | "truncate" | "unlink" | "rename" | "chmod" | "touch" => Needs::File,
@@ -33,7 +33,7 @@ pub fn needs(kind: &str) -> Needs {
     }
 }
 
-/// What must be at the other path.
+/// The object that must be at the other path.
 pub fn needs_of_ally(kind: &str) -> Needs {
     match kind {
         "link" | "rename-to" | "rename-over" | "exchange" => Needs::File,
@@ -43,9 +43,9 @@ pub fn needs_of_ally(kind: &str) -> Needs {
     }
 }
 
-/// Tries it; the error number, 0 for success.
+/// Tries it. Returns the error number, or 0 for success.
 pub fn attempt(kind: &str, path: &Path, ally: Option<&Path>) -> i32 {
-    // The ways that take another path have one.
+    // The ways that need another path get one.
     let other = ally.unwrap_or(path);
     match kind {
         "read" => number(File::open(path).and_then(|mut f| f.read(&mut [0; 1]))),
@@ -62,7 +62,7 @@ pub fn attempt(kind: &str, path: &Path, ally: Option<&Path>) -> i32 {
         "truncate" => number(sys::cut(path)),
         "open-truncate" => number(OpenOptions::new().write(true).truncate(true).open(path)),
         "open-read-truncate" => {
-            // The standard library has this for a mistake.
+            // The standard library refuses this combination.
             const O_TRUNC: i32 = 0o1000;
             number(OpenOptions::new().read(true).custom_flags(O_TRUNC).open(path))
         }
@@ -101,7 +101,7 @@ pub fn attempt(kind: &str, path: &Path, ally: Option<&Path>) -> i32 {
         "setxattr" => number(sys::set_attribute(path, c"user.polc", b"x")),
         "exec" => started(|| sys::exec(path, &[])),
         "exec-fd" => {
-            // As no more than a path: to open it for reading is to read it.
+            // Opened only as a path, because opening it for reading would be reading.
             const O_PATH: i32 = 0o10_000_000;
             let mut options = OpenOptions::new();
             match options.read(true).custom_flags(O_PATH).open(path) {
@@ -132,13 +132,13 @@ fn change_mode(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
 }
 
-/// Gives it to whom it belongs.
+/// Sets its owner to the owner that it has.
 fn own(path: &Path) -> io::Result<()> {
     let is = path.metadata()?;
     chown(path, Some(is.uid()), Some(is.gid()))
 }
 
-/// Whether a program starts, in a process of its own.
+/// Whether a program starts, in a separate process.
 fn started(start: impl FnOnce() -> i32) -> i32 {
     match sys::in_child(start) {
         sys::STARTED => 0,
@@ -146,7 +146,7 @@ fn started(start: impl FnOnce() -> i32) -> i32 {
     }
 }
 
-/// Connects or binds a socket. The machine has no network: what is not refused fails for want of one.
+/// Connects or binds a socket. The machine has no network, so a call that is not refused fails because of that.
 fn on_address(kind: &str, address: &Path) -> i32 {
     const EADDRINUSE: i32 = 98;
     const EADDRNOTAVAIL: i32 = 99;

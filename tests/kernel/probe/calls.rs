@@ -1,7 +1,7 @@
-//! Makes system calls, each in a process of its own, and prints what became of each: `INDEX ERRNO`, 0 where there was no error,
-//! `-1` where the process was killed or did not come back. A call is `NUMBER:ARGUMENT,ARGUMENT,…`.
+//! Makes system calls, each in a process of its own, and prints the results as `INDEX ERRNO`. 0 means no error. `-1`
+//! means that the process was killed or did not return. A call is `NUMBER:ARGUMENT,ARGUMENT,…`.
 //!
-//! Nothing that is asked here happens: the arguments are wrong. It is told by the error whether the kernel looked at them.
+//! No call has an effect, because its arguments are wrong. The error shows whether the kernel looked at them.
 
 use std::ffi::{c_int, c_long, c_uint};
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! The layers: a process enters one, and tries.
+//! The layers: a process enters one, and makes an attempt.
 
 use crate::{attempt, landlock::Ruleset, sys};
 use std::fs;
@@ -7,9 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 
-/// The entry point of the domain at hand: a copy of the probe. It is made once and labelled anew for each policy, as
-/// QEMU 7.2 goes round in circles where the pages of a program that has run are freed and cleared for a new copy:
-/// the machine sees itself locked up in `clear_page`.
+/// The entry point of the current domain: a copy of the probe. It is made once, and gets a new label for each policy. A
+/// new copy for each policy would reuse the pages of a program that has run, and QEMU 7.2 hangs in `clear_page` then.
 const ENTRY: &str = "/lab/entry";
 
 /// Loads SELinux's policy, becomes an unconfined user, and enforces.
@@ -22,11 +21,11 @@ pub fn enforce(policy: &str) -> io::Result<()> {
     fs::write("/sys/fs/selinux/enforce", "1")
 }
 
-/// What a process is put under.
+/// The confinement of a process.
 pub enum Confinement {
     /// Nothing.
     None,
-    /// It could not be made: nothing is tried.
+    /// It could not be made, so nothing is tried.
     Broken,
     /// A loaded profile of this name.
     AppArmor(String),
@@ -34,17 +33,17 @@ pub enum Confinement {
     Landlock(Ruleset),
     /// `polc run`, of this policy.
     Run(String),
-    /// A label, which a process takes on; that it gets it by starting the entry point, too, is tried once.
+    /// A label, which a process takes on. The start of the entry point, which also gives the label, is tried once.
     SeLinux(String),
 }
 
 impl Confinement {
-    /// From the words of a plan; loads what is to be loaded.
+    /// Parses the words of a plan, and loads what they name.
     pub fn new(words: &[&str]) -> Result<Self, String> {
         match words {
             ["apparmor", name, blob] => {
                 let blob = fs::read(blob).map_err(|e| format!("{blob}: {e}"))?;
-                // One write: the kernel takes the profile as a whole.
+                // In one write, because the kernel takes the profile as a whole.
                 fs::write("/sys/kernel/security/apparmor/.replace", blob)
                     .map_err(|e| format!("the profile does not load: {e}"))?;
                 Ok(Self::AppArmor((*name).to_owned()))
@@ -63,7 +62,7 @@ impl Confinement {
         }
     }
 
-    /// Tries in a new process.
+    /// Makes an attempt in a new process.
     pub fn attempt(&self, kind: &str, path: &Path, ally: Option<&Path>) -> i32 {
         if let Self::Run(policy) = self {
             return run(policy, kind, path, ally);
@@ -84,17 +83,17 @@ impl Confinement {
             }
             Self::Landlock(ruleset) => ruleset.apply(path, ally).map_err(|e| e.to_string()),
             Self::SeLinux(context) => {
-                // Starting a program for each attempt would take the machine ten times as long.
+                // To start a program for each attempt would take ten times as long.
                 fs::write("/proc/self/attr/current", context).map_err(|e| e.to_string())
             }
         }
     }
 }
 
-/// What an attempt of the probe's own ends with, above its error number: polc and shells have the numbers below.
+/// An attempt of the probe ends with this number plus the error number. polc and shells use the numbers below.
 pub const ATTEMPT: i32 = 100;
 
-/// Has polc start the probe for one attempt, if its layers keep the policy.
+/// Tells polc to start the probe for one attempt, if its layers keep the policy.
 fn run(policy: &str, kind: &str, path: &Path, ally: Option<&Path>) -> i32 {
     let hex = |path: &Path| -> String {
         let bytes = path.as_os_str().as_bytes().iter();
@@ -105,14 +104,14 @@ fn run(policy: &str, kind: &str, path: &Path, ally: Option<&Path>) -> i32 {
     polc.args(["--", "/lab/probe", "attempt", kind, &hex(path)]);
     polc.args(ally.map(hex));
     let ended = polc.output().ok().and_then(|o| o.status.code());
-    // 126 and 127 would be errors that no attempt ends with.
+    // 126 and 127 are error numbers that no attempt has.
     match ended {
         Some(code) if code >= ATTEMPT && !(126..=127).contains(&code) => code - ATTEMPT,
         _ => sys::NOT_CONFINED,
     }
 }
 
-/// Becomes the entry point in a domain, which says so by its status.
+/// Becomes the entry point in a domain, which reports by its status.
 fn start(context: &str) -> i32 {
     match fs::write("/proc/self/attr/exec", context) {
         Ok(()) => sys::exec(Path::new(ENTRY), &["domain", context]),

@@ -1,4 +1,4 @@
-//! The objects: made before each attempt, and removed after it.
+//! The objects. They are made before each attempt, and removed after it.
 
 use crate::sys;
 use std::collections::HashMap;
@@ -11,8 +11,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 
-/// A program that ends with status 250 (`sys::STARTED`), as small as can be: the ELF header, one program header, and
-/// `mov edi, 250; mov eax, 60; syscall`.
+/// The smallest program that ends with status 250 (`sys::STARTED`): the ELF header, one program header, and `mov edi,
+/// 250; mov eax, 60; syscall`.
 const PROGRAM: [u8; 132] = {
     let mut elf = [0; 132];
     const HEAD: [u8; 120] = [
@@ -37,12 +37,12 @@ const PROGRAM: [u8; 132] = {
     elf
 };
 
-/// What must be at the path.
+/// The object that must be at the path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// It is no path.
+    /// The object is no path.
     NoObject,
-    /// Nothing; its directory is there.
+    /// Nothing. Its directory exists.
     Nothing,
     /// A file with something in it.
     File,
@@ -50,43 +50,43 @@ pub enum Needs {
     Program,
     /// An empty directory.
     Directory,
-    /// A unix socket on which somebody listens.
+    /// A unix socket that listens.
     Listener,
-    /// One of datagrams.
+    /// A datagram socket.
     Receiver,
     /// A fifo with a reader and a writer.
     Fifo,
     /// A symbolic link to nothing.
     Link,
-    /// A file, in a directory that is made for it.
+    /// A file in a new directory.
     FileInOwn,
-    /// Nothing, and its directory is not there either; the one above that is.
+    /// Nothing, and its directory does not exist either. The directory above exists.
     NothingAbove,
-    /// A directory, with a file in it that is called as the object is.
+    /// A directory with a file in it that has the object's name.
     FileWithin,
 }
 
-/// What was made for the attempt at hand.
+/// The objects that were made for the current attempt.
 #[derive(Default)]
 pub struct Fixture {
     /// SELinux labels by kind (`file`, `dir`, `sock_file`, `fifo_file`, `lnk_file`) and path.
     labels: HashMap<(String, Vec<u8>), String>,
-    /// The first directories that were not there before.
+    /// The uppermost directories that did not exist before.
     tops: Vec<PathBuf>,
-    /// What may have been made.
+    /// The objects that may have been made.
     objects: Vec<PathBuf>,
-    /// What is held open.
+    /// The descriptors that stay open.
     open: Vec<OwnedFd>,
 }
 
 impl Fixture {
-    /// What an object of this kind at this path is labelled.
+    /// Sets the label for an object of this kind at this path.
     pub fn label(&mut self, kind: &str, path: Vec<u8>, context: &str) {
         self.labels
             .insert((kind.to_owned(), path), context.to_owned());
     }
 
-    /// Another policy has other labels.
+    /// Removes all labels, because another policy has others.
     pub fn forget_labels(&mut self) {
         self.labels.clear();
     }
@@ -105,7 +105,7 @@ impl Fixture {
             return Ok(());
         }
         if path.symlink_metadata().is_ok() {
-            // Something of the machine's own (`/`, `/proc/…`): looked at, never changed.
+            // An object of the machine itself (`/`, `/proc/…`). It is looked at, and never changed.
             let fits = match needs {
                 Needs::Directory => path.is_dir(),
                 Needs::File => path.is_file(),
@@ -131,7 +131,7 @@ impl Fixture {
             }
             _ => {
                 let own = self.directories(path)?;
-                // A directory of the machine's is not moved.
+                // A directory of the machine is not moved.
                 if needs == Needs::FileInOwn && !own {
                     return Err(io::ErrorKind::AlreadyExists.into());
                 }
@@ -140,7 +140,7 @@ impl Fixture {
         self.object(needs, path, None)
     }
 
-    /// Makes what must be at the other path of an attempt on `path`, and the directories above it.
+    /// Makes the object at the other path of an attempt on `path`, and the directories above it.
     pub fn make_ally(&mut self, needs: Needs, ally: &Path, path: &Path) -> io::Result<()> {
         if ally.symlink_metadata().is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -149,7 +149,7 @@ impl Fixture {
         self.object(needs, ally, path.file_name())
     }
 
-    /// Makes the directories above a path; whether the last of them was not there before.
+    /// Makes the directories above a path. Returns whether the last of them is new.
     fn directories(&mut self, path: &Path) -> io::Result<bool> {
         let missing: Vec<&Path> = path
             .ancestors()
@@ -210,7 +210,7 @@ impl Fixture {
         self.give_label(kind, path)
     }
 
-    /// Removes what was made, and what an attempt made.
+    /// Removes the objects that were made, also by an attempt.
     pub fn clear(&mut self) {
         self.open.clear();
         for object in std::mem::take(&mut self.objects) {

@@ -1,4 +1,4 @@
-//! Applies a ruleset as its artifact says it, and nothing else.
+//! Applies a ruleset exactly as its artifact says.
 
 use crate::{sys, unhex};
 use std::ffi::OsString;
@@ -9,8 +9,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// What a file may be granted: the kernel refuses rights of directories on it. Who applies landlockconfig with
-/// the `landlock` crate gets the same.
+/// The rights that may be granted on a file. The kernel refuses rights for directories there. The `landlock` crate,
+/// which applies landlockconfig files, leaves them out too.
 const ON_FILES: u64 = 1 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15;
 
 const O_PATH: i32 = 0o10_000_000;
@@ -51,8 +51,8 @@ impl Ruleset {
         Ok(made)
     }
 
-    /// Restricts this process, which then tries something on `object`, with another path. A path that is not there cannot be
-    /// granted, and of what an artifact names there is nothing but the two and what lies above them.
+    /// Restricts this process, which then makes an attempt on `object` and perhaps on another path. Only existing paths
+    /// can be granted. Of the paths in an artifact, only these two and the directories above them exist.
     pub fn apply(&self, object: &Path, ally: Option<&Path>) -> io::Result<()> {
         sys::no_new_privileges()?;
         if self.handled == [0; 3] {

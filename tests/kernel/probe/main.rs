@@ -1,10 +1,10 @@
 //! The probe: `/init` of the lab's virtual machine, or a program on the machine itself.
 //!
-//! It reads a plan, and for every row makes the object, tries one operation on it in a new process,
-//! confined, and where that fails makes the object again and tries unconfined. One line a row goes to
-//! standard output: `@row POLICY ROW CONFINED UNCONFINED`, error numbers, 0 for success; `-` was not tried.
+//! It reads a plan. For every row it makes the object, and tries one operation on it in a new, confined process. If
+//! that fails, it makes the object again, and tries unconfined. It prints one line for each row: `@row POLICY ROW
+//! CONFINED UNCONFINED`. These are error numbers. 0 means success, and `-` means not tried.
 //!
-//! Built by the test with `rustc` alone, statically: the machine that it runs in holds nothing else.
+//! The test builds it statically, with `rustc` alone, because the machine has nothing else.
 
 mod attempt;
 mod confine;
@@ -25,12 +25,12 @@ fn main() {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let words: Vec<&str> = arguments.iter().filter_map(|a| a.to_str()).collect();
     match words[..] {
-        // Started in another domain, which that domain may ask of itself.
+        // It was started in another domain, which the domain may ask about itself.
         [_, "domain", context] => {
             let found = std::fs::read_to_string("/proc/self/attr/current").unwrap_or_default();
             sys::exit(i32::from(found.trim_end_matches(['\0', '\n']) != context))
         }
-        // Started by `polc run`.
+        // `polc run` started it.
         [_, "attempt", kind, path, ref ally @ ..] => {
             let path = PathBuf::from(OsString::from_vec(unhex(path)));
             let ally = ally.first().map(|a| PathBuf::from(OsString::from_vec(unhex(a))));
@@ -44,7 +44,7 @@ fn main() {
                 sys::exit(1)
             }
         },
-        // Only as a machine's first process does it touch what it sees.
+        // It changes its surroundings only as the first process of a machine.
         _ if std::process::id() != 1 => sys::exit(2),
         _ => {
             sys::start_machine();

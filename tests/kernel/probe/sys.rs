@@ -1,4 +1,4 @@
-//! The system calls that the standard library has no words for.
+//! The system calls that the standard library lacks.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_ulong, c_void};
 use std::fs::{File, OpenOptions};
@@ -102,13 +102,13 @@ pub fn number<T>(result: io::Result<T>) -> i32 {
     }
 }
 
-/// Ends the process, without what the parent's copy has buffered.
+/// Ends the process, without flushing the buffers that it copied from its parent.
 pub fn exit(status: i32) -> ! {
     // SAFETY: no pointers; it does not return.
     unsafe { _exit(status) }
 }
 
-/// Runs `work` in a new process and returns the status that it ends with.
+/// Runs `work` in a new process, and returns its exit status.
 pub fn in_child(work: impl FnOnce() -> i32) -> i32 {
     // SAFETY: there is one thread, so the child may do what the parent could.
     let child = unsafe { fork() };
@@ -126,7 +126,7 @@ pub fn in_child(work: impl FnOnce() -> i32) -> i32 {
     (status >> 8) & 0xff
 }
 
-/// Becomes another program; returns only where that fails.
+/// Becomes another program. Returns only if that fails.
 pub fn exec(program: &Path, arguments: &[&str]) -> i32 {
     let program = name(program);
     let words: Vec<CString> = arguments.iter().map(|a| text(a.as_bytes())).collect();
@@ -144,14 +144,14 @@ pub fn fifo(path: &Path) -> io::Result<()> {
     check(unsafe { mkfifo(name(path).as_ptr(), 0o644) }.into()).map(drop)
 }
 
-/// mknod(2) of a file, which is not opened.
+/// mknod(2) for a file, which is not opened.
 pub fn regular(path: &Path) -> io::Result<()> {
     const S_IFREG: u32 = 0o100_000;
     // SAFETY: the string ends in NUL.
     check(unsafe { mknod(name(path).as_ptr(), S_IFREG | 0o644, 0) }.into()).map(drop)
 }
 
-/// mknod(2) of a device that is nobody's.
+/// mknod(2) for a device that does not exist.
 pub fn device(path: &Path, character: bool) -> io::Result<()> {
     const S_IFCHR: u32 = 0o020_000;
     const S_IFBLK: u32 = 0o060_000;
@@ -175,7 +175,7 @@ pub fn nameless(path: &Path) -> io::Result<()> {
     check(made.into()).map(drop)
 }
 
-/// renameat2(2): two objects change places.
+/// renameat2(2): two objects exchange their places.
 pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     const AT_FDCWD: c_int = -100;
     const RENAME_EXCHANGE: u32 = 2;
@@ -241,7 +241,7 @@ pub fn touch(path: &Path, long_ago: bool) -> io::Result<()> {
     check(result.into()).map(drop)
 }
 
-/// truncate(2), which opens nothing.
+/// truncate(2), which opens no file.
 pub fn cut(path: &Path) -> io::Result<()> {
     // SAFETY: the string ends in NUL.
     check(unsafe { truncate(name(path).as_ptr(), 0) }.into()).map(drop)
@@ -267,7 +267,7 @@ pub fn set_attribute(path: &Path, attribute: &CStr, value: &[u8]) -> io::Result<
     check(result.into()).map(drop)
 }
 
-/// As the first process: the file systems that the probe needs.
+/// Mounts the file systems that the probe needs as the first process.
 pub fn start_machine() {
     for (kind, at) in [
         ("proc", "/proc"),
@@ -283,7 +283,7 @@ pub fn start_machine() {
     }
 }
 
-/// Lets everybody bind the ports below 1024 too: else that is a matter of a capability, and not of the rules on hosts.
+/// Lets every user bind ports below 1024. Otherwise a capability would decide, and not the rules on hosts.
 fn open_ports() -> io::Result<()> {
     std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
 }
@@ -304,8 +304,8 @@ pub fn mount_at(kind: &str, at: &str) -> io::Result<()> {
     check(result.into()).map(drop)
 }
 
-/// Makes a folder the root of this process, in a user namespace of its own where it is not an administrator, and takes
-/// it off the network: nobody outside is to hear of what is tried.
+/// Makes a folder the root of this process, and cuts it off from the network, so that nothing outside hears of the
+/// attempts. A process that is not root does this in a user namespace.
 pub fn change_root(root: &str) -> io::Result<()> {
     const CLONE_NEWUSER: c_int = 0x1000_0000;
     const CLONE_NEWNET: c_int = 0x4000_0000;
@@ -340,7 +340,7 @@ pub fn power_off() -> ! {
     std::process::exit(0)
 }
 
-/// No privileges by execve from here on: Landlock wants that of whoever is not an administrator.
+/// Sets `no_new_privs`: without it, Landlock is only for root.
 pub fn no_new_privileges() -> io::Result<()> {
     const PR_SET_NO_NEW_PRIVS: c_int = 38;
     // SAFETY: no pointers.
@@ -390,7 +390,7 @@ pub fn landlock_restrict(ruleset: i32) -> io::Result<()> {
     check(unsafe { syscall(446, ruleset, 0 as c_ulong) }).map(drop)
 }
 
-/// socket(2): of TCP, or of UDP.
+/// socket(2) for TCP or for UDP.
 pub fn socket(address: &SocketAddr, tcp: bool) -> io::Result<OwnedFd> {
     let (family, kind) = (family(address), if tcp { 1 } else { 2 });
     // SAFETY: no pointers; the descriptor is new and nobody else's.
