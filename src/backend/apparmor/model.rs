@@ -3,7 +3,7 @@
 use crate::backend::Options;
 use crate::backend::header;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::fidelity::{Ledger, show_bytes};
+use crate::fidelity::Ledger;
 use crate::policy::{ByteSet, Component, Name, Policy, Sequence, Token};
 use crate::semantics::{Case, PathSet, TooLarge};
 use askama::Template;
@@ -273,15 +273,13 @@ pub fn render(
     ledger: &Ledger,
     options: &Options,
 ) -> Result<String, Diagnostics> {
-    let mut comments = Vec::new();
-    if let Some(banner) = &options.banner {
-        comments.push(show_bytes(banner.as_bytes()));
-    }
-    comments.push(
-        "load: apparmor_parser -r THIS-FILE; run: aa-exec -p NAME -- COMMAND, or by its attachment"
-            .to_owned(),
-    );
-    comments.extend(header::differing(policy, ledger));
+    let name = &policy.name;
+    let usage = [
+        format!("load: apparmor_parser -r THIS-FILE; start a program in it: aa-exec -p {name} -- COMMAND"),
+        "try: apparmor_parser -r -C THIS-FILE (it only logs, but what an `audit deny` line names is refused)".to_owned(),
+        "undo: apparmor_parser -R THIS-FILE".to_owned(),
+    ];
+    let comments = header::lines(policy, ledger, options, usage);
     let files = profile
         .files
         .iter()

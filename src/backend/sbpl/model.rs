@@ -363,12 +363,9 @@ pub fn render(
     options: &Options,
 ) -> Result<String, Diagnostics> {
     names(policy)?;
-    let mut comments = Vec::new();
-    if let Some(banner) = &options.banner {
-        comments.push(show_bytes(banner.as_bytes()));
-    }
-    comments.push("run: sandbox-exec -f THIS-FILE COMMAND".to_owned());
-    comments.extend(header::differing(policy, ledger));
+    let usage =
+        ["run: sandbox-exec -f THIS-FILE COMMAND; nothing is installed, it ends with the program"];
+    let comments = header::lines(policy, ledger, options, usage.map(str::to_owned));
     let written = Written::new(&profile.patterns);
     let mut rules = Vec::new();
     for r in &profile.rules {

@@ -3,7 +3,7 @@
 use crate::backend::Options;
 use crate::backend::header;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::fidelity::{Ledger, show_bytes};
+use crate::fidelity::Ledger;
 use crate::policy::{Operation, Policy};
 use askama::Template;
 use std::collections::{BTreeMap, BTreeSet};
@@ -239,16 +239,16 @@ pub fn render_te(
     ledger: &Ledger,
     options: &Options,
 ) -> Result<String, Diagnostics> {
-    let mut comments = Vec::new();
-    if let Some(banner) = &options.banner {
-        comments.push(show_bytes(banner.as_bytes()));
-    }
     let n = &module.name;
-    comments.push(format!("build: checkmodule -M -m -o {n}.mod {n}.te && semodule_package -o {n}.pp -m {n}.mod -f {n}.fc"));
-    comments.push(format!(
-        "load: semodule -i {n}.pp && restorecon -RF on the labelled trees"
-    ));
-    comments.extend(header::differing(policy, ledger));
+    let usage = [
+        format!(
+            "build: checkmodule -M -m -o {n}.mod {n}.te && semodule_package -o {n}.pp -m {n}.mod -f {n}.fc"
+        ),
+        format!("load: semodule -i {n}.pp && restorecon -RF on the labelled trees"),
+        format!("try: semanage permissive -a {n}_t (it only logs; -d ends that)"),
+        format!("undo: semodule -r {n} && restorecon -RF on the same trees"),
+    ];
+    let comments = header::lines(policy, ledger, options, usage);
     Te {
         comments,
         name: &module.name,

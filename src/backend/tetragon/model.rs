@@ -3,7 +3,7 @@
 use crate::backend::Options;
 use crate::backend::header;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::fidelity::{Ledger, show_bytes};
+use crate::fidelity::Ledger;
 use crate::policy::{Component, Policy, Sequence, Token};
 use crate::semantics::{Case, PathSet, TooLarge};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -266,11 +266,12 @@ pub fn render(
     options: &Options,
 ) -> Result<String, Diagnostics> {
     let mut out = String::new();
-    if let Some(banner) = &options.banner {
-        let _ = writeln!(out, "# {}", show_bytes(banner.as_bytes()));
-    }
-    out.push_str("# Applied is not loaded: `tetra tracingpolicy list` shows load errors.\n");
-    for line in header::differing(policy, ledger) {
+    let usage = [
+        "load: kubectl apply -f THIS-FILE; applied is not loaded: `tetra tracingpolicy list` shows load errors",
+        "try: tetra tracingpolicy set-mode NAME monitor, for each policy in that list (it only logs)",
+        "undo: kubectl delete -f THIS-FILE",
+    ];
+    for line in header::lines(policy, ledger, options, usage.map(str::to_owned)) {
         let _ = writeln!(out, "# {line}");
     }
     for object in objects {
