@@ -1,13 +1,14 @@
-//! The ledger: what a layer keeps of each rule, and, where it does not, a reason and a witness.
+//! The ledger: what a layer keeps of each rule. If it does not keep a rule, there is a reason and a witness.
 //!
-//! A ledger is total. It has an entry for every rule and each of its operations, and for the default action and every
-//! operation. [`crate::semantics::LedgerBuilder`] makes it from the sets that a back-end says its artifact allows.
+//! A ledger is complete. It has an entry for every rule with each of its operations, and for the default action with
+//! every operation. [`crate::semantics::LedgerBuilder`] makes it from the sets that a back-end says its artifact
+//! allows.
 
 use crate::policy::{Action, HostSpec, Operation, RuleId};
 use std::borrow::Cow;
 use std::fmt;
 
-/// How much of a rule's meaning a layer keeps, on the objects that the rule decides.
+/// How much of a rule's meaning a layer keeps, on the objects that the rule decides about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Fidelity {
     /// The layer decides every object as the policy does.
@@ -18,7 +19,7 @@ pub enum Fidelity {
     Looser,
     /// Both.
     Mixed,
-    /// The layer says nothing about this; what the policy denies here, the layer lets through.
+    /// The layer does not restrict this. What the policy denies here, the layer allows.
     Unenforced,
 }
 
@@ -35,7 +36,7 @@ impl Fidelity {
         }
     }
 
-    /// Whether the layer lets something through that the policy denies.
+    /// Whether the layer allows something that the policy denies.
     #[must_use]
     pub fn leaks(self) -> bool {
         matches!(self, Self::Looser | Self::Mixed | Self::Unenforced)
@@ -90,8 +91,8 @@ impl fmt::Display for Object {
     }
 }
 
-/// Bytes on one line: UTF-8 is kept, control characters and other bytes are `\xNN`, `\` is `\\`.
-/// Safe to print in a comment or a terminal.
+/// Bytes on one line: UTF-8 stays, control characters and other bytes become `\xNN`, and `\` becomes `\\`. The result
+/// is safe in a comment and on a terminal.
 #[must_use]
 pub fn show_bytes(bytes: &[u8]) -> String {
     let mut out = String::new();
@@ -121,9 +122,9 @@ pub fn show_bytes(bytes: &[u8]) -> String {
 pub struct Witness {
     /// The object.
     pub object: Object,
-    /// What the policy says.
+    /// The policy's decision.
     pub policy: Action,
-    /// Whether the layer lets it happen.
+    /// Whether the layer allows it.
     pub layer_allows: bool,
 }
 
@@ -134,11 +135,11 @@ pub struct Entry {
     pub rule: Option<RuleId>,
     /// The operation.
     pub operation: Operation,
-    /// How much is kept.
+    /// How much of it is kept.
     pub fidelity: Fidelity,
-    /// Why: one line, no capital, no full stop. Empty for exact, unless there is something to say.
+    /// Why: one line, no capital, no full stop. Often empty for exact.
     pub reason: Cow<'static, str>,
-    /// Objects that show it: at least one for anything but exact.
+    /// Objects that show the difference: at least one, unless it is exact.
     pub witnesses: Vec<Witness>,
 }
 
@@ -147,7 +148,7 @@ pub struct Entry {
 pub struct Ledger {
     /// The target.
     pub target: &'static str,
-    /// In the order of rules, the default last; within a rule, of operations.
+    /// In the order of the rules, with the default last. Within a rule, in the order of operations.
     pub entries: Vec<Entry>,
     /// What the layer does with parts of a policy that are not rules (limits, environment,
     /// capabilities, subject): the part, how much is kept, and why.
@@ -157,15 +158,15 @@ pub struct Ledger {
 /// What a layer keeps of a part that is not a rule.
 #[derive(Debug, Clone)]
 pub struct SettingEntry {
-    /// As in the policy: `limits.memory`.
+    /// The name in the policy: `limits.memory`.
     pub setting: Cow<'static, str>,
-    /// [`Fidelity::Exact`] or [`Fidelity::Unenforced`], seldom another.
+    /// Mostly [`Fidelity::Exact`] or [`Fidelity::Unenforced`].
     pub fidelity: Fidelity,
     /// Why.
     pub reason: Cow<'static, str>,
 }
 
-/// What `--require` asks of layers before something is done.
+/// What `--require` asks of the layers before polc acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Requirement {
     /// Equal to the policy.
@@ -175,7 +176,7 @@ pub enum Requirement {
 }
 
 impl Requirement {
-    /// Whether layers that are exact, or safe, are enough. What is exact is safe.
+    /// Whether layers that are exact, or safe, satisfy this. Exact layers are also safe.
     #[must_use]
     pub fn is_met(self, exact: bool, safe: bool) -> bool {
         match self {
@@ -198,7 +199,7 @@ impl Ledger {
         self.entries.iter().any(|e| e.fidelity.leaks()) || self.lost().next().is_some()
     }
 
-    /// The parts beside the rules of which something gets through.
+    /// The parts beside the rules that the layer does not keep.
     pub fn lost(&self) -> impl Iterator<Item = &SettingEntry> {
         self.settings.iter().filter(|s| s.fidelity.leaks())
     }

@@ -8,11 +8,10 @@
 //!       diagnostics   semantics (decide, path algebra)     read back ── proof: compared with the Policy
 //! ```
 //!
-//! A [front-end](frontend) reads a file and makes a [`policy::Policy`], the intermediate
-//! representation: resolved, validated, without a trace of YAML. [`semantics`] says what a policy
-//! means. A [back-end](backend) lowers the meaning to a typed model of its target's language and
-//! renders that model. What the target cannot say is in the [`fidelity::Ledger`], which has an
-//! entry for every rule and operation. A back-end reads its artifacts back, and [`proof`] compares what
+//! A [front-end](frontend) reads a file and makes a [`policy::Policy`], the intermediate representation: resolved,
+//! validated, without any YAML. [`semantics`] says what a policy means. A [back-end](backend) lowers the meaning to a
+//! typed model of its target's language, and renders that model. The [`fidelity::Ledger`] says what the target cannot
+//! express, with an entry for every rule and operation. A back-end reads its artifacts back. [`proof`] compares what
 //! they mean with what the policy means.
 //!
 //! # Terms
@@ -29,7 +28,7 @@
 //! - *ledger*: the list of what a target keeps of each rule and operation.
 //! - *witness*: one object on which a layer and the policy disagree.
 
-// The essays lead to the modules that they are about, which are private (`cargo doc --document-private-items`).
+// The essays link to private modules (`cargo doc --document-private-items`).
 #![allow(rustdoc::private_intra_doc_links)]
 #![deny(missing_docs)]
 #![cfg_attr(not(feature = "enforce"), forbid(unsafe_code))]

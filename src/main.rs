@@ -1,4 +1,4 @@
-//! The `polc` program. All of it is in [`cli`] and the library.
+//! The `polc` program. All of its code is in [`cli`] and the library.
 
 #[allow(
     clippy::indexing_slicing,
@@ -8,8 +8,8 @@ mod cli;
 
 use std::process::ExitCode;
 
-/// A fifth of compiling was glibc's allocator (docs/decisions.md). `polc run` splits the process while it has one thread,
-/// so no lock is held in the copy.
+/// glibc's allocator took a fifth of the compile time (docs/decisions.md). `polc run` splits the process while it has
+/// only one thread, so no lock is held in the copy.
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

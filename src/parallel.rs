@@ -3,8 +3,8 @@
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What `work` makes of each item, in their order. The thread that asks takes part, and there are no more threads than
-/// processors: an allocator keeps pages for each.
+/// Applies `work` to each item, and returns the results in order. The calling thread takes part. There are no more
+/// threads than processors, because an allocator keeps memory for each thread.
 #[must_use]
 pub fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

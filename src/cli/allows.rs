@@ -1,4 +1,4 @@
-//! What a policy allows, in a few lines, for a user who is asked to trust it.
+//! A short summary of what a policy allows, for a user who is asked to trust it.
 
 use super::homes::Homes;
 use polc::fidelity::show_bytes;
@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 
-/// How many objects a line names.
+/// How many objects one line names.
 const NAMED: usize = 6;
 
-/// What the rules of a policy allow, the widest objects first. What comes from polc's own rule sets is told by their names.
-/// `all`: every object is named.
+/// What the rules of a policy allow, the widest objects first. Rules from polc's own sets appear by the names of the
+/// sets. `all`: name every object.
 #[must_use]
 pub fn summary(policy: &Policy, all: bool) -> String {
     let most = if all { usize::MAX } else { NAMED };
@@ -37,7 +37,7 @@ pub fn summary(policy: &Policy, all: bool) -> String {
         )
     };
     let objects = |operations: &[Operation], told: &[Operation]| {
-        // What a line above has told is not told again.
+        // A line above has named these already.
         let speaks = |r: &&Rule| {
             operations.iter().any(|o| r.operations.contains(*o))
                 && !told.iter().any(|o| r.operations.contains(*o))
@@ -85,7 +85,7 @@ pub fn summary(policy: &Policy, all: bool) -> String {
     out
 }
 
-/// The keys in the user's homes that a policy lets be read, those that are there one by one.
+/// The keys in the user's homes that a policy allows reading. Existing keys are named one by one.
 #[must_use]
 pub fn keys(meaning: &Meaning<'_>, homes: &Homes, all: bool) -> String {
     let mut out = String::new();
@@ -98,7 +98,7 @@ pub fn keys(meaning: &Meaning<'_>, homes: &Homes, all: bool) -> String {
             }
         };
         let there = |k: &&polc::lint::Key| {
-            // What a wildcard may match is not looked for: only that there is where to look.
+            // polc does not search for what a wildcard may match. It only checks that its directory exists.
             let path = std::ffi::OsStr::from_bytes(&k.literal);
             k.literal != home && std::fs::symlink_metadata(path).is_ok()
         };
@@ -126,7 +126,7 @@ pub fn keys(meaning: &Meaning<'_>, homes: &Homes, all: bool) -> String {
     out
 }
 
-/// One line of what is shown: a word, and what is said of it.
+/// Adds one line: a word, and a text about it.
 pub fn line(out: &mut String, word: &str, what: &str) {
     let _ = writeln!(out, "  {word:<12} {}", show_bytes(what.as_bytes()));
 }
@@ -147,7 +147,7 @@ fn objects_of(rule: &Rule) -> Vec<String> {
     }
 }
 
-/// The objects with the fewest names before their first wildcard come first: they hold the most.
+/// The objects with the fewest names before their first wildcard come first, because they contain the most.
 fn widest_first(mut all: Vec<String>, most: usize) -> String {
     let width = |text: &String| {
         let literal = text
@@ -161,7 +161,7 @@ fn widest_first(mut all: Vec<String>, most: usize) -> String {
     few(&all, most)
 }
 
-/// What stands where not all are named.
+/// The end of a list that does not name everything.
 const MORE: &str = " more\n";
 
 fn few(all: &[String], most: usize) -> String {

@@ -1,4 +1,4 @@
-//! What the policy answers on this host, and what of a question an artifact knows.
+//! What the policy answers on this host, and how a question looks for an artifact.
 
 use polc::fidelity::{Object, show_bytes};
 use polc::host::Resolver;
@@ -9,17 +9,17 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// The answer to one operation on one object.
 pub struct Answer {
-    /// What is decided: on the path that the kernel comes to.
+    /// The decision about the path that the kernel reaches.
     pub decision: Decision,
-    /// The object that was decided on.
+    /// The object that the decision is about.
     pub object: Object,
-    /// What the policy says of the name, where links lead it to another.
+    /// What the policy says about the name, if links lead it to another path.
     pub by_name: Option<Decision>,
-    /// No such path can be reached: a loop of links.
+    /// The path cannot be reached, because its links form a loop.
     pub nowhere: bool,
 }
 
-/// The paths that a call on this name may come to: some calls follow a link at the end, some take the link itself.
+/// The paths that a call with this name may reach: some calls follow a link at the end, and some use the link itself.
 fn reached(resolver: &Resolver<'_>, operation: Operation, path: &[u8]) -> Option<Vec<Vec<u8>>> {
     let end = || resolver.resolve(path);
     let itself = || resolver.resolve_parent(path);
@@ -30,7 +30,7 @@ fn reached(resolver: &Resolver<'_>, operation: Operation, path: &[u8]) -> Option
     })
 }
 
-/// The program that a first word stands for here, as `polc run` finds it.
+/// The program that a first word means on this host, as `polc run` finds it.
 fn program(word: &[u8], resolver: &Resolver<'_>) -> Option<Vec<u8>> {
     if word.contains(&b'/') && !word.starts_with(b"/usr/bin/") {
         return resolver.resolve(word);
@@ -44,7 +44,7 @@ fn program(word: &[u8], resolver: &Resolver<'_>) -> Option<Vec<u8>> {
     }
 }
 
-/// Answers for this host; without a resolver, for the names alone.
+/// Answers for this host. Without a resolver, answers for the names alone.
 pub fn answer(
     policy: &Policy,
     operation: Operation,
@@ -100,8 +100,8 @@ pub fn answer(
         })
 }
 
-/// The answer to a test of the policy: the strictest of its parts, and how the object was reached. A command is asked
-/// by its name: which file that is differs from host to host.
+/// The answer to a test of the policy: the strictest of its parts, and how the object was reached. A command is tested
+/// by its name, because the name leads to different files on different hosts.
 pub fn test(
     policy: &Policy,
     query: &Query,
@@ -127,7 +127,7 @@ pub fn test(
         )
 }
 
-/// The object as it is named where artifacts are for: in their home, workspace and temporary directory.
+/// The object as artifacts name it: in their home, workspace and temporary directory.
 pub fn moved(object: &Object, from: &Subject, to: &Subject) -> Object {
     let mut places: Vec<(&[u8], &[u8])> = [
         (&from.workspace, &to.workspace),
@@ -161,7 +161,7 @@ pub fn moved(object: &Object, from: &Subject, to: &Subject) -> Object {
     }
 }
 
-/// What a subject's places are, for people, where they are not those of another; `None`: they are.
+/// The paths of a subject that differ from those of another subject, for people. `None`: they are the same.
 pub fn subject_paths(of: &Subject, but: &Subject) -> Option<String> {
     let shown = |name: &str, a: &Option<Vec<u8>>, b: &Option<Vec<u8>>| {
         let path = a.as_deref().filter(|_| a != b)?;
@@ -178,8 +178,8 @@ pub fn subject_paths(of: &Subject, but: &Subject) -> Option<String> {
     (!places.is_empty()).then(|| places.join(", "))
 }
 
-/// A question whose path is relative to the current directory, or goes through `..`, as an absolute path. Other
-/// questions are none of this function's: `None`.
+/// Makes a question absolute whose path is relative to the current directory, or goes through `..`. `None`: it is
+/// another kind of question.
 pub fn relative(words: &[String], resolver: &Resolver<'_>) -> Option<(String, Vec<u8>)> {
     let line = words.join(" ");
     let (operation, path) = line.split_once(' ')?;
@@ -210,7 +210,7 @@ pub fn relative(words: &[String], resolver: &Resolver<'_>) -> Option<(String, Ve
             resolver.resolve_parent(&whole)?
         }
     } else {
-        // Without `..` the names are kept: a link among them is told.
+        // Without `..` the names stay, because a link among them is reported.
         let names = whole.split(|b| *b == b'/').filter(|n| !n.is_empty());
         names.flat_map(|n| [b"/".as_slice(), n].concat()).collect()
     };

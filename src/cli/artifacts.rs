@@ -1,4 +1,4 @@
-//! Artifacts as input: which target they are of, and what they mean.
+//! Artifacts as input: their target, and their meaning.
 
 use super::{Stop, targets::TargetOptions};
 use anyhow::Context;
@@ -6,7 +6,7 @@ use polc::backend::{self, Artifact, Backend, Evaluate};
 use polc::policy::Policy;
 use std::path::Path;
 
-/// More than the largest artifact that is taken, in bytes.
+/// The largest artifact that polc reads, in bytes.
 const MAX_ARTIFACT: u64 = 256 * 1024 * 1024;
 
 /// Reads a file as an artifact.
@@ -28,7 +28,7 @@ pub fn read(path: &Path) -> Result<Artifact, Stop> {
     })
 }
 
-/// The back-end that an artifact is of.
+/// The back-end of an artifact.
 pub fn backend_of(artifact: &Artifact) -> Option<&'static dyn Backend> {
     backend::all()
         .iter()
@@ -36,7 +36,7 @@ pub fn backend_of(artifact: &Artifact) -> Option<&'static dyn Backend> {
         .find(|b| b.recognises(artifact))
 }
 
-/// What artifacts of one target mean; where the policy is known, which paths are no directories is known too
+/// The meaning of artifacts of one target. If the policy is known, it says which paths are files
 /// ([`backend::Compiled::files`]).
 pub fn meant(
     backend: &'static dyn Backend,

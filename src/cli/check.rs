@@ -27,7 +27,7 @@ impl Forms for Args {
     const FORMS: &'static [Format] = &[Format::Human, Format::Json, Format::Sarif];
 }
 
-/// The lints of a policy, each with what to do; `host`: those that this host's links give rise to as well.
+/// The lints of a policy, each with advice. `host`: also those that this host's links cause.
 pub fn lints_of(
     meaning: &Meaning<'_>,
     judge: &Judge,
@@ -55,7 +55,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
         args.files.iter().map(Some).collect()
     };
     let mut worst = Outcome::Fine;
-    // A program reads one document, about all files, and there is one where there is nothing to tell.
+    // A program expects one document about all files, also if there is nothing to report.
     let mut all = Diagnostics {
         items: Vec::new(),
         sources: Sources::default(),
@@ -137,8 +137,8 @@ pub fn run(global: &Global, args: &Args) -> Done {
     Ok(worst)
 }
 
-/// Adds how a lint is answered in the file's own language. Another tool's file has no word for the most of it, and rules
-/// that its front-end made are not its author's to leave out.
+/// Adds how to answer a lint in the file's own language. Files of other tools have no words for most answers, and their
+/// authors cannot change rules that the front-end made.
 fn advise(found: &mut Vec<Diagnostic>, native: bool) {
     if native {
         for d in found.iter_mut().filter(|d| d.code.starts_with('L')) {

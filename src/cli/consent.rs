@@ -1,7 +1,7 @@
-//! Whether a policy that was found is trusted: asking, and what is shown to whoever is asked.
+//! Asks whether the user trusts a policy that polc found, and shows what the user should know first.
 //!
-//! The policy is a stranger's. So it is judged against the homes that the user really has, its own `allow_lints` count
-//! for nothing, and the places that it sets are named with what they do.
+//! A stranger may have written the policy. So polc checks it against the user's real homes, and ignores its
+//! `allow_lints`. It names the directories that the policy sets, with their effect.
 
 use super::homes::Homes;
 use super::trust::{date, failed, is_inside, needed_state, text, usage};
@@ -18,8 +18,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Sees to it that the user trusts a policy that was found, or asks. What comes back tells since when, for the first line
-/// of a start.
+/// Makes sure that the user trusts a policy that polc found, or asks. Returns since when the user trusts it, for the
+/// first line of a start.
 ///
 /// # Errors
 /// The user does not trust it, or cannot be asked.
@@ -59,7 +59,7 @@ pub fn consent(
     }
     output::stderr(&format!("{what}\n"))?;
     candidate.show(&standing, warnings, false)?;
-    // What was typed up to here is no answer to a question that nobody has seen.
+    // Earlier keys were typed before the question was visible, so they are no answer.
     polc::enforce::terminal::forget_typed();
     output::stderr("trust it and start the program? [y/N] ")?;
     if !answer() {
@@ -72,7 +72,7 @@ pub fn consent(
     Ok(", trusted now".to_owned())
 }
 
-/// The state directory, if what is trusted may be kept there for a policy of this directory.
+/// The state directory, if trust in a policy from this directory may be stored there.
 ///
 /// # Errors
 /// There is none, or it could have come with the policy.
@@ -85,7 +85,8 @@ pub fn state_for(directory: Option<&Path>, workspace: Option<&[u8]>) -> Result<P
         .flat_map(repositories)
         .chain(workspace)
         .collect();
-    // The user's own home is nobody's repository. HOME alone says nothing: a repository may set it.
+    // The user's own home is no stranger's repository. The variable HOME proves nothing, because a repository may set
+    // it.
     from.retain(|d| homes.listed.as_ref().is_none_or(|h| !h.starts_with(d)));
     apart(&state, &from).map_err(|e| {
         let listed = homes.listed.as_deref().filter(|h| *h != Path::new("/"));
@@ -99,7 +100,7 @@ pub fn state_for(directory: Option<&Path>, workspace: Option<&[u8]>) -> Result<P
     Ok(state)
 }
 
-/// The directory, and the repository around it. A repository within another has a file `.git`: then both count.
+/// The directory, and the repository around it. A repository inside another one has a file `.git`. Then both count.
 fn repositories(directory: &Path) -> Vec<PathBuf> {
     let mut out = vec![directory.to_owned()];
     for above in directory.ancestors() {
@@ -115,11 +116,11 @@ fn repositories(directory: &Path) -> Vec<PathBuf> {
     out
 }
 
-/// A policy that may be trusted.
+/// A policy that the user may trust.
 pub struct Candidate<'a> {
     global: &'a Global,
     loaded: &'a input::Loaded,
-    /// What it is known by.
+    /// The name under which trust is stored.
     name: PathBuf,
 }
 
@@ -139,15 +140,15 @@ impl<'a> Candidate<'a> {
         })
     }
 
-    /// The state directory that may keep what is said of it.
+    /// The state directory that may store trust in this policy.
     pub fn state(&self) -> Result<PathBuf, Stop> {
         let workspace = self.loaded.policy.subject.workspace.as_deref();
-        // One that the policy sets lies within its directory, or is refused.
+        // A workspace that the policy itself sets lies within its directory, or polc refuses it.
         let workspace = workspace.filter(|_| !self.loaded.written.contains(&"workspace"));
         state_for(self.name.parent(), workspace)
     }
 
-    /// Its name, and where that leads if it is a link.
+    /// Its name, and the target if the name is a link.
     pub fn shown(&self) -> String {
         let resolved = self.loaded.files.first().map(|f| f.path.as_path());
         match resolved {
@@ -176,8 +177,8 @@ impl<'a> Candidate<'a> {
         }
     }
 
-    /// Shows what somebody who trusts it should know: lints, what changed or what it allows, the places that it sets, and
-    /// the keys that it opens. `all`: without a limit.
+    /// Shows what a user should know before trusting it: lints, what changed or what it allows, the directories that it
+    /// sets, and the keys that it opens. `all`: without a limit.
     pub fn show(&self, standing: &Standing, warnings: &Diagnostics, all: bool) -> Result<(), Stop> {
         let policy = &self.loaded.policy;
         let meaning = Meaning::new(policy);
@@ -191,7 +192,7 @@ impl<'a> Candidate<'a> {
         };
         let mut lints = self.lints(&meaning, homes, true);
         if let (Some(before), false) = (&before, all) {
-            // What was trusted with a lint has been seen with it.
+            // The user has seen these lints when they trusted the policy.
             let known = self.lints(&Meaning::new(before), homes, false);
             let seen = |d: &Diagnostic| {
                 let same = |k: &&Diagnostic| k.code == d.code && k.message == d.message;
@@ -220,7 +221,7 @@ impl<'a> Candidate<'a> {
         check::lints_of(meaning, &judge, self.loaded, host)
     }
 
-    /// The places that the policy sets itself, with what that does.
+    /// The directories that the policy itself sets, with the effect.
     fn places(&self, homes: &Homes) -> Result<String, Stop> {
         let mut out = String::new();
         for place in places::written(self.loaded, homes) {
@@ -256,7 +257,7 @@ impl<'a> Candidate<'a> {
         Ok(out)
     }
 
-    /// Which files are others than those that were trusted.
+    /// The files that differ from the trusted ones.
     fn changed_files(&self, old: &Record) -> Vec<String> {
         let mut out = Vec::new();
         for file in &self.loaded.files {
@@ -280,7 +281,7 @@ impl<'a> Candidate<'a> {
         out
     }
 
-    /// What changed since it was trusted. `None`: it cannot be compared.
+    /// What changed since the user trusted it. `None`: polc cannot compare the two.
     fn changes(
         &self,
         old: &Record,
@@ -304,7 +305,7 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// What a file is known by: its own name in the directory that the one given leads to.
+/// The name of a file for the store: its own name, in the real path of its directory.
 pub fn name_of(file: &Path) -> PathBuf {
     match (file.parent().map(std::fs::canonicalize), file.file_name()) {
         (Some(Ok(directory)), Some(name)) => directory.join(name),
@@ -312,7 +313,7 @@ pub fn name_of(file: &Path) -> PathBuf {
     }
 }
 
-/// One line of the terminal: whether it is a yes.
+/// Reads one line from the terminal. Returns whether it means yes.
 fn answer() -> bool {
     let mut line = String::new();
     let read = std::io::stdin().lock().read_line(&mut line);

@@ -1,4 +1,4 @@
-//! `polc coverage`: rules by layers.
+//! `polc coverage`: a table of rules and layers.
 
 mod markdown;
 mod page;
@@ -44,11 +44,11 @@ impl Forms for Args {
     const FORMS: &'static [Format] = &[Format::Human, Format::Markdown, Format::Json, Format::Html];
 }
 
-/// Which rows are told.
+/// Which rows are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rows {
     None,
-    /// Those that some layer does not keep.
+    /// The rows that some layer does not keep.
     NotKept,
     All,
 }
@@ -69,7 +69,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     }
     let loaded = input::load(global, input::Purpose::Emit)?;
     let policy = &loaded.policy;
-    // The artifacts are read, and not what is said of them.
+    // This reads the artifacts, and not their ledgers.
     let meaning = Meaning::new(policy).without_ledgers();
     let is_chosen = |id: &str| chosen.iter().any(|c| c.id() == id);
     let (chosen, others): (Vec<_>, Vec<_>) = backend::all()
@@ -106,7 +106,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     })
 }
 
-/// A sign and a word: legible without colour, and where only the sign fits.
+/// A sign and a word. The sign is readable without colour, and alone where there is no room for the word.
 fn sign(fidelity: Option<Fidelity>) -> (char, &'static str) {
     match fidelity {
         Some(Fidelity::Exact) => ('=', "exact"),
@@ -126,7 +126,7 @@ fn shown(table: &Coverage, layer: Option<usize>, cell: &Cell) -> (char, &'static
     }
 }
 
-/// The cells of a row with what they say, all layers together last.
+/// The cells of a row with their texts. The last one is for all layers together.
 fn cells<'c>(
     table: &'c Coverage,
     row: &'c Row,
@@ -147,7 +147,7 @@ fn place(policy: &Policy, rule: Option<RuleId>) -> String {
     policy.sources.place(span)
 }
 
-/// Rows of one rule that have the same cells, told once.
+/// Rows of one rule with the same cells, shown as one.
 struct Line<'c> {
     rule: Option<RuleId>,
     operations: Vec<Operation>,
@@ -185,10 +185,10 @@ fn lines(table: &Coverage, rows: Rows) -> Vec<Line<'_>> {
     out
 }
 
-/// How many rows there are of each fidelity.
+/// The number of rows of each fidelity.
 type Counts = Vec<(Option<Fidelity>, usize)>;
 
-/// The counts of each column that has an artifact; the last is all layers together.
+/// The counts of each column that has an artifact. The last one is for all layers together.
 fn counts(table: &Coverage) -> Vec<(String, Counts)> {
     const ALL: [Option<Fidelity>; 6] = [
         Some(Fidelity::Exact),

@@ -97,7 +97,7 @@ fn by(policy: Option<&Policy>, decision: Option<Decision>) -> Option<String> {
     })
 }
 
-/// The changes in words.
+/// The changes as text.
 pub fn human(changes: &[Change], policies: [Option<&Policy>; 2]) -> String {
     if changes.is_empty() {
         return "they mean the same\n".to_owned();
@@ -109,7 +109,7 @@ pub fn human(changes: &[Change], policies: [Option<&Policy>; 2]) -> String {
             continue;
         }
         let _ = writeln!(out, "{}:", word(became));
-        // Operations that change alike are told on one line.
+        // Operations with the same change share one line.
         let mut told: Vec<(Vec<Operation>, &Change)> = Vec::new();
         for c in some {
             let alike = |t: &&mut (Vec<Operation>, &Change)| {
@@ -172,7 +172,7 @@ pub fn brief(changes: &[Change], whole: &str) -> String {
         (Became::Asked, OTHERS),
         (Became::Denied, OTHERS),
     ] {
-        // Operations that change alike are told on one line, and so are the entries of a list of names.
+        // Operations with the same change share one line, and so do the entries of a list of names.
         let mut told: Vec<(Vec<&str>, String)> = Vec::new();
         for c in changes.iter().filter(|c| c.became == became) {
             let part = if c.in_part { "part of " } else { "" };

@@ -39,7 +39,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// What `polc enforce sandbox --output F` and its like stand for.
+    /// The command that `polc enforce sandbox --output F` and similar ones stand for.
     pub fn for_target(
         target: &str,
         output: Option<PathBuf>,
@@ -58,7 +58,7 @@ impl Args {
     }
 }
 
-/// One target's part.
+/// The artifacts and the ledger of one target.
 struct Made {
     artifacts: Vec<Artifact>,
     ledger: Ledger,
@@ -121,7 +121,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     Ok(Outcome::Fine)
 }
 
-/// Whom the artifacts are for, where the policy leaves that open: at most two lines.
+/// Who the artifacts are for, if the policy leaves that open: at most two lines.
 fn assumed(backends: &[&'static dyn Backend], policy: &Policy) -> String {
     let subject = &policy.subject;
     let path = |name: &&'static str| {
@@ -154,7 +154,7 @@ fn assumed(backends: &[&'static dyn Backend], policy: &Policy) -> String {
     out
 }
 
-/// The back-ends that the words name, in the order of the registry, each once.
+/// The back-ends that the words name, each once, in the order of the registry.
 pub fn select(words: &[String]) -> Result<Vec<&'static dyn Backend>, Stop> {
     for w in words {
         if w != "all" && backend::find(w).is_none() {

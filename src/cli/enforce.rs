@@ -167,7 +167,7 @@ fn start(global: &Global, args: &LandlockArgs) -> Done {
         ))?;
     }
     prepared.apply().map_err(anyhow::Error::new)?;
-    // From here on nothing is left to do but to become the program.
+    // The only remaining step is to become the program.
     let mut command = std::process::Command::new(&program.file);
     let error = command
         .arg0(super::start::name(&args.command, &program))

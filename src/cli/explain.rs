@@ -19,7 +19,7 @@ use std::fmt::Write;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-/// How long the artifacts are waited for. A policy of ordinary size takes a second.
+/// How long polc waits for the artifacts. A policy of ordinary size takes a second.
 const LONGEST: Duration = Duration::from_secs(20);
 
 /// Say which rule decides, or what a diagnostic's code means.
@@ -38,12 +38,12 @@ impl Forms for Args {
     const FORMS: &'static [Format] = &[Format::Human, Format::Json];
 }
 
-/// What there is to say of one operation.
+/// The answer for one operation.
 struct Part {
     operation: Operation,
     object: Object,
     answer: Answer,
-    /// The rules below the one that decides that would match too.
+    /// The rules below the deciding one that would match too.
     below: Vec<(String, Action)>,
     /// The object as artifacts name it, and what each layer's artifact does.
     emitted: Object,
@@ -70,7 +70,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     };
     let loaded = input::load(global, purpose)?;
     let (emitted, _) = input::load_with_warnings(global, input::Purpose::Emit)?;
-    // What `run` does, with the rules of polc's own; artifacts do not have them.
+    // What `run` does, with polc's own rules. Artifacts do not have these.
     let (policy, _) = &input::with_own_rules(loaded, purpose);
     let query = match relative(&args.words, &resolver) {
         Some((operation, path)) => {
@@ -82,7 +82,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
         }
         None => input::query(policy, &args.words)?,
     };
-    // Kept until the process ends: what takes too long is left running.
+    // Kept until the process ends, because threads that take too long still use it.
     let kept: &'static Policy = Box::leak(Box::new(emitted.policy));
     let meaning: &'static Meaning<'static> = Box::leak(Box::new(Meaning::new(kept)));
     let end = Instant::now() + LONGEST;
@@ -161,7 +161,7 @@ fn part(
     }
 }
 
-/// What links of this host have to do with the answer, a line each.
+/// How links of this host affect the answer, one line each.
 fn links(policy: &Policy, p: &Part) -> Vec<String> {
     let mut out = Vec::new();
     let a = &p.answer;
@@ -192,7 +192,7 @@ fn links(policy: &Policy, p: &Part) -> Vec<String> {
     out
 }
 
-/// The rule that would allow what the name was allowed for, where a link leads it elsewhere.
+/// The rule that would allow the object, if a link leads the allowed name somewhere else.
 fn would_allow(policy: &Policy, p: &Part) -> Option<String> {
     let by_name = p.answer.by_name?;
     if !by_name.action.permits() || p.answer.decision.action.permits() {
@@ -296,7 +296,7 @@ fn to_json(policy: &Policy, p: &Part) -> Value {
     })
 }
 
-/// What each layer does with the object. One that is not done at `end` is named and left.
+/// What each layer does with the object. A layer that is not ready at `end` is named and left out.
 fn layers(
     meaning: &'static Meaning<'static>,
     operation: Operation,
@@ -331,7 +331,7 @@ fn layers(
     .collect()
 }
 
-/// What a layer does with the object, by its artifact, and how that stands to the policy.
+/// What a layer does with the object according to its artifact, and how that compares with the policy.
 fn layer(
     b: &'static dyn Backend,
     meaning: &Meaning<'_>,

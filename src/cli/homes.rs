@@ -1,6 +1,6 @@
-//! Whose home is which directory: by the variable HOME, and by the list of users.
+//! Home directories and their users, by the variable HOME and by the list of users.
 //!
-//! Whoever writes a repository may also set HOME, in an `.envrc`. So what protects the user's own files asks for both.
+//! The author of a repository may also set HOME, in an `.envrc`. So the checks that protect the user's files use both.
 
 use polc::fidelity::show_bytes;
 use std::ffi::OsStr;
@@ -11,11 +11,11 @@ use std::sync::OnceLock;
 /// Home directories, with links followed.
 #[derive(Debug, Clone, Default)]
 pub struct Homes {
-    /// Of the user who runs polc: that of HOME first, then that of the list of users.
+    /// Homes of the user who runs polc: first the one of HOME, then the one of the list of users.
     pub own: Vec<PathBuf>,
-    /// Of other users, with their names.
+    /// Homes of other users, with the users' names.
     pub others: Vec<(String, PathBuf)>,
-    /// That of the list of users alone.
+    /// The user's home by the list of users alone.
     pub listed: Option<PathBuf>,
 }
 
@@ -26,7 +26,7 @@ pub enum More {
     Root,
     /// The user's own home.
     Home,
-    /// The user's own home is beneath it.
+    /// It contains the user's own home.
     HoldsHome,
     /// Another user's home.
     OtherHome(String),
@@ -35,7 +35,7 @@ pub enum More {
 }
 
 impl More {
-    /// In words, behind the directory's name and a comma.
+    /// The reason in words. It comes after the directory's name and a comma.
     #[must_use]
     pub fn words(&self) -> String {
         match self {
@@ -50,7 +50,7 @@ impl More {
     }
 }
 
-/// Directories of the system: none of them, and nothing beneath, is a project.
+/// Directories of the system. Neither they nor directories beneath them are projects.
 const TREES: [&str; 20] = [
     "/bin",
     "/boot",
@@ -74,7 +74,7 @@ const TREES: [&str; 20] = [
     "/System",
 ];
 
-/// Within those, where people work all the same: beneath them, not they themselves.
+/// Exceptions in them: people work beneath these directories, but not in these directories themselves.
 const WITHIN: [&str; 9] = [
     "/dev/shm",
     "/private/var/folders",
@@ -87,7 +87,7 @@ const WITHIN: [&str; 9] = [
     "/var/www",
 ];
 
-/// Directories that hold those of others: only they themselves are not taken.
+/// Directories that contain directories of many users. Only they themselves are no projects.
 const ALONE: [&str; 11] = [
     "/",
     "/home",
@@ -103,7 +103,7 @@ const ALONE: [&str; 11] = [
 ];
 
 impl Homes {
-    /// Those of this host, looked for once.
+    /// The homes of this host. They are read once.
     #[must_use]
     pub fn of_this_host() -> &'static Self {
         static HOMES: OnceLock<Homes> = OnceLock::new();
@@ -139,21 +139,21 @@ impl Homes {
         homes
     }
 
-    /// The user's own as bytes, for lints. Without `/`, which is the home of nobody who keeps keys.
+    /// The user's own homes as bytes, for lints. Without `/`, where no user keeps keys.
     #[must_use]
     pub fn judged(&self) -> Vec<Vec<u8>> {
         let own = self.own.iter().filter(|h| **h != Path::new("/"));
         own.map(|h| h.as_os_str().as_bytes().to_vec()).collect()
     }
 
-    /// One of the user's own homes that is this directory, or beneath it.
+    /// The own home that this directory is, or that lies beneath it.
     #[must_use]
     pub fn within(&self, path: &Path) -> Option<&Path> {
         let own = self.own.iter().filter(|h| **h != Path::new("/"));
         own.map(PathBuf::as_path).find(|h| h.starts_with(path))
     }
 
-    /// Why a directory is more than a project; `None`: it is one.
+    /// Why a directory is more than a project. `None`: it is a project.
     #[must_use]
     pub fn more(&self, path: &Path) -> Option<More> {
         let is = |of: &[&str]| of.iter().any(|p| path == Path::new(p));
@@ -166,7 +166,7 @@ impl Homes {
         if self.own.iter().any(|h| h.starts_with(path)) {
             return Some(More::HoldsHome);
         }
-        // A home may lie in a directory of the system; what is beneath it is the user's.
+        // A home may lie in a directory of the system. The directories beneath it are the user's.
         let in_home = |h: &PathBuf| h != Path::new("/") && path.starts_with(h);
         if self.own.iter().any(in_home) {
             return None;
@@ -177,7 +177,7 @@ impl Homes {
         let beneath = |p: &str| path.starts_with(p) && path != Path::new(p);
         let system =
             TREES.iter().any(|t| path.starts_with(t)) && !WITHIN.iter().any(|w| beneath(w));
-        // `/run/user/1000` is to a session what a home is to a user.
+        // `/run/user/1000` belongs to a session as a home belongs to a user.
         let session = path.parent() == Some(Path::new("/run/user"));
         let system = system || session || is(&ALONE) || path.starts_with("/root");
         system.then_some(More::System)
@@ -259,7 +259,7 @@ mod tests {
             let parent = Path::new(home).parent().unwrap();
             assert!(homes(home).more(parent).is_some(), "{home}");
         }
-        // Without a home that means anything.
+        // A home that means nothing.
         assert!(homes("/").more(Path::new("/etc")).is_some());
         assert_eq!(homes("/").more(Path::new("/w")), None);
     }

@@ -63,7 +63,7 @@ pub fn run(args: &Args) -> Done {
         _ => Path::new("."),
     };
     let schema = folder.join(SCHEMA);
-    // The schema is ours whatever it says; the policy may be somebody's work.
+    // The schema file always comes from polc. The policy may be a person's work.
     if args.output.exists() && !args.force {
         return Err(Stop::Usage(format!(
             "`{}` exists; `--force` overwrites it",
@@ -103,7 +103,7 @@ pub fn run(args: &Args) -> Done {
     Ok(Outcome::Fine)
 }
 
-/// The commands that start a program in the policy of this file: one that is found has to be trusted first.
+/// The commands that start a program in the policy of this file. A policy that polc finds must be trusted first.
 fn start_with(file: &Path) -> String {
     if file.file_name().is_some_and(|n| n == "polc.yaml") {
         "polc trust, polc run -- COMMAND".to_owned()
@@ -112,7 +112,7 @@ fn start_with(file: &Path) -> String {
     }
 }
 
-/// The name of a policy for the files in a folder: that of the folder, where it can be a name.
+/// The name of a policy for the files in a folder: the folder's name, if it is a valid name.
 fn name_of(folder: &Path, otherwise: &str) -> String {
     let full = std::fs::canonicalize(folder).unwrap_or_default();
     let name = full
@@ -127,7 +127,7 @@ fn name_of(folder: &Path, otherwise: &str) -> String {
     .to_owned()
 }
 
-/// A policy that builds on a built-in one.
+/// A policy that extends a built-in one.
 fn extending(profile: &str, name: &str) -> String {
     format!(
         r#"# The rules of this file are read first, then those of builtin:{profile}. The first that matches decides.

@@ -18,16 +18,16 @@ use std::sync::OnceLock;
 /// What the policy is loaded for: it decides what `auto` paths of the subject are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Artifacts for some host: `/home/agent`, `/workspace`, `/tmp`, the same everywhere.
+    /// Artifacts for some host, with the same paths everywhere: `/home/agent`, `/workspace`, `/tmp`.
     Emit,
-    /// This host: the caller's home, the enclosing repository, the temporary directory. What denied names lead to
-    /// through links of this host is denied as well.
+    /// This host: the caller's home, the enclosing repository, the temporary directory. If links of this host lead from
+    /// a denied name to another path, that path is denied too.
     Host,
-    /// The same without a look at links.
+    /// The same, without links.
     Caller,
 }
 
-/// A policy with the name it was asked for by.
+/// A policy, with the name that it was loaded by.
 pub struct Loaded {
     pub name: String,
     pub policy: Policy,
@@ -37,22 +37,22 @@ pub struct Loaded {
     pub native: bool,
     /// The files that it was read from, its own first; none for a built-in one and for standard input.
     pub files: Vec<FileRead>,
-    /// The places of the subject that its text sets: no `auto`, and no `--set`.
+    /// The paths of the subject that its text sets, without `auto` and `--set`.
     pub written: Vec<&'static str>,
 }
 
-/// A policy that a program is started with.
+/// A policy to start a program with.
 pub struct ToStart {
     pub policy: Policy,
-    /// Which one it is, and why it is used: for the first line of a start.
+    /// Which policy it is, and why it is used: for the first line of a start.
     pub told: String,
-    /// Files for certificates that variables name and that stay closed, one line each.
+    /// Certificate files that variables name and that stay closed, one line each.
     pub unread: Vec<String>,
-    /// What the user should know of its workspace, home and temporary directory, one line each.
+    /// What the user should know about its workspace, home and temporary directory, one line each.
     pub said: Vec<String>,
 }
 
-/// One of the two that are compared.
+/// One of the two things to compare.
 pub enum Comparable {
     /// A policy.
     Policy(Box<Loaded>),
@@ -60,8 +60,8 @@ pub enum Comparable {
     Artifact(Box<dyn Evaluate>),
 }
 
-/// Loads a policy or an artifact: it is an artifact if a target recognises it, and there is a second file
-/// beside it where its target has two.
+/// Loads a policy or an artifact. It is an artifact if a target recognises it. If its target has two files, the second
+/// one must lie beside it.
 pub fn side(global: &Global, name: &OsStr, options: &TargetOptions) -> Result<Comparable, Stop> {
     let path = Path::new(name);
     if name != "-" && !is_builtin(name) && path.is_file() {
@@ -89,7 +89,7 @@ fn is_builtin(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b"builtin:")
 }
 
-/// Loads the policy that the command line names, and prints the warnings.
+/// Loads the policy that the command line names, and prints its warnings.
 pub fn load(global: &Global, purpose: Purpose) -> Result<Loaded, Stop> {
     let (loaded, warnings) = load_with_warnings(global, purpose)?;
     if !warnings.items.is_empty() {
@@ -98,7 +98,7 @@ pub fn load(global: &Global, purpose: Purpose) -> Result<Loaded, Stop> {
     Ok(loaded)
 }
 
-/// Loads the policy that the command line names; the warnings are yet to be printed.
+/// Loads the policy that the command line names, and returns its warnings.
 pub fn load_with_warnings(
     global: &Global,
     purpose: Purpose,
@@ -110,7 +110,7 @@ pub fn load_with_warnings(
     load_named(global, &name, purpose)
 }
 
-/// Loads a policy again from the bytes that were kept of it, its own file first.
+/// Loads a policy again from its stored bytes, its own file first.
 pub fn load_kept(global: &Global, files: &[FileRead]) -> Result<Policy, Stop> {
     let own = files
         .first()
@@ -123,7 +123,7 @@ pub fn load_kept(global: &Global, files: &[FileRead]) -> Result<Policy, Stop> {
     Ok(host::follow(loaded.policy, &host::RealLinks).0)
 }
 
-/// Loads the policy again as if one of its places were elsewhere, out of the bytes that were read the first time.
+/// Loads the policy again with one path of its subject changed, from the bytes that were read the first time.
 pub fn with_place(
     global: &Global,
     loaded: &Loaded,
@@ -139,9 +139,9 @@ pub fn with_place(
     Ok(again.policy)
 }
 
-/// Loads the policy that a program is started with: the one that the command line names, or the nearest `polc.yaml`
-/// if the user trusts it, or the built-in one for the program where there is no such file. It gets the rule that keeps
-/// polc's own state, and its workspace is one that may be opened.
+/// Loads the policy to start a program with. The command line may name it. Otherwise it is the nearest `polc.yaml`, if
+/// the user trusts it. If there is no such file, it is the built-in policy for the program. The result has the rule
+/// that protects polc's own state, and a workspace that may be opened.
 pub fn load_to_start(
     global: &Global,
     command: &[OsString],
@@ -212,7 +212,7 @@ pub fn with_own_rules(loaded: Loaded, purpose: Purpose) -> (Policy, Vec<String>)
     (policy, unread)
 }
 
-/// Lets the program read the certificates that variables of this process name, where this host is meant.
+/// Lets the program read the certificates that variables of this process name, if `purpose` is this host.
 pub fn allow_certificates(policy: &mut Policy, purpose: Purpose) -> Vec<String> {
     #[cfg(unix)]
     if purpose == Purpose::Host {
@@ -222,7 +222,7 @@ pub fn allow_certificates(policy: &mut Policy, purpose: Purpose) -> Vec<String> 
     Vec::new()
 }
 
-/// That there is no policy, and what to do; `known` is the built-in one for the program that is to be started.
+/// Says that there is no policy, and what to do. `known` is the built-in policy for the program.
 fn no_policy(known: Option<builtin::Builtin>) -> Stop {
     let name = known.map_or("coding-agent", |b| b.name);
     Stop::Usage(format!(
@@ -314,7 +314,7 @@ pub fn is_closed(loaded: &Loaded, allow_gaps: bool) -> Result<bool, Stop> {
     Ok(closed || allow_gaps)
 }
 
-/// The policy that stands on standard input: it may be loaded twice, and is read once.
+/// The policy on standard input. It is read once, but may be loaded twice.
 fn from_stdin() -> anyhow::Result<&'static [u8]> {
     static TEXT: OnceLock<Vec<u8>> = OnceLock::new();
     if let Some(text) = TEXT.get() {
@@ -328,22 +328,22 @@ fn from_stdin() -> anyhow::Result<&'static [u8]> {
     Ok(TEXT.get_or_init(|| text))
 }
 
-/// A name of the command line, for messages: it need not be UTF-8.
+/// A name from the command line, for messages. It may have bytes that are not UTF-8.
 fn shown(name: &OsStr) -> String {
     show_bytes(name.as_encoded_bytes())
 }
 
-/// More than the largest policy that is taken: the front-end says that it is too large.
+/// Larger than the largest policy that the front-end takes. The front-end then says that it is too large.
 const MAX_INPUT: u64 = 64 * 1024 * 1024;
 
-/// The nearest `polc.yaml` upwards. What has that name and is no file that can be read is found as well: loading it
-/// says what is wrong, where passing over it would take another policy in silence.
+/// The nearest `polc.yaml` upwards. A file of that name that cannot be read counts too, and loading it reports the
+/// error. To skip it would use another policy silently.
 pub fn nearest() -> Result<Option<OsString>, Stop> {
     let here = std::env::current_dir().context("cannot tell the current directory")?;
     for folder in here.ancestors() {
         let file = folder.join("polc.yaml");
         if std::fs::symlink_metadata(&file).is_ok() {
-            // Relative where it is here: messages read better.
+            // Relative if it is here, for shorter messages.
             let shown = if folder == here {
                 PathBuf::from("polc.yaml")
             } else {
@@ -379,7 +379,7 @@ fn auto_paths(purpose: Purpose) -> Result<AutoPaths, Stop> {
     }
 }
 
-/// The caller's home, as the environment has it.
+/// The caller's home, from the environment.
 pub fn home() -> Option<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     home.filter(|h| h.is_absolute())
@@ -408,8 +408,8 @@ fn overrides(set: &[OsString], purpose: Purpose) -> Result<Vec<(String, Vec<u8>)
         .collect()
 }
 
-/// A path of `--set`. On this host it may be relative or begin with `~`, and links are followed: a policy speaks of where
-/// things are. For an artifact it stays as it is.
+/// A path of `--set`. On this host it may be relative or begin with `~`, and links in it are followed, because a policy
+/// is about real paths. For an artifact it stays unchanged.
 fn place(path: &[u8], purpose: Purpose) -> Result<Vec<u8>, Stop> {
     if purpose == Purpose::Emit || path.is_empty() {
         return Ok(path.to_vec());
@@ -429,7 +429,7 @@ fn place(path: &[u8], purpose: Purpose) -> Result<Vec<u8>, Stop> {
     Ok(real.into_os_string().into_encoded_bytes())
 }
 
-/// Reads a question such as `read ~/.ssh/id`: the words of the command line.
+/// Reads a question such as `read ~/.ssh/id` from the words of the command line.
 pub fn query(policy: &Policy, words: &[String]) -> Result<Query, Stop> {
     if let [line] = words {
         return Ok(frontend::question(line, &policy.subject)?);
@@ -440,10 +440,10 @@ pub fn query(policy: &Policy, words: &[String]) -> Result<Query, Stop> {
     let object = if let ("run", [line]) = (operation.as_str(), object)
         && line.contains(char::is_whitespace)
     {
-        // A whole command line in quotes, as the policy's tests write it.
+        // A whole command line in quotes, as in the policy's tests.
         line.clone()
     } else if operation == "run" {
-        // The shell has taken the quotes off; the question has its own.
+        // The shell has removed the quotes, but a question needs them.
         object
             .iter()
             .map(|w| format!("'{}'", w.replace('\'', "'\\''")))

@@ -1,11 +1,11 @@
-//! The ledger, printed: a summary for people, or whole.
+//! Prints the ledger: a summary for people, or all of it.
 
 use polc::fidelity::{Entry, Fidelity, Ledger};
 use polc::policy::Policy;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// How the whole ledger is printed.
+/// The form of the whole ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LedgerFormat {
     /// A line for every rule and operation.
@@ -14,10 +14,10 @@ pub enum LedgerFormat {
     Json,
 }
 
-/// How many lines of what is not exact the summary shows for a target.
+/// The most lines in the summary about entries of a target that are not exact.
 const SHOWN: usize = 6;
 
-/// The ledgers as text that ends in a line break.
+/// The ledgers as text with a line break at its end.
 pub fn report<'a>(
     policy: &Policy,
     ledgers: impl Iterator<Item = &'a Ledger>,

@@ -1,6 +1,6 @@
 //! The command line: one file for each command, each thin over the library.
 //!
-//! Artifacts and answers go to standard output, words to standard error. Exit status:
+//! Artifacts and answers go to standard output, messages to standard error. Exit status:
 //!
 //! - 0: fine
 //! - 1: failure, or `diff` found a difference
@@ -46,20 +46,20 @@ use clap::{Parser, Subcommand};
 use options::{Before, Color, Format, Formed, Forms, Global, Shared, With};
 use std::process::ExitCode;
 
-/// How a command ended, short of an error.
+/// How a command ended, if there was no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// 0.
     Fine,
-    /// 1: the command did its work and the answer is no (`emit --check` found a difference).
+    /// 1: the command did its work, and the answer is no (`emit --check` found a difference).
     Failure,
-    /// 2: the policy is wrong; it has been said.
+    /// 2: the policy is wrong, and the error was printed.
     Wrong,
     /// 3.
     BelowRequirement,
     /// 4.
     Refused,
-    /// The status of a program that was to be started: 126 it may not, 127 it is not there.
+    /// The status if a program was not started: 126: it may not start. 127: it does not exist.
     Program(u8),
 }
 
@@ -148,7 +148,7 @@ enum Command {
 }
 
 impl Command {
-    /// What the command takes of the options that several have.
+    /// The command's values for the options that several commands have.
     fn shared(&self) -> Shared<'_> {
         match self {
             Self::Check(a) => a.shared(),
@@ -175,12 +175,12 @@ impl Command {
 /// Reads the command line and runs the command.
 ///
 /// # Errors
-/// What kept the command from its work; the caller prints it and exits 1.
+/// An error that stopped the command. The caller prints it and exits with 1.
 pub fn run() -> anyhow::Result<Outcome> {
     let Cli { before, command } = match run_alone::parse().map_or_else(Cli::try_parse, Ok) {
         Ok(cli) => cli,
         Err(e) => {
-            // Help and version are answers; the rest is a wrong command line.
+            // Help and version are answers. Everything else is a wrong command line.
             let fine = !e.use_stderr();
             if let Some(line) = options::without_dashes(&e) {
                 eprintln!("error: {line}");
@@ -235,14 +235,14 @@ pub fn run() -> anyhow::Result<Outcome> {
     }
 }
 
-/// Why a command did not end by itself.
+/// Why a command stopped.
 #[derive(Debug)]
 enum Stop {
     /// The policy is wrong.
     Diagnostics(polc::diagnostics::Diagnostics),
     /// The command line is wrong.
     Usage(String),
-    /// A program that was to be started could not be.
+    /// A program could not be started.
     NotStarted(String),
     /// Something else failed.
     Failure(anyhow::Error),
@@ -250,7 +250,7 @@ enum Stop {
 
 impl<E: Into<anyhow::Error>> From<E> for Stop {
     fn from(e: E) -> Self {
-        // The blanket conversion catches diagnostics too; they keep their own way out.
+        // This conversion also gets diagnostics, which are handled separately.
         match e.into().downcast::<polc::diagnostics::Diagnostics>() {
             Ok(d) => Self::Diagnostics(d),
             Err(e) => Self::Failure(e),

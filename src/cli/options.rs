@@ -1,27 +1,27 @@
 //! The options that several commands have: the policy, the subject's paths, and the form of the output.
 //!
-//! Each command has those that it uses, in its own help. All of them may also stand before the command
-//! (`polc -p FILE check`); one that the command does not use is refused there too.
+//! Each command has the options that it uses, in its own help. All of them may also come before the command (`polc -p
+//! FILE check`). There, too, polc refuses an option that the command does not use.
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, ValueEnum};
 use std::ffi::OsString;
 use std::marker::PhantomData;
 
-/// What was asked for, wherever it stood.
+/// The options that were given, before or after the command.
 #[derive(Debug, Clone)]
 pub struct Global {
     /// The policy; `None`: the nearest `polc.yaml`.
     pub policy: Option<OsString>,
-    /// `NAME=PATH` of the subject.
+    /// `NAME=PATH` for the subject.
     pub set: Vec<OsString>,
-    /// How the answer is printed.
+    /// The form of the answer.
     pub format: Format,
-    /// When there are colours.
+    /// When to use colours.
     pub color: Color,
 }
 
-/// How an answer is printed.
+/// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Text for people
@@ -82,7 +82,7 @@ pub struct PolicyArgs {
     set: Vec<OsString>,
 }
 
-// No doc comments on these two: they would be the help of the commands.
+// No doc comments on these two, because they would become the help of the commands.
 
 #[derive(Debug, clap::Args)]
 pub struct With<A: clap::Args> {
@@ -102,13 +102,13 @@ pub struct Formed<A: clap::Args + Forms> {
     pub policy: PolicyArgs,
 }
 
-/// The forms that a command can print its answer in. The first one is for people, and the default.
+/// The forms in which a command can print its answer. The first one is for people, and is the default.
 pub trait Forms {
-    /// Which.
+    /// The forms.
     const FORMS: &'static [Format];
 }
 
-/// `--format` with the forms of one command.
+/// The option `--format` with the forms of one command.
 #[derive(Debug)]
 pub struct FormatArg<A> {
     asked: Option<Format>,
@@ -147,7 +147,7 @@ impl<A: Forms> clap::Args for FormatArg<A> {
     }
 }
 
-/// What one command takes of the options here.
+/// One command's values for these options.
 #[derive(Debug, Default)]
 pub struct Shared<'a> {
     policy: Option<&'a PolicyArgs>,
@@ -177,10 +177,10 @@ impl<A: clap::Args + Forms> Formed<A> {
 }
 
 impl Before {
-    /// Together with what stands behind the command, which wins.
+    /// Merges these with the options after the command. Those after the command win.
     ///
     /// # Errors
-    /// The command does not use an option that stands before it.
+    /// The command does not use an option that comes before it.
     pub fn with(self, command: Shared<'_>) -> Result<Global, String> {
         let unused = |name: &str| Err(format!("this command has no option `--{name}`"));
         let own = match command.policy {
@@ -214,7 +214,7 @@ impl Before {
     }
 }
 
-/// What to write where a program stands behind `run` or `enforce landlock` without a `--` between them.
+/// What to write if a program follows `run` or `enforce landlock` without a `--` between them.
 pub fn without_dashes(error: &clap::Error) -> Option<String> {
     use clap::error::{ContextKind, ContextValue, ErrorKind};
     if error.kind() != ErrorKind::UnknownArgument {

@@ -6,7 +6,7 @@ use polc::diagnostics::{self, Diagnostics, Style};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes to standard output, and sees that it arrived.
+/// Writes to standard output, and checks that it worked.
 pub fn stdout(bytes: &[u8]) -> Result<(), Stop> {
     let mut out = std::io::stdout().lock();
     out.write_all(bytes)?;
@@ -14,13 +14,13 @@ pub fn stdout(bytes: &[u8]) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Writes to standard error. A closed one is no reason to fail.
+/// Writes to standard error. If that is closed, polc does not fail.
 pub fn stderr(text: &str) -> Result<(), Stop> {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
     Ok(())
 }
 
-/// Prints diagnostics on standard error: in JSON where the answer would be JSON, else for people.
+/// Prints diagnostics on standard error: as JSON if the answer would be JSON, and otherwise for people.
 pub fn diagnostics(global: &Global, d: &Diagnostics) -> anyhow::Result<()> {
     let text = if global.format == Format::Json {
         format!("{:#}\n", diagnostics::json(d))
@@ -31,7 +31,7 @@ pub fn diagnostics(global: &Global, d: &Diagnostics) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What standard error looks like.
+/// The style of standard error.
 pub fn style(global: &Global) -> Style {
     if is_coloured(global, std::io::stderr().is_terminal()) {
         Style::Coloured
@@ -40,7 +40,7 @@ pub fn style(global: &Global) -> Style {
     }
 }
 
-/// Whether colours are wanted on a stream, which may be a terminal.
+/// Whether a stream gets colours. It may be a terminal.
 fn is_coloured(global: &Global, terminal: bool) -> bool {
     match global.color {
         Color::Always => true,
@@ -49,17 +49,17 @@ fn is_coloured(global: &Global, terminal: bool) -> bool {
     }
 }
 
-/// Colours of what is printed on standard output.
+/// The colours of standard output.
 #[derive(Debug, Clone, Copy)]
 pub struct Paint(bool);
 
 impl Paint {
-    /// As the user wants it.
+    /// As the user asked.
     pub fn stdout(global: &Global) -> Self {
         Self(is_coloured(global, std::io::stdout().is_terminal()))
     }
 
-    /// Of what goes to a file.
+    /// For output that goes to a file.
     pub fn file(global: &Global) -> Self {
         Self(is_coloured(global, false))
     }
@@ -72,17 +72,17 @@ impl Paint {
         }
     }
 
-    /// What is allowed, or kept.
+    /// Allowed, or kept.
     pub fn good(self, text: &str) -> String {
         self.with("32", text)
     }
 
-    /// What is denied, or gets through.
+    /// Denied, or leaking.
     pub fn bad(self, text: &str) -> String {
         self.with("31", text)
     }
 
-    /// What is in between.
+    /// Something between the two.
     pub fn middle(self, text: &str) -> String {
         self.with("33", text)
     }
@@ -93,14 +93,14 @@ impl Paint {
     }
 }
 
-/// How many columns a table may have: those of the terminal, or 80.
+/// How many columns a table may use: those of the terminal, or 80.
 pub fn columns() -> usize {
     const NARROW: usize = 80;
     let size = terminal_size::terminal_size_of(std::io::stdout());
     size.map_or(NARROW, |(width, _)| usize::from(width.0).max(NARROW))
 }
 
-/// Whether a reader such as `head` went away.
+/// Whether a reader such as `head` has closed the pipe.
 pub fn is_broken_pipe(e: &anyhow::Error) -> bool {
     e.chain().any(|c| {
         c.downcast_ref::<std::io::Error>()
@@ -108,7 +108,7 @@ pub fn is_broken_pipe(e: &anyhow::Error) -> bool {
     })
 }
 
-/// Writes every file beside its place first, then renames them all: nothing is half-written.
+/// Writes every file under another name first, and then renames them all. So no file is half-written.
 pub fn write_all(files: &[(PathBuf, &[u8])]) -> Result<(), Stop> {
     let mut ready = Vec::new();
     for (path, bytes) in files {
@@ -118,7 +118,7 @@ pub fn write_all(files: &[(PathBuf, &[u8])]) -> Result<(), Stop> {
         };
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
-        // A device or a pipe (`-o /dev/stdout`) is written as it is: it cannot be replaced.
+        // A device or a pipe (`-o /dev/stdout`) is written directly, because it cannot be replaced.
         if path.exists() && !path.is_file() {
             std::fs::OpenOptions::new()
                 .write(true)

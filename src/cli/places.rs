@@ -1,12 +1,12 @@
-//! The directories that a program may use: those that `auto` takes, and those that a policy sets itself.
+//! The directories that a program may use: those that `auto` stands for, and those that a policy sets.
 //!
-//! A policy with `workspace: auto` opens the repository around the current directory, or that directory. Typed in the
-//! home, that would be every key and start-up file that the user has. `tmp: auto` takes TMPDIR, which an `.envrc` may
-//! set. So some directories are never taken of themselves, unless the policy gives no right by them;
-//! `--set workspace=PATH` and `--set tmp=PATH` take any.
+//! A policy with `workspace: auto` opens the repository around the current directory, or that directory. In the home
+//! directory, that would open every key and start-up file of the user. `tmp: auto` uses TMPDIR, which an `.envrc` may
+//! set. So `auto` never stands for certain directories, unless the policy gives no right by them. `--set
+//! workspace=PATH` and `--set tmp=PATH` take every directory.
 //!
-//! A policy that was found by walking up may come with a cloned repository. It may set directories within its own alone:
-//! else `workspace: /home` would make polc's own rules for a repository rules for every home.
+//! A policy that polc found by walking up may come with a cloned repository. It may only set directories within its
+//! own. Otherwise `workspace: /home` would apply polc's own rules for a repository to every home.
 
 use super::homes::{Homes, More};
 use super::input::{self, Loaded};
@@ -18,18 +18,18 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// How a policy came to be used.
+/// Why a policy is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// It lay in the current directory or above: it may come from somebody else.
+    /// It was found in the current directory or above, so a stranger may have written it.
     Found,
-    /// Somebody named its file, and that is consent.
+    /// The user named its file, which is consent.
     Named,
     /// It comes with polc.
     Builtin,
 }
 
-/// Directories for everybody's temporary files. `run` gives a program its own of each.
+/// Directories for the temporary files of all users. `run` gives a program its own instead of each.
 const SHARED: [&str; 5] = [
     "/dev/shm",
     "/private/tmp",
@@ -38,14 +38,14 @@ const SHARED: [&str; 5] = [
     "/var/tmp",
 ];
 
-/// Where nothing is: a policy with a place there shows which rights the place itself gives.
+/// A path that does not exist. A policy with this value shows which rights the real directory gives.
 const NOWHERE: &str = "/polc: no such directory";
 
-/// Checks the places of a policy that a program is about to be started with. What comes back is what the user should
-/// know of them, one line each.
+/// Checks the directories of a policy that is about to start a program. Returns what the user should know about them,
+/// one line each.
 ///
 /// # Errors
-/// A place is not there, or it is one that must be named.
+/// A directory does not exist, or the user must name it.
 pub fn check(global: &Global, loaded: &Loaded, how: How) -> Result<Vec<String>, Stop> {
     let subject = &loaded.policy.subject;
     let homes = Homes::of_this_host();
@@ -67,7 +67,7 @@ pub fn check(global: &Global, loaded: &Loaded, how: How) -> Result<Vec<String>, 
         if rights.is_empty() {
             continue;
         }
-        // Who names a file that only reads has said what may be read.
+        // A user who names a policy that only reads has chosen what may be read.
         let reads = |o: &Operation| matches!(o, Operation::Read | Operation::List);
         let home = name == "workspace" && more == Some(More::Home);
         if how == How::Named && home && rights.iter().all(reads) {
@@ -92,7 +92,7 @@ fn exists(workspace: &[u8]) -> Result<(), Stop> {
     )))
 }
 
-/// A place that nobody has named.
+/// A directory that the user has not named.
 struct Place<'a> {
     name: &'static str,
     path: &'a Path,
@@ -105,7 +105,7 @@ impl<'a> Place<'a> {
         assumed.then_some(Self { name, path })
     }
 
-    /// Why the directory is not taken of itself.
+    /// Why `auto` must not stand for the directory.
     fn too_much(&self, policy: &Policy, homes: &Homes) -> Option<(Option<More>, String)> {
         let is_tmp = self.name == "tmp";
         let shared = is_tmp && SHARED.iter().any(|s| self.path == Path::new(s));
@@ -163,8 +163,8 @@ impl<'a> Place<'a> {
     }
 }
 
-/// What the policy allows on paths because a place is where it is: what it would not allow, were the place empty and
-/// elsewhere.
+/// The operations that the policy allows because of this directory. It would not allow them if the directory were an
+/// empty one elsewhere.
 pub fn rights(global: &Global, loaded: &Loaded, name: &str) -> Result<Vec<Operation>, Stop> {
     let elsewhere = input::with_place(global, loaded, name, NOWHERE)?;
     let (here, elsewhere) = (Meaning::new(&loaded.policy), Meaning::new(&elsewhere));
@@ -174,21 +174,21 @@ pub fn rights(global: &Global, loaded: &Loaded, name: &str) -> Result<Vec<Operat
         Ok(here.difference_witness(elsewhere)?.is_some())
     };
     let all = Operation::ON_PATHS.into_iter();
-    // Where it cannot be told, it counts as a right.
+    // If this cannot be computed, it counts as a right.
     Ok(all.filter(|o| more(*o).unwrap_or(true)).collect())
 }
 
-/// A place that the policy's text sets, instead of `auto` and of `--set`.
+/// A directory that the policy's text sets, instead of `auto` or `--set`.
 pub struct Written {
     /// `home`, `workspace` or `tmp`.
     pub name: &'static str,
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// Why a policy that was found may not set it.
+    /// Why a policy that polc found may not set it.
     pub wrong: Option<String>,
 }
 
-/// The places that the policy's text sets.
+/// The directories that the policy's text sets.
 #[must_use]
 pub fn written(loaded: &Loaded, homes: &Homes) -> Vec<Written> {
     let names = ["home", "workspace", "tmp"].into_iter();
@@ -218,10 +218,10 @@ fn wrong(name: &str, path: &Path, own: Option<&Path>, homes: &Homes) -> Option<S
     }
 }
 
-/// Checks that a policy that was found sets no place that it may not set.
+/// Checks that a policy that polc found sets no directory that it may not set.
 ///
 /// # Errors
-/// It does.
+/// It sets one.
 pub fn check_written(loaded: &Loaded, homes: &Homes) -> Result<(), Stop> {
     let mut wrong = Vec::new();
     let mut instead = Vec::new();
@@ -252,14 +252,14 @@ pub fn check_written(loaded: &Loaded, homes: &Homes) -> Result<(), Stop> {
     )))
 }
 
-/// The directory that the policy's file was found in.
+/// The directory in which the policy's file was found.
 #[must_use]
 pub fn own_directory(loaded: &Loaded) -> Option<PathBuf> {
     let directory = loaded.files.first()?.named.parent()?;
     std::fs::canonicalize(directory).ok()
 }
 
-/// What the user should know of the places, whoever chose them.
+/// What the user should know about the directories, whoever chose them.
 fn told(policy: &Policy, homes: &Homes) -> Vec<String> {
     let mut said = Vec::new();
     for (name, words) in [("workspace", "workspace"), ("tmp", "temporary directory")] {
@@ -303,7 +303,7 @@ fn of<'a>(policy: &'a Policy, name: &str) -> Option<&'a [u8]> {
     }
 }
 
-/// Where a path leads; as it is where it leads nowhere.
+/// The real path, or the given path if it leads nowhere.
 fn real(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
@@ -361,7 +361,7 @@ mod tests {
         };
         let own = Path::new("/tmp/me/p");
         assert!(wrong("tmp", Path::new("/tmp"), Some(own), &homes).is_some());
-        // A policy in the home itself does not make the home a project.
+        // A policy in the home itself does not turn the home into a project.
         let own = Path::new("/tmp/me");
         assert!(wrong("workspace", own, Some(own), &homes).is_some());
     }

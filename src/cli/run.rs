@@ -144,7 +144,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     }
 }
 
-/// What is said of this program: which switch of its own to set.
+/// The advice for this program: which of its own options to set.
 #[cfg(target_os = "linux")]
 fn said_first(policy: &polc::policy::Policy, words: &[OsString]) -> Vec<String> {
     use std::os::unix::ffi::OsStrExt;

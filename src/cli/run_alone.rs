@@ -1,9 +1,9 @@
 //! A smaller command line, for the two commands that start a program.
 //!
-//! An agent that starts every tool in a sandbox pays for the start each time. To define all of polc's commands takes as
-//! long as to compile a small policy. So this definition of two commands is made and tried first. It has the same
-//! options with the same meaning. For everything else (another command, a mistake, `--help`), polc makes the whole
-//! definition and lets it answer.
+//! An agent that starts every tool in a sandbox pays for each start. The definition of all of polc's commands takes as
+//! long as compiling a small policy. So polc first tries a definition of these two commands alone, with the same
+//! options and the same meaning. For everything else (another command, a mistake, `--help`), polc makes the whole
+//! definition, which answers.
 
 use super::options::{Before, With};
 use super::{Cli, Command, enforce, run};
@@ -52,7 +52,7 @@ fn parse_from(words: Vec<OsString>) -> Option<Cli> {
     }
     let mut definition = Alone::command();
     let matches = definition.try_get_matches_from_mut(words);
-    // The process becomes another one soon: nobody needs the memory.
+    // The process soon becomes another program, so freeing memory would be wasted work.
     std::mem::forget(definition);
     let Alone { before, command } = Alone::from_arg_matches_mut(&mut matches.ok()?).ok()?;
     let command = match command {

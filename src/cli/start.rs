@@ -1,13 +1,13 @@
-//! Starting the program that `enforce` and `run` are given.
+//! Starts the program for `enforce` and `run`.
 
 use super::{Outcome, Stop, output};
 use polc::enforce::command::{self, NotFound, Program};
 use polc::policy::Policy;
 use std::ffi::OsString;
 
-/// The exit status of a program that is not there, as shells have it.
+/// The exit status if the program does not exist, as in shells.
 pub const NOT_FOUND: u8 = 127;
-/// The exit status of a program that may not be started.
+/// The exit status if the program may not be started.
 pub const NOT_STARTED: u8 = 126;
 
 /// The words to start: those of the command line, or the user's shell.
@@ -23,7 +23,7 @@ fn words(given: &[OsString]) -> Result<Vec<OsString>, Stop> {
     Ok(vec![shell])
 }
 
-/// Finds the program, and asks the policy whether it may start. The inner error is how the command ends.
+/// Finds the program, and asks the policy whether it may start. The inner error says how the command ends.
 pub fn program(
     policy: &Policy,
     given: &[OsString],
@@ -65,7 +65,7 @@ pub fn program(
     Ok(Ok((program, arguments.to_vec())))
 }
 
-/// The name that the program is told: as the user wrote it.
+/// The name that the program gets, as the user wrote it.
 #[cfg(target_os = "linux")]
 pub fn name<'a>(given: &'a [OsString], program: &'a Program) -> &'a std::ffi::OsStr {
     given
@@ -73,7 +73,7 @@ pub fn name<'a>(given: &'a [OsString], program: &'a Program) -> &'a std::ffi::Os
         .map_or(program.file.as_os_str(), OsString::as_os_str)
 }
 
-/// Becomes the program; returns only if that fails.
+/// Becomes the program. Returns only if that fails.
 #[cfg(target_os = "linux")]
 pub fn replace(program: &Program, arguments: &[OsString]) -> Stop {
     use std::os::unix::process::CommandExt;
@@ -83,7 +83,7 @@ pub fn replace(program: &Program, arguments: &[OsString]) -> Stop {
     failed(program, &error)
 }
 
-/// The program could not be started, though it was found.
+/// The error for a program that was found and did not start.
 pub fn failed(program: &Program, error: &std::io::Error) -> Stop {
     Stop::NotStarted(format!(
         "cannot start `{}`: {error}",

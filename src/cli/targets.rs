@@ -42,14 +42,14 @@ pub fn spelling(o: &OptionSpec) -> String {
     text
 }
 
-/// The options of all targets as the command line gives them, taken from the registry.
+/// The values of all targets' options on the command line. The options come from the registry.
 #[derive(Debug, Clone, Default)]
 pub struct TargetOptions {
     given: BTreeMap<&'static str, String>,
 }
 
 impl TargetOptions {
-    /// That every option given belongs to one of the targets.
+    /// Checks that every given option belongs to one of the targets.
     pub fn check(&self, backends: &[&'static dyn Backend]) -> Result<(), String> {
         for name in self.given.keys() {
             if !backends
@@ -70,7 +70,7 @@ impl TargetOptions {
         Ok(())
     }
 
-    /// Those of one back-end.
+    /// The values for one back-end.
     pub fn of(&self, backend: &dyn Backend, policy: &Policy) -> Options {
         let values = self
             .given

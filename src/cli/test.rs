@@ -29,7 +29,7 @@ impl Forms for Args {
     const FORMS: &'static [Format] = &[Format::Human, Format::Json];
 }
 
-/// What came out.
+/// The results.
 #[derive(Default)]
 struct Results {
     text: String,
@@ -120,7 +120,7 @@ fn one(out: &mut Results, policy: &Policy, t: &PolicyTest, resolver: Option<&Res
     }));
 }
 
-/// The question as its file has it.
+/// The question as the file writes it.
 fn asked(policy: &Policy, t: &PolicyTest) -> String {
     let file = policy.sources.get(t.span.file);
     let text = file.and_then(|f| f.text.get(t.span.start..t.span.end));

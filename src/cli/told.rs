@@ -1,11 +1,11 @@
-//! What `run` says on standard error before the program starts: at most four lines, or all of it.
+//! What `run` prints on standard error before the program starts: at most four lines, or everything.
 
 use polc::diagnostics::Style;
 use polc::enforce::run::{Item, Report};
 use polc::fidelity::show_bytes;
 use std::fmt::Write;
 
-/// A start, as it is told.
+/// A start, as it is printed.
 pub struct Start<'a> {
     /// The policy: its file or its built-in name, and why it is used.
     pub policy: &'a str,
@@ -13,14 +13,14 @@ pub struct Start<'a> {
     pub workspace: Option<&'a [u8]>,
     /// What to do about this program or this environment, one line each.
     pub advice: &'a [String],
-    /// What holds and what does not.
+    /// What is enforced, and what is not.
     pub report: &'a Report,
     /// Colours.
     pub style: Style,
 }
 
 impl Start<'_> {
-    /// At most four lines.
+    /// At most four lines of text.
     #[must_use]
     pub fn short(&self) -> String {
         let mut out = self.head();
@@ -49,13 +49,13 @@ impl Start<'_> {
         out
     }
 
-    /// What the user has to do, for this program or this workspace.
+    /// What the user has to do for this program or this workspace.
     fn todo(&self) -> impl Iterator<Item = &str> {
         let lines = self.advice.iter().chain(&self.report.to_do);
         lines.map(String::as_str)
     }
 
-    /// Everything, one line each.
+    /// Everything, one line for each.
     #[must_use]
     pub fn long(&self) -> String {
         let mut out = self.head();
@@ -115,10 +115,10 @@ enum Paint {
     Warning,
 }
 
-/// How much of what is not kept, or is refused, is shown in short.
+/// How many items the short form shows of what is not kept, or is refused.
 const SHOWN: usize = 4;
 
-/// The short words, each once, `most` of them.
+/// The short words, each once, at most `most` of them.
 fn shorts(items: &[Item], most: usize) -> String {
     let mut all: Vec<&str> = Vec::new();
     for item in items {

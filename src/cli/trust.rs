@@ -1,4 +1,4 @@
-//! `polc trust`, and where what is trusted is kept.
+//! `polc trust`, and the place where trust is stored.
 
 use super::consent::{Candidate, name_of, state_for};
 use super::homes::Homes;
@@ -67,7 +67,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     Ok(Outcome::Fine)
 }
 
-/// Shows all that whoever trusts it should know.
+/// Shows everything that a user should know before trusting it.
 fn show(global: &Global, args: &Args) -> Done {
     let global = Global {
         policy: Some(file(global, args)?),
@@ -97,10 +97,11 @@ pub fn state() -> Option<PathBuf> {
     state_directory(std::env::var_os("XDG_STATE_HOME"), input::home().as_deref())
 }
 
-/// Every place where polc may keep its state: with the variables and without them, as they need not be set in all shells.
+/// Every directory in which polc may keep its state: with the variables and without them, as another shell may not set
+/// them.
 pub fn states() -> Vec<PathBuf> {
     let without = state_directory(None, input::home().as_deref());
-    // HOME may be another one in the next shell.
+    // Another shell may have a different HOME.
     let listed = Homes::of_this_host().listed.as_deref();
     let listed = state_directory(None, listed);
     let mut all: Vec<PathBuf> = state().into_iter().chain(without).chain(listed).collect();
@@ -110,7 +111,7 @@ pub fn states() -> Vec<PathBuf> {
 }
 
 fn list(global: &Global) -> Done {
-    // To list is not to believe.
+    // To list records is not to trust them.
     let store = match state() {
         Some(state) => Store::open(&state).map_err(usage)?,
         None => None,
@@ -149,7 +150,7 @@ fn list(global: &Global) -> Done {
     })
 }
 
-/// What became of a policy since it was trusted.
+/// What has happened to a policy since the user trusted it.
 fn state_of(global: &Global, record: &Record) -> &'static str {
     if std::fs::symlink_metadata(&record.name).is_err() {
         return ", gone since";
@@ -167,7 +168,7 @@ fn state_of(global: &Global, record: &Record) -> &'static str {
 fn revoke(global: &Global, args: &Args) -> Done {
     let name = match args.file.as_ref().or(global.policy.as_ref()) {
         Some(_) => file(global, args)?,
-        // Also one that was taken away.
+        // Also a file that was removed.
         None => input::nearest()?.unwrap_or_else(|| OsString::from("polc.yaml")),
     };
     let name = std::path::absolute(&name).map_err(|e| Stop::Failure(e.into()))?;
@@ -187,7 +188,7 @@ fn revoke(global: &Global, args: &Args) -> Done {
     )))
 }
 
-/// The file that the command line names, or the nearest.
+/// The file that the command line names, or the nearest one.
 fn file(global: &Global, args: &Args) -> Result<OsString, Stop> {
     let Some(name) = args.file.as_ref().or(global.policy.as_ref()) else {
         return input::nearest()?.ok_or_else(|| {
@@ -211,7 +212,7 @@ pub fn needed_state() -> Result<PathBuf, Stop> {
     })
 }
 
-/// Whether this is a program that polc itself has confined. It may say otherwise; then the kernel refuses to write.
+/// Whether polc itself has confined this program. The program may hide that, but the kernel still refuses to write.
 pub fn is_inside() -> bool {
     std::env::var_os(MARK).is_some()
 }
@@ -225,10 +226,10 @@ fn inside() -> Result<(), Stop> {
     Ok(())
 }
 
-/// The day of a time in seconds since 1970, as `2026-12-01`, in UTC.
+/// The date of a time in seconds since 1970, in UTC, as `2026-12-01`.
 pub fn date(seconds: u64) -> String {
     let days = seconds / 86_400;
-    // Counted from 1 March of the year 0, in eras of 400 years: the leap day is then the last of its year.
+    // Counted from 1 March of year 0, in eras of 400 years, so that the leap day is the last day of its year.
     let shifted = days + 719_468;
     let (era, day) = (shifted / 146_097, shifted % 146_097);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -244,7 +245,7 @@ pub fn text(path: &Path) -> String {
     show_bytes(path.as_os_str().as_encoded_bytes())
 }
 
-/// The store is not one that can be believed: the program is not started.
+/// The store cannot be trusted, so the program does not start.
 pub fn usage(e: Error) -> Stop {
     Stop::Usage(e.to_string())
 }

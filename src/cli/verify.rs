@@ -41,7 +41,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     args.options.check(&used).map_err(Stop::Usage)?;
     let loaded = input::load(global, input::Purpose::Emit)?;
     let policy = &loaded.policy;
-    // The artifacts are read, and not what is said of them.
+    // This reads the artifacts, and not their ledgers.
     let meaning = Meaning::new(policy).without_ledgers();
     let mut text = String::new();
     let mut all: Vec<Value> = Vec::new();
@@ -84,7 +84,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
 struct Others {
     missing: Vec<String>,
     added: Vec<String>,
-    /// Whom one of them confines and the other does not; `None`: too many patterns to compare.
+    /// Who only one of the two artifacts confines. `None`: there are too many patterns to compare.
     bound: Option<Vec<Bound>>,
 }
 
@@ -108,7 +108,7 @@ impl Others {
     }
 }
 
-/// The artifacts by target, folders opened.
+/// The artifacts by target, with the contents of folders.
 fn groups(paths: &[PathBuf]) -> Result<Vec<Group>, Stop> {
     let mut groups: Vec<Group> = Vec::new();
     for path in paths {
@@ -116,7 +116,7 @@ fn groups(paths: &[PathBuf]) -> Result<Vec<Group>, Stop> {
         for file in files(path)? {
             let artifact = artifacts::read(&file)?;
             let Some(backend) = artifacts::backend_of(&artifact) else {
-                // In a folder there may be other things; a file that was named is meant.
+                // A folder may have other files in it. A file that the user named is meant.
                 if from_folder {
                     continue;
                 }
@@ -141,7 +141,7 @@ fn groups(paths: &[PathBuf]) -> Result<Vec<Group>, Stop> {
             }
         }
     }
-    // A target of several files may have been named by one of them.
+    // The user may have named only one file of a target with several.
     for group in &mut groups {
         for other in group.backend.companions(&group.paths[0]) {
             if other.is_file() && !group.paths.contains(&other) {
@@ -158,7 +158,7 @@ fn groups(paths: &[PathBuf]) -> Result<Vec<Group>, Stop> {
     Ok(groups)
 }
 
-/// Whether a file is another part of what is in the group, and not an artifact of its own.
+/// Whether a file is a further part of an artifact in the group.
 fn belongs(group: &Group, file: &Path) -> bool {
     group
         .paths

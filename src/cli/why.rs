@@ -41,7 +41,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     };
     taken.with_context(|| format!("cannot read the log `{shown}`"))?;
     let log = reader.finish();
-    // Artifacts know the home and the workspace that they were made for, and not the caller's.
+    // Artifacts have the home and the workspace that they were made for, and not the caller's.
     let (emitted, _) = input::load_with_warnings(global, input::Purpose::Emit)?;
     let name = loaded.name.clone();
     let (own, _) = input::with_own_rules(loaded, input::Purpose::Host);

@@ -1,9 +1,8 @@
 //! Every code, with its long explanation.
 //!
-//! `polc explain CODE` prints this text, and the reference in `docs/` is generated from it.
-//! P0xx: the file and its shape. P1xx: names and values. P2xx: patterns, hosts, commands. P3xx:
-//! includes and the subject. E1xx: back-ends. L0xx: lints. A code that has been released keeps its
-//! meaning. A code that is given up is never used again.
+//! `polc explain CODE` prints this text, and the reference in `docs/` is generated from it. P0xx: the file and its
+//! shape. P1xx: names and values. P2xx: patterns, hosts, commands. P3xx: includes and the subject. E1xx: back-ends.
+//! L0xx: lints. A released code keeps its meaning. A code that is not used any more is never used again.
 
 /// One code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -326,7 +325,7 @@ pub fn reference() -> String {
 mod tests {
     use super::*;
 
-    /// A code that users have met keeps its meaning. Codes are added here, never changed or used again.
+    /// A code that users have seen keeps its meaning. Codes are added here, and never changed or reused.
     #[test]
     fn the_list_of_codes() {
         let pinned: Vec<&str> = "\
@@ -354,7 +353,7 @@ mod tests {
         }
     }
 
-    /// No diagnostic is made with a code that the table does not have.
+    /// Every diagnostic has a code from the table.
     #[test]
     fn every_code_in_the_sources_is_in_the_table() {
         fn walk(dir: &std::path::Path, found: &mut Vec<(std::path::PathBuf, String)>) {

@@ -4,9 +4,9 @@ use super::{Diagnostic, Diagnostics, Label, codes};
 use crate::policy::{Sources, Span};
 use serde_json::{Value, json};
 
-/// A JSON array, one object for each diagnostic: `code`, `severity`, `message`, `primary` and
-/// `secondary` places (`file`, `line`, `column`, `end_line`, `end_column`, `start`, `end`, `text`), `help`,
-/// `suggestion`. Columns count characters from 1; `start` and `end` are bytes.
+/// A JSON array, with one object for each diagnostic. It has `code`, `severity`, `message`, `primary` and `secondary`
+/// places (`file`, `line`, `column`, `end_line`, `end_column`, `start`, `end`, `text`), `help`, and `suggestion`.
+/// Columns count characters from 1. `start` and `end` count bytes.
 #[must_use]
 pub fn json(diagnostics: &Diagnostics) -> Value {
     Value::Array(
@@ -53,7 +53,7 @@ fn place(span: Span, sources: &Sources) -> Value {
     })
 }
 
-/// Line and column behind the last character.
+/// The line and column after the last character.
 fn end(span: Span, sources: &Sources) -> (u32, u32) {
     let text = sources
         .get(span.file)
@@ -157,7 +157,7 @@ fn location(l: &Label, sources: &Sources) -> Value {
 }
 
 fn artifact(span: Span, sources: &Sources) -> Value {
-    // `uri` is a URI reference: a relative path with what is special in it encoded.
+    // `uri` is a URI reference: a relative path in which special characters are encoded.
     let name = sources.get(span.file).map_or("", |f| f.name.as_str());
     let mut uri = String::new();
     for b in name.bytes() {

@@ -12,12 +12,12 @@ pub use render::{Style, render};
 use crate::policy::{Sources, Span};
 use std::fmt;
 
-/// How bad it is.
+/// The severity of a diagnostic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Severity {
-    /// Nothing is made.
+    /// polc makes nothing.
     Error,
-    /// Something is made, but it may not be what was meant.
+    /// polc makes something, but it may not be what the author wanted.
     Warning,
     /// Good to know.
     Note,
@@ -38,39 +38,39 @@ impl Severity {
 /// A place with a text.
 #[derive(Debug, Clone)]
 pub struct Label {
-    /// Where.
+    /// The place.
     pub span: Span,
-    /// One line; may be empty.
+    /// One line. It may be empty.
     pub text: String,
 }
 
 /// A replacement for a piece of a file.
 #[derive(Debug, Clone)]
 pub struct Suggestion {
-    /// What is replaced.
+    /// The text to replace.
     pub span: Span,
-    /// With what.
+    /// The new text.
     pub replacement: String,
     /// One line.
     pub text: String,
 }
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone)]
 pub struct Diagnostic {
     /// Its code, such as `P001`. `polc explain CODE` tells more.
     pub code: &'static str,
-    /// How bad.
+    /// Its severity.
     pub severity: Severity,
     /// One line: no capital, no full stop, user input in backticks.
     pub message: String,
-    /// Where it is; `None` where there is no file (a command line).
+    /// The place. `None`: there is no file (a command line).
     pub primary: Option<Label>,
     /// Other places that matter.
     pub secondary: Vec<Label>,
     /// What to do, one line each.
     pub help: Vec<String>,
-    /// A replacement, where there is one.
+    /// A replacement, if there is one.
     pub suggestion: Option<Suggestion>,
 }
 
@@ -98,7 +98,7 @@ impl Diagnostic {
         }
     }
 
-    /// With the place.
+    /// Adds the place.
     #[must_use]
     pub fn at(mut self, span: Span, text: impl Into<String>) -> Self {
         self.primary = Some(Label {
@@ -108,7 +108,7 @@ impl Diagnostic {
         self
     }
 
-    /// With another place.
+    /// Adds another place.
     #[must_use]
     pub fn and_at(mut self, span: Span, text: impl Into<String>) -> Self {
         self.secondary.push(Label {
@@ -118,14 +118,14 @@ impl Diagnostic {
         self
     }
 
-    /// With a help line.
+    /// Adds a line of help.
     #[must_use]
     pub fn help(mut self, text: impl Into<String>) -> Self {
         self.help.push(text.into());
         self
     }
 
-    /// With a replacement.
+    /// Adds a replacement.
     #[must_use]
     pub fn suggest(
         mut self,
@@ -142,7 +142,7 @@ impl Diagnostic {
     }
 }
 
-/// Several, with the files that they point into.
+/// Diagnostics, with the files that they point into.
 #[derive(Debug, Clone, Default)]
 pub struct Diagnostics {
     /// In the order of the files.
@@ -158,7 +158,7 @@ impl Diagnostics {
         self.items.iter().any(|d| d.severity == Severity::Error)
     }
 
-    /// Puts those of another policy behind these.
+    /// Appends the diagnostics of another policy.
     pub fn append(&mut self, other: Self) {
         let by = self.sources.append(other.sources);
         let moved = |span: &mut Span| span.file.0 = span.file.0.saturating_add(by);

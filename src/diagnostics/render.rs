@@ -1,4 +1,4 @@
-//! Diagnostics for people: the text underlined, through annotate-snippets.
+//! Diagnostics for people: annotate-snippets underlines the text.
 
 use super::{Diagnostic, Diagnostics, Label, Severity};
 use crate::policy::{SourceFile, Sources, Span, visible};
@@ -6,20 +6,20 @@ use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Patch, Renderer, Snippet};
 use std::borrow::Cow;
 
-/// How diagnostics are rendered.
+/// The style of rendered diagnostics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Style {
-    /// Text alone.
+    /// Plain text.
     #[default]
     Plain,
     /// With the terminal's colours.
     Coloured,
 }
 
-/// Lines longer than this are not shown: they would bury the message.
+/// Longer lines are not shown, because they would hide the message.
 const MAX_LINE: usize = 2_000;
 
-/// Renders them one below the other, with a blank line between. Ends in a newline if there are any.
+/// Renders them one after the other, with a blank line between. Ends in a newline if there are any.
 #[must_use]
 pub fn render(diagnostics: &Diagnostics, style: Style) -> String {
     let renderer = match style {
@@ -48,7 +48,7 @@ fn one(d: &Diagnostic, sources: &Sources, renderer: &Renderer) -> String {
         .primary_title(visible(&d.message))
         .id(d.code)
         .elements(Vec::<annotate_snippets::Message<'_>>::new());
-    // One snippet for each file, the primary one's first.
+    // One snippet for each file. The primary one comes first.
     let mut labels: Vec<(AnnotationKind, &Label)> = Vec::new();
     labels.extend(d.primary.as_ref().map(|l| (AnnotationKind::Primary, l)));
     labels.extend(d.secondary.iter().map(|l| (AnnotationKind::Context, l)));
@@ -60,7 +60,7 @@ fn one(d: &Diagnostic, sources: &Sources, renderer: &Renderer) -> String {
         let Some(source) = sources.get(file) else {
             continue;
         };
-        // Far-apart places of one file are shown apart too, or a label 4,000 lines up would drag all of them in.
+        // Places of one file that are far apart are shown separately. Otherwise all lines between them would be shown.
         let window = Window::around(source, here.iter().map(|(_, l)| l.span));
         group = match window {
             Some(window) => {
@@ -140,7 +140,7 @@ impl<'a> Window<'a> {
         if line == 0 || text.lines().any(|l| l.len() > MAX_LINE) {
             return None;
         }
-        // The line ends of Windows are no part of what is shown; a blank keeps the offsets.
+        // Line ends of Windows are not shown. A blank in their place keeps the offsets right.
         let text = if text.contains('\r') {
             Cow::Owned(text.replace('\r', " "))
         } else {

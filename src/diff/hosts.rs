@@ -1,4 +1,4 @@
-//! Network addresses.
+//! Differences about network addresses.
 
 use super::{Became, Change, Side};
 use crate::backend::HostCuts;
@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 pub(super) fn compare(old: &Side<'_>, new: &Side<'_>, operation: Operation, out: &mut Vec<Change>) {
-    // Names that stand for all names below one, which a split by names alone would not find.
+    // Stand-ins for all names below one. A split by names alone would not find these.
     let mut stand_ins: BTreeMap<String, String> = BTreeMap::new();
     let regions = match (old, new) {
         (Side::Policy(a), b) => split(a.hosts(operation), b, operation, &mut stand_ins),
         (a, Side::Policy(b)) => split(b.hosts(operation), a, operation, &mut stand_ins),
         (Side::Artifact(a), b @ Side::Artifact(_)) => {
-            // No policy: one region of everything, split by both.
+            // A side without a policy: one region of everything, split by both.
             let nothing = Policy::of_rules("nothing", crate::policy::Action::Deny, Vec::new());
             let space = HostSpace::new(&nothing, operation);
             let mut cuts = cuts_of(b, operation, &mut stand_ins);
@@ -27,7 +27,7 @@ pub(super) fn compare(old: &Side<'_>, new: &Side<'_>, operation: Operation, out:
             space.split(&cuts.ports, &cuts.blocks, &cuts.names)
         }
     };
-    // (became, peers, ports) with the protocols, so that what holds for both is told once.
+    // (became, peers, ports), with the protocols, so that a difference for both protocols appears once.
     let mut told: Vec<(Became, String, Vec<Protocol>, HostRegion)> = Vec::new();
     for region in regions {
         let object = Object::Host(region.sample.clone());
@@ -75,7 +75,7 @@ fn split(
     space.split(&cuts.ports, &cuts.blocks, &cuts.names)
 }
 
-/// Where a side's answers change.
+/// The points at which a side's answers change.
 fn cuts_of(
     side: &Side<'_>,
     operation: Operation,

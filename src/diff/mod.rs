@@ -1,8 +1,8 @@
 //! What one policy allows that another does not: a difference of meaning, not of text.
 //!
-//! Each side is a policy from any front-end, or an artifact that was read back. For each operation, the sets of what is
-//! allowed, denied and asked are compared exactly. A difference is shown in the patterns of the policies themselves,
-//! with an example of each.
+//! Each side is a policy from any front-end, or an artifact that was read back. For each operation, polc exactly
+//! compares the sets of what is allowed, denied and asked about. It shows a difference in the patterns of the policies
+//! themselves, with an example of each.
 
 mod hosts;
 mod paths;
@@ -19,12 +19,12 @@ use crate::semantics::{Decision, Meaning, PathSet, TooLarge, decide};
 pub enum Side<'a> {
     /// A policy.
     Policy(&'a Meaning<'a>),
-    /// An artifact. What it says nothing of it lets happen; a path that it would let happen for a file or for a
-    /// directory it lets happen.
+    /// An artifact. What it says nothing about is allowed. A path is allowed if it is allowed for a file or for a
+    /// directory.
     Artifact(&'a dyn Evaluate),
 }
 
-/// What became of something.
+/// What an object's decision has become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Became {
     /// It is allowed now.
@@ -48,13 +48,13 @@ impl Became {
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// The operation; `None`: a part of the policy that is no rule.
+    /// The operation. `None`: a part of the policy that is not a rule.
     pub operation: Option<Operation>,
-    /// What it became.
+    /// The new decision.
     pub became: Became,
-    /// Which objects: a pattern of one of the policies, or a list.
+    /// The objects: a pattern of one of the policies, or a list.
     pub what: String,
-    /// Whether only some of what the pattern matches is meant.
+    /// Whether only some of the objects of the pattern are meant.
     pub in_part: bool,
     /// One of them.
     pub example: Option<Object>,
@@ -83,7 +83,7 @@ pub fn diff(old: &Side<'_>, new: &Side<'_>) -> Result<Vec<Change>, TooLarge> {
     Ok(out)
 }
 
-/// Whether the two say the same of these operations, as to allow, deny and ask.
+/// Whether both sides decide the same about these operations: allow, deny and ask.
 ///
 /// # Errors
 /// The automata are too large together.
@@ -146,7 +146,7 @@ impl Side<'_> {
         }
     }
 
-    /// What it says of one object that is no path, and which rule says it.
+    /// The decision about one object that is not a path, and the rule.
     fn decide(&self, operation: Operation, object: &Object) -> (Action, Option<Decision>) {
         match self {
             Self::Policy(meaning) => {
@@ -160,7 +160,7 @@ impl Side<'_> {
         }
     }
 
-    /// The rule that decides one object, where this is a policy.
+    /// The rule that decides about one object, if this side is a policy.
     fn decision(&self, operation: Operation, object: &Object) -> Option<Decision> {
         match self {
             Self::Policy(meaning) => Some(decide(meaning.policy(), operation, object)),

@@ -1,4 +1,4 @@
-//! Paths and programs.
+//! Differences about paths and programs.
 
 use super::{Became, Change, Side};
 use crate::fidelity::Object;
@@ -6,7 +6,7 @@ use crate::policy::{Action, Objects, Operation, Policy, RuleId, Sequence};
 use crate::semantics::{Meaning, PathSet, TooLarge, compare_arguments};
 use std::collections::BTreeSet;
 
-/// How many patterns tell one difference before the rest is told by an example alone.
+/// How many patterns describe one difference. The rest is described by an example alone.
 const PATTERNS: usize = 400;
 
 pub(super) fn compare(
@@ -15,7 +15,7 @@ pub(super) fn compare(
     operation: Operation,
     out: &mut Vec<Change>,
 ) -> Result<(), TooLarge> {
-    // Programs on whose arguments it depends are told by their arguments.
+    // Programs whose arguments matter are described by their arguments.
     let whole = match (old, new) {
         (Side::Policy(old), Side::Policy(new)) if operation == Operation::Execute => {
             programs(old, new, out)?;
@@ -73,8 +73,8 @@ fn candidates(old: &Side<'_>, new: &Side<'_>, operation: Operation) -> Vec<Seque
     out
 }
 
-/// Tells a set by patterns: those that are in it whole, then those that are in part, then an example of what
-/// is left.
+/// Describes a set by patterns: first those that lie in it whole, then those that lie in it in part, then by an example
+/// of the rest.
 fn tell(
     candidates: &[Sequence],
     changed: PathSet,
@@ -118,11 +118,11 @@ fn plain(meaning: &Meaning<'_>) -> Result<PathSet, TooLarge> {
     }))
 }
 
-/// Programs on whose arguments it depends, in one policy or both.
+/// Programs whose arguments matter in one of the policies, or in both.
 fn programs(old: &Meaning<'_>, new: &Meaning<'_>, out: &mut Vec<Change>) -> Result<(), TooLarge> {
     const OPERATION: Operation = Operation::Execute;
     let (mine, theirs) = (old.decisions(OPERATION)?, new.decisions(OPERATION)?);
-    // One program for each pair of labels: the policies cannot tell its likes apart.
+    // One program for each pair of labels, because the policies cannot tell the others apart.
     let mut pairs: BTreeSet<(u32, u32)> = BTreeSet::new();
     let mut samples: Vec<Vec<u8>> = Vec::new();
     mine.walk_both(theirs, |a, b, spell| {
@@ -163,7 +163,7 @@ fn programs(old: &Meaning<'_>, new: &Meaning<'_>, out: &mut Vec<Change>) -> Resu
     Ok(())
 }
 
-/// The command of a rule that matches, as the policy has it.
+/// The command of a rule that matches, as the policy writes it.
 fn pattern_of(
     policy: &Policy,
     rule: Option<RuleId>,

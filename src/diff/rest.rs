@@ -1,4 +1,4 @@
-//! System calls, tools, and what is no rule.
+//! Differences about system calls, tools, and parts that are not rules.
 
 use super::{Became, Change, Side};
 use crate::fidelity::Object;
@@ -22,7 +22,7 @@ pub(super) fn syscalls(old: &Side<'_>, new: &Side<'_>, out: &mut Vec<Change>) {
             }
         }
     }
-    // By what it became and what decides: one entry for each.
+    // One entry for each new decision and its reasons.
     type Group = (Action, Option<Decision>, Option<Decision>, Vec<String>);
     let mut groups: Vec<Group> = Vec::new();
     for name in names {
@@ -52,7 +52,7 @@ pub(super) fn syscalls(old: &Side<'_>, new: &Side<'_>, out: &mut Vec<Change>) {
     }
 }
 
-/// Tools by the names that the policies mention, and one that they do not.
+/// Tools by the names that the policies mention, and one name that they do not mention.
 pub(super) fn tools(old: &Policy, new: &Policy, out: &mut Vec<Change>) {
     let mut names: BTreeSet<String> = BTreeSet::from(["another_tool".to_owned()]);
     for rule in old.rules.iter().chain(&new.rules) {
@@ -106,7 +106,7 @@ pub(super) fn settings(old: &Policy, new: &Policy, out: &mut Vec<Change>) {
     {
         say(Became::Denied, format!("capabilities: {dropped}"));
     }
-    // Who is no longer confined may do everything.
+    // A program that is not confined any more may do everything.
     let programs = |p: &Policy| p.subject.executable.as_ref().map(ToString::to_string);
     let pods = |p: &Policy| {
         let pods = p.subject.kubernetes.as_ref()?;
@@ -131,7 +131,7 @@ pub(super) fn settings(old: &Policy, new: &Policy, out: &mut Vec<Change>) {
     let (a, b) = (&old.limits, &new.limits);
     let mut limit = |name: &str, before: Option<u64>, after: Option<u64>| {
         if before != after {
-            // No limit is the most.
+            // No limit counts as the highest.
             let more = after.unwrap_or(u64::MAX) > before.unwrap_or(u64::MAX);
             let became = if more {
                 Became::Allowed

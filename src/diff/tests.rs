@@ -1,4 +1,4 @@
-//! What changes is told, by pattern and example, and what only looks different is not.
+//! A change is reported by pattern and example. A difference in the text alone is not.
 
 use super::{Became, Side, diff};
 use crate::frontend::{LoadOptions, load};

@@ -1,18 +1,18 @@
 //! The policies and rule sets that come with polc: `policies/*.yaml` and `policies/rules/*.yaml`.
 //!
-//! They are compiled into the program. A test holds these lists against the folders.
+//! They are compiled into the program. A test compares these lists with the folders.
 
 /// A file that comes with polc.
 #[derive(Debug, Clone, Copy)]
 pub struct Builtin {
-    /// As in `builtin:NAME`.
+    /// The name in `builtin:NAME`.
     pub name: &'static str,
-    /// The file, whole.
+    /// The whole file.
     pub text: &'static str,
 }
 
 impl Builtin {
-    /// The `description` of the file, for lists.
+    /// The file's `description`, for lists.
     #[must_use]
     pub fn description(&self) -> String {
         #[derive(serde::Deserialize)]
@@ -23,7 +23,7 @@ impl Builtin {
     }
 }
 
-/// In the order of the alphabet.
+/// In alphabetical order.
 static POLICIES: &[Builtin] = &[
     Builtin {
         name: "aider",
@@ -83,7 +83,7 @@ static POLICIES: &[Builtin] = &[
     },
 ];
 
-/// In the order of the alphabet.
+/// In alphabetical order.
 static RULE_SETS: &[Builtin] = &[
     Builtin {
         name: "ci-files",
@@ -159,7 +159,7 @@ pub fn rule_sets() -> &'static [Builtin] {
     RULE_SETS
 }
 
-/// The programs that a built-in policy is for, by the base name of the program.
+/// The programs of built-in policies, by the base name of the program.
 const PROGRAMS: [(&str, &str); 9] = [
     ("aider", "aider"),
     ("claude", "claude-code"),
@@ -172,7 +172,7 @@ const PROGRAMS: [(&str, &str); 9] = [
     ("qwen", "qwen-code"),
 ];
 
-/// The built-in policy for a program, by the name that the program is started by, with or without a path.
+/// The built-in policy for a program, by the name or the path that starts the program.
 #[must_use]
 pub fn for_program(name: &str) -> Option<Builtin> {
     let base = name.rsplit('/').next().unwrap_or_default();
@@ -180,8 +180,8 @@ pub fn for_program(name: &str) -> Option<Builtin> {
     POLICIES.iter().find(|b| b.name == *policy).copied()
 }
 
-/// The built-in name that a wrong one was probably meant to be: of the program, a longer one, or one that is spelt much
-/// the same.
+/// The built-in name that a wrong name probably meant: the policy for that program, a longer name, or one with nearly
+/// the same spelling.
 #[must_use]
 pub fn near<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
     let own = for_program(name).map(|b| b.name);

@@ -1,4 +1,4 @@
-//! Reading the files of a policy, each once: what is parsed is what a caller can keep and compare.
+//! Reads the files of a policy, each once. So a caller can store and compare exactly what polc parsed.
 
 use super::native::node::MAX_BYTES;
 use std::fs::{File, Metadata};
@@ -9,29 +9,29 @@ use std::sync::Arc;
 /// A file that a policy was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileRead {
-    /// The name that led to it: absolute, not resolved.
+    /// The name that led to it: absolute, with links not resolved.
     pub named: PathBuf,
-    /// Where that name led.
+    /// The real path of that name.
     pub path: PathBuf,
-    /// What was in it.
+    /// Its contents.
     pub bytes: Arc<[u8]>,
 }
 
-/// Where the files of a policy are.
+/// The place of a policy's files.
 #[derive(Debug, Clone, Default)]
 pub enum Disk {
     /// On this host.
     #[default]
     Host,
-    /// In memory, as they were read before: nothing else is there.
+    /// In memory, from an earlier read. There are no other files.
     Memory(Arc<[FileRead]>),
 }
 
 impl Disk {
-    /// Where a name leads.
+    /// The real path of a name.
     ///
     /// # Errors
-    /// Nowhere.
+    /// The name leads nowhere.
     pub(crate) fn resolve(&self, name: &Path) -> io::Result<PathBuf> {
         match self {
             Self::Host => std::fs::canonicalize(name),
@@ -42,7 +42,7 @@ impl Disk {
     /// Reads the file that a name leads to, and at most one byte more than a policy may have.
     ///
     /// # Errors
-    /// One line.
+    /// One line about the problem.
     pub(crate) fn read(&self, name: &Path, path: &Path) -> Result<FileRead, String> {
         match self {
             Self::Host => Ok(FileRead {
@@ -64,17 +64,17 @@ impl Disk {
     }
 }
 
-/// The text of a policy's file without the mark that some editors put before it.
+/// The text of a policy's file, without the byte order mark that some editors write.
 ///
 /// # Errors
-/// It is not UTF-8: one line.
+/// It is not UTF-8.
 pub(crate) fn text(bytes: &[u8]) -> Result<&str, String> {
     let text = std::str::from_utf8(bytes)
         .map_err(|e| format!("it is not UTF-8 from byte {} on", e.valid_up_to()))?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// What an error says, in one line.
+/// The text of an error, on one line.
 pub(crate) fn reason(e: &io::Error) -> String {
     match e.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
@@ -84,7 +84,7 @@ pub(crate) fn reason(e: &io::Error) -> String {
     }
 }
 
-/// The file must be a regular one: others wait, or never end.
+/// Only a regular file is read. Others may block, or never end.
 fn contents(path: &Path) -> Result<Vec<u8>, String> {
     let file = open(path)?;
     regular(&file.metadata().map_err(|e| reason(&e))?)?;
@@ -105,7 +105,7 @@ fn regular(meta: &Metadata) -> Result<(), String> {
     Ok(())
 }
 
-/// Opens a file without waiting, so that it can be asked what it is when nothing can take its place any more.
+/// Opens a file without waiting. Its kind is checked on the open file, so nothing can replace it in between.
 #[cfg(all(unix, feature = "enforce"))]
 fn open(path: &Path) -> Result<File, String> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -116,7 +116,7 @@ fn open(path: &Path) -> Result<File, String> {
         .map_err(|e| reason(&e))
 }
 
-/// Opens a file that is a regular one: to open a fifo waits.
+/// Opens a regular file, because opening a fifo may block.
 #[cfg(not(all(unix, feature = "enforce")))]
 fn open(path: &Path) -> Result<File, String> {
     regular(&std::fs::metadata(path).map_err(|e| reason(&e))?)?;

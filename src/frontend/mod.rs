@@ -1,8 +1,8 @@
 //! Front-ends: from a file to a [`Policy`].
 //!
-//! A front-end knows nothing of back-ends. Each has a folder here: [`native`] reads the language of
-//! polc, [`avakill`] the policy files of AvaKill, which are recognised by their `policies` key.
-//! [`load`] picks; [`load_path`] and [`load_builtin`] find the text first.
+//! A front-end knows no back-ends. Each has a folder here. [`native`] reads the language of polc. [`avakill`] reads the
+//! policy files of AvaKill, which have a `policies` key. [`load`] chooses the front-end. [`load_path`] and
+//! [`load_builtin`] find the text first.
 
 pub mod avakill;
 pub mod builtin;
@@ -18,7 +18,7 @@ use native::node;
 use native::reader::Report;
 use std::path::{Path, PathBuf};
 
-/// What `auto` stands for in `subject`, as bytes. `None`: it cannot be found out.
+/// The meaning of `auto` in `subject`, as bytes. `None`: it cannot be found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AutoPaths {
     /// `subject.home: auto`.
@@ -30,7 +30,7 @@ pub struct AutoPaths {
 }
 
 impl Default for AutoPaths {
-    /// The places that `emit` takes, the same on every machine.
+    /// The paths for `emit`, the same on every machine.
     fn default() -> Self {
         Self {
             home: Some(b"/home/agent".to_vec()),
@@ -41,7 +41,7 @@ impl Default for AutoPaths {
 }
 
 impl AutoPaths {
-    /// By the variable's name.
+    /// The value for a variable's name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         match name {
@@ -53,7 +53,7 @@ impl AutoPaths {
     }
 }
 
-/// Where the repository of a workspace keeps its things: the values of `${git_dir}` and its siblings, of a workspace
+/// Finds the directories of a workspace's repository: the values of `${git_dir}` and similar variables, for a workspace
 /// and a home directory.
 #[derive(Debug, Clone, Copy)]
 pub struct FindGit(pub fn(&[u8], Option<&[u8]>) -> GitPaths);
@@ -65,46 +65,45 @@ impl Default for FindGit {
     }
 }
 
-/// How a policy is loaded. The default is what `emit` takes.
+/// How to load a policy. The default is right for `emit`.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// What `auto` stands for.
+    /// The meaning of `auto`.
     pub auto: AutoPaths,
-    /// What `${git_dir}` and its siblings stand for.
+    /// The meaning of `${git_dir}` and similar variables.
     pub git: FindGit,
-    /// `--set NAME=PATH`: goes before what the policy says.
+    /// `--set NAME=PATH`, which is stronger than the policy.
     pub set: Vec<(String, Vec<u8>)>,
-    /// Where relative includes of the policy begin; else beside the file that its name says.
+    /// The directory of relative includes. Otherwise it is the directory of the policy's file.
     pub directory: Option<PathBuf>,
-    /// Whether a policy without `subject` gets `auto` for all three paths: for rule sets that are looked
-    /// at by themselves.
+    /// Whether a policy without `subject` gets `auto` for all three paths. For rule sets that are loaded by themselves.
     pub auto_without_subject: bool,
-    /// Where its files are.
+    /// The place of its files.
     pub disk: Disk,
 }
 
-/// A policy, and what is to be said of it.
+/// A policy, and its warnings.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// The policy.
     pub policy: Policy,
-    /// No errors among them.
+    /// The warnings. There are no errors among them.
     pub warnings: Diagnostics,
     /// It is written in polc's own language, not another tool's.
     pub native: bool,
-    /// The files that it was read from, its own first, then the others in the order of reading. A text that came from
-    /// the caller and what is built in are none.
+    /// The files that it was read from, its own first, and then the others in the order of reading. A text from the
+    /// caller and built-in files are not among them.
     pub files: Vec<FileRead>,
 }
 
-/// Loads a policy from its text. `source_name` is for messages, and where relative includes begin.
+/// Loads a policy from its text. `source_name` is for messages, and for the directory of relative includes.
 ///
 /// # Errors
-/// Everything that is wrong with the file and with what it includes.
+/// All errors in the file and in the files that it includes.
 pub fn load(source_name: &str, text: &str, options: &LoadOptions) -> Result<Loaded, Diagnostics> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut report = Report::default();
-    // A file that is refused for its size is not kept for messages either.
+    // A file that is too large is not kept for messages either.
     let kept = if text.len() > node::MAX_BYTES {
         ""
     } else {
@@ -166,7 +165,7 @@ pub fn load_bytes(
                 String::from_utf8_lossy(bytes).into_owned()
             };
             let file = sources.add(source_name, shown);
-            // The sign that stands for the bytes in the message is three bytes long.
+            // The replacement character in the message is three bytes long.
             let span = node::place_of(
                 file,
                 sources.get(file).map_or("", |f| &f.text),
@@ -194,7 +193,7 @@ pub fn load_bytes(
 /// Loads a policy from a file, or a built-in one by `builtin:NAME`.
 ///
 /// # Errors
-/// As [`load`]; that the file cannot be read.
+/// As [`load`], or the file cannot be read.
 pub fn load_path(path: &Path, options: &LoadOptions) -> Result<Loaded, Diagnostics> {
     if let Some(name) = path.to_str().and_then(|p| p.strip_prefix("builtin:")) {
         return load_builtin(name, options);
@@ -222,7 +221,7 @@ pub fn load_path(path: &Path, options: &LoadOptions) -> Result<Loaded, Diagnosti
 /// Loads a built-in policy, or a built-in rule set as a policy of its own.
 ///
 /// # Errors
-/// As [`load`]; that there is none of this name.
+/// As [`load`], or there is none of this name.
 pub fn load_builtin(name: &str, options: &LoadOptions) -> Result<Loaded, Diagnostics> {
     if let Some(text) = builtin::policy(name) {
         return load(&format!("builtin:{name}"), text, options);

@@ -1,6 +1,7 @@
-//! The syntax of git's configuration files, as far as polc needs it to find what they name.
+//! Parses git's configuration files, as far as polc needs them.
 //!
-//! A library for git would be larger than polc. `git` itself obeys the files that it reads. This code only reads them.
+//! A library for git would be larger than polc. git itself obeys the files that it reads, but this code only reads
+//! them.
 
 /// One variable of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,11 +12,11 @@ pub(super) struct Entry {
     pub subsection: Vec<u8>,
     /// The variable's name in lower case.
     pub name: Vec<u8>,
-    /// Its value, quotes and comments taken off. Empty where there is none.
+    /// Its value, without quotes and comments. Empty if there is none.
     pub value: Vec<u8>,
 }
 
-/// All variables up to the first thing that git does not read either.
+/// All variables, up to the first error at which git also stops.
 pub(super) fn entries(text: &[u8]) -> Vec<Entry> {
     let mut reader = Reader {
         rest: text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text),
@@ -55,7 +56,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The next byte; a line ends in `\n`, whatever it ends in in the file.
+    /// The next byte. Every line ends in `\n`, whatever the file has.
     fn next(&mut self) -> Option<u8> {
         if let Some(rest) = self.rest.strip_prefix(b"\r\n") {
             self.rest = rest;
@@ -70,7 +71,7 @@ impl Reader<'_> {
         while self.next().is_some_and(|b| b != b'\n') {}
     }
 
-    /// Behind a `[`: the section and its subsection.
+    /// After a `[`: the section and its subsection.
     fn section(&mut self) -> Option<(Vec<u8>, Vec<u8>)> {
         let mut name = Vec::new();
         loop {

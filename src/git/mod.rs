@@ -1,20 +1,19 @@
-//! Where the repository of a workspace has its files: the values of `${git_dir}` and the other git variables on this
-//! host.
+//! Finds the files of a workspace's repository: the values of `${git_dir}` and the other git variables on this host.
 //!
-//! A program that wants out of the sandbox may have written everything that is read here: the `.git` file of the
-//! workspace, a configuration, links. So a directory outside the workspace counts as the repository's own only if it
-//! says so itself:
+//! A program that tries to leave the sandbox may have written everything that is read here: the `.git` file of the
+//! workspace, a configuration, links. So a directory outside the workspace counts as the repository's own only if the
+//! directory itself confirms that:
 //!
 //! - For a linked worktree, `COMMON/worktrees/NAME/gitdir` names the workspace's `.git`, and `COMMON` is a repository.
 //! - For a submodule, `core.worktree` leads back to the workspace, and the directory is in `modules` of the repository
 //!   of a directory around the workspace.
 //!
-//! A program inside can write neither, unless it could write the repository anyway. If `.git` is anything else (a link,
-//! a file that leads somewhere else), there is no repository for the policy, and git does not work inside.
+//! A program inside can write neither of these, unless it could write the repository anyway. If `.git` is anything else
+//! (a link, or a file that leads somewhere else), the policy sees no repository, and git does not work inside.
 //!
-//! Configurations name hooks and other configuration files. What the user's own configuration names is *trusted*. What
-//! the repository's configuration names is not. Rules that deny are about both, rules that allow only about what is
-//! trusted.
+//! Configurations name hooks and other configuration files. The names in the user's own configuration are *trusted*.
+//! The names in the repository's configuration are not. Rules that deny are about both. Rules that allow are only about
+//! trusted names.
 
 mod config;
 mod programs;
@@ -31,22 +30,22 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-/// Largest file that is read. git's own files are far smaller.
+/// The largest file that is read. git's own files are far smaller.
 const MAX_BYTES: u64 = 4 << 20;
-/// Most files that one configuration leads to.
+/// The most files that one configuration leads to.
 const MAX_INCLUDED: usize = 64;
-/// How deep submodules may lie in submodules.
+/// How deep submodules may be nested.
 const MAX_DEPTH: usize = 8;
-/// Most links that are followed in a directory of hooks.
+/// The most links that are followed in a directory of hooks.
 const MAX_HOOKS: usize = 256;
 
-/// Directories of the system, none of which is a repository's.
+/// Directories of the system, which belong to no repository.
 const SYSTEM: [&str; 12] = [
     "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr",
     "/var/lib",
 ];
 
-/// The places of the repository that is checked out at the workspace.
+/// The paths of the repository that is checked out at the workspace.
 #[must_use]
 pub fn paths(workspace: &[u8], home: Option<&[u8]>) -> GitPaths {
     let given = Path::new(OsStr::from_bytes(workspace));
@@ -91,8 +90,8 @@ pub fn paths(workspace: &[u8], home: Option<&[u8]>) -> GitPaths {
     out
 }
 
-/// What a start says of the repository: that its directory lies outside the workspace and the policy does not open it,
-/// or that there is none that could be opened.
+/// What a start says about the repository: its directory lies outside the workspace and the policy does not open it, or
+/// there is no repository that could be opened.
 #[must_use]
 pub fn told(policy: &Policy) -> Option<String> {
     let workspace = Path::new(OsStr::from_bytes(policy.subject.workspace.as_deref()?));
@@ -127,14 +126,14 @@ fn shown(path: &Path) -> String {
     show_bytes(path.as_os_str().as_bytes())
 }
 
-/// A repository: the directory of this checkout, and what it shares with others.
+/// A repository: the directory of this checkout, and the directory that it shares with others.
 struct Repository {
     dir: PathBuf,
     common: PathBuf,
 }
 
 impl Repository {
-    /// The configurations that git reads in it, whether or not they are there.
+    /// The configurations that git reads in it. They may not exist.
     fn config_files(&self) -> Vec<PathBuf> {
         vec![self.common.join("config"), self.dir.join("config.worktree")]
     }
@@ -162,7 +161,7 @@ fn repository(workspace: &Path, home: Option<&Path>, depth: usize) -> Option<Rep
     worktree(workspace, &dir, home).or_else(|| submodule(workspace, &dir, home, depth))
 }
 
-/// The repository of a linked worktree, if its directory names the workspace in turn.
+/// The repository of a linked worktree, if its directory names the workspace too.
 fn worktree(workspace: &Path, dir: &Path, home: Option<&Path>) -> Option<Repository> {
     let list = dir.parent()?;
     let common = list.parent()?;
@@ -181,7 +180,7 @@ fn worktree(workspace: &Path, dir: &Path, home: Option<&Path>) -> Option<Reposit
     })
 }
 
-/// The repository of a submodule, if it lies in that of a directory around the workspace and leads back.
+/// The repository of a submodule, if it lies in the repository around the workspace and leads back to the workspace.
 fn submodule(
     workspace: &Path,
     dir: &Path,
@@ -209,26 +208,26 @@ fn submodule(
     })
 }
 
-/// Whether a directory has what git takes a repository by.
+/// Whether git would take a directory for a repository.
 fn is_repository(dir: &Path) -> bool {
     let is_dir = |name: &str| dir.join(name).symlink_metadata().is_ok_and(|m| m.is_dir());
     is_dir("objects") && is_dir("refs") && dir.join("HEAD").symlink_metadata().is_ok()
 }
 
-/// Whether rights on a directory stay rights on a repository: it holds neither the workspace nor the home directory, and
-/// is none of the system's.
+/// Whether rights on a directory are only rights on a repository. It must not contain the workspace or the home
+/// directory, and must not belong to the system.
 fn is_fit(dir: &Path, workspace: &Path, home: Option<&Path>) -> bool {
     let system = SYSTEM.iter().any(|s| dir.starts_with(s));
     !system && !workspace.starts_with(dir) && !home.is_some_and(|h| h.starts_with(dir))
 }
 
-/// Whether it belongs to whom the workspace belongs to. git itself asks for that much.
+/// Whether it has the same owner as the workspace. git itself checks that.
 fn is_owned(dir: &Path, workspace: &Path) -> bool {
     let owner = |p: &Path| p.symlink_metadata().map(|m| m.uid()).ok();
     owner(dir).is_some() && owner(dir) == owner(workspace)
 }
 
-/// The user's own configuration and the system's.
+/// The user's own configuration, and the system's.
 fn users_config(home: Option<&Path>) -> Vec<PathBuf> {
     let mut out = vec![PathBuf::from("/etc/gitconfig")];
     if let Some(home) = home {
@@ -238,9 +237,9 @@ fn users_config(home: Option<&Path>) -> Vec<PathBuf> {
     out
 }
 
-/// What configuration files say, with all that they include under whatever condition.
+/// Configuration files, with every file that they include under any condition.
 struct Configuration {
-    /// Each file, and what stands in it.
+    /// Each file, with its contents.
     files: Vec<(PathBuf, Vec<Entry>)>,
 }
 
@@ -253,7 +252,7 @@ impl Configuration {
                 continue;
             }
             let entries = read(&path).map_or(Vec::new(), |text| config::entries(&text));
-            // A relative path is relative to the file itself, links followed.
+            // A relative path starts at the real path of the file.
             let real = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
             let beside = real.parent().unwrap_or(&real).to_owned();
             wanted.extend(
@@ -276,7 +275,7 @@ impl Configuration {
             .map(|e| e.value.as_slice())
     }
 
-    /// The files but those that it began with, and where all of them lead if they are links.
+    /// The included files, and the targets of all files that are links.
     fn included(&self, roots: &[PathBuf]) -> Vec<Vec<u8>> {
         let mut out = Vec::new();
         for (path, _) in &self.files {
@@ -291,7 +290,7 @@ impl Configuration {
     }
 }
 
-/// Adds a directory of hooks, and where it and the hooks in it lead if they are links.
+/// Adds a directory of hooks, with its target and the targets of its hooks if they are links.
 fn hooks_in(directory: &Path, out: &mut Vec<Vec<u8>>) {
     push(out, directory);
     if let Some(real) = resolved(directory) {
@@ -310,12 +309,12 @@ fn hooks_in(directory: &Path, out: &mut Vec<Vec<u8>>) {
     }
 }
 
-/// Where a path leads, if that is somewhere else.
+/// The real path, if it differs.
 fn resolved(path: &Path) -> Option<PathBuf> {
     std::fs::canonicalize(path).ok().filter(|real| real != path)
 }
 
-/// A path of a configuration: `~/` is the home directory, what is relative begins at `beside`.
+/// A path in a configuration. `~/` is the home directory. A relative path starts at `beside`.
 fn named(text: &[u8], beside: &Path, home: Option<&Path>) -> Option<PathBuf> {
     if text.is_empty() || text.contains(&0) || text.starts_with(b"%(") {
         return None;
@@ -327,7 +326,7 @@ fn named(text: &[u8], beside: &Path, home: Option<&Path>) -> Option<PathBuf> {
         None if text.starts_with(b"~") => return None,
         None => beside.join(OsStr::from_bytes(text)),
     };
-    // Without `.` and `..`, as the policy's paths are.
+    // Without `.` and `..`, like the policy's paths.
     let mut out = PathBuf::new();
     for component in path.components() {
         match component {
@@ -352,14 +351,15 @@ fn push(out: &mut Vec<Vec<u8>>, path: &Path) {
     }
 }
 
-/// The first line of a file that has one line.
+/// The line of a file that has only one line.
 fn line(text: &[u8]) -> Option<PathBuf> {
     let end = text.iter().rposition(|b| *b != b'\n' && *b != b'\r')?;
     let line = text.get(..=end)?;
     (!line.contains(&0)).then(|| PathBuf::from(std::ffi::OsString::from_vec(line.to_vec())))
 }
 
-/// Reads a regular file that is not too large. The kind is asked before opening, as opening a fifo waits.
+/// Reads a regular file that is not too large. It checks the kind before it opens the file, because opening a fifo
+/// blocks.
 fn read(path: &Path) -> Option<Vec<u8>> {
     let fits = |m: &std::fs::Metadata| m.is_file() && m.len() <= MAX_BYTES;
     std::fs::metadata(path).ok().filter(fits)?;

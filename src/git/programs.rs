@@ -1,8 +1,8 @@
-//! What a repository's own configuration would have git do outside the sandbox: start programs, obey other files, or
-//! work on another directory.
+//! What git would do outside the sandbox because of a repository's own configuration: start programs, obey other files,
+//! or work on another directory.
 //!
-//! `git init` and `git clone` write none of it. git obeys it in every repository that it comes by: `git status` also asks
-//! each repository that the index of the outer one knows as a submodule.
+//! `git init` and `git clone` write none of these variables. git obeys them in every repository that it visits. `git
+//! status` also visits each submodule in the index of the outer repository.
 
 use super::{config, named, read};
 use std::collections::BTreeSet;
@@ -10,10 +10,10 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Longest value that is shown.
+/// The longest value that is shown in full.
 const SHOWN: usize = 80;
 
-/// Sections of which every variable names a program or another configuration.
+/// Sections in which every variable names a program or another configuration.
 const SECTIONS: [&[u8]; 6] = [
     b"alias",
     b"pager",
@@ -23,7 +23,7 @@ const SECTIONS: [&[u8]; 6] = [
     b"lfs",
 ];
 
-/// Variables that name programs, by section, in a subsection or not.
+/// Variables that name programs, by section, with or without a subsection.
 const VARIABLES: [(&[u8], &[&[u8]]); 23] = [
     (
         b"core",
@@ -107,7 +107,7 @@ fn is_program(entry: &config::Entry, directory: &Path, workspace: Option<&[u8]>)
     listed
         || SECTIONS.contains(&section)
         || match (section, name) {
-            // `true` starts git's own.
+            // `true` starts git's own program.
             (b"core", b"fsmonitor") => !matches!(
                 value.as_slice(),
                 b"" | b"true" | b"false" | b"yes" | b"no" | b"on" | b"off" | b"0" | b"1"

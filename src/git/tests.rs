@@ -1,4 +1,4 @@
-//! What is taken for the repository of a workspace, and what is not, whoever wrote the files.
+//! Which directories count as the repository of a workspace, and which do not, whoever wrote the files.
 
 use super::paths;
 use crate::policy::GitPaths;
@@ -85,7 +85,7 @@ fn checkouts_of_every_kind_are_found() {
     assert_eq!(h.dirs("main/sub"), Some((sub.clone(), sub)));
     assert!(has(&h.paths("wt").hooks.trusted, &git.join("hooks")));
     assert_eq!(h.dirs(""), None, "no repository");
-    // git can write both pointers as relative paths, too.
+    // git can also write both pointers as relative paths.
     h.write("wt/.git", "gitdir: ../main/.git/worktrees/wt\n");
     h.write("main/.git/worktrees/wt/gitdir", "../../../../wt/.git\n");
     assert!(h.dirs("wt").is_some());
@@ -144,11 +144,11 @@ fn a_file_that_leads_to_a_directory_of_others_opens_nothing() {
         h.write("w/.git", &format!("gitdir: {target}\n"));
         assert_eq!(h.dirs("w"), None, "{target}");
     }
-    // A link to somebody's directory, and a fifo.
+    // A link to another person's directory, and a fifo.
     std::fs::remove_file(h.at("w/.git")).unwrap();
     symlink(h.at("other/.git"), h.at("w/.git")).unwrap();
     assert_eq!(h.dirs("w"), None);
-    // What the workspace itself pretends to be: it leads back, but holds no repository around it.
+    // A workspace that only pretends: it leads back, but has no repository around it.
     std::fs::remove_file(h.at("w/.git")).unwrap();
     h.write(
         "w/fake/worktrees/x/gitdir",
@@ -161,7 +161,7 @@ fn a_file_that_leads_to_a_directory_of_others_opens_nothing() {
 
 #[test]
 fn a_workspace_does_not_make_the_home_directory_a_repository() {
-    // ~/worktrees/x is the workspace and its own git directory, so that ~ would be the common one.
+    // ~/worktrees/x is both the workspace and its git directory, so ~ would be the common directory.
     let h = Home::new();
     h.write("worktrees/x/.git", "gitdir: .\n");
     h.write(
@@ -235,19 +235,19 @@ fn configurations_name_hooks_and_files() {
             p.config
         );
     }
-    // What the repository's own configuration names is only for rules that deny.
+    // The names in the repository's own configuration are only for rules that deny.
     for named in [h.at("main/tools/gitconfig"), PathBuf::from("/etc/shadow")] {
         assert!(
             has(&p.config.all, &named) && !has(&p.config.trusted, &named),
             "{named:?}"
         );
     }
-    // Without a repository the user's own configuration is still the user's.
+    // Without a repository, the user's own configuration still counts.
     assert!(has(
         &h.paths("scripts").config.trusted,
         &h.at("git/more.inc")
     ));
-    // A file that includes itself comes to an end.
+    // A file that includes itself does not loop for ever.
     h.write(
         ".gitconfig",
         "[include]\npath = .gitconfig\n[include]\npath = ./a/../.gitconfig\n",

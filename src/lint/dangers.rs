@@ -1,4 +1,4 @@
-//! What a policy allows that an agent could use to get out, now or later.
+//! What a policy allows that an agent could use to escape, now or later.
 
 use super::{Finding, path};
 use crate::fidelity::{Object, show_bytes};
@@ -7,7 +7,7 @@ use crate::policy::{Action, FileId, Objects, Operation, Policy, RuleId};
 use crate::semantics::{Meaning, PathSet, TooLarge, decide};
 use std::collections::BTreeSet;
 
-/// `homes` are judged beside the policy's own home.
+/// `homes` count beside the policy's own home.
 pub(super) fn find(
     meaning: &Meaning<'_>,
     homes: &[Vec<u8>],
@@ -28,7 +28,7 @@ pub(super) fn find(
     Ok(())
 }
 
-/// L004: something that can be written and then started.
+/// L004: an object that can be written and then started.
 fn built_and_run(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), TooLarge> {
     let execute = meaning.decisions(Operation::Execute)?;
     let policy = meaning.policy();
@@ -61,7 +61,7 @@ fn built_and_run(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), To
     Ok(())
 }
 
-/// A built-in set of rules by itself, with this policy's places and this home.
+/// A built-in rule set alone, with this policy's paths and this home.
 pub(super) fn set_of(policy: &Policy, home: &[u8], name: &str) -> Option<Policy> {
     let text = format!(
         "version: 1\nname: lint\nsubject: {{home: auto, workspace: auto, tmp: auto}}\nrules:\n  - include: builtin:{name}\n"
@@ -81,7 +81,7 @@ pub(super) fn set_of(policy: &Policy, home: &[u8], name: &str) -> Option<Policy>
     load("lint", &text, &options).ok().map(|l| l.policy)
 }
 
-/// L005 to L007: what the built-in sets deny, and this policy allows.
+/// L005 to L007: what the built-in sets deny and this policy allows.
 fn sets(meaning: &Meaning<'_>, homes: &[Vec<u8>], out: &mut Vec<Finding>) -> Result<(), TooLarge> {
     const SETS: [(&str, &str, &[Operation], &str); 6] = [
         (
@@ -188,7 +188,7 @@ fn own_file(meaning: &Meaning<'_>, out: &mut Vec<Finding>) {
     }
 }
 
-/// L008: a denial of reading that moving the object away goes round.
+/// L008: moving the object away avoids a rule that denies reading it.
 fn moved_and_read(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), TooLarge> {
     let policy = meaning.policy();
     let read = meaning.decisions(Operation::Read)?;
@@ -225,7 +225,7 @@ fn moved_and_read(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), T
     Ok(())
 }
 
-/// Programs that run what they are given as an argument.
+/// Programs that run what they get as an argument.
 const INTERPRETERS: [&str; 12] = [
     "/lib64/ld-linux-x86-64.so.2",
     "/usr/lib64/ld-linux-x86-64.so.2",
@@ -241,7 +241,7 @@ const INTERPRETERS: [&str; 12] = [
     "/usr/bin/perl",
 ];
 
-/// L009: a denial of starting a program that an interpreter or the loader goes round.
+/// L009: an interpreter or the loader avoids a rule that denies starting a program.
 fn interpreted(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), TooLarge> {
     let policy = meaning.policy();
     let starts = |program: &&&str| {
@@ -280,7 +280,7 @@ fn interpreted(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), TooL
     Ok(())
 }
 
-/// L010: a question that nobody can put.
+/// L010: a rule that asks, but no layer can ask.
 fn asked(policy: &Policy, out: &mut Vec<Finding>) {
     for rule in policy.rules.iter().filter(|r| r.action == Action::Ask) {
         let what = match &rule.objects {
@@ -306,7 +306,7 @@ fn asked(policy: &Policy, out: &mut Vec<Finding>) {
     }
 }
 
-/// L013: a tree that is the home directory, or above it, in which files may be changed.
+/// L013: files may be changed in a tree that is the home directory, or contains it.
 fn whole_home(policy: &Policy, home: &[u8], out: &mut Vec<Finding>) {
     let above = |tree: &[u8]| {
         let rest = home.strip_prefix(tree);
@@ -324,7 +324,7 @@ fn whole_home(policy: &Policy, home: &[u8], out: &mut Vec<Finding>) {
             if !rule.operations.contains(operation) {
                 continue;
             }
-            // A name that no other rule speaks of.
+            // A name that no other rule is about.
             let object = path([home, b"/.new/file"].concat());
             if decide(policy, operation, &object).rule == Some(rule.id) {
                 let workspace = policy.subject.workspace.as_ref();

@@ -5,7 +5,8 @@ use crate::policy::{Action, Objects, Operation, Policy, Rule, RuleId, SyscallNam
 use crate::semantics::{Decisions, Meaning, PathSet, TooLarge, decide};
 use std::collections::BTreeSet;
 
-/// With more rules of one's own than this, none is tried without: each takes the policy's automata anew.
+/// If a policy has more of its own rules than this, the lint does not try it without single rules. Each try needs new
+/// automata.
 const TRIED: usize = 120;
 
 pub(super) fn find(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), TooLarge> {
@@ -29,7 +30,7 @@ pub(super) fn find(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), 
             continue;
         }
         void_patterns(meaning, rule, out)?;
-        // An explicit denial with a message is there to be read.
+        // A rule that denies with a message is there for its message.
         let silent = rule.message.is_none();
         if own.len() <= TRIED && silent && changes_nothing(meaning, rule)? {
             out.push(
@@ -48,7 +49,7 @@ pub(super) fn find(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), 
     Ok(())
 }
 
-/// The rules that decide some path, or some arguments of some program.
+/// The rules that decide about some path, or about some arguments of some program.
 fn paths(decisions: &Decisions, out: &mut BTreeSet<RuleId>) {
     let dfa = decisions.dfa();
     for label in dfa.labels_in_use() {
@@ -76,7 +77,7 @@ fn system_calls(policy: &Policy, out: &mut BTreeSet<RuleId>) {
     }
 }
 
-/// A rule that decides nothing, with the rules that take its place.
+/// A rule that decides nothing, with the rules that decide instead.
 fn never(meaning: &Meaning<'_>, rule: &Rule) -> Result<Finding, TooLarge> {
     let policy = meaning.policy();
     let mut others: BTreeSet<RuleId> = BTreeSet::new();
@@ -118,7 +119,7 @@ fn never(meaning: &Meaning<'_>, rule: &Rule) -> Result<Finding, TooLarge> {
     Ok(finding)
 }
 
-/// Patterns of an allowance of which rules above leave nothing.
+/// Patterns of an allow rule that the rules above cover completely.
 fn void_patterns(
     meaning: &Meaning<'_>,
     rule: &Rule,

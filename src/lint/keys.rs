@@ -1,24 +1,24 @@
-//! Which keys of a home directory a policy lets be read.
+//! Finds the keys of a home directory that a policy allows reading.
 
 use super::dangers::set_of;
 use crate::policy::{Objects, Operation, Sequence};
 use crate::semantics::{Meaning, PathSet, TooLarge};
 
-/// A place of keys that may be read, in part or whole.
+/// A path of keys that may be read, in part or as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
-    /// As polc's own set of credentials names it, from the root.
+    /// The pattern in polc's own set of credentials, as an absolute path.
     pub pattern: String,
     /// One path of it that may be read.
     pub example: Vec<u8>,
-    /// The directory or file that the pattern begins with, before any wildcard.
+    /// The file or directory at the beginning of the pattern, before its first wildcard.
     pub literal: Vec<u8>,
 }
 
-/// What polc's own set of credentials denies in this home directory, and the policy lets be read.
+/// The paths that polc's own set of credentials denies in this home directory and that the policy allows reading.
 ///
 /// # Errors
-/// The policy's automata are too large: then nothing is known.
+/// The policy's automata are too large. Then nothing is known.
 pub fn keys(meaning: &Meaning<'_>, home: &[u8]) -> Result<Vec<Key>, TooLarge> {
     let Some(set) = set_of(meaning.policy(), home, "credentials") else {
         return Ok(Vec::new());
@@ -38,7 +38,7 @@ pub fn keys(meaning: &Meaning<'_>, home: &[u8]) -> Result<Vec<Key>, TooLarge> {
         };
         let excepted = PathSet::of(except.iter().flat_map(|p| &p.sequences))?;
         for pattern in paths {
-            // A pattern with braces is many: each is told by itself.
+            // A pattern with braces stands for several patterns. Each is checked separately.
             for sequence in pattern.sequences.iter().filter(within) {
                 let wanted = PathSet::of([sequence])?.difference(&excepted)?;
                 let Some(example) = wanted.common_witness(readable)? else {

@@ -75,7 +75,7 @@ impl Cidr {
         (value & !mask, value | mask)
     }
 
-    /// Whether the address is in it. An IPv4 address mapped into IPv6 is judged as the IPv4 address it is.
+    /// Whether the block contains the address. An IPv4 address that is mapped into IPv6 counts as the IPv4 address.
     #[must_use]
     pub fn contains(self, address: IpAddr) -> bool {
         let address = address.to_canonical();
@@ -113,7 +113,7 @@ pub enum Host {
 /// `[tcp://|udp://]HOST[:PORTS]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostPattern {
-    /// As in the policy.
+    /// The text in the policy.
     pub text: String,
     /// `None`: both.
     pub protocol: Option<Protocol>,
@@ -126,7 +126,7 @@ pub struct HostPattern {
 /// One peer: a name (lower case) or an address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Address {
-    /// A name, to be judged by its name.
+    /// A name. The rules decide about the name itself.
     Name(String),
     /// An address.
     Ip(IpAddr),
@@ -135,7 +135,7 @@ pub enum Address {
 /// One address to connect to or to bind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostSpec {
-    /// `None`: both are asked for, and the stricter answer counts.
+    /// `None`: both protocols are asked about, and the stricter answer counts.
     pub protocol: Option<Protocol>,
     /// The peer.
     pub address: Address,
@@ -157,7 +157,7 @@ impl fmt::Display for HostSpec {
 }
 
 impl Host {
-    /// Whether the address is one of this host's.
+    /// Whether the address belongs to this host.
     #[must_use]
     pub fn matches(&self, address: &Address) -> bool {
         match (self, address) {
@@ -175,7 +175,7 @@ impl Host {
         }
     }
 
-    /// The blocks of addresses that the host stands for, names left out.
+    /// The address blocks of the host. Names have none.
     #[must_use]
     pub fn blocks(&self) -> Vec<Cidr> {
         let v4 = |a, prefix| Cidr {
@@ -210,7 +210,7 @@ impl HostPattern {
     /// Parses `[tcp://|udp://]HOST[:PORTS]`.
     ///
     /// # Errors
-    /// One line that says what is wrong.
+    /// One line about the error.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (protocol, rest) = scheme(text)?;
         let (host, ports) = split_port(rest)?;
@@ -246,7 +246,7 @@ impl HostSpec {
     /// Parses `[tcp://|udp://]HOST:PORT`, one name or address and one port.
     ///
     /// # Errors
-    /// One line that says what is wrong.
+    /// One line about the error.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (protocol, rest) = scheme(text)?;
         let (host, p) = split_port(rest)?;
@@ -297,7 +297,7 @@ fn split_port(text: &str) -> Result<(&str, Option<&str>), String> {
                 .ok_or_else(|| format!("unexpected `{after}` behind the brackets")),
         };
     }
-    // A bare IPv6 address or block has two colons or more, and then no port.
+    // An IPv6 address or block without brackets has two or more colons, and no port.
     if text.bytes().filter(|b| *b == b':').count() > 1 {
         return match address_and_port(text) {
             Some((address, port)) => Err(format!(
@@ -312,7 +312,7 @@ fn split_port(text: &str) -> Result<(&str, Option<&str>), String> {
     })
 }
 
-/// A bare IPv6 address whose last part may be meant as a port: `::1:80`.
+/// An IPv6 address without brackets whose last part may be meant as a port: `::1:80`.
 fn address_and_port(text: &str) -> Option<(&str, u16)> {
     let (address, last) = text.rsplit_once(':')?;
     let digits = !last.starts_with('0') && last.bytes().all(|b| b.is_ascii_digit());

@@ -36,38 +36,38 @@ pub struct Policy {
     pub name: String,
     /// One or more lines for people.
     pub description: Option<String>,
-    /// What happens where no rule matches. Never [`Action::Ask`].
+    /// What happens if no rule matches. Never [`Action::Ask`].
     pub default_action: Action,
-    /// Where `default_action` stands, or the start of the file where it is absent.
+    /// The place of `default_action`, or the start of the file if it is absent.
     pub default_span: Span,
     /// Who is confined.
     pub subject: Subject,
     /// In order: the first that matches decides. `rules[i].id == RuleId(i)`.
     pub rules: Vec<Rule>,
-    /// The first rule that comes from a policy which this one builds on (`extends`). `None`: it builds on none.
+    /// The first rule that comes from a base (`extends`). `None`: the policy has no base.
     pub base_rules: Option<RuleId>,
     /// Resource limits.
     pub limits: Limits,
     /// The environment that the program starts with.
     pub environment: Environment,
-    /// Linux capabilities that are kept, as `CAP_NET_BIND_SERVICE`, sorted.
+    /// The Linux capabilities that the program keeps, as `CAP_NET_BIND_SERVICE`, sorted.
     pub capabilities: Vec<String>,
     /// Lints that the author allows in the whole policy: (code, reason).
     pub lint_allowed: Vec<(String, String)>,
-    /// What the policy's author says must hold; checked by `polc test`.
+    /// The decisions that the author expects. `polc test` checks them.
     pub tests: Vec<PolicyTest>,
-    /// What the front-end has to say of parts that only some layer can keep (rule, text).
+    /// Remarks of the front-end about parts that only some layers can keep.
     pub notes: Vec<Note>,
     /// The files the policy was read from, for messages.
     pub sources: Sources,
-    /// How many rules at the beginning are polc's own ([`Policy::put_first`]): no policy can lift them.
+    /// The number of polc's own rules at the beginning ([`Policy::put_first`]). No policy can remove them.
     own_rules: u32,
 }
 
 /// One line of `tests:`.
 #[derive(Debug, Clone)]
 pub struct PolicyTest {
-    /// The decision that is expected.
+    /// The expected decision.
     pub expect: Action,
     /// What is asked.
     pub query: Query,
@@ -82,7 +82,7 @@ pub enum Query {
     Path(OperationSet, Vec<u8>),
     /// Connect or bind to a host.
     Host(Operation, HostSpec),
-    /// Execute with arguments: the program (with `/`: a path; else a base name) and its arguments.
+    /// Execute with arguments: the program (a path if it has a `/`, otherwise a base name), and its arguments.
     Command(Vec<Vec<u8>>),
     /// A system call by name.
     Syscall(String),
@@ -90,20 +90,20 @@ pub enum Query {
     Tool(String),
 }
 
-/// A remark of a front-end, kept for the ledger and `check`.
+/// A remark of a front-end, for the ledger and `check`.
 #[derive(Debug, Clone)]
 pub struct Note {
     /// The rule that it is about.
     pub rule: Option<RuleId>,
     /// One line, no capital, no full stop.
     pub text: String,
-    /// Where.
+    /// The place.
     pub span: Span,
 }
 
 impl Policy {
-    /// A policy of rules alone, for programs that build one; front-ends fill in the rest. The rules get
-    /// their ids from their order.
+    /// A policy that has only rules, for programs that build one. Front-ends fill in the rest. The order of the rules
+    /// gives their ids.
     #[must_use]
     pub fn of_rules(name: &str, default_action: Action, rules: Vec<Rule>) -> Self {
         let mut rules = rules;
@@ -129,7 +129,7 @@ impl Policy {
         }
     }
 
-    /// Puts a rule of polc's own before all others.
+    /// Puts one of polc's own rules before all others.
     pub fn put_first(&mut self, rule: Rule) {
         self.rules.insert(0, rule);
         for (i, rule) in self.rules.iter_mut().enumerate() {
@@ -148,7 +148,7 @@ impl Policy {
         rule.0 < self.own_rules
     }
 
-    /// What decides, for people: a rule (`None`: the default) and where it stands.
+    /// What decided, for people: a rule (`None`: the default) and its place.
     #[must_use]
     pub fn decider(&self, rule: Option<RuleId>) -> String {
         match rule {

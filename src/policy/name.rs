@@ -7,8 +7,8 @@ use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
-/// A name of a path pattern, by its tokens; never empty. Most have no wildcard: those are kept as bytes, and their
-/// tokens made where somebody asks for them.
+/// A name in a path pattern, as tokens. It is never empty. Most names have no wildcard: these are stored as bytes, and
+/// their tokens are made when they are needed.
 #[derive(Clone)]
 pub struct Name(Arc<Spelling>);
 
@@ -21,7 +21,7 @@ enum Spelling {
 }
 
 impl Name {
-    /// One that matches these bytes alone.
+    /// A name that matches only these bytes.
     #[must_use]
     pub fn literal(bytes: &[u8]) -> Self {
         Self(Arc::new(Spelling::Literal {
@@ -30,7 +30,7 @@ impl Name {
         }))
     }
 
-    /// The bytes that it matches; `None`: it has a wildcard.
+    /// The bytes that it matches. `None`: it has a wildcard.
     #[must_use]
     pub fn as_literal(&self) -> Option<&[u8]> {
         match &*self.0 {
@@ -39,7 +39,7 @@ impl Name {
         }
     }
 
-    /// Whether every name matches it.
+    /// Whether it matches every name.
     #[must_use]
     pub fn is_star(&self) -> bool {
         match &*self.0 {
@@ -114,7 +114,7 @@ impl Hash for Name {
     }
 }
 
-/// By their tokens.
+/// In the order of the tokens.
 impl Ord for Name {
     fn cmp(&self, other: &Self) -> Ordering {
         match (self.as_literal(), other.as_literal()) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What a rule says of what it matches.
+/// What a rule says about the objects that it matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Action {
     /// It may happen.
@@ -14,7 +14,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether a layer that cannot ask lets it happen.
+    /// Whether a layer that cannot ask allows it.
     #[must_use]
     pub fn permits(self) -> bool {
         self == Self::Allow
@@ -30,7 +30,7 @@ impl Action {
         }
     }
 
-    /// The stricter of two: deny over ask over allow.
+    /// The stricter of two actions. Deny is stricter than ask, and ask is stricter than allow.
     #[must_use]
     pub fn strictest(self, other: Self) -> Self {
         match (self, other) {
@@ -47,7 +47,7 @@ impl fmt::Display for Action {
     }
 }
 
-/// An operation that is decided on its own. `write` in a policy stands for four of them.
+/// An operation with its own decision. In a policy, `write` stands for four of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Operation {
@@ -91,7 +91,7 @@ impl Operation {
         Self::Tool,
     ];
 
-    /// Those whose object can be a path.
+    /// The operations whose object can be a path.
     pub const ON_PATHS: [Self; 8] = [
         Self::Read,
         Self::List,
@@ -146,7 +146,7 @@ pub struct OperationSet(u16);
 impl OperationSet {
     /// No operation.
     pub const EMPTY: Self = Self(0);
-    /// What `write` stands for.
+    /// The operations of `write`.
     pub const WRITE: Self = Self(
         1 << Operation::Edit as u16
             | 1 << Operation::Create as u16
@@ -154,7 +154,7 @@ impl OperationSet {
             | 1 << Operation::Metadata as u16,
     );
 
-    /// The set that a word of the language stands for: `read` brings `list`, `write` its four parts.
+    /// The operations of a word of the language. `read` includes `list`, and `write` has four parts.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         match word {
@@ -178,7 +178,7 @@ impl OperationSet {
         self.0 |= 1 << operation as u16;
     }
 
-    /// Both together.
+    /// The union of both.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)

@@ -1,8 +1,8 @@
-//! Path patterns and word patterns: their syntax, and the form in which the compiler holds them.
+//! Path patterns and word patterns: their syntax, and their form in the compiler.
 //!
-//! A pattern is expanded into brace-free [`Sequence`]s when it is parsed, so that everything
-//! after the front-end handles four tokens only. The number of sequences is bounded by
-//! [`PathPattern::MAX_SEQUENCES`], the length of each by [`PathPattern::MAX_LENGTH`].
+//! The parser expands a pattern into [`Sequence`]s without braces, so everything after the front-end handles only four
+//! tokens. [`PathPattern::MAX_SEQUENCES`] limits the number of sequences, and [`PathPattern::MAX_LENGTH`] the length of
+//! each.
 
 use super::name::Name;
 use super::syntax::{Parser, components, fail, merge_stars};
@@ -23,7 +23,7 @@ impl ByteSet {
         self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
     }
 
-    /// Takes one byte out.
+    /// Removes one byte.
     pub fn remove(&mut self, byte: u8) {
         self.0[usize::from(byte >> 6)] &= !(1 << (byte & 63));
     }
@@ -68,7 +68,7 @@ impl ByteSet {
         out
     }
 
-    /// A bit for each byte that is a member while the one before it is not, or the other way round.
+    /// A bit for each byte that begins or ends a run: either it or the byte before is a member, but not both.
     #[must_use]
     pub fn boundaries(&self) -> [u64; 4] {
         let mut before = 0;
@@ -97,20 +97,20 @@ impl fmt::Debug for ByteSet {
 pub enum Token {
     /// This byte.
     Byte(u8),
-    /// `?`: any one byte (in a path: but `/`).
+    /// `?`: any one byte. In a path, not `/`.
     Any,
-    /// `*`: any run of bytes, the empty one too (in a path: but `/`).
+    /// `*`: any run of bytes, also the empty one. In a path, without `/`.
     Star,
-    /// `[…]`: one byte of a class. Never holds `/` or NUL.
+    /// `[…]`: one byte of a class. A class never contains `/` or NUL.
     Class(ByteSet),
 }
 
 /// One component of a path pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Component {
-    /// `**`: any number of components, none too.
+    /// `**`: any number of components, also none.
     AnyDepth,
-    /// A name with wildcards; never empty.
+    /// A name with wildcards. It is never empty.
     Name(Name),
 }
 
@@ -125,15 +125,15 @@ impl Component {
     }
 }
 
-/// A brace-free path pattern: its components; none is `/` itself.
+/// A path pattern without braces: its components. No components: `/` itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Sequence {
-    /// From the root.
+    /// The components from the root on.
     pub components: Vec<Component>,
 }
 
 impl Sequence {
-    /// The sequence that matches only this absolute path (as bytes, no trailing `/`; `/` is the root).
+    /// The sequence that matches only this absolute path: bytes without a trailing `/`. `/` is the root.
     #[must_use]
     pub fn literal(path: &[u8]) -> Self {
         let components = path
@@ -144,7 +144,7 @@ impl Sequence {
         Self { components }
     }
 
-    /// The same with `/**` behind it: the object and everything beneath.
+    /// The same with `/**` after it: the object and everything beneath.
     #[must_use]
     pub fn tree(mut self) -> Self {
         if self.components.last() != Some(&Component::AnyDepth) {
@@ -153,7 +153,7 @@ impl Sequence {
         self
     }
 
-    /// The path, if there is no wildcard in it. The root is `/`.
+    /// The path, if there is no wildcard. The root is `/`.
     #[must_use]
     pub fn as_literal(&self) -> Option<Vec<u8>> {
         join(&self.components)
@@ -169,7 +169,7 @@ impl Sequence {
         join(init)
     }
 
-    /// The names of the longest prefix of components without wildcards.
+    /// The components before the first wildcard.
     pub fn literal_names(&self) -> impl Iterator<Item = &[u8]> {
         self.components.iter().map_while(Component::literal)
     }
@@ -218,7 +218,7 @@ impl fmt::Display for Sequence {
     }
 }
 
-/// Bytes as literal text of the language: what is special is escaped, UTF-8 is kept.
+/// Bytes as literal text of the language. Special bytes are escaped, and UTF-8 stays.
 #[must_use]
 pub fn escape_literal(bytes: &[u8]) -> String {
     let mut out = String::new();
@@ -257,7 +257,7 @@ fn display_tokens(tokens: &[Token]) -> String {
             Token::Any => out.push('?'),
             Token::Star => out.push('*'),
             Token::Class(set) => {
-                // A class that holds most bytes reads better negated. '/' and NUL are never members.
+                // A class with most bytes is easier to read if it is negated. '/' and NUL are never members.
                 let negated = set.contains(0xff);
                 let mut shown = if negated { set.complement() } else { *set };
                 if negated {
@@ -288,16 +288,16 @@ fn display_tokens(tokens: &[Token]) -> String {
     out
 }
 
-/// A path pattern: what it matches is what one of its sequences matches.
+/// A path pattern. It matches what one of its sequences matches.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PathPattern {
-    /// As in the policy, variables expanded.
+    /// The text in the policy, with expanded variables.
     pub text: String,
-    /// Brace-free alternatives, without repeats, in the order of the text.
+    /// The alternatives without braces, without repetition, in the order of the text.
     pub sequences: Vec<Sequence>,
 }
 
-/// What is wrong with a pattern.
+/// The error in a pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct PatternError {
@@ -310,15 +310,15 @@ pub struct PatternError {
 }
 
 impl PathPattern {
-    /// Most alternatives that the braces of one pattern may make.
+    /// The most alternatives that the braces of one pattern may make.
     pub const MAX_SEQUENCES: usize = 1024;
-    /// Most bytes in a pattern's text; Linux takes paths below 4,096 bytes.
+    /// The most bytes in a pattern's text. Linux takes paths with less than 4,096 bytes.
     pub const MAX_LENGTH: usize = 4096 * 4;
 
     /// Parses the syntax of the language, after `~` and `${…}` have been expanded.
     ///
     /// # Errors
-    /// What is wrong, and where.
+    /// The error, and its place.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         if text.len() > Self::MAX_LENGTH {
             return fail(
@@ -381,10 +381,10 @@ impl fmt::Display for PathPattern {
     }
 }
 
-/// A pattern over one word: `*` any run of bytes, `?` one, `[…]` a class; `/` is a byte as any other.
+/// A pattern for one word: `*` is any run of bytes, `?` one byte, `[…]` a class. `/` is an ordinary byte.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WordPattern {
-    /// Brace-free alternatives.
+    /// The alternatives without braces.
     pub alternatives: Vec<Vec<Token>>,
 }
 
@@ -392,7 +392,7 @@ impl WordPattern {
     /// Parses a glob with `*`, `?`, `[…]`, `{…}` and `\` (tool names).
     ///
     /// # Errors
-    /// What is wrong, and where.
+    /// The error, and its place.
     pub fn parse_glob(text: &str) -> Result<Self, PatternError> {
         let mut parser = Parser::new(text, false);
         let mut alternatives = Vec::new();
@@ -407,8 +407,8 @@ impl WordPattern {
         Ok(Self { alternatives })
     }
 
-    /// A word of a command, after the shell's quotes are gone: only `*` is special. `literal[i]` says that
-    /// byte `i` was quoted and stands for itself.
+    /// A word of a command without the shell's quotes. Only `*` is special. `literal[i]` says that byte `i` was quoted,
+    /// and stands for itself.
     #[must_use]
     pub fn from_word(bytes: &[u8], literal: &[bool]) -> Self {
         let mut tokens: Vec<Token> = bytes

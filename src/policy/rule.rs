@@ -15,9 +15,9 @@ pub struct Rule {
     pub id: RuleId,
     /// Its name, unique in the policy; `set/name` for a rule of an included set.
     pub name: String,
-    /// What it says.
+    /// Its action.
     pub action: Action,
-    /// The operations that it speaks of. For commands: execute. For syscalls: syscall. For tools: tool.
+    /// The operations that it is about. For commands: execute. For syscalls: syscall. For tools: tool.
     pub operations: OperationSet,
     /// What it speaks of.
     pub objects: Objects,
@@ -29,9 +29,9 @@ pub struct Rule {
     pub rate: Option<Rate>,
     /// Lints that the author allows here: (code, reason).
     pub lint_allowed: Vec<(String, String)>,
-    /// Where the rule's name stands (the rule's start where it has no name).
+    /// The place of the rule's name, or of the rule itself if it has no name.
     pub span: Span,
-    /// The rule is derived from the one before it: it denies what that one's names lead to on this host.
+    /// The rule before it has names that are links on this host. This rule denies what they lead to.
     pub link: Option<Box<FollowedLink>>,
 }
 
@@ -40,11 +40,11 @@ pub struct Rule {
 pub struct FollowedLink {
     /// The name.
     pub named: Vec<u8>,
-    /// Where it leads.
+    /// The path that it leads to.
     pub real: Vec<u8>,
 }
 
-/// Whether `run` makes what a rule names and what is not there when it starts.
+/// Whether `run` makes what a rule names and what does not exist at the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum CreateMissing {
     /// It does not.
@@ -52,11 +52,11 @@ pub enum CreateMissing {
     No,
     /// It does.
     Always,
-    /// It does where one of these programs is installed.
+    /// It does if one of these programs is installed.
     For(Vec<String>),
 }
 
-/// The objects of a rule: one kind. A rule matches what one of the first list matches and none of `except`.
+/// The objects of a rule, all of one kind. A rule matches what the first list matches and `except` does not.
 #[derive(Debug, Clone)]
 pub enum Objects {
     /// Files, directories and unix sockets by path.
@@ -110,31 +110,31 @@ pub enum SyscallName {
 /// A glob over tool names: `*` any run of characters, `?` one, case-sensitive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolPattern {
-    /// As in the policy.
+    /// The text in the policy.
     pub text: String,
-    /// For matching.
+    /// The pattern for matching.
     pub glob: WordPattern,
 }
 
-/// A condition on the arguments of a tool call. Only the tool-call gate can keep it.
+/// A condition on the arguments of a tool call. Only the tool-call gate can check it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
-    /// The argument contains (`negated`: does not contain) one of these texts, without regard to case.
+    /// The argument contains one of these texts, in any case of letters. With `negated`, it must not.
     ArgumentContains {
         /// Which argument.
         argument: String,
         /// Any of these.
         texts: Vec<String>,
-        /// The other way round.
+        /// Reverses the condition.
         negated: bool,
     },
-    /// The argument, a path, lies (`negated`: does not lie) in one of these.
+    /// The argument is a path in one of these. With `negated`, it must not be.
     PathWithin {
-        /// Which argument; empty: any that is a path.
+        /// Which argument. Empty: any argument that is a path.
         argument: String,
         /// Any of these.
         paths: Vec<PathPattern>,
-        /// The other way round.
+        /// Reverses the condition.
         negated: bool,
     },
     /// The command has no shell metacharacters.
@@ -148,18 +148,18 @@ pub enum Condition {
 /// A rate: at most `calls` in `seconds`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// How many.
+    /// The number of calls.
     pub calls: u32,
-    /// In which time.
+    /// The time.
     pub seconds: u32,
 }
 
 /// A program with patterns for its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandPattern {
-    /// As in the policy.
+    /// The text in the policy.
     pub text: String,
-    /// The program: a path pattern. A base name `git` is `/**/git`, with [`CommandPattern::base_name`] set.
+    /// The program as a path pattern. A base name `git` becomes `/**/git`, with [`CommandPattern::base_name`] set.
     pub program: PathPattern,
     /// Whether the first word had no `/`.
     pub base_name: bool,
@@ -170,14 +170,14 @@ pub struct CommandPattern {
 /// A pattern over a list of arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArgumentPattern {
-    /// One for each argument.
+    /// One pattern for each argument.
     pub words: Vec<WordPattern>,
     /// Whether any number of arguments may follow (a last word `**`).
     pub rest: bool,
 }
 
 impl ArgumentPattern {
-    /// Any arguments: the pattern of a path rule with `execute`.
+    /// Any arguments. A path rule with `execute` has this pattern.
     #[must_use]
     pub fn any() -> Self {
         Self {
@@ -194,7 +194,7 @@ impl ArgumentPattern {
 }
 
 impl Rule {
-    /// A rule with nothing but a name, an action, operations and objects.
+    /// A rule that has only a name, an action, operations and objects.
     #[must_use]
     pub fn new(
         name: impl Into<String>,
@@ -217,7 +217,7 @@ impl Rule {
         }
     }
 
-    /// The path patterns of the rule, its exceptions too; programs are paths.
+    /// The path patterns of the rule, with its exceptions. Programs are paths.
     #[must_use]
     pub fn sequences(&self) -> Vec<&Sequence> {
         match &self.objects {
@@ -235,7 +235,7 @@ impl Rule {
         }
     }
 
-    /// Whether the rule speaks of `operation` and its objects are paths (or programs, for execute).
+    /// Whether the rule is about `operation`, on paths (or programs, for execute).
     #[must_use]
     pub fn concerns_paths(&self, operation: Operation) -> bool {
         self.operations.contains(operation)
@@ -245,7 +245,7 @@ impl Rule {
             )
     }
 
-    /// Whether the rule speaks of `operation` and its objects are hosts.
+    /// Whether the rule is about `operation`, on hosts.
     #[must_use]
     pub fn concerns_hosts(&self, operation: Operation) -> bool {
         self.operations.contains(operation) && matches!(self.objects, Objects::Hosts { .. })

@@ -13,9 +13,9 @@ pub struct Limits {
     pub open_files: Option<u64>,
     /// Processor time of a process, in seconds.
     pub cpu_time: Option<u64>,
-    /// Wall-clock time of the whole run, in seconds.
+    /// Elapsed time of the whole run, in seconds.
     pub wall_time: Option<u64>,
-    /// Size of a file that is written, in bytes.
+    /// The size of each written file, in bytes.
     pub file_size: Option<u64>,
 }
 
@@ -30,8 +30,8 @@ impl Limits {
 /// The environment of the program.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Environment {
-    /// Variables passed on, in the order of the policy; a name may end in `*`. `None`: all of them.
+    /// The variables that the program gets, in the order of the policy. A name may end in `*`. `None`: all of them.
     pub pass: Option<Vec<String>>,
-    /// Variables set, in the order of the policy.
+    /// The variables that polc sets, in the order of the policy.
     pub set: Vec<(String, String)>,
 }

@@ -26,7 +26,7 @@ pub struct Span {
 pub struct SourceFile {
     /// For messages.
     pub name: String,
-    /// Whole.
+    /// The whole text.
     pub text: Arc<str>,
 }
 
@@ -47,7 +47,7 @@ impl Sources {
         id
     }
 
-    /// Puts the files of another policy behind these. What the places in those are to be moved on by is returned.
+    /// Appends the files of another policy. Returns the number to add to the file ids of its places.
     pub fn append(&mut self, other: Self) -> u32 {
         let by = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
         self.files.extend(other.files);
@@ -70,8 +70,7 @@ impl Sources {
     }
 }
 
-/// Control characters, which a policy's text may bring into a message, made visible: a terminal must
-/// not obey them.
+/// Makes control characters visible. A policy's text may bring them into a message, and a terminal must not obey them.
 pub(crate) fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

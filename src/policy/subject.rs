@@ -2,7 +2,7 @@
 
 use super::PathPattern;
 
-/// The confined program and its places. All paths are absolute and resolved, as bytes.
+/// The confined program and its paths. All paths are absolute and resolved, as bytes.
 #[derive(Debug, Clone, Default)]
 pub struct Subject {
     /// The program: AppArmor's attachment, SELinux's entry point, Tetragon's `matchBinaries`.
@@ -13,35 +13,35 @@ pub struct Subject {
     pub workspace: Option<Vec<u8>>,
     /// `${tmp}`.
     pub tmp: Option<Vec<u8>>,
-    /// `${git_dir}` and its siblings.
+    /// `${git_dir}` and the other git variables.
     pub git: GitPaths,
     /// The pods, for targets of a cluster.
     pub kubernetes: Option<Kubernetes>,
-    /// Which of the paths the policy leaves to whoever loads it (`auto`), by the variable's name.
+    /// The paths that the policy leaves open (`auto`), by the variable's name.
     pub assumed: Vec<&'static str>,
 }
 
-/// Where the repository of the workspace keeps its things. A list without entries: there is no repository, and a
-/// pattern with that variable matches nothing.
+/// The paths of the workspace's repository. An empty list means that there is no repository. Then a pattern with that
+/// variable matches nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GitPaths {
     /// `${git_dir}`: the directory of this checkout. At most one.
     pub dir: Vec<Vec<u8>>,
     /// `${git_common_dir}`: the directory that the checkouts of a repository share. At most one.
     pub common_dir: Vec<Vec<u8>>,
-    /// `${git_hooks}`: directories of hooks, and what links in them lead to.
+    /// `${git_hooks}`: directories of hooks, and the targets of links in them.
     pub hooks: GitFiles,
     /// `${git_config}`: files that configurations include.
     pub config: GitFiles,
 }
 
-/// Files that a configuration names. Whoever wrote the repository wrote its configuration too, so that what a rule
-/// allows is only what the user's own configuration names.
+/// Files that a configuration names. The author of a repository also wrote its configuration. So a rule that allows is
+/// only about the names in the user's own configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GitFiles {
-    /// Named by git itself or by the user's configuration: for rules that allow.
+    /// The names from git itself or from the user's configuration: for rules that allow.
     pub trusted: Vec<Vec<u8>>,
-    /// Those, and what the repository's configuration names: for all other rules.
+    /// Those, and the names from the repository's configuration: for all other rules.
     pub all: Vec<Vec<u8>>,
 }
 
@@ -57,7 +57,7 @@ impl GitFiles {
 }
 
 impl GitPaths {
-    /// Of a repository with nothing special about it, the same on every host.
+    /// The paths of a plain repository, the same on every host.
     #[must_use]
     pub fn plain(workspace: &[u8]) -> Self {
         let dir = if workspace == b"/" {

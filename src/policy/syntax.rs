@@ -15,7 +15,7 @@ pub(super) fn fail<T>(
     })
 }
 
-/// What a text is made of: small, as braces copy it.
+/// A piece of text. It is small, because braces copy it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Item {
     Slash,
@@ -23,11 +23,11 @@ pub(super) enum Item {
     Byte(u8),
     Any,
     Star,
-    /// By its number in [`Parser::classes`].
+    /// Its index in [`Parser::classes`].
     Class(u32),
 }
 
-/// Each with its offset in the text.
+/// Items with their offsets in the text.
 pub(super) type Items = Vec<(u32, Item)>;
 
 pub(super) struct Parser<'a> {
@@ -52,7 +52,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The token of an item that is one.
+    /// The token of an item, if it is one.
     pub(super) fn token(&self, item: Item) -> Option<Token> {
         match item {
             Item::Slash | Item::DoubleStar => None,
@@ -63,7 +63,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Every brace-free form of what stands before the next `,` or `}` of an open brace, or the end.
+    /// Every form without braces of the text up to the next `,` or `}` of an open brace, or up to the end.
     pub(super) fn alternatives(&mut self, depth: usize) -> Result<Vec<Items>, PatternError> {
         let mut first = Vec::new();
         if depth == 0 {
@@ -115,7 +115,7 @@ impl<'a> Parser<'a> {
                     let mut next = Vec::with_capacity(forms.len() * choices.len());
                     for f in &forms {
                         for c in &choices {
-                            // Most of what follows is short.
+                            // Most of the remaining texts are short.
                             let rest = self.text.len().saturating_sub(self.at).min(128);
                             let mut joined = Vec::with_capacity(f.len() + c.len() + rest);
                             joined.extend_from_slice(f);
@@ -160,7 +160,7 @@ impl<'a> Parser<'a> {
         Ok(forms)
     }
 
-    /// One literal byte, which may be escaped.
+    /// One literal byte. It may be escaped.
     fn byte(&mut self) -> Result<u8, PatternError> {
         let offset = self.at;
         let b = self.text[self.at];
@@ -303,7 +303,7 @@ pub(super) fn merge_stars(tokens: &mut Vec<Token>) {
     tokens.dedup_by(|a, b| *a == Token::Star && *b == Token::Star);
 }
 
-/// The components of one form. `before` is the form before it, which mostly has the same first names.
+/// The components of one form. `before` is the previous form, which mostly begins with the same names.
 pub(super) fn components(
     parser: &Parser<'_>,
     items: &Items,
@@ -342,7 +342,7 @@ pub(super) fn components(
             };
         };
         if let [(_, Item::DoubleStar)] = part {
-            // Two in a row mean what one means.
+            // Two of these in a row mean the same as one.
             if out.last() != Some(&Component::AnyDepth) {
                 out.push(Component::AnyDepth);
             }

@@ -31,7 +31,7 @@ impl Arch {
     /// Both.
     pub const ALL: [Self; 2] = [Self::X86_64, Self::Aarch64];
 
-    /// As `uname -m` says it.
+    /// The name that `uname -m` prints.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -73,7 +73,7 @@ fn find(name: &str) -> Option<&'static Call> {
     table.get(at)
 }
 
-/// Every name that is known, sorted.
+/// Every known name, sorted.
 pub fn all() -> impl Iterator<Item = &'static str> {
     TABLE.iter().map(|c| c.name)
 }
@@ -84,13 +84,13 @@ pub fn known(name: &str) -> bool {
     find(name).is_some()
 }
 
-/// Whether every program gets this system call where no rule of a policy says otherwise.
+/// Whether every program gets this system call, unless a rule says otherwise.
 #[must_use]
 pub fn ordinary(name: &str) -> bool {
     find(name).is_some_and(|c| c.ordinary)
 }
 
-/// The number of a system call on an architecture; `None` where it does not exist there.
+/// The number of a system call on an architecture. `None`: it does not exist there.
 #[must_use]
 pub fn number(arch: Arch, name: &str) -> Option<u32> {
     let call = find(name)?;
@@ -134,11 +134,11 @@ pub fn group(name: &str) -> Option<&'static [&'static str]> {
     GROUPS.iter().find(|g| g.name == name).map(|g| g.members)
 }
 
-/// The system calls that a container's default profile opens to a process with a capability
-/// (`CAP_SYS_CHROOT`), beyond the ordinary ones. A policy that keeps a capability means its calls too.
+/// The system calls beyond the ordinary ones that a container's default profile opens for a capability
+/// (`CAP_SYS_CHROOT`). A policy that keeps a capability also allows its calls.
 ///
-/// `CAP_SYS_ADMIN` opens `clone3` in Docker's profile; here it does not, since `clone` does all that
-/// programs need and its flags can be seen.
+/// In Docker's profile, `CAP_SYS_ADMIN` opens `clone3`. Here it does not: `clone` does everything that programs need,
+/// and a filter can see its flags.
 #[must_use]
 pub fn of_capability(capability: &str) -> &'static [&'static str] {
     match capability {

@@ -11,8 +11,8 @@ use crate::semantics::{
 use rustc_hash::FxHashSet;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many candidates are tried for witnesses that different clauses of the artifact decide, where its reader does not
-/// tell for all paths which clause does.
+/// How many candidates are tried as witnesses for different clauses of the artifact, if its reader does not know the
+/// clause for every path.
 const CANDIDATES: usize = 12;
 
 /// One way in which an artifact and its policy differ.
@@ -24,32 +24,32 @@ pub struct Difference {
     pub operation: Operation,
     /// An object on which they differ, and what each says.
     pub witness: Witness,
-    /// As what the object is taken; `None` for what is no path.
+    /// The form in which the object is compared. `None`: it is not a path.
     pub form: Option<Form>,
-    /// The ways to do it in which they differ, in the target's terms, where there are others; else empty.
+    /// The ways in which they differ, in the target's terms, if there are others. Otherwise empty.
     pub ways: Vec<String>,
-    /// What decides in the artifact; `None` where it is no single clause.
+    /// The clause of the artifact that decides. `None`: it is not a single clause.
     pub clause: Option<Clause>,
 }
 
 impl Difference {
-    /// Whether the artifact lets through what the policy denies.
+    /// Whether the artifact allows what the policy denies.
     #[must_use]
     pub fn looser(&self) -> bool {
         self.witness.layer_allows
     }
 }
 
-/// What a rule (or the default) comes to in the artifact, for one operation.
+/// The result for a rule (or the default) and one operation.
 #[derive(Debug, Clone, Default)]
 pub struct Account {
     /// Whether it decides anything.
     pub decides: bool,
-    /// Whether the artifact says anything of what it decides.
+    /// Whether the artifact says anything about the objects that it decides.
     pub enforced: bool,
     /// Whether something could not be compared: an automaton was too large.
     pub unknown: bool,
-    /// Each way in which they differ.
+    /// The differences.
     pub differences: Vec<Difference>,
 }
 
@@ -75,7 +75,7 @@ impl Account {
 /// An artifact against its policy.
 #[derive(Debug, Clone, Default)]
 pub struct Comparison {
-    /// By rule (`None`, the default, is last) and operation: only what decides something, and what is unknown.
+    /// By rule (`None`, the default, is last) and operation. Only results that decide something, or that are unknown.
     accounts: BTreeMap<(u32, Operation), Account>,
 }
 
@@ -86,13 +86,13 @@ fn key(rule: Option<RuleId>) -> u32 {
 }
 
 impl Comparison {
-    /// What a rule (`None`: the default) comes to; `None`: it decides nothing of the operation.
+    /// The result for a rule (`None`: the default). `None`: it decides nothing about the operation.
     #[must_use]
     pub fn account(&self, rule: Option<RuleId>, operation: Operation) -> Option<&Account> {
         self.accounts.get(&(key(rule), operation))
     }
 
-    /// All accounts, in the order of rules, the default last.
+    /// All results, in the order of the rules, with the default last.
     pub fn accounts(&self) -> impl Iterator<Item = (Option<RuleId>, Operation, &Account)> {
         self.accounts.iter().map(|((rule, operation), account)| {
             let rule = (*rule != DEFAULT).then_some(RuleId(*rule));
@@ -105,7 +105,7 @@ impl Comparison {
         self.accounts.values().flat_map(|a| &a.differences)
     }
 
-    /// Whether they mean the same, as far as all of it could be compared.
+    /// Whether both mean the same, as far as they could be compared.
     #[must_use]
     pub fn is_equal(&self) -> bool {
         self.accounts
@@ -129,7 +129,7 @@ impl Comparison {
         account.enforced |= enforced;
     }
 
-    /// Records a difference, unless one of the same direction, form and clause is there.
+    /// Records a difference, unless there is one with the same direction, form and clause.
     fn differs(&mut self, difference: Difference) {
         let account = self.at(difference.rule, difference.operation);
         let same = |d: &Difference| {
@@ -150,12 +150,12 @@ impl Comparison {
     }
 }
 
-/// What is asked of a comparison.
+/// What a comparison should include.
 #[derive(Clone, Copy)]
 struct Asked {
-    /// Whether argument lists are told that the policy denies of a program.
+    /// Whether it includes argument lists that the policy denies for a program.
     arguments: bool,
-    /// Whether each clause of the artifact has its own witness, and is told.
+    /// Whether each clause of the artifact gets its own witness and is named.
     clauses: bool,
 }
 
@@ -172,8 +172,8 @@ pub fn compare(meaning: &Meaning<'_>, artifact: &dyn Evaluate) -> Comparison {
     }
 }
 
-/// The differences between an artifact and a policy that are not also differences of `fresh`, the artifact that
-/// the compiler makes of the policy for the same target: what the ledger does not account for.
+/// The differences between an artifact and a policy that the ledger does not explain. `fresh` is the artifact that the
+/// compiler makes of the policy for the same target. Its differences are left out.
 #[must_use]
 pub fn compare_unaccounted(
     meaning: &Meaning<'_>,
@@ -184,7 +184,7 @@ pub fn compare_unaccounted(
     let read = policy.as_ref().map(Meaning::new);
     let meaning = read.as_ref().unwrap_or(meaning);
     let asked = Asked {
-        // That a layer does not see arguments is in every ledger.
+        // Every ledger says that layers do not see arguments.
         arguments: false,
         clauses: true,
     };
@@ -199,17 +199,17 @@ fn compare_all(meaning: &Meaning<'_>, artifact: &dyn Evaluate, asked: Asked) -> 
     joined(parts)
 }
 
-/// The comparison of all operations from those of each.
+/// Joins the comparisons of single operations.
 pub(super) fn joined(parts: impl IntoIterator<Item = Comparison>) -> Comparison {
-    // Nothing that is found for one operation is of use for another.
+    // The results for one operation are of no use for another.
     let accounts = parts.into_iter().flat_map(|part| part.accounts);
     Comparison {
         accounts: accounts.collect(),
     }
 }
 
-/// Of the comparison the part that is about one operation, with one witness of each direction, and not which clause
-/// of the artifact decides. The policy is as the artifact reads it. `walks` are those of this artifact's parts.
+/// The comparison of one operation, with one witness for each direction, and without the artifact's clauses. The policy
+/// is in the form that the artifact reads. `walks` are those of this artifact's parts.
 pub(super) fn outline_one(
     meaning: &Meaning<'_>,
     artifact: &dyn Evaluate,
@@ -262,7 +262,7 @@ fn paths(
         OnPaths::Allows(forms) => (forms, true),
     };
     for form in &forms {
-        // Where all ways have one answer, it is the operation's.
+        // If all ways have one answer, it is the answer for the operation.
         let another = |f: &Allowed| {
             let same_form = f.form == form.form || [f.form, form.form].contains(&Form::Either);
             same_form && f.form != Form::Moved && f.ways != form.ways
@@ -306,7 +306,7 @@ struct Seen {
     arguments: bool,
 }
 
-/// An artifact's answer with what decides it: of a label the lowest bit is whether the path is allowed, the others are
+/// An artifact's answer, with its clauses. In a label, the lowest bit says whether the path is allowed. The others are
 /// the number of the clause.
 struct ByClause {
     dfa: Dfa,
@@ -314,7 +314,7 @@ struct ByClause {
 }
 
 impl Walk<'_> {
-    /// Records a difference; `clause` is what decides in the artifact, where that is known by now.
+    /// Records a difference. `clause` is the artifact's clause, if it is known already.
     fn difference(
         &mut self,
         rule: Option<RuleId>,
@@ -339,7 +339,7 @@ impl Walk<'_> {
         });
     }
 
-    /// The answer by clauses, where it differs and the reader has them; `None`: candidates have to do.
+    /// The answer by clauses, if it differs and the reader knows them. `None`: candidates are tried instead.
     fn by_clause(
         &self,
         decisions: &Decisions,
@@ -365,7 +365,7 @@ impl Walk<'_> {
         Ok(joint.ok().map(|dfa| ByClause { dfa, deciders }))
     }
 
-    /// Each object on its own.
+    /// Compares each object alone.
     fn objects(&mut self, meaning: &Meaning<'_>, answer: &Allowed) -> Result<(), TooLarge> {
         let decisions = meaning.decisions(self.operation)?;
         let by_clause = self.by_clause(decisions, answer)?;
@@ -397,7 +397,7 @@ impl Walk<'_> {
                 let clause = by_clause.as_ref().map(|by| by.deciders.clause(told >> 1));
                 let new = match clause {
                     Some(_) => distinct.insert((label, told)),
-                    // More than one, as each may have another clause of the artifact to it.
+                    // More than one, because each may belong to another clause of the artifact.
                     None => *count < candidates,
                 };
                 if new {
@@ -437,8 +437,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Directories that may be moved away although the policy denies deleting something beneath, and
-    /// the layer would refuse that itself.
+    /// Directories that may be moved away although the policy denies deleting something beneath, if the layer would
+    /// refuse that alone.
     fn moved(
         &mut self,
         meaning: &Meaning<'_>,
@@ -446,7 +446,7 @@ impl Walk<'_> {
         forms: &[Allowed],
     ) -> Result<(), TooLarge> {
         let decisions = meaning.decisions(self.operation)?;
-        // What is let be removed by itself, in all ways.
+        // The paths that may be removed alone, in all ways.
         let mut each: Option<PathSet> = None;
         for form in forms {
             if matches!(form.form, Form::File | Form::Either) {
@@ -457,7 +457,7 @@ impl Walk<'_> {
             }
         }
         let Some(each) = each else { return Ok(()) };
-        // All in one automaton: the label of a state is its verdict, and whether it is in either set.
+        // All of this in one automaton. The label of a state is its verdict, and whether it is in either set.
         let sets = moved.dfa().zip(each.dfa(), |a, b| (a << 1) | b)?;
         let all = decisions
             .dfa()
@@ -490,7 +490,7 @@ impl Walk<'_> {
     }
 }
 
-/// The argument lists that the policy denies of a program that the layer lets start.
+/// The argument lists that the policy denies for a program that the layer allows starting.
 fn arguments(verdict: &Verdict, program: &[u8]) -> Vec<(Option<RuleId>, Witness)> {
     let parts = verdict.command.iter().flat_map(|c| &c.parts);
     parts

@@ -1,4 +1,4 @@
-//! Rules by layers: what each layer keeps of a policy, what some keep together, and what gets through.
+//! A table of rules and layers: what each layer keeps of a policy, what some keep together, and what gets through.
 
 use super::compare::{Account, Comparison, Difference, joined, outline_one};
 use super::together::Together;
@@ -22,9 +22,9 @@ pub struct Layer {
 /// What one layer keeps of one rule for one operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
-    /// How much; `None`: it could not be compared.
+    /// How much is kept. `None`: it could not be compared.
     pub fidelity: Option<Fidelity>,
-    /// Objects that show it.
+    /// Objects that show the difference.
     pub witnesses: Vec<Witness>,
 }
 
@@ -60,7 +60,7 @@ pub struct Gap {
 pub struct Coverage {
     /// Its columns.
     pub layers: Vec<Layer>,
-    /// In the order of rules, the default last.
+    /// The rows, in the order of the rules, with the default last.
     pub rows: Vec<Row>,
     /// What gets through.
     pub gaps: Vec<Gap>,
@@ -92,7 +92,7 @@ struct Read {
 /// Compiles a policy for a target and reads the artifacts back.
 ///
 /// # Errors
-/// The artifacts cannot be read back: a fault of polc.
+/// The artifacts cannot be read back. That is a fault of polc.
 fn read(
     meaning: &Meaning<'_>,
     backend: &'static dyn Backend,
@@ -122,12 +122,12 @@ fn read(
     }
 }
 
-/// Layers, each read by who needs it first.
+/// The layers. Each is read by the task that first needs it.
 struct Layers<'a> {
     meaning: &'a Meaning<'a>,
     all: Vec<&'a (&'static dyn Backend, Options)>,
     read: Vec<OnceLock<Result<Read, Diagnostics>>>,
-    /// The policy as it is to be read for a layer, where that is not as it stands.
+    /// The policy as each layer reads it, if that differs.
     named: Vec<OnceLock<Option<Policy>>>,
 }
 
@@ -170,10 +170,10 @@ enum Task {
     Compare(usize, Operation),
 }
 
-/// Makes the table of these layers for a policy. `others` are the layers that may close what they leave open.
+/// Makes the table of these layers for a policy. `others` are the layers that may close what is left open.
 ///
 /// # Errors
-/// An artifact cannot be read back, which is a fault of polc.
+/// An artifact cannot be read back. That is a fault of polc.
 pub fn coverage(
     meaning: &Meaning<'_>,
     chosen: &[(&'static dyn Backend, Options)],

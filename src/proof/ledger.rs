@@ -5,18 +5,18 @@ use crate::fidelity::{Fidelity, Ledger};
 use crate::policy::{Operation, RuleId};
 use rustc_hash::FxHashSet;
 
-/// One claim of a ledger that its artifact does not bear out.
+/// One claim of a ledger that its artifact does not confirm.
 #[derive(Debug, Clone)]
 pub struct Disagreement {
     /// The rule; `None`: the default.
     pub rule: Option<RuleId>,
     /// The operation.
     pub operation: Operation,
-    /// What the ledger claims; `None`: it has no entry.
+    /// The ledger's claim. `None`: it has no entry.
     pub claimed: Option<Fidelity>,
-    /// What the artifact says; `None`: unknown.
+    /// What the artifact says. `None`: unknown.
     pub found: Option<Fidelity>,
-    /// A difference that shows it; `None` where the ledger claims one that is not there.
+    /// A difference that shows this. `None`: the ledger claims a difference that does not exist.
     pub shown: Option<Difference>,
 }
 
@@ -30,14 +30,13 @@ fn directions(fidelity: Fidelity) -> (bool, bool) {
     }
 }
 
-/// Where a ledger and a comparison differ: by rule and operation, in the directions of the difference.
-/// Looser and unenforced are one direction. What could not be compared is no disagreement; ask
-/// [`Comparison::is_unknown`].
+/// The disagreements between a ledger and a comparison, by rule, operation and direction. Looser and unenforced are one
+/// direction. What could not be compared is no disagreement: [`Comparison::is_unknown`] reports that.
 #[must_use]
 pub fn disagreements(ledger: &Ledger, comparison: &Comparison) -> Vec<Disagreement> {
     let mut out = Vec::new();
     for entry in &ledger.entries {
-        // Only the gate sees tool calls; a program's arguments are in the comparison.
+        // Only the gate sees tool calls. The comparison includes a program's arguments.
         if entry.operation == Operation::Tool {
             continue;
         }

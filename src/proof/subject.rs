@@ -1,23 +1,23 @@
-//! Compares whom an artifact confines with whom it should confine.
+//! Compares who is confined by an artifact with who should be.
 
 use crate::backend::{Confines, Evaluate};
 use crate::fidelity::show_bytes;
 use crate::semantics::TooLarge;
 use std::collections::BTreeMap;
 
-/// A program, or a pod, that one of two artifacts confines and the other does not.
+/// A program or a pod that only one of two artifacts confines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bound {
-    /// Which, in words that go behind "confines".
+    /// The program or the pod, in words that follow "confines".
     pub what: String,
-    /// Whether the artifact that was found confines it; else the one that the compiler makes does.
+    /// Whether the given artifact confines it. Otherwise the compiler's artifact does.
     pub by_found: bool,
 }
 
-/// The difference between whom an artifact confines and whom the one does that the compiler makes of the policy.
+/// Compares who is confined by an artifact with who is confined by the compiler's artifact for the policy.
 ///
 /// # Errors
-/// Patterns of programs are too many to compare.
+/// There are too many patterns of programs to compare.
 pub fn subjects(found: &dyn Evaluate, fresh: &dyn Evaluate) -> Result<Vec<Bound>, TooLarge> {
     let (found, fresh) = (found.confines()?, fresh.confines()?);
     let mut out = Vec::new();
@@ -40,7 +40,7 @@ pub fn subjects(found: &dyn Evaluate, fresh: &dyn Evaluate) -> Result<Vec<Bound>
     Ok(out)
 }
 
-/// A pod that one selects and the other does not: the one with no more labels than it takes.
+/// A pod that only one of them selects, with as few labels as possible.
 fn pod<'c>(one: &'c Confines, other: &Confines) -> Option<(&'c str, &'c BTreeMap<String, String>)> {
     let namespace = match (&one.namespace, &other.namespace) {
         (Some(own), _) => own,

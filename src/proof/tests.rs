@@ -1,4 +1,4 @@
-//! The comparison finds what differs, in both directions, and nothing else.
+//! The comparison finds the differences in both directions, and nothing else.
 
 use super::{compare, compare_unaccounted, disagreements};
 use crate::backend::{Allowed, Clause, Evaluate, Form, HostCuts, OnPaths};
@@ -10,7 +10,7 @@ use crate::semantics::{Meaning, PathSet, TooLarge};
 
 /// An artifact that says of every operation on paths the same, in one way or several, and allows a list of hosts.
 struct Fake {
-    /// A name (or several, with blanks), and what is let happen so; `None`: it is silent.
+    /// A name (or several, separated by blanks), and the paths that this way allows. `None`: it says nothing.
     ways: Option<Vec<(&'static str, Form, PathSet)>>,
     moved: Option<PathSet>,
     hosts: Option<Vec<HostPattern>>,
@@ -168,7 +168,7 @@ fn moving_a_directory_takes_along_what_is_beneath() {
     };
     assert_eq!(of(PathSet::empty()), Vec::<String>::new());
     assert_eq!(of(set("/w/x", "/y")), ["tree delete looser /w/x"]);
-    // Nothing of it is the policy's to deny.
+    // The policy denies nothing of it.
     assert_eq!(of(set("/w/k", "/y")), Vec::<String>::new());
 }
 
@@ -192,7 +192,7 @@ fn addresses_are_compared_where_either_side_changes() {
         all.retain(|l| !l.contains(" / "));
         all
     };
-    // Unix sockets, the other objects of connect, are denied by both.
+    // Both deny unix sockets, the other objects of connect.
     assert_eq!(of(&["tcp://10.0.0.0/8:443"]), Vec::<String>::new());
     assert_eq!(
         of(&["tcp://10.0.0.0/9:443"]),
@@ -267,7 +267,7 @@ fn a_change_in_one_way_alone_is_beyond_the_ledger() {
     };
     let fresh = several(vec![("write append", Form::File, kept())]);
     assert_eq!(told(&fresh, &fresh), Vec::<String>::new());
-    // One way is tighter, and the other lets the same through as before.
+    // One way is stricter, and the other allows the same as before.
     let found = several(vec![
         ("write", Form::File, kept()),
         (
@@ -277,32 +277,32 @@ fn a_change_in_one_way_alone_is_beyond_the_ledger() {
         ),
     ]);
     assert_eq!(told(&found, &fresh), ["stricter /w/x"]);
-    // One way is looser, though another lets everything through in both.
+    // One way is looser, although another allows everything in both.
     let all = || ("times", Form::Either, PathSet::all());
     let fresh = several(vec![("mode", Form::File, kept()), all()]);
     let found = several(vec![("mode", Form::File, set("/w/**", "/w/k")), all()]);
     assert_eq!(told(&found, &fresh), ["looser /w/a/k"]);
-    // The ways have changed places.
+    // The ways have exchanged their answers.
     let swapped =
         |a: PathSet, b: PathSet| several(vec![("a", Form::File, a), ("b", Form::File, b)]);
     let less = || set("/w/a/**", "/y");
     let (one, other) = (swapped(kept(), less()), swapped(less(), kept()));
     assert_eq!(told(&one, &other), ["looser /w/a/k", "stricter /w"]);
-    // One of them has the same answer for files and for directories, and the other has not.
+    // One of them has the same answer for files and directories. The other has not.
     let split = several(vec![
         ("f", Form::File, kept()),
         ("d", Form::Directory, less()),
     ]);
     let joint = several(vec![("f d", Form::Either, kept())]);
     assert_eq!(told(&split, &joint), ["looser /w/a/k", "stricter /w"]);
-    // What the ledger accounts for is not told, nor is what comes nearer to the policy.
+    // What the ledger explains is not reported, nor is a change towards the policy.
     assert_eq!(told(&split, &split), Vec::<String>::new());
     let nearer = several(vec![
         ("f", Form::File, kept()),
         ("d", Form::Directory, kept()),
     ]);
     assert_eq!(told(&nearer, &split), Vec::<String>::new());
-    // A way that is not asked any more.
+    // A way that the artifact does not check any more.
     assert_eq!(
         told(&several(vec![("f", Form::File, kept())]), &joint),
         ["looser /w/k", "looser /"]

@@ -1,4 +1,4 @@
-//! Several layers at once: an operation happens only if every one of them allows it.
+//! Several layers together: an operation happens only if each of them allows it.
 
 use crate::backend::{Allowed, Clause, Evaluate, Form, HostCuts, OnPaths};
 use crate::fidelity::Object;
@@ -23,8 +23,8 @@ impl<'a> Together<'a> {
     }
 }
 
-/// The ways in which a layer lets an operation happen to objects of one form: its answers for that form, and
-/// those that are for either.
+/// The ways in which a layer allows an operation on objects of one form: its answers for that form, and those for
+/// either form.
 fn ways(forms: &[Allowed], form: Form) -> impl Iterator<Item = &PathSet> {
     let either = move |f: &Allowed| form != Form::Moved && f.form == Form::Either;
     forms
@@ -33,7 +33,7 @@ fn ways(forms: &[Allowed], form: Form) -> impl Iterator<Item = &PathSet> {
         .map(|f| &f.paths)
 }
 
-/// `all` and `one`, by `join`; `one` where there is nothing yet.
+/// `all` and `one`, combined by `join`. `one` alone if there is nothing yet.
 fn joined(
     all: Option<PathSet>,
     one: &PathSet,
@@ -57,8 +57,8 @@ impl Evaluate for Together<'_> {
             return Ok(OnPaths::Silent);
         }
         let has = |form| answers.iter().flatten().any(|f: &Allowed| f.form == form);
-        // Where every layer that tells files from directories leaves one of them out, the operation has no
-        // meaning for it (editing a directory): what the other layers would let happen to it is none.
+        // If every layer that tells files from directories leaves out a form, the operation has no meaning for it
+        // (editing a directory). Then the other layers allow nothing for it.
         let tells = |own: &&Vec<Allowed>| {
             own.iter()
                 .any(|f| matches!(f.form, Form::File | Form::Directory))
@@ -75,20 +75,20 @@ impl Evaluate for Together<'_> {
             let wanted = match form {
                 Form::Either => !split,
                 Form::File | Form::Directory => split && meant(form),
-                // A directory is moved unchecked only where every layer lets it go; one that has no
-                // such form checks what is beneath by itself, wherever it is then.
+                // A directory is moved unchecked only if every layer allows it. A layer without such a form checks what
+                // lies beneath by itself, wherever it is then.
                 Form::Moved => answers.iter().all(|f| f.iter().any(|a| a.form == form)),
             };
             if !wanted {
                 continue;
             }
-            // Ways of different layers are not the same ways. What gets through is at most what each layer lets
-            // through in one way or another; what is sure to is what each lets through in all of its ways.
+            // The ways of different layers are not the same. At most, what gets through is what each layer allows in
+            // some way. What surely gets through is what each layer allows in all its ways.
             let (mut most, mut least): (Option<PathSet>, Option<PathSet>) = (None, None);
             let several = answers.iter().any(|forms| ways(forms, form).count() > 1);
             for forms in &answers {
-                // An operation that means nothing for a form is not let through by being left out: the
-                // layer has no say.
+                // If a form is left out because the operation means nothing for it, the operation is not allowed by
+                // that. The layer has no say.
                 let (mut any, mut every) = (None, None);
                 for way in ways(forms, form) {
                     any = joined(any, way, either)?;
@@ -138,12 +138,12 @@ impl Evaluate for Together<'_> {
     }
 
     fn as_meant(&self, policy: &Policy) -> Option<Policy> {
-        // Layers of one host: where one of them knows further names, they are names there.
+        // The layers are on one host. If one of them knows further names, these are names for all.
         self.layers.iter().find_map(|l| l.as_meant(policy))
     }
 
     fn clause(&self, operation: Operation, object: &Object) -> Option<Clause> {
-        // The one that refuses, if one does; what lets something through together is no single clause.
+        // The layer that refuses, if one does. If the layers together allow something, no single clause does.
         let denies = |l: &&&dyn Evaluate| l.allows(operation, object) == Some(false);
         self.layers
             .iter()

@@ -1,4 +1,4 @@
-//! What an artifact says, apart from what its target is known to lose.
+//! What an artifact says, without the known losses of its target.
 
 use crate::backend::{Allowed, Clause, Deciders, Evaluate, Form, HostCuts, OnPaths};
 use crate::fidelity::Object;
@@ -15,7 +15,7 @@ pub(super) struct Unaccounted<'a> {
 }
 
 impl<'a> Unaccounted<'a> {
-    /// `found` was read from files, `fresh` was made from the policy just now.
+    /// `found` was read from files. `fresh` was just made from the policy.
     pub(super) fn new(
         meaning: &'a Meaning<'a>,
         found: &'a dyn Evaluate,
@@ -33,12 +33,12 @@ impl<'a> Unaccounted<'a> {
 struct Pair<'a> {
     form: Form,
     ways: Vec<String>,
-    /// Found and fresh; `None`: not among the ways.
+    /// The paths of both. `None`: there is no such way.
     paths: [Option<&'a PathSet>; 2],
 }
 
-/// The answers of both, by ways. Which ways there are is up to the reader, the same for all
-/// artifacts of a target; one that has none does not look at the operation.
+/// The answers of both, by ways. All artifacts of a target have the same ways. If one has none, the reader does not
+/// look at the operation.
 fn pairs<'a>(found: &'a [Allowed], fresh: &'a [Allowed]) -> Vec<Pair<'a>> {
     let of = |side: &'a [Allowed], way: &String| side.iter().position(|a| a.ways.contains(way));
     let mut known: Vec<([Option<usize>; 2], Vec<String>)> = Vec::new();
@@ -55,7 +55,7 @@ fn pairs<'a>(found: &'a [Allowed], fresh: &'a [Allowed]) -> Vec<Pair<'a>> {
         .map(|([x, y], ways)| {
             let (x, y) = (x.map(|at| &found[at]), y.map(|at| &fresh[at]));
             let forms = [x, y].map(|a| a.map_or(Form::Either, |a| a.form));
-            // One of them may have the same answer for files and for directories.
+            // One of them may have the same answer for files and directories.
             let form = if forms[0] == Form::Either {
                 forms[1]
             } else {
@@ -83,8 +83,8 @@ impl Evaluate for Unaccounted<'_> {
         let pairs = pairs(&found, &fresh);
         let mut changed = Vec::new();
         for Pair { form, paths, .. } in &pairs {
-            // A layer that says nothing of a way lets it happen; a directory whose moving it says nothing of does
-            // not go unchecked.
+            // If a layer says nothing about a way, the way is open. But if it says nothing about moving a directory,
+            // the directory is not moved unchecked.
             let missing = if *form == Form::Moved {
                 PathSet::empty()
             } else {

@@ -9,17 +9,17 @@ use super::reference::{Decision, matches_path};
 use crate::policy::{Action, ArgumentPattern, Objects, Operation, Policy, RuleId, Token};
 use std::collections::BTreeSet;
 
-/// What the rules that match one program make of its arguments.
+/// What the rules that match one program decide about its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandLabel {
-    /// What a layer that sees only the program has to answer.
+    /// The answer of a layer that sees only the program.
     pub program: Decision,
-    /// Every rule (and the default) that decides some list of arguments, with a shortest such list,
-    /// in the order of the rules.
+    /// Every rule (and the default) that decides some list of arguments, with a shortest such list, in the order of the
+    /// rules.
     pub parts: Vec<(Decision, Vec<Vec<u8>>)>,
 }
 
-/// One rule as it matches a program: on which arguments.
+/// One rule that matches a program, and the arguments that it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ArgumentRule<'a> {
     pub rule: RuleId,
@@ -28,7 +28,7 @@ pub(crate) struct ArgumentRule<'a> {
     pub except: Vec<&'a ArgumentPattern>,
 }
 
-/// What decides by a label of [`arguments_automaton`].
+/// The decision for a label of [`arguments_automaton`].
 fn decision_of(rules: &[ArgumentRule<'_>], default: Action, label: u32) -> Decision {
     match label {
         0 => Decision {
@@ -42,7 +42,7 @@ fn decision_of(rules: &[ArgumentRule<'_>], default: Action, label: u32) -> Decis
     }
 }
 
-/// The automaton over argument lists: label 0 is the default, n the rule n - 1.
+/// The automaton over argument lists. Label 0 is the default, and label n is rule n - 1.
 fn arguments_automaton(rules: &[ArgumentRule<'_>]) -> Result<Dfa, TooLarge> {
     let mut nfa = Nfa::new(Domain::Words);
     for (i, c) in rules.iter().enumerate() {
@@ -80,7 +80,7 @@ fn arguments_automaton(rules: &[ArgumentRule<'_>]) -> Result<Dfa, TooLarge> {
     })
 }
 
-/// The words of a string of the automaton: every word has a NUL behind it.
+/// The words of a string of the automaton. Every word ends in a NUL.
 fn words_of(text: &[u8]) -> Vec<Vec<u8>> {
     let mut words: Vec<Vec<u8>> = text.split(|b| *b == 0).map(<[u8]>::to_vec).collect();
     words.pop();
@@ -94,7 +94,7 @@ pub(crate) fn split_arguments(rules: &[ArgumentRule<'_>], default: Action) -> Co
     let mut found: Vec<Option<Vec<Vec<u8>>>> = vec![None; rules.len() + 1];
     match dfa {
         Ok(dfa) => {
-            // INVARIANT: walking an automaton in step with itself visits its own states only.
+            // INVARIANT: an automaton that is walked in step with itself visits only its own states.
             let _ = dfa.walk_pairs(&dfa, Limit::default(), |a, _, spell| {
                 let entry = &mut found[dfa.label(a) as usize];
                 if entry.is_none() {
@@ -104,8 +104,8 @@ pub(crate) fn split_arguments(rules: &[ArgumentRule<'_>], default: Action) -> Co
             });
         }
         Err(_) => {
-            // Too many argument patterns to split: every rule may decide something. The witness is a
-            // list that its own pattern matches.
+            // There are too many argument patterns to split them, so every rule may decide something. The witness is a
+            // list that the rule's own pattern matches.
             for (i, c) in rules.iter().enumerate() {
                 found[i + 1] = c.arguments.first().map(|p| example(p));
             }
@@ -126,7 +126,7 @@ pub(crate) fn split_arguments(rules: &[ArgumentRule<'_>], default: Action) -> Co
     CommandLabel { program, parts }
 }
 
-/// All combinations of the words' alternatives (globs of tools may have some, commands have one each).
+/// All combinations of the words' alternatives. Globs of tools may have several. Commands have one each.
 fn choices(pattern: &ArgumentPattern) -> Vec<Vec<&[Token]>> {
     let mut out: Vec<Vec<&[Token]>> = vec![Vec::new()];
     for w in &pattern.words {
@@ -159,7 +159,7 @@ fn example(pattern: &ArgumentPattern) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The rules that match this program, each with the arguments on which it does.
+/// The rules that match this program, each with the arguments that it is about.
 fn rules_about<'a>(
     policy: &'a Policy,
     program: &[u8],
@@ -202,25 +202,24 @@ fn rules_about<'a>(
     out
 }
 
-/// What a layer that sees only the program has to answer.
+/// The answer of a layer that sees only the program.
 pub(crate) fn program_decision(policy: &Policy, program: &[u8]) -> Decision {
     let any = ArgumentPattern::any();
     split_arguments(&rules_about(policy, program, &any), policy.default_action).program
 }
 
-/// Argument lists that two policies decide each by one rule.
+/// Argument lists about which each of two policies decides by one rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArgumentCase {
-    /// What the first policy says.
+    /// The decision of the first policy.
     pub old: Decision,
-    /// What the second one says.
+    /// The decision of the second policy.
     pub new: Decision,
     /// A shortest such list.
     pub arguments: Vec<Vec<u8>>,
 }
 
-/// Each way in which two policies decide the arguments of one program. Cases in which they say the same
-/// are among them.
+/// Every pair of decisions of two policies about the arguments of one program, also pairs that are equal.
 ///
 /// # Errors
 /// The automata are too large.

@@ -46,7 +46,7 @@ pub struct HostSpace {
     regions: Vec<HostRegion>,
 }
 
-/// Intervals of ports with what decides them, ascending.
+/// Intervals of ports with their decisions, ascending.
 type PortMap = Vec<(Ports, Decision)>;
 
 struct Flat<'a> {
@@ -92,15 +92,15 @@ impl HostSpace {
         &self.regions
     }
 
-    /// The regions, split at these ports too: each cut is the first port of a region. For layers whose own
-    /// answer changes there.
+    /// The regions, split at these ports too. Each cut is the first port of a region. For layers whose answer changes
+    /// there.
     #[must_use]
     pub fn split_at(&self, cuts: &[u16]) -> Vec<HostRegion> {
         split_ports(&self.regions, cuts)
     }
 
-    /// The regions, split wherever a layer's answer may change: at the first ports of its intervals, at the
-    /// bounds of its blocks of addresses, and at the names that it knows.
+    /// The regions, split wherever a layer's answer may change: at the first ports of its intervals, at the bounds of
+    /// its address blocks, and at the names that it knows.
     #[must_use]
     pub fn split(&self, ports: &[u16], blocks: &[Cidr], names: &[String]) -> Vec<HostRegion> {
         let mut bounds: BTreeSet<(bool, u128)> = BTreeSet::new();
@@ -152,7 +152,7 @@ impl HostSpace {
         split_ports(&out, ports)
     }
 
-    /// The peers among which a name is that the policy does not mention itself; `None`: it does.
+    /// The group of peers that a name is in, if the policy does not mention the name. `None`: it does.
     fn group_of(&self, name: &str) -> Option<&Peers> {
         let known = |p: &&HostRegion| matches!(&p.peers, Peers::Name(n) if n == name);
         if self.regions.iter().any(|r| known(&r)) {
@@ -173,7 +173,7 @@ impl HostSpace {
         groups.max_by_key(|p| length(p))
     }
 
-    /// Whether something is allowed, by this protocol.
+    /// Whether the policy allows any host by this protocol.
     #[must_use]
     pub fn any_allowed(&self, protocol: Protocol) -> bool {
         self.regions
@@ -184,7 +184,7 @@ impl HostSpace {
     fn addresses(&mut self, policy: &Policy, flat: &[Flat<'_>], v6: bool) {
         let max = if v6 { u128::MAX } else { u128::from(u32::MAX) };
         let ip = |n: u128| address(v6, n);
-        // At each bound: patterns that begin and patterns that have ended.
+        // At each bound: the patterns that begin, and the patterns that have ended.
         let mut events: BTreeMap<u128, (Vec<usize>, Vec<usize>)> = BTreeMap::new();
         events.entry(0).or_default();
         for (i, f) in flat.iter().enumerate() {
@@ -200,7 +200,7 @@ impl HostSpace {
         }
         let bounds: Vec<u128> = events.keys().copied().collect();
         let mut active: BTreeSet<usize> = BTreeSet::new();
-        // (first, last, per protocol the ports with what decides them)
+        // (First, last, and for each protocol the ports with their decisions.)
         let mut merged: Vec<(u128, u128, [PortMap; 2])> = Vec::new();
         for (n, lo) in bounds.iter().enumerate() {
             if let Some((begin, end)) = events.get(lo) {
@@ -257,7 +257,7 @@ impl HostSpace {
             let mentioned = |n: &str| exact.contains_key(n) || below.contains_key(n);
             let free =
                 |n: &String| !mentioned(n) && (parent.is_some() || !below.contains_key("example"));
-            // One more candidate than there are names to clash with.
+            // There is one more candidate than there are names that could clash.
             (0..=exact.len() + below.len())
                 .map(name)
                 .find(free)
@@ -342,13 +342,13 @@ fn number(address: IpAddr) -> u128 {
     }
 }
 
-/// An address of a block: the first is a network's own, the next reads better as an example.
+/// An address of a block. The first one is the network's own, so the second is a better example.
 fn sample_address(v6: bool, lo: u128, hi: u128) -> IpAddr {
     let next = hi > lo && lo.trailing_zeros() > 3;
     address(v6, if next { lo + 1 } else { lo })
 }
 
-/// A port of the range that reads well in an example.
+/// A port of the range that makes a good example.
 fn sample_port(ports: Ports) -> u16 {
     let usual = [443u16, 80, 22, 53]
         .into_iter()
@@ -360,8 +360,8 @@ fn sample_port(ports: Ports) -> u16 {
     })
 }
 
-/// The ports of one atom and protocol with what decides them, ascending, adjacent equals merged. `hits`
-/// are the patterns that match the atom, in order.
+/// The ports of one atom and protocol with their decisions, ascending, equal neighbours joined. `hits` are the patterns
+/// that match the atom, in order.
 fn port_map(
     policy: &Policy,
     flat: &[Flat<'_>],

@@ -49,15 +49,15 @@ fn set_of(t: Token) -> ByteSet {
     }
 }
 
-/// Whether some text matches both patterns. A run stands for any number of parts; of two other parts, `compatible` says
-/// whether one part of a text can match both. The time is the product of the two lengths.
+/// Whether some text matches both patterns. A run stands for any number of parts. For two other parts, `compatible`
+/// says whether one part of a text can match both. The time is the product of the two lengths.
 fn runs_intersect<P>(
     mut a: &[P],
     mut b: &[P],
     is_run: impl Fn(&P) -> bool,
     compatible: impl Fn(&P, &P) -> bool,
 ) -> bool {
-    // Most patterns begin with literal names, and differ there or nowhere.
+    // Most patterns begin with literal names. If they differ, most differ there.
     while let (Some((first, rest_a)), Some((other, rest_b))) = (a.split_first(), b.split_first()) {
         if is_run(first) || is_run(other) {
             break;
@@ -67,7 +67,7 @@ fn runs_intersect<P>(
         }
         (a, b) = (rest_a, rest_b);
     }
-    // `row[j]`: whether some text matches the parts of `a` that are done and the first `j` parts of `b`.
+    // `row[j]`: whether some text matches the finished parts of `a` and the first `j` parts of `b`.
     let mut row = vec![true];
     for part in b {
         row.push(is_run(part) && row.last() == Some(&true));
@@ -78,7 +78,7 @@ fn runs_intersect<P>(
         let mut left = run && above[0];
         row[0] = left;
         for (j, other) in b.iter().enumerate() {
-            // A run takes the other's part, or nothing.
+            // A run takes the other pattern's part, or nothing.
             left = if run || is_run(other) {
                 left || above[j + 1]
             } else {
@@ -93,11 +93,11 @@ fn runs_intersect<P>(
     row.last() == Some(&true)
 }
 
-/// Patterns by the literal path that they begin with, as a tree of names.
+/// Patterns by their literal beginnings, as a tree of names.
 #[derive(Debug)]
 pub struct SequenceIndex {
     nodes: Vec<Node>,
-    /// The nodes but the root, by that above them and their name.
+    /// The nodes without the root, by their parent and their name.
     children: HashTable<u32>,
     sequences: Vec<Sequence>,
 }
@@ -105,10 +105,10 @@ pub struct SequenceIndex {
 /// One literal path.
 #[derive(Debug, Default)]
 struct Node {
-    /// That of the path without its last name, and that name; `None`: the root.
+    /// The parent and the last name. `None`: the root.
     above: Option<(u32, Name)>,
     below: Vec<u32>,
-    /// The patterns that begin with just this.
+    /// The patterns that begin with exactly this path.
     numbers: Vec<u32>,
 }
 
@@ -130,7 +130,7 @@ impl Default for SequenceIndex {
 }
 
 impl SequenceIndex {
-    /// Adds one, and returns its number: they are numbered from 0.
+    /// Adds a pattern, and returns its number. Numbers start at 0.
     pub fn add(&mut self, sequence: &Sequence) -> usize {
         let number = self.sequences.len();
         let mut at = 0;
@@ -178,7 +178,7 @@ impl SequenceIndex {
         &self.sequences[number]
     }
 
-    /// The numbers of those that intersect the sequence, ascending.
+    /// The numbers of the patterns that intersect the sequence, ascending.
     #[must_use]
     pub fn numbers(&self, sequence: &Sequence) -> Vec<usize> {
         let mut found: Vec<usize> = Vec::new();
@@ -187,14 +187,14 @@ impl SequenceIndex {
             let numbers = numbers.map(|n| *n as usize);
             found.extend(numbers.filter(|n| intersects(&self.sequences[*n], sequence)));
         };
-        // Those above it.
+        // The patterns above it.
         let mut at = Some(0);
         for name in sequence.literal_names() {
             let Some(node) = at else { break };
             take(node);
             at = self.child(node, name);
         }
-        // And, where names go on, those beneath.
+        // The patterns beneath it, if its names go on.
         let literal = sequence.components.iter().all(|c| c.literal().is_some());
         let mut work: Vec<u32> = at.into_iter().collect();
         while let Some(node) = work.pop() {
@@ -207,7 +207,7 @@ impl SequenceIndex {
         found
     }
 
-    /// those that intersect the sequence, in the order that they were added.
+    /// The patterns that intersect the sequence, in the order in which they were added.
     #[must_use]
     pub fn intersecting(&self, sequence: &Sequence) -> Vec<&Sequence> {
         self.numbers(sequence)

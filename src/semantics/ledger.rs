@@ -15,27 +15,27 @@ use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// Words the reason for an entry that is not exact: for the rule (`None`: the default), and how it differs.
+/// Gives the reason for an entry that is not exact: for the rule (`None`: the default), and how it differs.
 pub type Reason<'r> = &'r dyn Fn(Option<&Rule>, Fidelity) -> Cow<'static, str>;
 
-/// What is known of a rule and an operation. Large policies have very many, most of them without anything to tell.
+/// What is known about a rule and an operation. Large policies have very many, and most have nothing to report.
 #[derive(Default)]
 struct Account {
     decides: bool,
     stricter: Option<Box<Witness>>,
     looser: Option<Box<Witness>>,
-    /// Whether the layer decides some of the objects at all.
+    /// Whether the layer decides about some of the objects at all.
     enforced: bool,
-    /// By their numbers in [`LedgerBuilder::reasons`].
+    /// Their indices in [`LedgerBuilder::reasons`].
     reasons: Vec<u32>,
 }
 
-/// Gathers what a layer allows and makes the [`Ledger`].
+/// Collects what a layer allows, and makes the [`Ledger`].
 pub struct LedgerBuilder<'m, 'a> {
     meaning: &'m Meaning<'a>,
     target: &'static str,
     accounts: FxHashMap<(u32, Operation), Account>,
-    /// Each with its number.
+    /// The reasons, each with its number.
     reasons: FxHashMap<Cow<'static, str>, u32>,
     settings: Vec<SettingEntry>,
     walks: Walks,
@@ -61,8 +61,8 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         }
     }
 
-    /// Whether anybody reads it. Where nobody does ([`Meaning::without_ledgers`]) it stays empty, and what is made for
-    /// it alone need not be.
+    /// Whether anybody reads the ledger. If nobody does ([`Meaning::without_ledgers`]), it stays empty, and data for it
+    /// alone is not needed.
     #[must_use]
     pub fn is_asked(&self) -> bool {
         self.meaning.has_ledgers()
@@ -72,7 +72,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         rule.map(|id| self.meaning.policy().rule(id))
     }
 
-    /// The layer decides `operation` on paths: it lets it happen on the members of `allowed`.
+    /// The layer decides about `operation` on paths: it allows it on the members of `allowed`.
     ///
     /// # Errors
     /// The automata are too large together.
@@ -85,7 +85,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         self.compare_paths(operation, allowed, false, reason)
     }
 
-    /// The layer says nothing of `operation` on paths.
+    /// The layer does not restrict `operation` on paths.
     ///
     /// # Errors
     /// The automata are too large together.
@@ -153,7 +153,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
             } else if let (true, Some(command)) = (layer_allows, &verdict.command)
                 && !std::mem::replace(&mut seen.command, true)
             {
-                // The layer lets the program start, whatever its arguments are.
+                // The layer lets the program start with any arguments.
                 let program = canonical(walk.spell(node));
                 for (decision, words) in command.parts.iter().filter(|p| !p.0.action.permits()) {
                     let mut all = vec![program.clone()];
@@ -196,7 +196,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
             &mut account.stricter
         };
         if let Some(first) = first {
-            // Addresses have a reason of their own beside that of paths: only the default has both.
+            // Addresses have another reason than paths. Only the default has both.
             let host = |o: &Object| matches!(o, Object::Host(_));
             if host(&first.object) || !host(&witness.object) {
                 return;
@@ -226,7 +226,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         }
     }
 
-    /// The layer decides `operation` on network addresses: it lets it happen where `allows` holds.
+    /// The layer decides about `operation` on network addresses: it allows it where `allows` holds.
     pub fn hosts(
         &mut self,
         operation: Operation,
@@ -242,7 +242,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         );
     }
 
-    /// The same over regions that were split further ([`super::HostSpace::split_at`]).
+    /// The same for regions that were split further ([`super::HostSpace::split_at`]).
     pub fn hosts_in(
         &mut self,
         operation: Operation,
@@ -253,7 +253,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         self.compare_hosts(operation, regions, allows, false, reason);
     }
 
-    /// The layer says nothing of `operation` on network addresses.
+    /// The layer does not restrict `operation` on network addresses.
     pub fn hosts_unenforced(&mut self, operation: Operation, reason: &'static str) {
         let meaning = self.meaning;
         let regions = meaning.hosts(operation).regions();
@@ -285,12 +285,12 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         }
     }
 
-    /// The layer decides system calls: it lets through those that `allows` holds of.
+    /// The layer decides about system calls: it allows those for which `allows` holds.
     pub fn syscalls(&mut self, allows: impl Fn(&str) -> bool, reason: Reason<'_>) {
         self.compare_syscalls(allows, false, reason);
     }
 
-    /// The layer says nothing of system calls by name.
+    /// The layer does not restrict system calls by name.
     pub fn syscalls_unenforced(&mut self, reason: &'static str) {
         self.compare_syscalls(|_| true, true, &|_, _| Cow::Borrowed(reason));
     }
@@ -326,7 +326,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         }
     }
 
-    /// One more difference, which is not one of sets: such as a directory that takes along what is beneath it.
+    /// Adds a difference that is not one of sets, such as a directory that takes along what lies beneath it.
     pub fn differs(
         &mut self,
         rule: Option<RuleId>,
@@ -342,9 +342,9 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         });
     }
 
-    /// The layer lets these directories be renamed away without a look at what is beneath: looser where the policy
-    /// allows removing the directory and denies something in it, which the layer would refuse there: `each` is what
-    /// it lets be removed one by one.
+    /// The layer allows renaming these directories away, without a check of what lies beneath. That is looser if the
+    /// policy allows removing the directory but denies something in it that the layer would refuse there. `each` are
+    /// the paths that the layer allows removing one by one.
     ///
     /// # Errors
     /// The automata are too large together.
@@ -360,7 +360,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
             found.entry(rule).or_insert_with(path);
         };
         if each.is_empty() {
-            // What is beneath depends on the decisions alone: the walk of the ledger's other entries will do.
+            // What lies beneath depends only on the decisions, so the walk of the other entries can be used.
             let free = decisions.dfa().all_beneath(|l| decisions.permits(l));
             let walk = self.walks.of(decisions, directories.dfa())?;
             for (node, a, b) in walk.visited() {
@@ -371,7 +371,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
                 }
             }
         } else {
-            // All in one automaton: the label of a state is its verdict, and whether it is in either set.
+            // All of this in one automaton. The label of a state is its verdict, and whether it is in either set.
             let sets = directories.dfa().zip(each.dfa(), |a, b| a << 1 | b)?;
             let all = decisions
                 .dfa()
@@ -399,7 +399,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         Ok(())
     }
 
-    /// What the layer keeps of a part that is not a rule.
+    /// How much the layer keeps of a part that is not a rule.
     pub fn setting(
         &mut self,
         setting: impl Into<Cow<'static, str>>,
@@ -413,7 +413,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         });
     }
 
-    /// Tool calls are the gate's; no layer of the kernel sees them.
+    /// The gate decides about tool calls. No layer of the kernel sees them.
     fn tools(&mut self) {
         let policy = self.meaning.policy();
         let mut any = false;
@@ -443,7 +443,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         }
     }
 
-    /// The ledger: an entry for every rule and each of its operations, and for the default.
+    /// The ledger, with an entry for every rule and each of its operations, and for the default.
     #[must_use]
     pub fn finish(mut self) -> Ledger {
         if !self.is_asked() {
@@ -455,7 +455,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         }
         self.tools();
         let policy = self.meaning.policy();
-        // Large policies have much of both: what was walked is of no use any more.
+        // Large policies have much of both, and the walks are not needed any more.
         let Self {
             mut accounts,
             reasons,

@@ -21,7 +21,7 @@ pub struct Meaning<'a> {
 }
 
 impl<'a> Meaning<'a> {
-    /// Of a policy.
+    /// The meaning of a policy.
     #[must_use]
     pub fn new(policy: &'a Policy) -> Self {
         Self::with_limit(policy, Limit::default())
@@ -41,14 +41,14 @@ impl<'a> Meaning<'a> {
         }
     }
 
-    /// For who reads artifacts back and looks at no ledger: the ledgers that back-ends make of it are empty.
+    /// For callers that read artifacts back and need no ledger: back-ends make empty ledgers from it.
     #[must_use]
     pub fn without_ledgers(mut self) -> Self {
         self.ledgers = false;
         self
     }
 
-    /// Of another policy, with the same cap, and a ledger or none.
+    /// The meaning of another policy, with the same limit, and with or without ledgers.
     #[must_use]
     pub fn of_another<'b>(&self, policy: &'b Policy) -> Meaning<'b> {
         Meaning {
@@ -57,7 +57,7 @@ impl<'a> Meaning<'a> {
         }
     }
 
-    /// Whether back-ends make a ledger of it.
+    /// Whether back-ends make ledgers from it.
     #[must_use]
     pub fn has_ledgers(&self) -> bool {
         self.ledgers
@@ -90,7 +90,7 @@ impl<'a> Meaning<'a> {
         made.as_ref().map_err(|e| *e)
     }
 
-    /// The regions of network addresses for `bind`, or for `connect` (any other operation).
+    /// The regions of network addresses for `bind`, or for `connect` (every other operation).
     #[must_use]
     pub fn hosts(&self, operation: Operation) -> &HostSpace {
         let (slot, operation) = if operation == Operation::Bind {
@@ -119,7 +119,7 @@ impl<'a> Meaning<'a> {
         }
     }
 
-    /// Each system call that there is or that the policy names, ascending, and what decides it.
+    /// Each system call that exists or that the policy names, ascending, with its decision.
     #[must_use]
     pub fn syscalls(&self) -> &[(Object, Decision)] {
         self.syscalls.get_or_init(|| {

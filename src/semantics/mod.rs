@@ -1,15 +1,15 @@
 //! What a policy means.
 //!
-//! - [`decide`] is the reference: slow and obvious.
+//! - [`decide`] is the reference: slow and simple.
 //! - [`Meaning`] is a policy with its decided sets, each computed once for all back-ends.
 //! - [`Decisions`] says, for one operation, which rule decides each path, as an automaton.
 //! - [`PathSet`] is a set of paths with exact union, difference, inclusion, equality, emptiness and a
 //!   shortest witness.
-//! - [`CommandLabel`] is what a layer that sees a program but not its arguments makes of commands.
+//! - [`CommandLabel`] says what a layer decides about commands if it sees the program but not its arguments.
 //! - [`HostSpace`] splits network addresses into the regions that a policy tells apart.
 //! - [`LedgerBuilder`] compares what a layer allows with what the policy allows.
 //!
-//! Automata are capped ([`Limit`]); past the cap the answer is [`TooLarge`], never a guess.
+//! Automata have a size limit ([`Limit`]). Beyond it the answer is [`TooLarge`], never a guess.
 
 mod automaton;
 mod commands;

@@ -8,17 +8,17 @@ use std::sync::OnceLock;
 /// One case of a first match: the first case that matches a path decides it, as in a `match`.
 #[derive(Debug, Clone, Copy)]
 pub struct Case<'a, P> {
-    /// What it matches,
+    /// The patterns that it matches.
     pub include: &'a [P],
-    /// but for this.
+    /// The exceptions from these.
     pub except: &'a [P],
-    /// The sets that it is about, a bit for each, the lowest for the first one.
+    /// The sets that it is about, one bit each. The lowest bit is for the first set.
     pub sets: u16,
-    /// Whether what it matches is in those sets.
+    /// Whether the paths that it matches are in those sets.
     pub allows: bool,
 }
 
-/// The automata that somebody made of two, for who joins many sets of few families.
+/// The joint automata made so far, for callers that join many sets of few families.
 #[derive(Debug, Default)]
 pub struct Joins(Products);
 
@@ -29,7 +29,7 @@ pub struct PathSet {
 }
 
 impl PathSet {
-    /// From an automaton, the paths whose label `member` holds of.
+    /// The set of paths whose label in the automaton satisfies `member`.
     #[must_use]
     pub fn from_dfa(dfa: &Dfa, member: impl Fn(u32) -> bool) -> Self {
         Self {
@@ -80,8 +80,8 @@ impl PathSet {
         )
     }
 
-    /// First match over cases, each with its patterns and whether it allows; `default` where none
-    /// matches. A deny-wins language is its denies as cases before its allows.
+    /// The first match over cases. Each case has its patterns, and whether it allows. `default` applies if none
+    /// matches. For a language in which deny wins, the denies come before the allows.
     ///
     /// # Errors
     /// The automaton is too large.
@@ -97,7 +97,7 @@ impl PathSet {
         )
     }
 
-    /// As [`PathSet::first_match`], each case with patterns that it does not match after all.
+    /// As [`PathSet::first_match`]. Each case also has exceptions.
     ///
     /// # Errors
     /// The automaton is too large.
@@ -115,11 +115,11 @@ impl PathSet {
         Ok(set)
     }
 
-    /// Several sets of one automaton, so that they are made, and walked, in the time of one: for sets that are much
-    /// alike, such as those of the operations of a layer. Each is the first match over the cases that are about it.
+    /// Several sets with one automaton, so that they are made and walked in the time of one. For sets that are very
+    /// similar, such as those of a layer's operations. Each set is the first match over the cases that are about it.
     ///
     /// # Errors
-    /// The automaton is too large; one for each set may not be.
+    /// The automaton is too large. Separate ones may not be.
     pub fn family<'a, P: Pattern + 'a, const N: usize>(
         cases: impl IntoIterator<Item = Case<'a, P>>,
         default: bool,
@@ -184,7 +184,7 @@ impl PathSet {
         })
     }
 
-    /// Members of either, in the time of reading the two where sets of their families were joined before.
+    /// Members of either. This is fast if sets of their families were joined before.
     ///
     /// # Errors
     /// The automaton is too large.
@@ -202,10 +202,10 @@ impl PathSet {
         Ok(Self { dfa })
     }
 
-    /// The same but for the root, which is a member or not.
+    /// The same set, but with the root as a member or not.
     #[must_use]
     pub fn with_root(&self, member: bool) -> Self {
-        // No name leads back to the start, so that it is no other path's state.
+        // No name leads back to the start, so it is the state of no other path.
         let own = |s: StateId| {
             if s == self.dfa.start() {
                 member
@@ -218,7 +218,7 @@ impl PathSet {
         }
     }
 
-    /// Whether the two have the same members: at once where they are of one family and made of the same cases.
+    /// Whether both have the same members. This is immediate if they are of one family and made from the same cases.
     ///
     /// # Errors
     /// The automata are too large together.
@@ -281,8 +281,8 @@ impl PathSet {
         self.search(&Self::empty(), |a, _| a == 1).ok().flatten()
     }
 
-    /// A shortest member that has this label in the other. Nothing is looked at beneath which there is no
-    /// member, so that a small set is found in a large one in the time of the small one.
+    /// A shortest member that has this label in the other automaton. It skips everything beneath which there is no
+    /// member, so the time depends on the smaller set.
     fn search_members(&self, other: &Self, label: u32) -> Result<Option<Vec<u8>>, TooLarge> {
         let barren = self.dfa.all_below(|l| l == 0);
         let mut out = None;
@@ -317,7 +317,7 @@ impl PathSet {
     }
 }
 
-/// The automaton's empty string is the root.
+/// The automaton writes the root as the empty string.
 pub(crate) fn canonical(path: Vec<u8>) -> Vec<u8> {
     if path.is_empty() { b"/".to_vec() } else { path }
 }
@@ -403,7 +403,7 @@ mod tests {
         assert_eq!(at("/f"), at("/c/x/y"));
         assert_ne!(at("/c"), at("/f"));
         assert!(trees.contains(b"/b/x") && trees.contains(b"/e") && !trees.contains(b"/e/x"));
-        // Nothing leads back to the root, whatever is beneath it.
+        // Nothing leads back to the root, whatever lies beneath it.
         let all = set("/**");
         assert_ne!(all.dfa().run(b"/x"), Some(all.dfa().start()));
         assert!(!all.with_root(false).contains(b"/") && all.with_root(false).contains(b"/x"));
@@ -450,7 +450,7 @@ mod tests {
                     );
                 }
             }
-            // The root alone is told apart.
+            // Only the root differs.
             let root = PathSet::empty().with_root(true);
             let with = a.union_among(&joins, &root).unwrap();
             assert!(with.contains(b"/") && with.contains(b"/a/x/k") && !with.contains(b"/b"));

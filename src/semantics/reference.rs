@@ -1,4 +1,5 @@
-//! The reference: what a policy says of one object, written to be read against the language's definition.
+//! The reference: what a policy decides about one object. It is written so that people can compare it with the
+//! language's definition.
 
 use crate::fidelity::Object;
 use crate::policy::{
@@ -6,10 +7,10 @@ use crate::policy::{
     Policy, Protocol, Query, Rule, RuleId, Sequence, SyscallName, Token, WordPattern, syscalls,
 };
 
-/// What a policy says, and which rule says it.
+/// A policy's decision, and its rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Decision {
-    /// What it says.
+    /// The decision.
     pub action: Action,
     /// The rule; `None`: the default.
     pub rule: Option<RuleId>,
@@ -17,9 +18,9 @@ pub struct Decision {
 
 /// The decision for an operation on an object.
 ///
-/// `execute` on a path asks what a layer that sees only the program has to answer: allow, if one of its
-/// argument lists is allowed. A bare program name in a command stands for `/usr/bin/NAME`.
-/// An object of a kind that the operation does not have (a path for `bind`) is decided by the default.
+/// For `execute` on a path, this is the answer of a layer that sees only the program: allow, if one of its argument
+/// lists is allowed. In a command, a program's name alone stands for `/usr/bin/NAME`. If the operation does not have
+/// this kind of object (a path for `bind`), the default decides.
 #[must_use]
 pub fn decide(policy: &Policy, operation: Operation, object: &Object) -> Decision {
     match object {
@@ -61,9 +62,8 @@ pub fn decide(policy: &Policy, operation: Operation, object: &Object) -> Decisio
     }
 }
 
-/// What happens where no rule matches. A system call that every ordinary program needs is allowed: a
-/// policy that denies by default still means a program that runs. So is one that belongs to a capability
-/// which the policy keeps.
+/// What happens if no rule matches. A system call that every ordinary program needs is allowed, because a policy that
+/// denies by default still describes a program that runs. A call that belongs to a kept capability is allowed too.
 fn default_action(policy: &Policy, operation: Operation, object: &Object) -> Action {
     let of_capability = |name: &str| {
         let mut kept = policy.capabilities.iter();
@@ -80,7 +80,7 @@ fn default_action(policy: &Policy, operation: Operation, object: &Object) -> Act
     }
 }
 
-/// The decision for a question of a policy's `tests:`: the strictest of its parts.
+/// The decision about a question of a policy's `tests:`, which is the strictest of its parts.
 #[must_use]
 pub fn decide_query(policy: &Policy, query: &Query) -> Decision {
     match query {
@@ -110,8 +110,8 @@ pub fn decide_query(policy: &Policy, query: &Query) -> Decision {
     }
 }
 
-/// Whether the rule speaks of the operation and matches the object, whatever stands above it. A program's path
-/// matches a command whatever its arguments.
+/// Whether the rule is about the operation and matches the object, whatever rules come before it. A program's path
+/// matches a command with any arguments.
 #[must_use]
 pub fn rule_matches(rule: &Rule, operation: Operation, object: &Object) -> bool {
     if !rule.operations.contains(operation) {
@@ -150,7 +150,7 @@ fn matches(rule: &Rule, object: &Object) -> bool {
         (Objects::Syscalls { syscalls, except }, Object::Syscall(name)) => {
             split(syscalls, except, |s| matches_syscall(s, name))
         }
-        // A rule with conditions may or may not match; the answer for the bare tool is that it does.
+        // A rule with conditions may match or not. For the tool alone, the answer is that it matches.
         (Objects::Tools { tools, except, .. }, Object::Tool(name)) => {
             split(tools, except, |t| matches_word(&t.glob, name.as_bytes()))
         }
@@ -175,8 +175,7 @@ pub(crate) fn program_path(words: &[Vec<u8>]) -> Vec<u8> {
     }
 }
 
-/// Whether a pattern matches a path (as bytes; `/` is the root). What is not a path in canonical form
-/// is matched by nothing.
+/// Whether a pattern matches a path (as bytes; `/` is the root). Nothing matches a path that is not in canonical form.
 #[must_use]
 pub fn matches_path(pattern: &PathPattern, path: &[u8]) -> bool {
     let Some(components) = split_path(path) else {
@@ -223,10 +222,10 @@ pub(crate) fn matches_tokens(tokens: &[Token], word: &[u8]) -> bool {
     )
 }
 
-/// Whether a pattern matches the whole of a text: `**` over the names of a path, `*` over the bytes of a name.
+/// Whether a pattern matches a whole text: `**` over the names of a path, `*` over the bytes of a name.
 ///
-/// A run takes as few parts as it can. When what follows it does not match, the last run takes one part more; the runs
-/// before it never have to. So each part of the text meets each part of the pattern once at most.
+/// A run takes as few parts as possible. If the rest does not match, the last run takes one part more. The runs before
+/// it never have to. So each part of the text meets each part of the pattern at most once.
 fn matches_run<P, T>(
     pattern: &[P],
     text: &[T],
@@ -234,7 +233,7 @@ fn matches_run<P, T>(
     matches: impl Fn(&P, &T) -> bool,
 ) -> bool {
     let (mut at, mut from) = (0, 0);
-    // Behind the last run: where the pattern goes on, and where in the text that was tried last.
+    // After the last run: the position in the pattern, and the position in the text that was tried last.
     let mut again: Option<(usize, usize)> = None;
     loop {
         match (pattern.get(at), text.get(from)) {

@@ -1,4 +1,4 @@
-//! The state directory, and who could change what is in it.
+//! The state directory, and the users who could change its contents.
 
 use super::{Error, shown};
 use std::ffi::OsString;
@@ -8,8 +8,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// polc's state directory: `$XDG_STATE_HOME/polc`, else `~/.local/state/polc`. It need not be there. `None`: neither
-/// the variable nor the home is an absolute path.
+/// polc's state directory: `$XDG_STATE_HOME/polc`, or else `~/.local/state/polc`. It may not exist. `None`: neither the
+/// variable nor the home is an absolute path.
 #[must_use]
 pub fn state_directory(state_home: Option<OsString>, home: Option<&Path>) -> Option<PathBuf> {
     let named = state_home.map(PathBuf::from).filter(|p| p.is_absolute());
@@ -20,14 +20,14 @@ pub fn state_directory(state_home: Option<OsString>, home: Option<&Path>) -> Opt
     base.map(|b| b.join("polc"))
 }
 
-/// Why what is kept somewhere could be somebody else's.
+/// Why a record may come from another user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Distrust {
-    /// The owner is neither the user nor, above the user's directories, root.
+    /// The owner is another user. (Above the user's own directories, root is accepted.)
     Owner,
     /// Others may write to it.
     Writable,
-    /// Others may read a record. polc writes none so; a checkout of a repository does.
+    /// Others may read the record. polc never writes such a record, but a checkout of a repository does.
     Readable,
     /// A record is a hard link of another file.
     Linked,
@@ -61,11 +61,11 @@ impl Distrust {
     }
 }
 
-/// Checks that a state directory cannot have come with a policy: it lies in none of these directories, and none of them
-/// in it. Both are looked at by name and by where links lead.
+/// Checks that a state directory cannot have come with a policy. It must not lie in one of these directories, and none
+/// of them may lie in it. Both the names and the real paths are compared.
 ///
 /// # Errors
-/// It does not lie apart.
+/// One lies in the other.
 pub fn apart(state: &Path, from: &[PathBuf]) -> Result<(), Error> {
     let forms = |path: &Path| {
         let mut all = super::protect::names(path);
@@ -73,7 +73,7 @@ pub fn apart(state: &Path, from: &[PathBuf]) -> Result<(), Error> {
         all
     };
     let mut states = forms(state);
-    // The records may be led elsewhere by a link of their own.
+    // A link inside may lead the records to another directory.
     states.extend(forms(&state.join("trust")));
     for directory in from {
         let mut places = forms(directory);
@@ -86,7 +86,7 @@ pub fn apart(state: &Path, from: &[PathBuf]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes a directory that only the user may enter, and what is missing above it.
+/// Makes a directory that only the user may enter, and its missing parents.
 ///
 /// # Errors
 /// The system refuses.
@@ -98,11 +98,11 @@ pub(super) fn make(path: &Path) -> Result<(), Error> {
         .map_err(|e| Error::System("make", path.to_owned(), e))
 }
 
-/// Checks that nobody but the user and root can change what is in a directory: not there, and not by putting another
-/// one in the place of it or of one above.
+/// Checks that only the user and root can change the contents of a directory, also by replacing it or a directory above
+/// it.
 ///
 /// # Errors
-/// Somebody can, or it is no directory.
+/// Another user can, or it is not a directory.
 pub(super) fn check(path: &Path) -> Result<(), Error> {
     let real =
         std::fs::canonicalize(path).map_err(|e| Error::System("resolve", path.to_owned(), e))?;
@@ -119,10 +119,10 @@ pub(super) fn check(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks that something is the user's, and that nobody else may write there.
+/// Checks that it belongs to the user, and that only the user may write there.
 ///
 /// # Errors
-/// It is not.
+/// Another user may write there, or owns it.
 pub(super) fn own(path: &Path, meta: &Metadata, me: u32) -> Result<(), Error> {
     let why = if meta.uid() != me {
         Distrust::Owner
@@ -134,16 +134,16 @@ pub(super) fn own(path: &Path, meta: &Metadata, me: u32) -> Result<(), Error> {
     Err(Error::NotOurs(path.to_owned(), why))
 }
 
-/// Why others can change what is in this directory, which lies above the user's.
+/// Why others can change the contents of this directory, which lies above the user's.
 fn changeable(meta: &Metadata, me: u32) -> Option<Distrust> {
     if meta.uid() != me && meta.uid() != 0 {
         return Some(Distrust::Owner);
     }
-    // With the sticky bit everybody may add entries and nobody takes another's away.
+    // With the sticky bit, every user may add entries, but nobody may remove another user's.
     if meta.mode() & 0o1000 != 0 {
         return None;
     }
-    // Many systems give each user a group of the same number, and let it write to what the user makes.
+    // Many systems give each user a group with the same number, and let the group write to the user's files.
     let own_group = meta.uid() == me && meta.gid() == me;
     if meta.mode() & 0o002 != 0 || (meta.mode() & 0o020 != 0 && !own_group) {
         return Some(Distrust::Writable);
@@ -151,10 +151,10 @@ fn changeable(meta: &Metadata, me: u32) -> Option<Distrust> {
     None
 }
 
-/// Checks that a record is one that polc wrote for this user.
+/// Checks that polc wrote a record for this user.
 ///
 /// # Errors
-/// It is not.
+/// It did not.
 pub(super) fn own_record(path: &Path, meta: &Metadata, me: u32) -> Result<(), Error> {
     own(path, meta, me)?;
     let why = if meta.mode() & 0o077 != 0 {

@@ -1,8 +1,8 @@
-//! The rule that comes before those of every policy that a program is started with.
+//! The rule that comes before those of every policy that starts a program.
 //!
-//! A program that could write to the state directory would trust its own policy for the next start. A program that
-//! could change the policy's files would choose what the user is asked next. So this rule denies both, whatever the
-//! policy allows.
+//! A program that can write to the state directory could trust its own policy for the next start. A program that can
+//! change the policy's files could choose what the user is asked next. So this rule denies both, whatever the policy
+//! allows.
 
 use super::directory;
 use crate::fidelity::Object;
@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 /// The rule's name.
 pub const RULE: &str = "polc/state";
 
-/// Makes the state directory where the policy alone would let the program make it: what is not there cannot be
-/// protected. Where polc itself cannot make it, the program of the same user cannot either.
+/// Makes the state directory if the policy would let the program make it, because only an existing directory can be
+/// protected. If polc cannot make it, a program of the same user cannot either.
 pub fn claim(policy: &Policy, state: &Path) {
     let inner = state.join("trust");
     let writable = [state, inner.as_path()].into_iter().any(|path| {
@@ -27,13 +27,13 @@ pub fn claim(policy: &Policy, state: &Path) {
             .any(|o| decide(policy, o, &object).action.permits())
     });
     if writable && !inner.exists() {
-        // What is missing after that is told as any file that does not exist yet.
+        // If this fails, polc reports it like every file that does not exist at start.
         let _ = directory::make(&inner);
     }
 }
 
-/// Puts the rule before those of the policy, which was read from these files. `states` are the places where polc keeps
-/// its state, whether they are there or not.
+/// Puts the rule before those of the policy, which was read from these files. `states` are the directories where polc
+/// keeps its state. They may not exist.
 pub fn protect(policy: &mut Policy, states: &[PathBuf], files: &[FileRead]) {
     let bytes = |p: &PathBuf| p.as_os_str().as_bytes().to_vec();
     let trees: BTreeSet<Vec<u8>> = states
@@ -80,8 +80,8 @@ pub fn protect(policy: &mut Policy, states: &[PathBuf], files: &[FileRead]) {
     policy.put_first(rule);
 }
 
-/// What a path is called once the links in its directories are followed, and where it leads itself. What does not exist
-/// is taken as it is, beneath what does.
+/// The names of a path: with the links in its directories followed, and with the last link followed too. A part that
+/// does not exist stays unchanged.
 pub(super) fn names(path: &Path) -> Vec<PathBuf> {
     let mut out = Vec::new();
     if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {

@@ -1,4 +1,4 @@
-//! What is kept of a policy that is trusted.
+//! The stored record of a trusted policy.
 
 use crate::frontend::FileRead;
 use serde_json::{Value, json};
@@ -8,28 +8,28 @@ use std::fmt::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// The form that records are written in.
+/// The version of the format.
 const VERSION: u64 = 1;
 
 /// A policy that the user trusts, with the bytes of all its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// The name that it is found by: absolute, its directory resolved, the file itself perhaps a link.
+    /// The name that it is found by: absolute, with its directory resolved. The file itself may be a link.
     pub name: PathBuf,
-    /// When the user said so, in seconds since 1970.
+    /// When the user trusted it, in seconds since 1970.
     pub since: u64,
-    /// The policy's own file first, then what it includes or builds on, in the order of reading.
+    /// The policy's own file first, and then the files that it includes or extends, in the order of reading.
     pub files: Vec<FileRead>,
 }
 
-/// What the user has said of a policy.
+/// What the user has decided about a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
-    /// It is trusted, with these very bytes, since then.
+    /// It is trusted, with exactly these bytes, since then.
     Trusted(u64),
-    /// It was trusted with other bytes, or where it led to other files.
+    /// It was trusted with other bytes, or when it led to other files.
     Changed(Box<Record>),
-    /// Nothing.
+    /// Nothing is stored.
     Unknown,
 }
 
@@ -54,7 +54,7 @@ impl Record {
         self.files.first().map_or(&self.name, |f| &f.path)
     }
 
-    /// As it is kept.
+    /// The stored form.
     pub(super) fn to_json(&self) -> Value {
         let files: Vec<Value> = self
             .files
@@ -76,10 +76,10 @@ impl Record {
         })
     }
 
-    /// Out of what was kept.
+    /// Parses the stored form.
     ///
     /// # Errors
-    /// What is wrong with it, one line.
+    /// The error, on one line.
     pub(super) fn from_json(value: &Value) -> Result<Self, String> {
         if value.get("version").and_then(Value::as_u64) != Some(VERSION) {
             return Err("it was written by another version of polc".to_owned());
@@ -117,7 +117,7 @@ fn file_from_json(value: &Value) -> Result<FileRead, String> {
     })
 }
 
-/// A path as a string, or as a list of bytes where it is not UTF-8.
+/// A path as a string. If it is not UTF-8, as a list of bytes.
 fn path_to_json(path: &Path) -> Value {
     match path.to_str() {
         Some(text) => Value::from(text),

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// More bytes than any record has.
+/// The largest record, in bytes.
 const MAX_RECORD: u64 = 256 * 1024 * 1024;
 
 /// The records of one user.
@@ -23,7 +23,7 @@ pub struct Store {
 pub type Listed = Result<Record, Error>;
 
 impl Store {
-    /// The store in a state directory, which is made if it is not there.
+    /// The store in a state directory, which is made if it does not exist.
     ///
     /// # Errors
     /// It cannot be made, or others could change it.
@@ -35,7 +35,7 @@ impl Store {
         Ok(store)
     }
 
-    /// The store in a state directory, if it is there.
+    /// The store in a state directory, if it exists.
     ///
     /// # Errors
     /// Others could change it.
@@ -57,7 +57,7 @@ impl Store {
         }
     }
 
-    /// What the user has said of the policy of this name, which was read from these files.
+    /// The user's decision about the policy of this name, which was read from these files.
     ///
     /// # Errors
     /// The record cannot be read.
@@ -72,21 +72,21 @@ impl Store {
     /// The record of this name.
     ///
     /// # Errors
-    /// It cannot be read, it is damaged, or somebody else wrote it.
+    /// It cannot be read, it is damaged, or another user wrote it.
     pub fn get(&self, name: &Path) -> Result<Option<Record>, Error> {
         let record = read(&self.place(name))?;
         Ok(record.filter(|r| r.name == name))
     }
 
-    /// Keeps a record, in the place of an older one of its name.
+    /// Stores a record. It replaces an older one with the same name.
     ///
     /// # Errors
-    /// It cannot be written; then the older one is still there.
+    /// It cannot be written. Then the older one still exists.
     pub fn keep(&self, record: &Record) -> Result<(), Error> {
         let _lock = self.lock()?;
         let place = self.place(&record.name);
         let error = |e| Error::System("write", place.clone(), e);
-        // Only the user may read it: `tempfile` sees to that.
+        // `tempfile` makes it readable only for the user.
         let mut file = tempfile::Builder::new()
             .prefix(".new-")
             .tempfile_in(&self.directory)
@@ -99,10 +99,10 @@ impl Store {
         Ok(())
     }
 
-    /// Takes the record of this name away. The answer is whether there was one.
+    /// Removes the record of this name. Returns whether there was one.
     ///
     /// # Errors
-    /// It cannot be taken away.
+    /// It cannot be removed.
     pub fn revoke(&self, name: &Path) -> Result<bool, Error> {
         let _lock = self.lock()?;
         let place = self.place(name);
@@ -113,7 +113,7 @@ impl Store {
         }
     }
 
-    /// All records, by name; one that cannot be read is an error in its place.
+    /// All records by name. A record that cannot be read is an error at its place.
     ///
     /// # Errors
     /// The directory cannot be listed.
@@ -125,7 +125,7 @@ impl Store {
             if path.extension().is_none_or(|e| e != "json") {
                 continue;
             }
-            // One that was taken away meanwhile is none.
+            // A record that was removed meanwhile does not count.
             out.extend(read(&path).transpose());
         }
         out.sort_by(|a, b| {
@@ -135,13 +135,13 @@ impl Store {
         Ok(out)
     }
 
-    /// The file of the record of this name. A name may be longer than that of a file, and hold anything.
+    /// The file for the record of this name. A name may be too long for a file name, and may hold any byte.
     fn place(&self, name: &Path) -> PathBuf {
         let digest = sha256(name.as_os_str().as_bytes());
         self.directory.join(format!("{digest}.json"))
     }
 
-    /// Waits until no other polc writes here. The lock is given back when the file is closed.
+    /// Waits until no other polc writes here. Closing the file releases the lock.
     fn lock(&self) -> Result<File, Error> {
         let path = self.directory.join("lock");
         let error = |e| Error::System("lock", path.clone(), e);
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(mode & 0o7777, 0o600);
         std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o666)).unwrap();
         assert!(matches!(store.get(name), Err(Error::NotOurs(..))));
-        // As a checkout of a repository makes it.
+        // The mode that a checkout of a repository gives.
         std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(
             store.get(name),

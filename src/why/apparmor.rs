@@ -1,7 +1,7 @@
 //! AppArmor's records: `apparmor="DENIED"`, and `"ALLOWED"` of a profile in complain mode.
 //!
-//! security/apparmor/{audit,file,net,capability}.c: `denied_mask` is what the profile lacks, in the letters of
-//! profiles and `c` (create), `d` (delete). A directory's name ends in `/`. `operation` says which hook it was.
+//! security/apparmor/{audit,file,net,capability}.c: `denied_mask` is what the profile lacks, in the letters of profiles
+//! and `c` (create), `d` (delete). A directory's name ends in `/`. `operation` is the name of the hook.
 
 use super::record::Record;
 use super::{Access, Denial, Layer, Line, on_host, on_path};

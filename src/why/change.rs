@@ -1,4 +1,4 @@
-//! The change to a policy that would allow what was refused, as YAML to put in.
+//! The change to a policy that would allow the refused access, as YAML to insert.
 
 use super::Access;
 use crate::fidelity::Object;
@@ -12,12 +12,12 @@ use std::fmt::Write;
 pub struct Change {
     /// Lines of YAML: a rule, or a key of the policy.
     pub yaml: String,
-    /// Where it goes.
+    /// Where to insert it.
     pub put: String,
 }
 
-/// The change that allows an operation on an object; `first` is the rule that refuses it, `None` the default. There is none
-/// for what a rule cannot name.
+/// The change that allows an operation on an object. `first` is the rule that refuses it. `None`: the default does. If
+/// no rule can name the object, there is no change.
 #[must_use]
 pub fn allowing(
     policy: &Policy,
@@ -30,7 +30,8 @@ pub fn allowing(
     change(policy, &access, operations, first)
 }
 
-/// The change that allows these operations of an access; `first` is the first rule that refuses, `None` the default.
+/// The change that allows these operations of an access. `first` is the first rule that refuses. `None`: the default
+/// does.
 pub(super) fn change(
     policy: &Policy,
     access: &Access,
@@ -72,7 +73,7 @@ pub(super) fn change(
     };
     let words: Vec<&str> = operations
         .iter()
-        // In a rule `read` brings `list`.
+        // In a rule, `read` includes `list`.
         .filter(|o| *o != Operation::List || !operations.contains(Operation::Read))
         .map(Operation::name)
         .collect();
@@ -116,7 +117,7 @@ fn place(policy: &Policy, first: Option<RuleId>) -> String {
     }
 }
 
-/// A path as a pattern that matches it alone. What a terminal could act on is written as bytes too.
+/// A pattern that matches only this path. Bytes that could control a terminal are written as numbers.
 fn pattern(path: &[u8]) -> String {
     let mut out = String::new();
     for c in escape_literal(path).chars() {
@@ -131,7 +132,7 @@ fn pattern(path: &[u8]) -> String {
     out
 }
 
-/// A text in YAML's single quotes: a quote is doubled, nothing else is special.
+/// A text in YAML's single quotes. Only a quote is special, and it is doubled.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
@@ -149,7 +150,7 @@ fn host_name(spec: &HostSpec) -> String {
     bare.to_string()
 }
 
-/// A name for the rule: the word, and what is plain of the hint.
+/// A name for the rule: the word, and the plain letters of the hint.
 fn slug(word: &str, hint: &str) -> String {
     let plain: String = hint
         .chars()

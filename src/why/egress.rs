@@ -8,7 +8,7 @@ use std::net::IpAddr;
 const MARK: &[u8] = b"polc-egress: refused ";
 
 pub(super) fn line(line: &[u8]) -> Option<Line> {
-    // At the start, or behind what a logger puts before it.
+    // At the beginning, or after a logger's prefix.
     let rest = super::record::after(line, MARK)?;
     Some(read(rest).map_or(Line::Unread, |d| Line::Denials(vec![d])))
 }
@@ -28,7 +28,7 @@ fn read(rest: &[u8]) -> Option<Denial> {
     let reason = show_bytes(reason.as_bytes());
     Some(match (asked, address) {
         (Ok(spec), None) => Denial::new(Layer::Egress, on_host(Operation::Connect, spec)),
-        // The name is allowed, and the address that it has is not.
+        // The name is allowed, and its address is not.
         (Ok(spec), Some(ip)) => {
             let note = format!("`{}:{}` has this address: {reason}", name(&spec), spec.port);
             let spec = HostSpec {

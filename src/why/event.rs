@@ -1,4 +1,4 @@
-//! Records of one event: auditd writes several, and what one does not know another may.
+//! Joins the records of one event. auditd writes several, and each may have facts that the others lack.
 
 use super::record::Record;
 use super::{Access, Denial, absolute};
@@ -6,7 +6,7 @@ use crate::fidelity::Object;
 use crate::policy::Operation;
 use std::collections::VecDeque;
 
-/// Events that are open at once: records of different processes interleave, but not by much.
+/// The most open events. Records of different processes may be mixed, but not widely.
 const OPEN: usize = 64;
 
 #[derive(Debug)]
@@ -55,15 +55,14 @@ impl Events {
         (&mut self.0[at], done)
     }
 
-    /// Takes refusals of an event; gives those of events that are over.
+    /// Takes the refusals of an event. Returns the refusals of events that are complete.
     pub(super) fn denials(&mut self, id: &[u8], denials: Vec<Denial>) -> Vec<Denial> {
         let (event, done) = self.at(id);
         event.denials.extend(denials);
         done
     }
 
-    /// Takes a record that is no refusal itself. Only events with a refusal are of interest, and its record
-    /// comes first.
+    /// Takes a record that is not a refusal. It matters only if its event has a refusal, whose record comes first.
     pub(super) fn context(&mut self, id: &[u8], record: &Record<'_>) {
         let Some(event) = self.0.iter_mut().find(|e| e.id == id) else {
             return;
@@ -91,13 +90,13 @@ impl Events {
         }
     }
 
-    /// What is left.
+    /// The refusals of the remaining events.
     pub(super) fn finish(&mut self) -> Vec<Denial> {
         self.0.drain(..).flat_map(close).collect()
     }
 }
 
-/// Fills in what the other records of the event know.
+/// Adds the facts from the other records of the event.
 fn close(event: Event) -> Vec<Denial> {
     let mut denials = event.denials;
     for d in &mut denials {
@@ -111,7 +110,7 @@ fn close(event: Event) -> Vec<Denial> {
                 } else {
                     "DELETE"
                 };
-                // Only if there is one such name: a rename has several, and which is which is not said.
+                // Only if there is one such name. A rename has several, and the records do not say which is which.
                 let mut names = event
                     .paths
                     .iter()
@@ -154,14 +153,14 @@ fn close(event: Event) -> Vec<Denial> {
     denials
 }
 
-/// The last component; `None` where it is none (`.`, `..`).
+/// The last component. `None`: it is `.` or `..`.
 fn last(name: &[u8]) -> Option<&[u8]> {
     let name = name.strip_suffix(b"/").unwrap_or(name);
     let last = name.rsplit(|b| *b == b'/').next()?;
     (!last.is_empty() && last != b"." && last != b"..").then_some(last)
 }
 
-/// The name from the directory, if it goes straight down: `..` behind a symbolic link leads anywhere.
+/// The name relative to the directory, if it only leads downwards. `..` after a symbolic link may lead anywhere.
 fn joined(directory: Option<&[u8]>, name: &[u8]) -> Option<Vec<u8>> {
     if name.first() == Some(&b'/') {
         return absolute(name);

@@ -9,7 +9,7 @@ use crate::policy::{Action, Objects, Operation, OperationSet, Policy, RuleId};
 use crate::semantics::{Decision, Meaning, decide};
 use std::collections::HashMap;
 
-/// Who decides: a rule, or the default.
+/// What decides: a rule, or the default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The rule; `None`: the default.
@@ -18,7 +18,7 @@ pub struct Place {
     pub name: String,
     /// `file:line`.
     pub place: String,
-    /// What the rule's author has to say to who is refused.
+    /// The text of the rule's author for the person who is refused.
     pub message: Option<String>,
 }
 
@@ -41,14 +41,14 @@ impl Place {
     }
 }
 
-/// What the policy says of one operation that was refused.
+/// What the policy says about one refused operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ruling {
     /// It refuses (or asks, which a layer cannot).
     Refuses(Action, Place),
-    /// It allows, so the layer refuses for another reason, which the text tells.
+    /// It allows. The layer refuses for another reason, which the text explains.
     Allows(Place, String),
-    /// The record does not know enough; the text tells what is missing, and what to do.
+    /// The record has too little information. The text says what is missing, and what to do.
     Unknown(String),
 }
 
@@ -57,18 +57,19 @@ pub enum Ruling {
 pub struct Finding {
     /// The refusal.
     pub denial: Denial,
-    /// How often.
+    /// How many times it happened.
     pub count: u64,
-    /// What the policy says, for each operation; `None`: for all of it.
+    /// The policy's answer for each operation. `None`: for all of them.
     pub rulings: Vec<(Option<Operation>, Ruling)>,
-    /// Whether what refused goes by the name of this policy; `None`: it has no name, or none is known.
+    /// Whether the refusing profile, type or policy has this policy's name. `None`: it has no name, or the name is
+    /// unknown.
     pub ours: Option<bool>,
-    /// What would allow it, where the policy refuses.
+    /// The change that would allow it, if the policy refuses.
     pub change: Option<Change>,
 }
 
 impl Finding {
-    /// Whether the record knew enough to say which rule it was.
+    /// Whether the record has enough information to name the rule.
     #[must_use]
     pub fn is_explained(&self) -> bool {
         !self
@@ -78,7 +79,7 @@ impl Finding {
     }
 }
 
-/// Puts every refusal of a log to the policy.
+/// Asks the policy about every refusal of a log.
 #[must_use]
 pub fn explain(meaning: &Meaning<'_>, log: &Log) -> Vec<Finding> {
     explain_each(meaning, meaning, log)
@@ -147,7 +148,7 @@ fn finding(ledgers: &mut Ledgers<'_, '_>, denial: &Denial, count: u64) -> Findin
     match &denial.access {
         Access::Known(set, object) => ask(*set, object),
         Access::Within(set, directory) => {
-            // A name that no rule singles out: `*` and `**` match it, names do not.
+            // A name that only `*` and `**` match. No rule names it.
             let mut path = directory.clone();
             if path != b"/" {
                 path.push(b'/');
@@ -275,7 +276,7 @@ fn ruling(
     Ruling::Allows(place, text)
 }
 
-/// Whether the profile, type or policy that refused has the name that polc gives to this policy's.
+/// Whether the refusing profile, type or policy has the name that polc gives for this policy.
 fn ours(policy: &Policy, denial: &Denial) -> Option<bool> {
     let by = denial.by.as_deref()?;
     let with = |c: char| -> String {

@@ -1,7 +1,7 @@
 //! Landlock's `LANDLOCK_ACCESS` (1423) records, from kernel 6.15 (ABI 7).
 //!
-//! Documentation/admin-guide/LSM/landlock.rst: `blockers` names the rights that are missing, with the object behind
-//! it. For `make_*`, `remove_*` and `refer` the path is that of the directory.
+//! Documentation/admin-guide/LSM/landlock.rst: `blockers` names the missing rights, with the object after them. For
+//! `make_*`, `remove_*` and `refer` the path is that of the directory.
 
 use super::record::Record;
 use super::{Access, Denial, Layer, Line, on_host, on_path};
@@ -13,7 +13,7 @@ pub(super) fn line(record: &Record<'_>) -> Line {
         return Line::Unread;
     };
     let path = record.untrusted("path");
-    // Rights of one kind speak of one object: `make_reg,refer` is one refusal.
+    // Rights of one kind are about one object: `make_reg,refer` is one refusal.
     let (mut on, mut within) = (OperationSet::EMPTY, OperationSet::EMPTY);
     let mut moved = false;
     let mut out = Vec::new();
@@ -50,7 +50,7 @@ pub(super) fn line(record: &Record<'_>) -> Line {
     }
     let mut notes = Vec::new();
     if moved && within.is_empty() && on.is_empty() {
-        // The source of a move or link, or its destination: the record does not say which.
+        // The source or the destination of a move or a link. The record does not say which.
         within = OperationSet::from_iter([Operation::Create, Operation::Delete]);
         notes.push(
             "a move or hard link between two directories (Landlock's `refer`), of which this is one".to_owned(),
@@ -94,7 +94,7 @@ fn other(record: &Record<'_>, what: &str) -> String {
     }
 }
 
-/// `daddr= dest=` for connecting, `saddr= src=` for binding (security/lsm_audit.c); an address of zeros is left out.
+/// `daddr= dest=` for connecting, `saddr= src=` for binding (security/lsm_audit.c). An address of zeros is left out.
 fn net(record: &Record<'_>, operation: Operation, protocol: Protocol) -> Option<Access> {
     let (address, port) = match operation {
         Operation::Bind => ("saddr", "src"),

@@ -47,12 +47,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, BufRead};
 
-/// The longest line that is read whole. What is longer is no record of a kernel.
+/// The longest line that is read completely. A longer line is no record of a kernel.
 const MAX_LINE: usize = 1024 * 1024;
-/// How many different refusals are kept; a log that has more repeats itself in ways that people cannot read anyway.
+/// How many different refusals are kept. People cannot read more than that anyway.
 const MAX_DENIALS: usize = 10_000;
 
-/// Who refused.
+/// The layer that refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Layer {
     /// Landlock.
@@ -84,20 +84,20 @@ impl Layer {
     }
 }
 
-/// What was refused, as far as the record knows it.
+/// The refused access, as far as the record describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Access {
     /// Operations on one object.
     Known(OperationSet, Object),
-    /// Operations on something directly in a directory, whose name is not known.
+    /// Operations on an unknown entry of a directory.
     Within(OperationSet, Vec<u8>),
-    /// Operations on a path of which the last component alone is known, and perhaps the inode.
+    /// Operations on a path of which only the last component is known, and perhaps the inode.
     Named(OperationSet, Vec<u8>, Option<u64>),
     /// An operation on a port of some host.
     Port(Operation, Protocol, u16),
     /// A Linux capability, as `CAP_NET_ADMIN`.
     Capability(String),
-    /// What the language has no word for, in one line.
+    /// An access for which the language has no word, on one line.
     Other(String),
 }
 
@@ -135,13 +135,13 @@ impl fmt::Display for Access {
 pub struct Denial {
     /// Who refused.
     pub layer: Layer,
-    /// The command that was refused: a path, or a name that it gave itself.
+    /// The refused program: a path, or the name that it gave itself.
     pub program: Option<Vec<u8>>,
     /// The profile, type, policy or domain that refused.
     pub by: Option<Vec<u8>>,
-    /// What.
+    /// The access.
     pub access: Access,
-    /// Whether it was only written down: AppArmor's complain mode, SELinux's permissive, seccomp's log action.
+    /// Whether it was only logged: AppArmor's complain mode, SELinux's permissive mode, seccomp's log action.
     pub only_logged: bool,
     /// Remarks of the layer's reader: one line each.
     pub notes: Vec<String>,
@@ -170,8 +170,8 @@ fn one(operation: Operation) -> OperationSet {
     OperationSet::from_iter([operation])
 }
 
-/// Operations on a path. A directory's last `/` is not part of the policy's paths; a path that is not absolute
-/// (`foo (deleted)` in a mount that is gone) is one that nobody knows.
+/// Operations on a path. A directory's last `/` is not part of the policy's paths. A path that is not absolute (`foo
+/// (deleted)` in a mount that is gone) is unknown.
 fn on_path(operations: OperationSet, path: &[u8]) -> Access {
     match absolute(path) {
         Some(path) => Access::Known(operations, Object::Path(path)),
@@ -179,7 +179,7 @@ fn on_path(operations: OperationSet, path: &[u8]) -> Access {
     }
 }
 
-/// A path as the policy writes it.
+/// A path in the policy's form.
 fn absolute(path: &[u8]) -> Option<Vec<u8>> {
     let rest = path.strip_prefix(b"/")?;
     let rest = rest.strip_suffix(b"/").unwrap_or(rest);
@@ -196,28 +196,28 @@ fn on_host(operation: Operation, spec: HostSpec) -> Access {
     Access::Known(one(operation), Object::Host(spec))
 }
 
-/// What a log holds.
+/// The contents of a log.
 #[derive(Debug, Clone, Default)]
 pub struct Log {
-    /// Refusals, each with how often it occurs, in the order of their first occurrence.
+    /// The refusals with their counts, in the order of their first occurrence.
     pub denials: Vec<(Denial, u64)>,
     /// All lines.
     pub lines: u64,
-    /// Lines that tell of a refusal and could not be read: the first few, by number, and how many.
+    /// The numbers of the first few lines with a refusal that could not be read.
     pub unread: Vec<u64>,
-    /// How many of those there are.
+    /// The number of all such lines.
     pub unread_count: u64,
-    /// Refusals that were too many to be kept.
+    /// The number of refusals that were not kept, because there were too many.
     pub dropped: u64,
 }
 
-/// What a reader of one format makes of a line.
+/// The result of a reader of one format for a line.
 enum Line {
     /// Refusals.
     Denials(Vec<Denial>),
-    /// It is of this format, and tells of none.
+    /// The line has this format, and no refusal.
     Nothing,
-    /// It tells of a refusal, and makes no sense.
+    /// The line has a refusal that could not be read.
     Unread,
 }
 
@@ -239,14 +239,14 @@ impl Reader {
     /// Takes all lines of `input`.
     ///
     /// # Errors
-    /// That it cannot be read.
+    /// The input cannot be read.
     pub fn take(&mut self, mut input: impl BufRead) -> io::Result<()> {
         let mut line = Vec::new();
         while let Some(whole) = read_line(&mut input, &mut line)? {
             if whole {
                 self.line(&line);
             } else {
-                // A path that is cut off is another path.
+                // A path that is cut off would be another path.
                 self.log.lines += 1;
                 self.outcome(Line::Unread, None);
             }
@@ -258,7 +258,7 @@ impl Reader {
     pub fn line(&mut self, line: &[u8]) {
         self.log.lines += 1;
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        // `journalctl -o json` wraps each line; so do agents that ship logs.
+        // `journalctl -o json` wraps each line, and agents that send logs do so too.
         let inner = (line.first() == Some(&b'{'))
             .then(|| tetragon::unwrap_journal(line))
             .flatten();
@@ -329,8 +329,8 @@ impl Reader {
     }
 }
 
-/// Reads a line without its end into `line`; of one that is too long, the beginning. Whether it is whole; `None`:
-/// there is none left.
+/// Reads a line without its end into `line`. If it is too long, reads only its beginning. Returns whether the line is
+/// complete. `None`: there is no further line.
 fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Option<bool>> {
     line.clear();
     let (mut any, mut whole) = (false, true);

@@ -20,7 +20,7 @@ enum Value<'l> {
 }
 
 impl<'l> Record<'l> {
-    /// Reads a line. auditd puts a second, interpreted copy of some fields behind a byte 0x1d; it is left out.
+    /// Parses a line. auditd adds a second, interpreted copy of some fields after a byte 0x1d, which is left out.
     pub(super) fn parse(line: &'l [u8]) -> Self {
         let line = line.split(|b| *b == 0x1d).next().unwrap_or_default();
         let mut fields = Vec::new();
@@ -34,7 +34,7 @@ impl<'l> Record<'l> {
                 rest = after;
                 continue;
             }
-            // `msg='op=…'`: a text of a program in user space; its insides are no fields.
+            // `msg='op=…'`: a text of a program in user space. It contains no fields of the record.
             let (value, next) = match after.split_first() {
                 Some((quote @ (b'"' | b'\''), inner)) => {
                     let (text, behind) = split_before(inner, *quote);
@@ -58,19 +58,19 @@ impl<'l> Record<'l> {
             .map(|(_, v)| *v)
     }
 
-    /// A field as it stands.
+    /// A field, unchanged.
     pub(super) fn raw(&self, key: &str) -> Option<&'l [u8]> {
         match self.value(key)? {
             Value::Quoted(v) | Value::Bare(v) => Some(v),
         }
     }
 
-    /// A field as text, if it is that.
+    /// A field as text, if it is UTF-8.
     pub(super) fn word(&self, key: &str) -> Option<&'l str> {
         std::str::from_utf8(self.raw(key)?).ok()
     }
 
-    /// A number: decimal, or hexadecimal behind `0x`.
+    /// A number: decimal, or hexadecimal after `0x`.
     pub(super) fn number(&self, key: &str) -> Option<u64> {
         let word = self.word(key)?;
         match word.strip_prefix("0x") {
@@ -79,8 +79,8 @@ impl<'l> Record<'l> {
         }
     }
 
-    /// A text that a program may have chosen: quoted, or as hexadecimal digits. `None` where it is absent, also as
-    /// the kernel's `(null)` and `?`.
+    /// A text that a program may have chosen: in quotes, or as hexadecimal digits. `None`: it is absent, or the kernel
+    /// wrote `(null)` or `?`.
     pub(super) fn untrusted(&self, key: &str) -> Option<Cow<'l, [u8]>> {
         match self.value(key)? {
             Value::Quoted(v) => Some(Cow::Borrowed(v)),
@@ -92,7 +92,7 @@ impl<'l> Record<'l> {
         }
     }
 
-    /// The type: the name or the number behind `type=`. auditd writes one that it does not know as `UNKNOWN[1423]`.
+    /// The type: the name or the number after `type=`. auditd writes an unknown type as `UNKNOWN[1423]`.
     pub(super) fn kind(&self) -> Option<&'l str> {
         let word = self.word("type")?;
         Some(
@@ -102,7 +102,7 @@ impl<'l> Record<'l> {
         )
     }
 
-    /// The event that the record belongs to: what stands between `audit(` and `)`.
+    /// The event of the record: the text between `audit(` and `)`.
     pub(super) fn event(&self) -> Option<&'l [u8]> {
         let rest = after(self.line, b"audit(")?;
         let (event, behind) = split_before(rest, b')');
@@ -115,17 +115,17 @@ impl<'l> Record<'l> {
     }
 }
 
-/// Where `needle` begins.
+/// The offset of `needle`.
 pub(super) fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
     text.windows(needle.len()).position(|w| w == needle)
 }
 
-/// What stands behind the first `needle`.
+/// The text after the first `needle`.
 pub(super) fn after<'t>(text: &'t [u8], needle: &[u8]) -> Option<&'t [u8]> {
     text.get(find(text, needle)? + needle.len()..)
 }
 
-/// What stands before the first `byte`, and the rest with it. Without one everything stands before it.
+/// The text before the first `byte`, and the rest with the byte. Without such a byte, everything comes before it.
 fn split_before(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
     text.split_at(text.iter().position(|b| *b == byte).unwrap_or(text.len()))
 }

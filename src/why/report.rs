@@ -1,11 +1,11 @@
-//! Findings for people.
+//! The findings as text for people.
 
 use super::{Finding, Log, Place, Ruling};
 use crate::fidelity::show_bytes;
 use crate::policy::Action;
 use std::fmt::Write;
 
-/// One refusal with its explanation, and an empty line behind it.
+/// One refusal with its explanation, and an empty line after it.
 #[must_use]
 pub fn human(f: &Finding) -> String {
     let mut out = String::new();
@@ -84,7 +84,7 @@ fn named(place: &Place) -> String {
     }
 }
 
-/// How many there were, and what of the log was not understood: a line each.
+/// How many refusals there were, and what polc did not understand in the log: one line each.
 #[must_use]
 pub fn summary(log: &Log, findings: &[Finding]) -> String {
     let mut out = String::new();

@@ -1,4 +1,4 @@
-//! seccomp's records (`SECCOMP`, 1326): the system call by its number, on the architecture that it was made for.
+//! seccomp's records (`SECCOMP`, 1326): they name the system call by its number and its architecture.
 
 use super::record::Record;
 use super::{Access, Denial, Layer, Line, one};

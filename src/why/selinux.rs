@@ -1,7 +1,7 @@
 //! SELinux's records: `avc:  denied  { read open } for … tclass=file`.
 //!
-//! security/selinux/avc.c and security/lsm_audit.c. `path=` is there where the hook had a path; `name=` alone is
-//! the last component of one, with its inode.
+//! security/selinux/avc.c and security/lsm_audit.c. `path=` is present if the hook had a path. `name=` alone is the
+//! last component of a path, with its inode.
 
 use super::record::{Record, after, find};
 use super::{Access, Denial, Layer, Line, on_host, on_path, one};
@@ -16,7 +16,7 @@ pub(super) fn line(record: &Record<'_>) -> Line {
     let open = rest.iter().position(|b| *b == b'{');
     let close = rest.iter().position(|b| *b == b'}');
     let (Some(open), Some(close)) = (open, close) else {
-        // `avc: granted`, or statistics, have none either; a denial without rights is broken.
+        // `avc: granted` and statistics have none either. A denial without rights is broken.
         return if find(rest, b"denied").is_some() {
             Line::Unread
         } else {
@@ -148,7 +148,7 @@ fn accesses(
         ));
     }
     if !inside.is_empty() {
-        // `add_name` names the new entry; `write` on its own the directory.
+        // `add_name` names the new entry. `write` alone names the directory.
         let entry = permissions.iter().any(|p| p.ends_with("_name"));
         out.push((
             match (&path, &name) {

@@ -1,19 +1,19 @@
 //! Tetragon's events, as `tetra getevents -o json` and the agent's export file have them: one JSON object a line.
 //!
-//! api/v1/tetragon/tetragon.proto. `action` is what the policy says shall be done; in monitor mode it stands there
-//! too, and nothing is done. Which argument is what follows from the hooks that polc emits.
+//! api/v1/tetragon/tetragon.proto. `action` is the policy's action, also in monitor mode, where nothing is done. The
+//! meaning of an argument follows from the hooks that polc emits.
 
 use super::{Access, Denial, Layer, Line, on_host, on_path, one};
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{Address, HostSpec, Operation, OperationSet, Protocol};
 use serde_json::Value;
 
-/// The line that a journal's JSON wraps; `None` if it is none.
+/// The line inside a journal's JSON. `None`: it is not such JSON.
 pub(super) fn unwrap_journal(line: &[u8]) -> Option<Vec<u8>> {
     let value: Value = serde_json::from_slice(line).ok()?;
     match value.get("MESSAGE")? {
         Value::String(s) => Some(s.clone().into_bytes()),
-        // Bytes that are not UTF-8 come as a list of numbers.
+        // Bytes that are not UTF-8 appear as a list of numbers.
         Value::Array(bytes) => bytes
             .iter()
             .map(|b| b.as_u64().and_then(|b| u8::try_from(b).ok()))
@@ -24,7 +24,7 @@ pub(super) fn unwrap_journal(line: &[u8]) -> Option<Vec<u8>> {
 
 pub(super) fn line(line: &[u8]) -> Line {
     let Ok(value) = serde_json::from_slice::<Value>(line) else {
-        // Half an event: the file was being written.
+        // Half an event, because the file was still being written.
         return if super::record::find(line, b"KPROBE_ACTION").is_some() {
             Line::Unread
         } else {
@@ -98,7 +98,7 @@ fn access(function: &str, args: &[Value], message: &str) -> Option<Access> {
         .find_map(|k| a.get(k))
         .and_then(|f| f.get("path"))
         .and_then(Value::as_str)
-        // The root's path comes empty.
+        // The path of the root is empty.
         .map(|p| if p.is_empty() { "/" } else { p })
     });
     let int = |n: usize| {
@@ -161,7 +161,7 @@ fn peer(args: &[Value], operation: Operation) -> Option<Access> {
     let port = get(&["sockaddr_arg", "sockaddrArg"], &["port"])
         .or_else(|| get(&["sock_arg", "sockArg"], &["dport"]))?;
     let ip = address.as_str()?.parse::<std::net::IpAddr>().ok()?;
-    // Whether it was TCP or UDP stands in the socket alone.
+    // Only the socket says whether it was TCP or UDP.
     let protocol = match get(&["sock_arg", "sockArg"], &["protocol"])
         .as_ref()
         .and_then(Value::as_str)

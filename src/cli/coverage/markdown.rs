@@ -5,7 +5,7 @@ use polc::policy::Policy;
 use polc::proof::Coverage;
 use std::fmt::Write;
 
-/// For a cell of a Markdown table.
+/// Escapes text for a cell of a Markdown table.
 fn escape_markdown(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -83,7 +83,7 @@ fn write_rows(out: &mut String, policy: &Policy, table: &Coverage, rows: Rows) {
 
 fn write_counts(out: &mut String, table: &Coverage) {
     let counted = counts(table);
-    // What could not be compared is rare: a column for it only where there is some.
+    // Rows that could not be compared are rare, so the column is shown only if there are some.
     let has = |at: usize| counted.iter().any(|(_, c)| c[at].1 > 0);
     let columns: Vec<usize> = counted.first().map_or_else(Vec::new, |(_, c)| {
         (0..c.len())

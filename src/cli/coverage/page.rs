@@ -36,7 +36,7 @@ struct PageRow<'p> {
 struct PageCell<'p> {
     layer: &'p str,
     word: &'static str,
-    /// Its colour: the word without blanks.
+    /// The class for its colour: the word without blanks.
     class: &'static str,
     sign: char,
     examples: Vec<String>,

@@ -71,9 +71,9 @@ fn trim(out: &mut String) {
     out.push('\n');
 }
 
-/// A column of words.
+/// The width of a column with words.
 const WIDE: usize = 12;
-/// A column of signs.
+/// The width of a column with signs.
 const NARROW: usize = 2;
 
 fn write_rows(
@@ -169,7 +169,7 @@ fn write_cells(out: &mut String, table: &Coverage, line: &Line<'_>, paint: Paint
     }
 }
 
-/// The widths of the first two columns, which share this room: neither takes more than it needs.
+/// The widths of the first two columns, which share this room. Neither takes more than it needs.
 fn fitting(room: usize, first: usize, second: usize) -> (usize, usize) {
     const LEAST: usize = 14;
     if first + second <= room {
@@ -179,7 +179,7 @@ fn fitting(room: usize, first: usize, second: usize) -> (usize, usize) {
     (first.min(room.saturating_sub(second).max(LEAST)), second)
 }
 
-/// Lines of at most this width, broken behind one of these characters where there is one.
+/// Lines of at most this width. If possible, a line breaks after one of these characters.
 fn wrapped(text: &str, width: usize, behind: &[char]) -> Vec<String> {
     let mut out = vec![String::new()];
     for word in text.split_inclusive(behind) {
@@ -187,7 +187,7 @@ fn wrapped(text: &str, width: usize, behind: &[char]) -> Vec<String> {
             let fits = |line: &String| line.trim_end().chars().count() < width;
             match out.last_mut() {
                 Some(line) if fits(line) || c == ' ' => line.push(c),
-                // The word began on this line: what of it stands there goes to the next.
+                // The word began on this line. Its beginning moves to the next line.
                 Some(line) => {
                     let kept = line.rfind(behind).map_or(line.len(), |at| at + 1);
                     let mut next = line.split_off(kept);

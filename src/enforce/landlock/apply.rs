@@ -95,7 +95,7 @@ pub fn prepare(ruleset: &Ruleset) -> Result<Prepared, Error> {
     let mut created = request.create()?;
     let mut gone = Vec::new();
     for grant in &ruleset.paths {
-        // If a name on the way has become a link meanwhile, the path leads somewhere else.
+        // A name on the way that became a link since it was looked at leads somewhere else.
         let opened = unlinked::open(None, &grant.parent, libc::O_PATH).map(std::fs::File::from);
         let file = match opened {
             Ok(file) => file,
@@ -131,7 +131,7 @@ pub fn prepare(ruleset: &Ruleset) -> Result<Prepared, Error> {
         }
         let mut allowed: BitFlags<KernelFs> = grant.allowed.iter().map(|a| fs(*a)).collect();
         if !now.is_dir() {
-            // A right for directories on a file answers EINVAL.
+            // A directory's right on a file is EINVAL.
             allowed &= KernelFs::from_file(ABI::V6);
         }
         if !allowed.is_empty() {
@@ -147,8 +147,8 @@ pub fn prepare(ruleset: &Ruleset) -> Result<Prepared, Error> {
 }
 
 impl Prepared {
-    /// Grants rights on the one object that a descriptor stands for, as far as the ruleset restricts these rights. A
-    /// pipe or a socket without a path takes no rights, and needs none.
+    /// Grants rights on the one object that a descriptor stands for, as far as the ruleset restricts them at all. A pipe
+    /// or a socket without a path takes no rights, and needs none.
     pub fn grant(
         &mut self,
         descriptor: &BorrowedFd<'_>,

@@ -7,10 +7,11 @@
 //!
 //! - for a path that ends in `/**` and has no other wildcard: the directory
 //! - for a path without wildcards: an empty file (`{}` if its name ends in `.json`)
-//! - for every other path: nothing It makes an object only where the policy permits everything that the rule allows.
-//!   What an earlier rule denies is not made. It never makes the home directory, the workspace or the temporary
-//!   directory itself. It never follows a symbolic link, and makes objects only in directories that the user or root
-//!   owns. So no other user can mislead it.
+//! - for every other path: nothing
+//!
+//! It makes an object only where the policy permits everything that the rule allows. What an earlier rule denies is not
+//! made. It never makes the home directory, the workspace or the temporary directory itself. It never follows a
+//! symbolic link, and makes objects only in directories that the user or root owns. So no other user can mislead it.
 //!
 //! Directories in the home directory get mode 0700, others get 0755 without the bits of the umask.
 

@@ -130,7 +130,7 @@ pub fn prepare<'a>(
     let wanted = match choice.guard {
         Wanted::Off => false,
         Wanted::Require => true,
-        // The guard is of no use if the other layers enforce the same.
+        // Where the other layers say the same, nothing is asked in vain.
         Wanted::Auto => {
             guard::lose(meaning)? || metadata_in_part(meaning)? || connects_in_part(meaning)?
         }

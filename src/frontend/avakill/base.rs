@@ -1,10 +1,9 @@
-//! What AvaKill's rules do not speak of: the base that a program runs on, and the `sandbox` section.
+//! What AvaKill's rules are not about: the base that every program needs, and the `sandbox` section.
 //!
-//! AvaKill judges tool calls; what the agent's own process needs to run is no tool call. A file that denies
-//! by default would, taken at its word, let nothing start, so the built-in rule sets for Linux and macOS
-//! stand behind the rules, and a denial of everything spares what they hold. `sandbox` is the file's own word
-//! for the kernel: what it closes is closed before any rule, what it opens is open unless a rule with a
-//! path denies it.
+//! AvaKill decides about tool calls. The agent's own process needs more than tool calls to run. A file that denies by
+//! default would let nothing start, if taken literally. So the built-in rule sets for Linux and macOS come after the
+//! file's rules, and a denial of everything leaves these paths open. `sandbox` is the file's own section about the
+//! kernel. What it closes is closed before every rule. What it opens is open, unless a rule with a path denies it.
 
 use super::file::{Agent, Sandbox};
 use super::lower::{Output, command, every_host, everywhere};
@@ -15,10 +14,10 @@ use crate::policy::{
     Action, HostPattern, Objects, Operation, OperationSet, PathPattern, Rule, Sources, Span,
 };
 
-/// The built-in sets that stand behind the rules.
+/// The built-in sets that come after the rules.
 const SETS: [&str; 2] = ["linux-runtime", "macos-runtime"];
 
-/// Directories without which no dynamically linked program starts, on one system or another.
+/// Directories without which no dynamically linked program starts, on some system.
 const VITAL: [&[u8]; 10] = [
     b"/usr/lib",
     b"/usr/lib64",
@@ -32,7 +31,7 @@ const VITAL: [&[u8]; 10] = [
     b"/nix/store",
 ];
 
-/// What is open whatever the rules say of everything.
+/// What stays open even if a rule denies everything.
 pub(super) struct Base {
     runtime: Vec<Rule>,
     read: Vec<PathPattern>,
@@ -66,7 +65,7 @@ impl Base {
     /// The base of a file with this sandbox.
     ///
     /// # Errors
-    /// A built-in set does not load: a fault of polc.
+    /// A built-in set does not load. That would be a fault of polc.
     pub fn new(
         sandbox: Option<&Sandbox>,
         options: &LoadOptions,
@@ -78,7 +77,7 @@ impl Base {
                 format!("builtin:{name}"),
                 builtin::rule_set(name).unwrap_or_default(),
             );
-            // The sets name no place of the subject, so that what is set on the command line is not needed.
+            // The sets name no path of the subject, so they need nothing from the command line.
             let options = LoadOptions {
                 set: Vec::new(),
                 ..options.clone()
@@ -94,8 +93,8 @@ impl Base {
         }
         let s = sandbox;
         let mut connect = s.and_then(|s| s.connect.clone()).unwrap_or_default();
-        // A list of names is of no use without the resolver; on this machine, since the resolver of another
-        // is a way out for everything.
+        // Host names are useless without the resolver. Only this machine's resolver is allowed, because another one is
+        // a way to send data anywhere.
         if connect.iter().any(|h| {
             matches!(
                 h.host,
@@ -133,7 +132,7 @@ impl Base {
             })
     }
 
-    /// What a denial of everything leaves: the runtime's own paths, and what the sandbox allows.
+    /// What a denial of everything leaves open: the runtime's own paths, and what the sandbox allows.
     pub fn needed(&self, operation: Operation) -> Vec<PathPattern> {
         let own = match operation {
             Operation::Read | Operation::List => &self.read,
@@ -149,7 +148,7 @@ impl Base {
             .collect()
     }
 
-    /// What a denial of these trees leaves, if they hold a directory without which nothing starts.
+    /// What a denial of these trees leaves open, if they contain a directory without which nothing starts.
     pub fn vital(&self, operation: Operation, denied: &[PathPattern]) -> Vec<PathPattern> {
         if !READ.contains(&operation) {
             return Vec::new();
@@ -176,7 +175,7 @@ impl Base {
         }
     }
 
-    /// The rules that stand before those of the file.
+    /// The rules that come before those of the file.
     pub fn before(&self, sandbox: Option<&Sandbox>, agent: Option<&Agent>, out: &mut Output) {
         if let Some(a) = agent
             && let Some(program) = a.command.first()
@@ -271,12 +270,12 @@ impl Base {
         }
     }
 
-    /// The rules that stand behind those of the file.
+    /// The rules that come after those of the file.
     pub fn after(&self, sandbox: Option<&Sandbox>, alone: bool, default: Action, out: &mut Output) {
         if let Some(s) = sandbox {
             let everything = vec![everywhere()];
-            // Without rules the sandbox is all there is. An empty list of what may be read or started would let
-            // nothing run; AvaKill's own profile for macOS reads and starts everything then.
+            // Without rules, only the sandbox counts. An empty list of what may be read or started would let nothing
+            // run. AvaKill's own profile for macOS then allows reading and starting everything.
             let open = |list: &Vec<PathPattern>| {
                 if alone && list.is_empty() {
                     everything.clone()
@@ -335,7 +334,7 @@ impl Base {
                 }
             }
         }
-        // Where everything is allowed that no rule denies, the runtime is too.
+        // If everything is allowed that no rule denies, the runtime is allowed too.
         if default != Action::Allow {
             for rule in &self.runtime {
                 out.push(rule.clone(), rule.span);
@@ -343,7 +342,7 @@ impl Base {
         }
     }
 
-    /// Whether some program may be started but the loader.
+    /// Whether some program other than the loader may be started.
     fn can_start(&self, default: Action, out: &Output) -> bool {
         let runtime = |r: &Rule| SETS.iter().any(|s| r.name.starts_with(s));
         let first = out
@@ -360,7 +359,7 @@ impl Base {
         first.unwrap_or(default == Action::Allow)
     }
 
-    /// What is to be said of the whole.
+    /// The notes about the whole file.
     pub fn notes(&self, sandbox: Option<&Sandbox>, default: Action, at: Span, out: &mut Output) {
         if default != Action::Allow {
             out.note(

@@ -16,26 +16,26 @@ use crate::policy::{ByteSet, Component, Host, HostPattern, PathPattern, Sequence
 pub(super) struct Enforceable {
     /// The rule cannot match a tool of this kind.
     pub never: bool,
-    /// A negated condition speaks of an argument that tools of this kind do not have: it always holds.
+    /// A negated condition is about an argument that tools of this kind do not have, so it always holds.
     pub absent: bool,
     /// Conditions that a kernel layer cannot see.
     pub unseen: Vec<String>,
-    /// Files: these alone.
+    /// Only these files.
     pub paths: Option<Vec<PathPattern>>,
-    /// Files: none of these.
+    /// None of these files.
     pub except: Vec<PathPattern>,
-    /// Programs: these alone.
+    /// Only these programs.
     pub commands: Option<Vec<String>>,
-    /// Peers: these alone.
+    /// Only these peers.
     pub hosts: Option<Vec<HostPattern>>,
-    /// Peers: none of these.
+    /// None of these peers.
     pub except_hosts: Vec<HostPattern>,
 }
 
-/// Most texts of one condition that become patterns: each lies anywhere in a path, which is what costs.
+/// The most texts of one condition that become patterns. Each matches anywhere in a path, which is expensive.
 const MAX_TEXTS: usize = 16;
 
-/// For the conditions of a rule and one kind of tool.
+/// What can be kept of the conditions of a rule, for one kind of tool.
 pub(super) fn enforceable(kind: Kind, c: &Conditions) -> Enforceable {
     let mut out = Enforceable::default();
     let other = |argument: &str| kind_of_argument(argument).is_some_and(|k| k != kind);
@@ -62,13 +62,13 @@ pub(super) fn enforceable(kind: Kind, c: &Conditions) -> Enforceable {
             out.unseen.push(format!("`args_not_match` on `{argument}`"));
         }
     }
-    // An argument with a path that is not a command belongs to a tool that works on files.
+    // A tool with a path argument that is not a command works on files.
     let on_commands = |argument: &str| kind_of_argument(argument) == Some(Kind::Shell);
     for (argument, trees) in &c.path_match {
         match kind {
             Kind::File if on_commands(argument) || other(argument) => out.never = true,
             Kind::File => {
-                // Two conditions on where a file lies: one is kept, the other narrows it further.
+                // Two conditions are about the directory of a file. One is kept, and the other makes it narrower.
                 if out.paths.is_some() {
                     out.unseen.push(format!(
                         "`path_match` on `{argument}` together with another condition on paths"
@@ -95,7 +95,7 @@ pub(super) fn enforceable(kind: Kind, c: &Conditions) -> Enforceable {
         }
     }
     if c.path_not_match.len() > 1 {
-        // It fails only where all of the arguments lie in their trees.
+        // The condition fails only if all arguments lie in their trees.
         out.unseen
             .push("`path_not_match` on several arguments".to_owned());
     }
@@ -115,15 +115,15 @@ pub(super) fn enforceable(kind: Kind, c: &Conditions) -> Enforceable {
     out
 }
 
-/// The hosts that texts in a URL name, if all of them name one. A URL of such a host holds the text, so
-/// that a denial of these hosts denies nothing that the file allows, and an allowance allows nothing that it denies.
+/// The hosts that texts in a URL name, if each text names one. A URL with such a host contains the text. So a denial of
+/// these hosts denies nothing that the file allows, and an allowance allows nothing that the file denies.
 fn hosts_of(argument: &str, texts: &[String]) -> Option<Vec<HostPattern>> {
     if kind_of_argument(argument) != Some(Kind::Web) || texts.is_empty() {
         return None;
     }
     let mut out = Vec::new();
     for t in texts {
-        // `*` is an ordinary character there, and no URL holds one in its host.
+        // `*` is an ordinary character there, and no host in a URL has one.
         if t.contains('*') {
             continue;
         }
@@ -144,7 +144,7 @@ fn hosts_of(argument: &str, texts: &[String]) -> Option<Vec<HostPattern>> {
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || b == b'-')
         };
-        // A name without a dot, or with a path behind it, says more or less than a host.
+        // A name without a dot, or with a path after it, is more or less than a host.
         if !name.contains('.') || !name.split('.').all(fine) {
             return None;
         }
@@ -160,8 +160,8 @@ fn hosts_of(argument: &str, texts: &[String]) -> Option<Vec<HostPattern>> {
     Some(out)
 }
 
-/// Patterns for the paths that hold one of some texts in a name, without regard to the case of ASCII
-/// letters. Texts with a `/`, and those so short that most paths hold them, are left to the gate.
+/// Patterns for the paths with one of these texts in a name, in any case of ASCII letters. Texts with a `/`, and texts
+/// that most paths contain, are left to the gate.
 fn patterns_of(argument: &str, texts: &[String]) -> Option<Vec<PathPattern>> {
     let lower = argument.to_ascii_lowercase();
     let of_a_path = kind_of_argument(argument) == Some(Kind::File)

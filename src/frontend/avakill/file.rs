@@ -1,7 +1,7 @@
-//! The file as it stands: its keys, checked, with their places; every error is collected.
+//! Parses the file: checks its keys, keeps their places, and collects every error.
 //!
-//! AvaKill ignores what it does not know, so that `condition:` for `conditions:` turns a narrow rule into
-//! one without limits. Here an unknown key is an error; every key that AvaKill 1.2.0 knows passes.
+//! AvaKill ignores what it does not know. So `condition:` instead of `conditions:` turns a narrow rule into one without
+//! limits. Here an unknown key is an error. Every key that AvaKill 1.2.0 knows is accepted.
 
 use super::paths::{self, BadPath};
 use super::tools;
@@ -13,7 +13,7 @@ use crate::frontend::native::reader::{
 use crate::policy::{Action, HostPattern, Limits, Rate, Span, Subject, ToolPattern};
 use std::rc::Rc;
 
-/// What the keys of the file say.
+/// The contents of the file's keys.
 pub(super) struct File {
     pub default_action: Action,
     pub default_span: Span,
@@ -23,7 +23,7 @@ pub(super) struct File {
     pub notifications: Option<Span>,
 }
 
-/// How seriously a rule is meant.
+/// Whether a rule is enforced or only advises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Enforcement {
     Hard,
@@ -46,7 +46,7 @@ pub(super) struct FileRule {
 /// Texts for each argument.
 pub(super) type Arguments<T> = Vec<(String, Vec<T>)>;
 
-/// `conditions` of a rule; all of them must hold.
+/// The `conditions` of a rule. All of them must hold.
 #[derive(Default)]
 pub(super) struct Conditions {
     pub args_match: Arguments<String>,
@@ -58,7 +58,7 @@ pub(super) struct Conditions {
     pub content_scan: Vec<String>,
 }
 
-/// `sandbox`. A list that is absent is `None`.
+/// The section `sandbox`. `None`: the list is absent.
 #[derive(Default)]
 pub(super) struct Sandbox {
     pub span: Span,
@@ -72,7 +72,7 @@ pub(super) struct Sandbox {
     pub inherit_env: bool,
 }
 
-/// `agent` of a profile.
+/// The section `agent` of a profile.
 pub(super) struct Agent {
     pub name: Option<String>,
     pub description: Option<String>,
@@ -80,7 +80,7 @@ pub(super) struct Agent {
     pub span: Span,
 }
 
-/// Reads the file's keys.
+/// Parses the file's keys.
 pub(super) fn read(root: &Rc<Node>, subject: &Subject, report: &mut Report) -> Option<File> {
     let known = [
         "version",
@@ -108,7 +108,7 @@ pub(super) fn read(root: &Rc<Node>, subject: &Subject, report: &mut Report) -> O
         .unwrap_or(Action::Deny);
     let sandbox = value(&top, "sandbox").and_then(|n| sandbox(n, subject, report));
     let agent = value(&top, "agent").and_then(|n| agent(n, report));
-    // A profile is an agent with its sandbox; everything else has rules.
+    // A profile is an agent with its sandbox. Every other file has rules.
     let policies = if top.get("agent").is_some() && top.get("policies").is_none() {
         Vec::new()
     } else {
@@ -133,7 +133,7 @@ pub(super) fn read(root: &Rc<Node>, subject: &Subject, report: &mut Report) -> O
     })
 }
 
-/// The value of a key; `null` is as good as none.
+/// The value of a key. `null` counts as no value.
 fn value<'n>(f: &Fields<'n>, key: &'static str) -> Option<&'n Rc<Node>> {
     f.get(key)
         .filter(|n| !n.scalar().is_some_and(|s| s.resolve() == Type::Null))
@@ -414,7 +414,7 @@ fn arguments<T>(
             );
             continue;
         }
-        // An empty list would make a condition that never holds, and so a rule that never decides.
+        // With an empty list, the condition would never hold, and the rule would never decide.
         let Some(items) = texts(v, &format!("`{key}` of {}", quoted(name)), false, report) else {
             continue;
         };
@@ -432,7 +432,7 @@ fn arguments<T>(
     Some(out)
 }
 
-/// What looks like a pattern and is none.
+/// Reports text that looks like a pattern and is not one.
 fn ordinary(node: &Node, text: &str, report: &mut Report) {
     if text.contains('*') {
         let d = Diagnostic::warning(codes::PEER_MEANING, "`*` is an ordinary character here, as in AvaKill")
@@ -492,7 +492,7 @@ fn hosts(f: &Fields<'_>, key: &'static str, report: &mut Report) -> Option<Vec<H
     let items = list(value(f, key)?, &format!("`{key}`"), true, report)?;
     let mut out = Vec::new();
     for n in items {
-        // A port alone is any host at that port; it is a number for YAML.
+        // A port alone means any host at that port. For YAML it is a number.
         let t = match n.scalar() {
             Some(s) if !s.text.is_empty() && s.text.bytes().all(|b| b.is_ascii_digit()) => {
                 format!("*:{}", s.text)
@@ -561,7 +561,7 @@ fn sandbox(node: &Rc<Node>, subject: &Subject, report: &mut Report) -> Option<Sa
         out.limits.memory = of("max_memory_mb").map(|mb| mb.saturating_mul(1 << 20));
         out.limits.open_files = of("max_open_files");
         out.limits.processes = of("max_processes");
-        // No timeout is a timeout of nothing, there.
+        // Zero means no timeout there.
         out.limits.wall_time = of("timeout_seconds").filter(|s| *s > 0);
     }
     if let Some(n) = value(&f, "inherit_env") {

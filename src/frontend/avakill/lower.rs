@@ -1,15 +1,15 @@
-//! From the rules of the file to rules of the IR.
+//! From the rules of the file to rules of polc's policy.
 //!
 //! Each rule becomes a rule over `tools`, with all its conditions, for the gate. Before it come the rules for the
-//! kernel layers, over the operations that its tools do. The order is that of the file, so that the first match stays
-//! the first match. If a kernel layer cannot see a condition:
+//! kernel layers, about the operations of its tools. The order is that of the file, so the first match stays the first
+//! match. If a kernel layer cannot check a condition:
 //!
 //! - A denial (or a question) is left to the gate. Without its condition it would deny everything.
-//! - An allowance is kept without the condition, because the tool could not work otherwise. It does not open the
-//!   objects that a later rule denies: the condition might have left these to that rule.
+//! - An allowance is kept without the condition, because the tool could not work otherwise. It does not open objects
+//!   that a later rule denies, because the condition might have left them to that rule.
 //!
-//! A denial of everything does not deny what every program needs before it has done anything (the loader, libraries,
-//! `/dev/null`), nor what `sandbox` allows by name. AvaKill's rules are about tool calls.
+//! A denial of everything does not deny what every program needs at its start (the loader, libraries, `/dev/null`), nor
+//! what `sandbox` allows by name. AvaKill's rules are about tool calls.
 
 use super::base::Base;
 use super::enforceable::{Enforceable, enforceable};
@@ -21,7 +21,7 @@ use crate::policy::{
 };
 use rustc_hash::FxHashSet;
 
-/// The rules made so far, and what is to be said of them.
+/// The rules made so far, and the notes.
 #[derive(Default)]
 pub(super) struct Output {
     pub rules: Vec<Rule>,
@@ -30,7 +30,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Adds a rule; its name is made unique.
+    /// Adds a rule, and makes its name unique.
     pub fn push(&mut self, mut rule: Rule, span: Span) -> RuleId {
         let wanted = std::mem::take(&mut rule.name);
         let mut name = wanted.clone();
@@ -57,7 +57,7 @@ impl Output {
     }
 }
 
-/// What a part of a rule speaks of.
+/// The objects that a part of a rule is about.
 #[derive(Debug, Clone, PartialEq)]
 enum ObjectPatterns {
     Paths {
@@ -78,7 +78,7 @@ struct Part {
     operation: Operation,
     action: Action,
     patterns: ObjectPatterns,
-    /// An allowance that lost a condition.
+    /// It is an allowance without one of its conditions.
     loose: bool,
 }
 
@@ -170,7 +170,7 @@ pub(super) fn rules(file: &[FileRule], base: &Base, out: &mut Output) {
     }
 }
 
-/// What AvaKill does where the rule matches: an advisory denial is logged, and allows.
+/// What AvaKill does if the rule matches. An advisory denial is logged, and allows.
 fn action(rule: &FileRule) -> Action {
     if rule.enforcement == Enforcement::Advisory && rule.action == Action::Deny {
         Action::Allow
@@ -179,7 +179,7 @@ fn action(rule: &FileRule) -> Action {
     }
 }
 
-/// A rule's name as it stands in artifacts, reports and on command lines.
+/// A rule's name, as artifacts, reports and command lines write it.
 fn slug(name: &str, index: usize) -> String {
     let mut out = String::new();
     for c in name.chars().take(60) {
@@ -330,7 +330,7 @@ fn operations(kind: Kind, reach: Reach) -> Vec<Operation> {
     match kind {
         Kind::File => {
             let mut set = reach.files;
-            // Every tool: those too whose operations no known tool has.
+            // Every tool, also those whose operations no known tool has.
             if reach.everything {
                 set.insert(Operation::Metadata);
                 set.insert(Operation::Connect);
@@ -352,11 +352,11 @@ fn objects_of(
 ) -> Vec<(Operation, ObjectPatterns)> {
     operations
         .iter()
-        // A condition on a URL says nothing of listening.
+        // A condition on a URL is not about listening.
         .filter(|o| {
             **o != Operation::Bind || (everything && j.hosts.is_none() && j.except_hosts.is_empty())
         })
-        // A unix socket is in reach of every tool together, but it is no file that a tool is given the path of.
+        // All tools together can reach a unix socket, but no tool gets its path as a file.
         .filter(|o| {
             kind != Kind::File
                 || **o != Operation::Connect
@@ -387,7 +387,7 @@ fn objects_of(
         .collect()
 }
 
-/// Takes out of an allowance that lost a condition what later rules deny.
+/// Removes from an allowance without its condition what later rules deny.
 fn narrow(part: &mut Part, after: &[Part]) {
     for later in after
         .iter()
@@ -404,7 +404,7 @@ fn narrow(part: &mut Part, after: &[Part]) {
                 if !is_everywhere(denied) {
                     except.extend(denied.iter().cloned());
                 } else if spared.is_empty() {
-                    // What is denied altogether was meant to be opened by the condition.
+                    // The condition was meant to open an object that is otherwise denied completely.
                     break;
                 } else if is_everywhere(paths) {
                     paths.clone_from(spared);
@@ -427,7 +427,7 @@ fn narrow(part: &mut Part, after: &[Part]) {
     }
 }
 
-/// Writes the parts of one rule, those of the same objects together.
+/// Writes the parts of one rule. Parts with the same objects become one.
 fn emit(
     name: &str,
     rule: &FileRule,
@@ -441,7 +441,7 @@ fn emit(
         if p.action != Action::Allow {
             spare(&mut p, base, said);
         }
-        // Execute of files and of programs are rules of their own.
+        // Starting files and starting programs need separate rules.
         match groups.iter_mut().find(|g| {
             g.1 == p.action
                 && g.2 == p.patterns
@@ -495,7 +495,7 @@ fn emit(
     }
 }
 
-/// Takes out of a denial what it cannot mean.
+/// Removes from a denial what it cannot mean.
 fn spare(p: &mut Part, base: &Base, said: &mut Vec<String>) {
     let mut say = |text: &str| {
         if !said.iter().any(|s| s == text) {

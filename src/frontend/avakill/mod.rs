@@ -1,8 +1,8 @@
-//! AvaKill's policy files: what users of AvaKill 1.x have, read as they are.
+//! Reads AvaKill's policy files, as users of AvaKill 1.x have them.
 //!
-//! A file is recognised by its `policies` key; a profile (`agent` and `sandbox`, no rules) by its `agent` key.
-//! polc checks the file strictly ([`mod@file`]) and lowers its rules in order ([`lower`]): in both languages the first
-//! rule that matches decides.
+//! A file is recognised by its `policies` key. A profile (`agent` and `sandbox`, no rules) is recognised by its `agent`
+//! key. polc checks the file strictly ([`mod@file`]) and lowers its rules in order ([`lower`]): in both languages the
+//! first rule that matches decides.
 //!
 //! # What the file means here
 //!
@@ -18,11 +18,11 @@
 //! | `shell_safe`, `content_scan`, other arguments, `rate_limit` | the gate alone, with a note |
 //! | `sandbox` | rules before and behind those of the file ([`base`]), limits, environment |
 //!
-//! Names of rules are those of the file, cut to what every target can write. The parts of one rule for the kernel
+//! Rules keep the names from the file, shortened to what every target can write. The parts of one rule for the kernel
 //! layers are called `name/paths`, `name/commands`, `name/programs` and `name/hosts`.
 //!
-//! `~`, `$HOME`, `$PWD`, `$TMPDIR` and `__workspace__` are the subject's places. AvaKill's own self-protection, its approvals
-//! and its hooks are not in its files, and so not here.
+//! `~`, `$HOME`, `$PWD`, `$TMPDIR` and `__workspace__` are the subject's paths. AvaKill's self-protection, its
+//! approvals and its hooks are not in its files, so polc does not have them.
 
 mod base;
 mod enforceable;
@@ -48,7 +48,7 @@ pub(crate) fn recognises(root: &Node) -> bool {
 /// Reads one.
 ///
 /// # Errors
-/// Everything that is wrong with the file.
+/// All errors in the file.
 pub(crate) fn load(
     root: &Rc<Node>,
     file: FileId,
@@ -117,7 +117,7 @@ pub(crate) fn load(
     })
 }
 
-/// Says what the notes say, each text once with all its places.
+/// Reports the notes, each text once with all its places.
 fn tell(notes: &[Note], report: &mut Report) {
     let mut said: Vec<Diagnostic> = Vec::new();
     for n in once(notes) {
@@ -140,7 +140,7 @@ fn tell(notes: &[Note], report: &mut Report) {
     }
 }
 
-/// Of one rule, what holds for files, programs and hosts alike is one note.
+/// A note that is the same for files, programs and hosts appears once for a rule.
 fn once(notes: &[Note]) -> Vec<Note> {
     let mut out: Vec<(Vec<&str>, &str, &Note)> = Vec::new();
     for note in notes {
@@ -173,7 +173,7 @@ fn once(notes: &[Note]) -> Vec<Note> {
         .collect()
 }
 
-/// A name that a policy may have.
+/// A valid name for the policy.
 fn policy_name(wanted: &str) -> String {
     let mut name: String = wanted
         .chars()

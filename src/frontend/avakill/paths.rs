@@ -21,15 +21,15 @@ fn bad<T>(variable: bool, message: String, help: &'static str) -> Result<T, BadP
     })
 }
 
-/// The path as bytes: absolute, without `.`, `..`, `//` and a `/` at its end.
+/// The path as bytes: absolute, without `.`, `..`, `//`, and without a `/` at its end.
 ///
-/// AvaKill expands from the environment of its own process, and resolves what is relative from its own
-/// directory. A compiler has neither: the variables that say where the subject is at home, works and
-/// keeps temporary files are known, and relative paths start at the workspace. Symbolic links are not
-/// followed, since the file system is that of another machine or another time.
+/// AvaKill expands variables from the environment of its own process, and resolves relative paths from its own
+/// directory. A compiler has neither. It knows the variables for the subject's home, workspace and temporary directory.
+/// Relative paths start at the workspace. It does not follow symbolic links, because the file system is that of another
+/// machine or time.
 ///
 /// # Errors
-/// A variable that has no value here, another user's home, or not a path.
+/// A variable without a value here, another user's home, or not a path.
 pub(super) fn absolute(
     text: &str,
     subject: &Subject,
@@ -121,7 +121,7 @@ pub(super) fn absolute(
     Ok(normal(&out))
 }
 
-/// The name behind a `$`, in braces or not, and what follows it.
+/// The name after a `$`, with or without braces, and the rest.
 fn variable(text: &str) -> (&str, &str) {
     let end = |t: &str| {
         t.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
@@ -158,7 +158,7 @@ fn normal(path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whether `tree` is `path`, or holds it.
+/// Whether `tree` is `path`, or contains it.
 pub(super) fn holds(tree: &[u8], path: &[u8]) -> bool {
     tree == b"/"
         || path

@@ -1,9 +1,9 @@
-//! The names of the agents' tools, what each does, and the globs that a file writes over them.
+//! The names of the agents' tools, what each tool does, and the globs for them in a file.
 
 use crate::policy::{ByteSet, Operation, OperationSet, Token, ToolPattern, WordPattern};
 use Operation::{Connect, Create, Delete, Edit, Execute, List, Read};
 
-/// What kind of argument a tool has: it decides which conditions can speak of it at all.
+/// The kind of a tool's argument. It decides which conditions can be about the tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A path (`file_path`, `path`, …).
@@ -51,9 +51,9 @@ impl Does {
     }
 }
 
-/// Canonical names (AvaKill's own) and those of Claude Code, Gemini CLI, Cursor, Windsurf, Codex and
-/// Cline. Writing, editing, deleting, running and fetching stand for the operations that AvaKill's
-/// documentation gives them in its tables for Landlock and Seatbelt.
+/// AvaKill's own (canonical) names, and those of Claude Code, Gemini CLI, Cursor, Windsurf, Codex and Cline. The
+/// operations for writing, editing, deleting, running and fetching come from the tables for Landlock and Seatbelt in
+/// AvaKill's documentation.
 const KNOWN: &[(&str, Does)] = &[
     ("shell_execute", Does::Shell),
     ("file_read", Does::ReadFile),
@@ -113,33 +113,33 @@ const KNOWN: &[(&str, Does)] = &[
     ("replace_in_file", Does::EditFile),
 ];
 
-/// What the tools that a rule names do.
+/// What the tools of a rule do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Reach {
-    /// On files.
+    /// Operations on files.
     pub files: OperationSet,
-    /// Starts programs.
+    /// They start programs.
     pub shell: bool,
-    /// Reaches hosts.
+    /// They reach hosts.
     pub web: bool,
-    /// Every tool, those too that nobody has named yet.
+    /// Every tool, also unknown ones.
     pub everything: bool,
-    /// Contents are searched, but not read in other ways.
+    /// They search contents, but do not read them in other ways.
     pub only_searches: bool,
-    /// Of fetching and searching in the web, one alone.
+    /// They either fetch or search on the web, but not both.
     pub half_the_web: bool,
-    /// Existing files are changed by one of writing and editing alone.
+    /// They change existing files by either writing or editing, but not both.
     pub half_the_edits: bool,
 }
 
 impl Reach {
-    /// Whether no known tool is among those named.
+    /// Whether none of the tools is known.
     pub fn is_empty(self) -> bool {
         self.files.is_empty() && !self.shell && !self.web
     }
 }
 
-/// What the tools that some patterns match do.
+/// What the tools do that some patterns match.
 pub(super) fn reach(patterns: &[ToolPattern]) -> Reach {
     let mut found: Vec<Does> = Vec::new();
     for (name, does) in KNOWN {
@@ -166,7 +166,7 @@ pub(super) fn reach(patterns: &[ToolPattern]) -> Reach {
     }
 }
 
-/// The kind of tool that has an argument of this name; `None`: any may have it.
+/// The kind of tool that has an argument of this name. `None`: any tool may have it.
 pub(super) fn kind_of_argument(name: &str) -> Option<Kind> {
     match name.to_ascii_lowercase().as_str() {
         "command" | "cmd" => Some(Kind::Shell),
@@ -193,8 +193,8 @@ pub(super) fn kind_of_argument(name: &str) -> Option<Kind> {
     }
 }
 
-/// A pattern of AvaKill: `*`, `?`, `[seq]`, `[!seq]` as Python's fnmatch reads them, and `all`. There is
-/// no escape, and a `[` without its `]` stands for itself.
+/// A pattern of AvaKill: `*`, `?`, `[seq]`, `[!seq]` as Python's fnmatch reads them, and `all`. There is no escape. A
+/// `[` without its `]` stands for itself.
 pub(super) fn pattern(text: &str) -> ToolPattern {
     let bytes = if text == "all" { b"*" } else { text.as_bytes() };
     let mut tokens: Vec<Token> = Vec::new();
@@ -223,11 +223,11 @@ pub(super) fn pattern(text: &str) -> ToolPattern {
     }
 }
 
-/// The class behind a `[`, and how many bytes it takes with its `]`.
+/// The class after a `[`, and its length with the `]`.
 fn class(rest: &[u8]) -> Option<(ByteSet, usize)> {
     let negated = rest.first() == Some(&b'!');
     let start = usize::from(negated);
-    // A `]` that comes first is a member.
+    // A `]` in first place is a member.
     let length = 1 + rest.get(start + 1..)?.iter().position(|b| *b == b']')?;
     let members = &rest[start..start + length];
     let mut set = ByteSet::EMPTY;
@@ -282,7 +282,7 @@ mod tests {
             set(&[Read, List, Edit, Create, Delete])
         );
         assert!(!of(&["file_*"]).everything && !of(&["file_*"]).shell);
-        // Case counts, a class is a class, and what fnmatch does not escape stays literal.
+        // Case matters, a class is a class, and what fnmatch does not escape stays literal.
         assert!(of(&["bash"]).is_empty() && of(&["[B]ash"]).shell && of(&["[!C]ash"]).shell);
         assert!(of(&["{Bash,Read}"]).is_empty() && of(&["B\\ash"]).is_empty());
         let matches =

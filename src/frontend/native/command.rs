@@ -1,27 +1,27 @@
-//! Commands: split into words as a POSIX shell splits them, with nothing expanded.
+//! Commands: split into words as a POSIX shell splits them, without expansion.
 //!
-//! The source for the quotes is the Shell Command Language of POSIX.1-2017, section 2.2. `\` keeps the next character,
-//! and single quotes keep everything. In double quotes `\` is special only before `$`, a backtick, `"`, `\` and
-//! newline.
+//! The rules for quotes come from the Shell Command Language of POSIX.1-2017, section 2.2. `\` keeps the next
+//! character, and single quotes keep everything. In double quotes, `\` is special only before `$`, a backtick, `"`, `\`
+//! and newline.
 
 use super::expand::{GIT_VARIABLES, Mode, expand};
 use crate::diagnostics::codes;
 use crate::policy::{ArgumentPattern, CommandPattern, PathPattern, Subject, WordPattern};
 
-/// A word after its quotes are gone.
+/// A word without its quotes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Word {
     /// Its bytes.
     pub bytes: Vec<u8>,
     /// Which of them were quoted.
     pub literal: Vec<bool>,
-    /// Where it stood in the text.
+    /// Its offset in the text.
     pub from: usize,
-    /// Where it ended.
+    /// The offset of its end.
     pub to: usize,
 }
 
-/// What is wrong with a command.
+/// The error in a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CommandError {
     pub code: &'static str,
@@ -52,10 +52,10 @@ const OPERATORS: [&str; 15] = [
     "|", "||", "|&", ";", ";;", "&", "&&", "<", ">", ">>", "<<", "2>", "2>&1", "&>", "!",
 ];
 
-/// Splits.
+/// Splits a command.
 ///
 /// # Errors
-/// A quote that is not closed, nothing at all, a word that a shell would take for an operator.
+/// A quote that is not closed, an empty command, or a word that a shell would take for an operator.
 pub(crate) fn split(text: &str) -> Result<Vec<Word>, CommandError> {
     let bytes = text.as_bytes();
     let mut words = Vec::new();
@@ -89,7 +89,7 @@ pub(crate) fn split(text: &str) -> Result<Vec<Word>, CommandError> {
                         "write `\\\\` for the character itself",
                     );
                 }
-                // A newline that is escaped continues the line: it is not there.
+                // An escaped newline continues the line, and vanishes.
                 Some(b'\n') => at += 2,
                 Some(&next) => {
                     push(next, true);
@@ -186,7 +186,7 @@ fn is_path(w: &Word) -> bool {
         || (w.bytes.starts_with(b"${") && w.literal.first() == Some(&false))
 }
 
-/// The first word in the syntax of patterns: what was quoted is escaped.
+/// The first word as a pattern, with its quoted bytes escaped.
 fn as_pattern(w: &Word) -> Result<String, CommandError> {
     let mut out = Vec::new();
     for (b, literal) in w.bytes.iter().zip(&w.literal) {
@@ -204,13 +204,13 @@ fn as_pattern(w: &Word) -> Result<String, CommandError> {
     String::from_utf8(out).or_else(|_| fail(w.from, w.to, "the program's name is not UTF-8", ""))
 }
 
-/// The variable of a repository that a program begins with.
+/// The variable of a repository at the beginning of a program.
 fn of_repository(program: &str) -> Option<&'static str> {
     let name = program.strip_prefix("${")?.split_once('}')?.0;
     GIT_VARIABLES.into_iter().find(|v| *v == name)
 }
 
-/// Whether an argument holds a variable, which is not expanded there.
+/// The place of a variable in an argument, which is not expanded there.
 pub(crate) fn unexpanded(text: &str) -> Option<(usize, usize)> {
     let words = split(text).ok()?;
     words.iter().skip(1).find_map(|w| {
@@ -222,10 +222,10 @@ pub(crate) fn unexpanded(text: &str) -> Option<(usize, usize)> {
     })
 }
 
-/// A command pattern.
+/// Parses a command pattern.
 ///
 /// # Errors
-/// What is wrong, and where.
+/// The error, and its place.
 pub(crate) fn pattern(text: &str, subject: &Subject) -> Result<CommandPattern, CommandError> {
     let words = split(text)?;
     let Some((first, rest)) = words.split_first() else {
@@ -379,7 +379,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// The shell itself is asked.
+        /// Compares with a real shell.
         #[test]
         fn as_sh_splits(text in "[ab*'\" \\\\-]{1,14}") {
             let escapes = text.bytes().rev().take_while(|b| *b == b'\\').count();

@@ -1,4 +1,4 @@
-//! `~` and `${…}`: expanded to the text that a pattern matches literally.
+//! Expands `~` and `${…}` to text that a pattern matches literally.
 
 use super::node::Node;
 use super::reader::{Report, nearest, quoted};
@@ -13,12 +13,12 @@ pub(crate) const VARIABLES: [&str; 3] = ["home", "workspace", "tmp"];
 pub(crate) const GIT_VARIABLES: [&str; 4] =
     ["git_dir", "git_common_dir", "git_hooks", "git_config"];
 
-/// What a pattern is for, which decides what `${git_hooks}` and `${git_config}` stand for in it.
+/// The use of a pattern. It decides what `${git_hooks}` and `${git_config}` stand for in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// Something is allowed: what a repository names is left out.
+    /// The rule allows something, so the names from the repository's own configuration are left out.
     Allowing,
-    /// Anything else.
+    /// Every other use.
     Other,
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn git_values<'s>(subject: &'s Subject, name: &str, used: Use) -> &'s
     }
 }
 
-/// Sets what a variable of a repository stands for.
+/// Sets the paths that a variable of a repository stands for.
 pub(crate) fn set_git(subject: &mut Subject, name: &str, paths: Vec<Vec<u8>>) {
     let files = |paths: Vec<Vec<u8>>| GitFiles {
         trusted: paths.clone(),
@@ -52,8 +52,8 @@ pub(crate) fn set_git(subject: &mut Subject, name: &str, paths: Vec<Vec<u8>>) {
     }
 }
 
-/// The subjects for each value of the repository's variable that a text begins with: as it is where there is none, and
-/// none where there is no repository.
+/// The subjects for each value of the repository's variable at the beginning of a text. Without such a variable, this
+/// is the subject unchanged. Without a repository, there are none.
 pub(crate) fn for_each_value<'s>(
     text: &str,
     subject: &'s Subject,
@@ -89,16 +89,16 @@ pub(crate) fn value<'s>(subject: &'s Subject, name: &str) -> Option<&'s [u8]> {
     }
 }
 
-/// A text with its variables expanded, and from where each piece of it came.
+/// A text with expanded variables, and the origin of each piece.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Expanded {
     pub text: String,
-    /// (offset in `text`, offset in the original, whether the piece is as it was), ascending.
+    /// (Offset in `text`, offset in the original, whether the piece is unchanged), ascending.
     pieces: Vec<(usize, usize, bool)>,
 }
 
 impl Expanded {
-    /// The offset in the original of an offset in the text.
+    /// The offset in the original for an offset in the text.
     pub fn origin(&self, at: usize) -> usize {
         let i = self.pieces.partition_point(|p| p.0 <= at);
         match i.checked_sub(1).map(|i| self.pieces[i]) {
@@ -109,7 +109,7 @@ impl Expanded {
     }
 }
 
-/// What is wrong with a variable.
+/// The error in a variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ExpandError {
     pub code: &'static str,
@@ -121,21 +121,21 @@ pub(crate) struct ExpandError {
     pub replacement: Option<String>,
 }
 
-/// How a value is put in, and what else is special.
+/// How a value is inserted, and what else is special.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// A path pattern: values are escaped; `\` keeps the byte behind it from being special.
+    /// A path pattern: values are escaped, and `\` escapes the next byte.
     Pattern,
-    /// A literal text: values as they are; `\$` is a `$`; `~` is not special.
+    /// Literal text: values stay unchanged, `\$` is a `$`, and `~` is not special.
     Text,
-    /// A path as it is: `~/` and `${…}` at the beginning alone.
+    /// A path: `~/` and `${…}` are special only at its beginning.
     Path,
 }
 
-/// Expands.
+/// Expands a text.
 ///
 /// # Errors
-/// The first thing that cannot be expanded.
+/// The first variable that cannot be expanded.
 pub(crate) fn expand(text: &str, subject: &Subject, mode: Mode) -> Result<Expanded, ExpandError> {
     let mut out = Expanded::default();
     out.pieces.push((0, 0, true));
@@ -212,7 +212,7 @@ pub(crate) fn expand(text: &str, subject: &Subject, mode: Mode) -> Result<Expand
     Ok(out)
 }
 
-/// A path that begins as a shell would write it, `$HOME/x`: no path of the language begins with a `$` alone.
+/// A path that begins like a shell's, `$HOME/x`. No path of the language begins with a `$` alone.
 fn environment_variable(text: &str) -> Option<ExpandError> {
     let rest = text.strip_prefix('$')?;
     let length = rest
@@ -235,7 +235,7 @@ fn environment_variable(text: &str) -> Option<ExpandError> {
     })
 }
 
-/// Our variable for one of the environment, or for a word that others have for it.
+/// Our variable for a variable of the environment, or for another tool's word.
 fn known_as(name: &str) -> Option<&'static str> {
     match name {
         "HOME" => Some("home"),
@@ -245,10 +245,10 @@ fn known_as(name: &str) -> Option<&'static str> {
     }
 }
 
-/// How the text `${` is written.
+/// How to write the text `${` itself.
 fn themselves(mode: Mode) -> &'static str {
     match mode {
-        // A `\` before the `$` would leave the braces, which are alternatives.
+        // With a `\` before the `$`, the braces would stay, and they are alternatives.
         Mode::Pattern => "`$\\{…\\}`",
         Mode::Text | Mode::Path => "`\\${`",
     }
@@ -317,7 +317,7 @@ fn put(
             None,
         );
     };
-    // The root directory and a `/` behind it are one `/`.
+    // The root directory and a `/` after it are one `/`.
     let value = if value == b"/" && text[to..].starts_with('/') {
         b""
     } else {
@@ -341,7 +341,7 @@ fn put(
     Ok(())
 }
 
-/// Expands the text of a node, and reports what is wrong at its place.
+/// Expands the text of a node, and reports an error at its place.
 pub(crate) fn expand_node(
     node: &Node,
     text: &str,
@@ -405,7 +405,7 @@ mod tests {
         let e = expand(t, &subject(), Mode::Pattern).unwrap();
         let at = PathPattern::parse(&e.text).unwrap_err().offset;
         assert_eq!(&t[e.origin(at)..=e.origin(at)], "[");
-        // Within a value: where the variable stands.
+        // An offset inside a value leads to the variable.
         assert_eq!(e.origin(2), 0);
     }
 

@@ -28,11 +28,11 @@ pub(super) struct Base {
     root: Rc<Node>,
     file: FileId,
     key: Key,
-    /// Where `extends` names it.
+    /// The place that names it in `extends`.
     span: Span,
 }
 
-/// Reads the bases of a policy, the nearest first.
+/// Reads the bases of a policy, the nearest one first.
 pub(super) fn bases(
     root: &Rc<Node>,
     file: FileId,
@@ -74,7 +74,7 @@ pub(super) fn bases(
     out
 }
 
-/// A policy or one of its bases, its keys checked.
+/// A policy or one of its bases, with checked keys.
 struct Level<'n> {
     fields: Fields<'n>,
     file: FileId,
@@ -87,7 +87,7 @@ struct Level<'n> {
 pub(super) struct Levels<'n>(Vec<Level<'n>>);
 
 impl<'n> Levels<'n> {
-    /// Checks the keys of each. `None` if the policy itself is no mapping.
+    /// Checks the keys of each level. `None`: the policy itself is not a mapping.
     pub fn new(
         root: &'n Rc<Node>,
         file: FileId,
@@ -128,7 +128,7 @@ impl<'n> Levels<'n> {
         all.into_iter().flatten().next().map(str::to_owned)
     }
 
-    /// The first `default_action`, and where it stands.
+    /// The first `default_action`, and its place.
     pub fn default_action(&self, report: &mut Report) -> (Action, Option<Span>) {
         let mut out = (Action::Deny, None);
         for l in self.0.iter().rev() {
@@ -139,12 +139,12 @@ impl<'n> Levels<'n> {
         out
     }
 
-    /// The values of a key, those that go before others first.
+    /// The values of a key, the strongest first.
     pub fn values(&self, key: &'static str) -> impl Iterator<Item = &'n Rc<Node>> + '_ {
         self.0.iter().filter_map(move |l| l.fields.get(key))
     }
 
-    /// Reads the rules of all levels. The second value is the first rule of a base, where there is a base.
+    /// Reads the rules of all levels. The second value is the first rule of a base, if there is a base.
     pub fn rules(&self, includer: &mut Includer<'_>, report: &mut Report) -> Option<RuleId> {
         let mut first_of_base = None;
         for l in &self.0 {
@@ -167,7 +167,7 @@ impl<'n> Levels<'n> {
         first_of_base
     }
 
-    /// All limits: each by the first level that sets it.
+    /// All limits. The first level that sets a limit decides.
     pub fn limits(&self, report: &mut Report) -> Limits {
         self.values("limits")
             .map(|n| value::limits(n, report))
@@ -183,7 +183,7 @@ impl<'n> Levels<'n> {
             .unwrap_or_default()
     }
 
-    /// The environment: `pass` joined, each variable of `set` by the first level that sets it.
+    /// The environment. `pass` is joined. For `set`, the first level that sets a variable decides.
     pub fn environment(&self, subject: &Subject, report: &mut Report) -> Environment {
         let mut out = Environment::default();
         let mut passed = FxHashSet::default();
@@ -209,14 +209,14 @@ impl<'n> Levels<'n> {
         all.into_iter().next().unwrap_or_default()
     }
 
-    /// The lints that are allowed in the whole policy, of all levels.
+    /// The lints that any level allows in the whole policy.
     pub fn lints(&self, report: &mut Report) -> Vec<(String, String)> {
         self.values("allow_lints")
             .flat_map(|n| value::lints(n, report))
             .collect()
     }
 
-    /// The tests of all levels. Of two that ask the same question the first one stays.
+    /// The tests of all levels. Of two with the same question, the first one stays.
     pub fn tests(&self, subject: &Subject, report: &mut Report) -> Vec<PolicyTest> {
         let mut out: Vec<PolicyTest> = Vec::new();
         let mut asked: FxHashSet<Query> = FxHashSet::default();
@@ -230,8 +230,7 @@ impl<'n> Levels<'n> {
     }
 }
 
-/// Reads a policy out of the tree of its file, and out of what it builds on. `None` if there was an error, which the
-/// report has.
+/// Reads a policy from the tree of its file, and from its bases. `None`: there was an error, which is in the report.
 pub(crate) fn policy(
     root: &Rc<Node>,
     file: FileId,

@@ -1,7 +1,6 @@
-//! The files that a policy is read from: what it includes, and what it builds on.
+//! The files that a policy is read from: those that it includes, and those that it extends.
 //!
-//! Both go one way: a name becomes a file or a built-in text, within the bounds that hold for all files of a
-//! policy together.
+//! Both use the same steps: a name becomes a file or a built-in text, within limits for all files of a policy together.
 
 use super::node::{self, MAX_BYTES, Node};
 use super::reader::{Report, one_of, quoted};
@@ -12,21 +11,21 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Most files that a policy is read from, beside its own.
+/// The most files that a policy is read from, beside its own.
 const MAX_FILES: usize = 256;
-/// How deep files may lead to files.
+/// How deep files may lead to other files.
 pub(super) const MAX_DEPTH: usize = 16;
-/// Most bytes that these files have together.
+/// The most bytes in all these files together.
 const MAX_TOTAL: usize = 4 * MAX_BYTES;
 
-/// What a file is known by, whatever name it was given.
+/// Identifies a file, whatever name led to it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     Builtin(String),
     File(PathBuf),
 }
 
-/// What a file is wanted for. It decides which built-in texts there are.
+/// The use of a file. It decides which built-in texts can be named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// `include`: a list of rules.
@@ -51,7 +50,7 @@ impl Wanted {
         all.iter().map(|b| b.name).collect()
     }
 
-    /// As it is called in a message.
+    /// The word in messages.
     fn noun(self) -> &'static str {
         match self {
             Self::RuleSet => "rule set",
@@ -72,7 +71,7 @@ impl Wanted {
     }
 }
 
-/// A file that was found, and not read yet.
+/// A file that was found, but not read yet.
 pub(super) struct Found {
     /// What it is known by.
     pub key: Key,
@@ -81,10 +80,10 @@ pub(super) struct Found {
     from: From,
 }
 
-/// Where its text comes from.
+/// The source of its text.
 enum From {
     Builtin(&'static str),
-    /// The name that led to it, and where that leads.
+    /// The name that led to it, and its real path.
     File(PathBuf, PathBuf),
 }
 
@@ -98,7 +97,7 @@ pub(super) struct Files<'a> {
 }
 
 impl<'a> Files<'a> {
-    /// For a policy; what it names lies beside the file that the options name.
+    /// For a policy. The names in it are relative to the file that the options name.
     pub fn new(root: FileId, options: &'a LoadOptions, report: &Report) -> Self {
         let mut out = Self {
             options,
@@ -124,7 +123,7 @@ impl<'a> Files<'a> {
         self.root_key.as_ref() == Some(key)
     }
 
-    /// Which file a name stands for. What is wrong with the name is reported.
+    /// The file that a name stands for. Reports errors in the name.
     pub fn find(
         &self,
         n: &Node,
@@ -193,7 +192,7 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// Reads a file that was found, within the bounds. What is wrong is reported.
+    /// Reads a file that was found, within the limits. Reports errors.
     pub fn read(
         &mut self,
         found: &Found,
@@ -250,7 +249,7 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// Where relative paths of a file begin.
+    /// The directory of a file's relative paths.
     fn directory(&self, from: FileId, report: &Report) -> PathBuf {
         if from == self.root
             && let Some(d) = &self.options.directory

@@ -1,4 +1,4 @@
-//! Rules, and the files they are included from.
+//! Rules, and the files that they are included from.
 
 use super::files::{self, Files, Found, Key, MAX_DEPTH, Wanted};
 use super::node::Node;
@@ -10,7 +10,7 @@ use crate::policy::{FileId, Rule, Span, Subject};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
-/// Collects rules from a policy, what it builds on, and all that these include.
+/// Collects the rules of a policy, of its bases, and of everything that these include.
 pub(super) struct Includer<'a> {
     files: Files<'a>,
     subject: &'a Subject,
@@ -22,7 +22,7 @@ pub(super) struct Includer<'a> {
     level: usize,
     /// Every set that came in, with the place of its `include` and the level that brought it.
     seen: FxHashMap<Key, (Span, usize)>,
-    /// The names of sets and bases, with the place that brings them in.
+    /// The names of sets and bases, with the places that name them.
     sets: FxHashMap<String, Span>,
 }
 
@@ -57,7 +57,7 @@ impl<'a> Includer<'a> {
         self.rules(rules, "", file, report);
     }
 
-    /// Reads the rules of a policy that the one before builds on; `extends` is the place that says so.
+    /// Reads the rules of a base. `extends` is the place that names it.
     pub fn base(
         &mut self,
         rules: &Node,
@@ -135,7 +135,7 @@ impl<'a> Includer<'a> {
             return;
         }
         match self.seen.get(key) {
-            // A set decides where it stands first. That a base brings it once more changes nothing.
+            // A set counts at its first place. If a base includes it again, nothing changes.
             Some((_, level)) if *level < self.level => return,
             Some((first, _)) => {
                 report.push(
@@ -172,7 +172,7 @@ impl<'a> Includer<'a> {
         shown: &str,
         report: &mut Report,
     ) {
-        // A whole policy cannot be included: whose subject and limits were it to be?
+        // A whole policy cannot be included, because its subject and limits would have no meaning.
         let misplaced: Vec<&'static str> = POLICY_KEYS
             .into_iter()
             .filter(|k| !SET_KEYS.contains(k) && root.get(k).is_some())
@@ -204,8 +204,7 @@ impl<'a> Includer<'a> {
         let name = f
             .require("name", "the included file", report)
             .and_then(|n| value::name(n, "the name of a set", report));
-        // The tests of a set are run with the set; here their form is checked alone, and that of a built-in one is
-        // known to be right.
+        // The tests of a set run with the set. Here, only their form is checked. Built-in sets are known to be right.
         let builtin = matches!(self.open.last(), Some((_, Some(Key::Builtin(_)))));
         if let Some(n) = f.get("tests").filter(|_| !builtin) {
             for t in list(n, "`tests`", true, report).unwrap_or_default() {

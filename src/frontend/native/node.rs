@@ -11,9 +11,9 @@ use rustc_hash::FxHashMap;
 use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, StructureStyle};
 use std::rc::Rc;
 
-/// The largest file that is read, in bytes.
+/// The largest file that polc reads, in bytes.
 pub(crate) const MAX_BYTES: usize = 4 << 20;
-/// Most nodes of a file, aliases followed.
+/// The most nodes of a file, with aliases followed.
 const MAX_NODES: u64 = 500_000;
 /// The deepest nesting; the language needs six.
 const MAX_DEPTH: usize = 48;
@@ -21,11 +21,11 @@ const MAX_DEPTH: usize = 48;
 /// One node.
 #[derive(Debug)]
 pub(crate) struct Node {
-    /// The whole node where it is a scalar or stands on few lines in brackets, else its first entry.
+    /// The whole node if it is a scalar or a short list in brackets. Otherwise its first entry.
     pub span: Span,
     /// What it is.
     pub kind: Kind,
-    /// How many nodes it is, itself counted, aliases followed.
+    /// The number of nodes in it, with itself, and with aliases followed.
     weight: u64,
 }
 
@@ -43,15 +43,15 @@ pub(crate) enum Kind {
 /// A scalar.
 #[derive(Debug)]
 pub(crate) struct Scalar {
-    /// Its text, escapes undone.
+    /// Its text without escapes.
     pub text: String,
-    /// Whether it was neither quoted, nor a block, nor tagged `!!str`: it may be a number or a boolean.
+    /// Whether it has no quotes, is not a block, and has no tag `!!str`. Then it may be a number or a boolean.
     pub plain: bool,
-    /// How many bytes of the span stand before the text, if the text stands in the file as it is.
+    /// The number of bytes in the span before the text, if the file has the text unchanged.
     verbatim: Option<usize>,
 }
 
-/// What a plain scalar is for YAML (1.2, and the words that 1.1 took for booleans).
+/// The type of a plain scalar in YAML 1.2, with the words that YAML 1.1 took for booleans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Type {
     /// A text.
@@ -65,7 +65,7 @@ pub(crate) enum Type {
 }
 
 impl Type {
-    /// As it is called in a message.
+    /// The word in messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Text => "a text",
@@ -77,7 +77,7 @@ impl Type {
 }
 
 impl Scalar {
-    /// What YAML takes it for.
+    /// The type in YAML.
     pub fn resolve(&self) -> Type {
         if !self.plain {
             return Type::Text;
@@ -133,7 +133,7 @@ impl Node {
         }
     }
 
-    /// As it is called in a message.
+    /// The word in messages.
     pub fn type_name(&self) -> &'static str {
         match &self.kind {
             Kind::Scalar(s) => s.resolve().name(),
@@ -153,7 +153,7 @@ impl Node {
             .map(|(_, v)| v)
     }
 
-    /// Where a key of this mapping stands.
+    /// The place of a key in this mapping.
     pub fn key_span(&self, key: &str) -> Option<Span> {
         let Kind::Map(entries) = &self.kind else {
             return None;
@@ -164,8 +164,8 @@ impl Node {
             .map(|(k, _)| k.span)
     }
 
-    /// The place of the bytes `from..to` of a scalar's text; the whole scalar where the file has
-    /// them in another form (escapes, folded lines).
+    /// The place of the bytes `from..to` of a scalar's text. If the file has them in another form (escapes, folded
+    /// lines), it is the place of the whole scalar.
     pub fn part(&self, from: usize, to: usize) -> Span {
         let Some((scalar, before)) = self.scalar().and_then(|s| s.verbatim.map(|v| (s, v))) else {
             return self.span;
@@ -223,10 +223,10 @@ enum Open {
     },
 }
 
-/// Reads the text of one file.
+/// Parses the text of one file.
 ///
 /// # Errors
-/// What is wrong with it as YAML: one error, since nothing behind a broken place can be trusted.
+/// An error in the YAML. There is only one, because the text after it cannot be trusted.
 pub(crate) fn parse(file: FileId, text: &str) -> Result<Rc<Node>, Box<Diagnostic>> {
     let start_of_file = Span {
         file,
@@ -239,7 +239,7 @@ pub(crate) fn parse(file: FileId, text: &str) -> Result<Rc<Node>, Box<Diagnostic
         return Err(Box::new(
             Diagnostic::error(
                 codes::TOO_LARGE,
-                // Files are not read further than one byte beyond.
+                // polc reads a file only one byte further than this.
                 format!("the file has more than {MAX_BYTES} bytes, the most that a policy has"),
             )
             .at(start_of_file, "")
@@ -264,7 +264,7 @@ pub(crate) fn parse(file: FileId, text: &str) -> Result<Rc<Node>, Box<Diagnostic
     .run()
 }
 
-/// Of a line such as `message: a: b`, the key and the text: YAML takes the second `: ` for another key.
+/// For a line such as `message: a: b`, the key and the text. YAML takes the second `: ` for another key.
 fn text_with_colon(line: &str) -> Option<(&str, &str)> {
     let line = line.trim_start_matches([' ', '-', '{']).trim_end();
     let (key, text) = line.split_once(": ")?;
@@ -275,7 +275,7 @@ fn text_with_colon(line: &str) -> Option<(&str, &str)> {
     (is_text && key.chars().all(plain) && !text.contains('"')).then_some((key, text))
 }
 
-/// The span of bytes of a text; line and column are counted, so this is for the few.
+/// The span of some bytes of a text. It counts lines and columns, so it is only for few places.
 pub(crate) fn place_of(file: FileId, text: &str, start: usize, end: usize) -> Span {
     let start = floor_char(text, start);
     let head = &text[..start];
@@ -446,7 +446,7 @@ impl Builder<'_> {
         let mut span = self.span(&start);
         if flow {
             let end = self.span(end).end;
-            // What goes over many lines is marked by its bracket alone.
+            // If a node has many lines, only its bracket is marked.
             let inner = self.text.get(span.start..end).unwrap_or_default();
             span.end = if inner.contains('\n') {
                 span.start + 1
@@ -460,7 +460,8 @@ impl Builder<'_> {
     }
 
     fn add(&mut self, node: Rc<Node>, anchor: usize) -> Result<(), Box<Diagnostic>> {
-        // A new container adds itself; what it holds was counted when it came. An alias adds all it names.
+        // A new container counts itself. Its contents were counted when they came. An alias counts everything that it
+        // names.
         self.nodes = self
             .nodes
             .saturating_add(match (&node.kind, Rc::strong_count(&node)) {
@@ -525,7 +526,7 @@ impl Builder<'_> {
                 "a text with `: ` in it is quoted: `{key}: \"{text}\"`"
             ));
         }
-        // A bracket that was never closed is found far behind it.
+        // The parser finds a bracket without an end only far after it.
         let open = self.open.iter().rev().find_map(|o| match o {
             Open::List {
                 start, flow: true, ..

@@ -1,4 +1,4 @@
-//! Questions: `read /etc/hosts`, `connect example.org:443`, `run git push`, and the tests made of them.
+//! Questions: `read /etc/hosts`, `connect example.org:443`, `run git push`, and the tests that use them.
 
 use super::command;
 use super::expand::{Mode, Use, expand, for_each_value};
@@ -12,13 +12,13 @@ use crate::policy::{
 };
 use std::rc::Rc;
 
-/// The words that a question begins with.
+/// The first words of questions.
 pub(crate) const WORDS: [&str; 13] = [
     "read", "list", "edit", "create", "delete", "metadata", "write", "execute", "connect", "bind",
     "run", "syscall", "tool",
 ];
 
-/// What is wrong with a question: the bytes of the text, a line, what to do, a replacement.
+/// The error in a question: the bytes of the text, a line, what to do, a replacement.
 pub(crate) struct QuestionError {
     code: &'static str,
     from: usize,
@@ -138,7 +138,7 @@ pub(crate) fn parse(t: &str, subject: &Subject) -> Result<Query, QuestionError> 
         _ => {
             let operations = match operation {
                 "write" => OperationSet::WRITE,
-                // `read` in a question is reading alone, where in a rule it brings `list` along.
+                // In a question, `read` is reading alone. In a rule, it includes `list`.
                 "read" => OperationSet::from_iter([Operation::Read]),
                 other => OperationSet::from_word(other).unwrap_or_default(),
             };
@@ -147,7 +147,7 @@ pub(crate) fn parse(t: &str, subject: &Subject) -> Result<Query, QuestionError> 
     }
 }
 
-/// One path: the syntax of patterns, without a wildcard.
+/// One path, in the syntax of patterns, without wildcards.
 fn path(object: &str, start: usize, subject: &Subject) -> Result<Vec<u8>, QuestionError> {
     let e = expand(object, subject, Mode::Pattern).map_err(|e| QuestionError {
         code: e.code,
@@ -186,13 +186,13 @@ fn wildcard<T>(object: &str, start: usize) -> Result<T, QuestionError> {
 /// A question from a command line: an operation and its object.
 ///
 /// # Errors
-/// What is wrong; without a place.
+/// The error, without a place.
 pub fn question(text: &str, subject: &Subject) -> Result<Query, Diagnostics> {
     parse(text, subject).map_err(|e| {
         let mut d = Diagnostic::error(e.code, e.message);
         let mut sources = Sources::default();
         let file = sources.add("the question", text);
-        // A question is one line; in any other the place would be another one.
+        // A question has only one line. In a text with more lines, the place would be wrong.
         if let (Some(before), false) = (text.get(..e.from), text.contains('\n')) {
             let span = Span {
                 file,

@@ -1,4 +1,4 @@
-//! Reading typed values out of nodes, collecting every error on the way.
+//! Reads typed values from nodes, and collects every error.
 
 use super::node::{Kind, Node, Type};
 use crate::diagnostics::{Diagnostic, Diagnostics, Label, Severity, codes};
@@ -7,19 +7,19 @@ use crate::policy::{Sources, Span};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
-/// Most diagnostics that one load reports.
+/// The most diagnostics that one load reports.
 const MAX_REPORTED: usize = 100;
-/// Most places that one error points to beside its own.
+/// The most further places that one error points to.
 const MAX_PLACES: usize = 3;
 
-/// What is wrong so far, and the files that were read.
+/// The errors so far, and the files that were read.
 #[derive(Default)]
 pub(crate) struct Report {
     items: Vec<Diagnostic>,
     left_out: usize,
     failed: bool,
     pub sources: Sources,
-    /// The files that were read beside the policy's own.
+    /// The files that were read, without the policy's own.
     pub files: Vec<FileRead>,
 }
 
@@ -27,7 +27,7 @@ impl Report {
     /// Adds one.
     pub fn push(&mut self, d: Diagnostic) {
         self.failed |= d.severity == Severity::Error;
-        // A value that the subject does not give is missed wherever it is used: that is one error.
+        // The subject may lack a value that is used at many places. That is one error.
         if d.code == codes::UNDEFINED_VARIABLE
             && let Some(known) = self
                 .items
@@ -42,7 +42,7 @@ impl Report {
             }
             return;
         }
-        // What has no place in a file is about the command line: once is enough.
+        // An error without a place is about the command line, so it appears once.
         let again =
             |k: &Diagnostic| k.primary.is_none() && k.code == d.code && k.message == d.message;
         if d.primary.is_none() && self.items.iter().any(again) {
@@ -76,7 +76,7 @@ impl Report {
         self.failed
     }
 
-    /// All of them, by file and place.
+    /// All of them, in the order of files and places.
     pub fn finish(mut self) -> Diagnostics {
         self.items
             .sort_by_key(|d| d.primary.as_ref().map(|l| (l.span.file, l.span.start)));
@@ -99,7 +99,7 @@ impl Report {
     }
 }
 
-/// The nearest known word, if there is one near enough to be meant.
+/// The nearest known word, if it is so near that it was probably meant.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > 64 {
         return None;
@@ -113,7 +113,7 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, k)| k)
 }
 
-/// A text of the user in a message: in backticks, on one line, cut where it is long.
+/// A text of the user in a message: in backticks, on one line, and shortened if it is long.
 pub(crate) fn quoted(text: &str) -> String {
     let text = crate::policy::visible(text);
     if text.chars().count() <= 80 {
@@ -135,12 +135,12 @@ pub(crate) fn one_of(words: &[&str]) -> String {
     }
 }
 
-/// A mapping whose keys have been checked.
+/// A mapping with checked keys.
 pub(crate) struct Fields<'n> {
-    /// Where to point when a key is missing.
+    /// The place to point to if a key is missing.
     pub span: Span,
     found: FxHashMap<&'static str, (Span, &'n Rc<Node>)>,
-    /// Keys that a wrong one was taken for: that they are missing has been said.
+    /// Known keys for which a wrong key was probably meant. Their absence has been reported.
     guessed: Vec<&'static str>,
 }
 
@@ -150,17 +150,17 @@ impl<'n> Fields<'n> {
         self.found.get(key).map(|(_, v)| *v)
     }
 
-    /// Where the key stands.
+    /// The place of the key.
     pub fn key_span(&self, key: &'static str) -> Option<Span> {
         self.found.get(key).map(|(s, _)| *s)
     }
 
-    /// Whether an unknown key was taken for this one.
+    /// Whether an unknown key was probably meant as this one.
     pub fn is_guessed(&self, key: &str) -> bool {
         self.guessed.contains(&key)
     }
 
-    /// The value of a key that must be there.
+    /// The value of a required key.
     pub fn require(
         &self,
         key: &'static str,
@@ -185,7 +185,7 @@ impl<'n> Fields<'n> {
     }
 }
 
-/// The words that others use for a key of ours.
+/// The words that other tools use for a key of ours.
 const SYNONYMS: &[(&str, &str)] = &[
     ("default", "default_action"),
     ("effect", "action"),
@@ -209,7 +209,7 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("prompt", "ask"),
 ];
 
-/// Checks the keys of a mapping against the known ones: each known, none twice.
+/// Checks the keys of a mapping: each is known, and none appears twice.
 pub(crate) fn fields<'n>(
     node: &'n Rc<Node>,
     what: &str,
@@ -317,7 +317,7 @@ fn unknown_key(
     near
 }
 
-/// A text. Anything that YAML may take for something else needs quotes.
+/// A text. If YAML may read it as another type, it needs quotes.
 pub(crate) fn text<'n>(node: &'n Node, what: &str, report: &mut Report) -> Option<&'n str> {
     let Some(s) = node.scalar() else {
         report.error(
@@ -463,7 +463,7 @@ pub(crate) fn texts<'n>(
 ) -> Option<Vec<(&'n Node, &'n str)>> {
     let items = list(node, what, may_be_empty, report)?;
     let entry = format!("an entry of {what}");
-    // One that is wrong does not take the others with it.
+    // A wrong entry does not remove the others.
     Some(
         items
             .iter()

@@ -46,7 +46,7 @@ pub(crate) const ON_PATHS: [&str; 9] = [
 /// The operations on hosts.
 pub(crate) const ON_HOSTS: [&str; 2] = ["connect", "bind"];
 
-/// What an entry of `rules` is.
+/// An entry of `rules`.
 pub(crate) enum Entry<'n> {
     /// A rule.
     Rule(Box<Rule>),
@@ -70,7 +70,7 @@ pub(crate) fn entry<'n>(
         }
         return nonempty(include, "`include`", report).map(|t| Entry::Include(include, t));
     }
-    // Errors of this rule point at its name.
+    // Errors in this rule point at its name.
     if let Some(n) = f.get("name") {
         f.span = n.span;
     }
@@ -167,7 +167,7 @@ fn create_missing(
             "`create_missing` is only for a rule that allows",
             "leave it out, or write `action: allow`",
         )),
-        // Without a repository there may be no path left.
+        // Without a repository, there may be no path left.
         (_, Some(Objects::Paths { paths, .. }))
             if !paths.is_empty() && !paths.iter().any(literal) =>
         {
@@ -272,7 +272,7 @@ fn objects(
     subject: &Subject,
     report: &mut Report,
 ) -> Option<Objects> {
-    /// Both lists, each entry through one function.
+    /// Both lists, with one function for their entries.
     fn both<T>(
         f: &Fields<'_>,
         kind: &'static str,
@@ -297,7 +297,7 @@ fn objects(
     }
     Some(match kind {
         "paths" => {
-            // What is excepted from a rule that denies is allowed, or may be.
+            // An exception from a rule that denies may be allowed.
             let allows = action == Some(Action::Allow);
             let read = |key: &'static str, used: Use, report: &mut Report| {
                 let Some(n) = f.get(key) else {
@@ -347,7 +347,7 @@ fn objects(
     })
 }
 
-/// A path pattern, its variables expanded; errors point at the byte.
+/// A path pattern with expanded variables. Errors point at the byte.
 pub(crate) fn path_pattern(
     node: &Node,
     t: &str,
@@ -422,7 +422,7 @@ fn command_pattern(
     }
 }
 
-/// Reports what is wrong with a command at its place.
+/// Reports the error in a command at its place.
 pub(crate) fn report_command(node: &Node, e: command::CommandError, report: &mut Report) {
     let span = node.part(e.from, e.to);
     let mut d = Diagnostic::error(e.code, e.message).at(span, "");
@@ -443,7 +443,7 @@ fn syscall(node: &Node, t: &str, report: &mut Report) -> Option<SyscallName> {
         Some(group) if syscalls::group(group).is_some() => {
             return Some(SyscallName::Group(group.to_owned()));
         }
-        // A text that begins with `@` needs quotes in YAML.
+        // In YAML, a text that begins with `@` needs quotes.
         Some(group) => (
             "a group of system calls",
             nearest(group, groups()).map(|g| format!("\"@{g}\"")),

@@ -1,11 +1,11 @@
 //! The JSON Schema of the language, for editors, and for the reference in `docs/`.
 //!
-//! The types here are the language as data: nothing is deserialised into them, since a reader made
-//! from them would stop at the first error. A test holds them against the parser, on every policy of the
-//! repository and on every wrong one. The schema is draft 7, which editors' YAML servers know. What a
-//! schema cannot say (unique names, patterns that are well formed, values that exist) is the parser's alone.
+//! The types here describe the language as data. No policy is parsed into them, because such a parser would stop at the
+//! first error. A test compares them with the real parser, on every policy of the repository and on every wrong one.
+//! The schema is draft 7, which editors' YAML servers know. Only the parser checks what a schema cannot say: unique
+//! names, valid patterns, values that exist.
 
-// The fields are read by `derive` alone.
+// Only `derive` reads the fields.
 #![allow(dead_code)]
 
 use super::value::CAPABILITIES;
@@ -540,7 +540,7 @@ pub fn schema() -> serde_json::Value {
     schema
 }
 
-/// A key that may be left out is an `Option` here, which also allows `null`; the language does not.
+/// A key that may be missing is an `Option` here, which also allows `null`. The language does not allow `null`.
 fn without_null(schema: &mut serde_json::Value) {
     use serde_json::Value;
     match schema {
@@ -558,7 +558,7 @@ fn without_null(schema: &mut serde_json::Value) {
                     && let Some(Value::Object(one)) = any.pop()
                 {
                     map.shift_remove("anyOf");
-                    // Draft 7 overlooks what stands beside `$ref`, so the description goes round it.
+                    // Draft 7 ignores keys beside `$ref`, so the description is put around it.
                     if one.contains_key("$ref") {
                         map.insert("allOf".to_owned(), Value::Array(vec![Value::Object(one)]));
                     } else {

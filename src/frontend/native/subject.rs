@@ -4,8 +4,8 @@
 //! variable that is known by then: first `home`, then `workspace`, then `tmp`. So no two can refer to each other.
 //! `executable` is a path pattern with all three. Nothing else is expanded.
 //!
-//! The values of `${git_dir}` and the other git variables follow from the workspace, in whatever way that was found.
-//! `--set` replaces them.
+//! The values of `${git_dir}` and the other git variables follow from the workspace, however it was found. `--set`
+//! replaces them.
 
 use super::expand::{GIT_VARIABLES, Mode, VARIABLES, expand_node, set_git};
 use super::node::Node;
@@ -17,7 +17,7 @@ use crate::frontend::LoadOptions;
 use crate::policy::{Kubernetes, PathPattern, Subject};
 use std::rc::Rc;
 
-/// The subject, the options' settings put over it. Of several nodes the first that has an entry gives it.
+/// The subject, with the options' settings. Of several nodes, the first one with an entry decides.
 pub(crate) fn subject(nodes: &[&Rc<Node>], options: &LoadOptions, report: &mut Report) -> Subject {
     let mut out = Subject::default();
     let known_variables = || VARIABLES.into_iter().chain(GIT_VARIABLES);
@@ -120,7 +120,7 @@ pub(crate) fn subject(nodes: &[&Rc<Node>], options: &LoadOptions, report: &mut R
             }
         }
     }
-    // What was tried and failed has been said: that it is missing is no second error. Nothing is made of a policy with one.
+    // If a value failed, that was reported. Its absence is no second error, and no policy is made in that case.
     for name in VARIABLES {
         let tried = get(name).is_some() || options.set.iter().any(|(n, _)| n == name);
         if tried && report.failed() && slot(&mut out, name).is_none() {

@@ -51,7 +51,7 @@ pub(crate) const CAPABILITIES: [&str; 41] = [
     "WAKE_ALARM",
 ];
 
-/// Whether a text can be the name of a policy, a rule or a set.
+/// Whether a text is a valid name for a policy, a rule or a set.
 #[must_use]
 pub fn is_name(t: &str) -> bool {
     t.len() <= 63
@@ -106,7 +106,7 @@ fn whole(node: &Node, what: &str, max: u64, report: &mut Report) -> Option<u64> 
     number
 }
 
-/// The text of a scalar that may look like a number to YAML (`2`, `30`).
+/// The text of a scalar that YAML may take for a number (`2`, `30`).
 fn raw<'n>(node: &'n Node, what: &str, report: &mut Report) -> Option<&'n str> {
     match node.scalar() {
         Some(s) if matches!(s.resolve(), Type::Text | Type::Number) => Some(&s.text),
@@ -161,7 +161,7 @@ fn size(node: &Node, what: &str, report: &mut Report) -> Option<u64> {
         let bytes = u128::from(thousandths) * (1u128 << s);
         bytes.is_multiple_of(1000).then_some(bytes / 1000)
     });
-    // Kernels count bytes in signed 64 bits.
+    // Kernels count bytes in signed 64-bit numbers.
     if let Some(b) = bytes
         .and_then(|b| u64::try_from(b).ok())
         .filter(|b| (1..=i64::MAX as u64).contains(b))
@@ -202,7 +202,7 @@ pub(crate) fn seconds(t: &str) -> Option<u64> {
             b'd' => 86_400,
             _ => return None,
         };
-        // Each unit once, the larger before the smaller: `1h30m`.
+        // Each unit appears once, and larger units come first: `1h30m`.
         if unit >= last {
             return None;
         }
@@ -429,7 +429,7 @@ pub(crate) fn capabilities(node: &Node, report: &mut Report) -> Vec<String> {
 pub(crate) fn rate(node: &Node, report: &mut Report) -> Option<Rate> {
     let t = text(node, "`rate`", report)?;
     let parsed = t.split_once('/').and_then(|(n, per)| {
-        // `10/m` is ten in one minute.
+        // `10/m` means ten in one minute.
         let seconds = seconds(per).or_else(|| seconds(&format!("1{per}")))?;
         let calls = n
             .parse::<u32>()

@@ -1,10 +1,10 @@
-//! What may block is done by a thread of its own, and broken off when the program is to get a signal.
+//! Does calls that may block in a thread of their own, and breaks them off if the program should get a signal.
 //!
-//! A thread that waits for the guard can only be killed. So that `alarm`, Ctrl-C and Ctrl-Z still reach one that opens a FIFO or
-//! connects, somebody looks every 20 ms at the signals that wait for it. Is there one that something is done about, the
-//! work is broken off, and the kernel is told to do what it does in such a case (`ERESTARTSYS`): it runs the handler, and then the
-//! call again, or `EINTR`, as the program has asked for. Measured: stop, continue, alarm and kill in a FIFO and in a connection are as
-//! without the guard.
+//! A thread that waits for the guard can only be killed. But `alarm`, Ctrl-C and Ctrl-Z must reach a thread that opens
+//! a FIFO or connects. So the guard looks every 20 ms at the signals that are pending for it. If there is one that the
+//! program does not ignore, the guard breaks the work off and answers `ERESTARTSYS`. Then the kernel acts as usual. It
+//! runs the handler. After that it makes the call again, or answers `EINTR`, as the program has asked for. Measured:
+//! stop, continue, alarm and kill behave in a FIFO and in a connection as without the guard.
 
 use super::calls::Answer;
 use super::kernel::{self, Errno};
@@ -14,34 +14,34 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How often somebody looks.
+/// How often the guard looks at signals.
 const LOOK: Duration = Duration::from_millis(20);
-/// `ERESTARTSYS` of the kernel: no program sees it.
+/// The kernel's `ERESTARTSYS`. No program sees it.
 const AGAIN: libc::c_int = 512;
-/// The signal that breaks a call off.
+/// The signal that breaks off a call.
 fn breaks_off() -> libc::c_int {
     libc::SIGRTMIN()
 }
 
-/// Something that may block.
+/// Work that may block.
 #[derive(Debug)]
 pub enum Work {
     /// Opening a FIFO.
     Open {
-        /// It stands for it.
+        /// A descriptor for the FIFO.
         object: OwnedFd,
-        /// As it is opened.
+        /// The flags for opening it.
         flags: libc::c_int,
-        /// What is handed over is closed on exec.
+        /// The program's descriptor is closed on exec.
         close_on_exec: bool,
     },
     /// Connecting.
     Connect {
-        /// A copy of the program's.
+        /// A copy of the program's socket.
         socket: OwnedFd,
-        /// To where.
+        /// The address to connect to.
         address: Vec<u8>,
-        /// What the address leads to, held as long as it is needed.
+        /// The object that the address leads to, kept as long as it is needed.
         _held: Option<OwnedFd>,
     },
 }
@@ -67,7 +67,7 @@ impl Work {
     }
 }
 
-/// Whether the work is over, for the one who looks.
+/// Whether the work is over, for the thread that looks at signals.
 struct Over {
     over: Mutex<bool>,
     told: Condvar,
@@ -79,7 +79,7 @@ impl Over {
         self.told.notify_all();
     }
 
-    /// Waits a little; the answer is whether it is over.
+    /// Waits a little. Returns whether the work is over.
     fn wait(&self) -> bool {
         let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
         if *over {
@@ -90,7 +90,7 @@ impl Over {
     }
 }
 
-/// Has the signal break a call off and do nothing else.
+/// Makes the signal break off a call and do nothing else.
 pub fn prepare() {
     extern "C" fn nothing(_: libc::c_int) {}
     // SAFETY: the handler does nothing; without SA_RESTART the call that it interrupts ends.
@@ -101,8 +101,8 @@ pub fn prepare() {
     }
 }
 
-/// Does the work in this thread; another one looks after the program's signals. `is_waiting` says whether somebody still
-/// waits for it.
+/// Does the work in this thread, while another thread looks at the program's signals. `is_waiting` says whether the
+/// program still waits for the call.
 pub fn run(work: &Work, target: &Target, is_waiting: impl Fn() -> bool + Sync) -> Answer {
     let over = Arc::new(Over {
         over: Mutex::new(false),
@@ -123,7 +123,7 @@ pub fn run(work: &Work, target: &Target, is_waiting: impl Fn() -> bool + Sync) -
                 let only_shared = status.is_some_and(|s| s.pending & signals == 0 && s.threads > 1);
                 shared.store(only_shared, Ordering::SeqCst);
                 broken.store(true, Ordering::SeqCst);
-                // Again until it is over: the call may not have begun yet.
+                // Again until it is over, because the call may not have begun yet.
                 // SAFETY: the thread is there: it waits for this one before it ends.
                 unsafe { libc::pthread_kill(thread as libc::pthread_t, breaks_off()) };
             }
@@ -141,7 +141,7 @@ pub fn run(work: &Work, target: &Target, is_waiting: impl Fn() -> bool + Sync) -
                         AGAIN
                     }));
                 }
-                // The connection goes on by itself; to ask again waits for it.
+                // The connection goes on by itself. Asking again waits for it.
                 Err(Errno(libc::EINTR)) => {}
                 Err(e) => break Answer::Error(e),
                 Ok(answer) => break answer,

@@ -1,13 +1,15 @@
-//! The two Landlock domains that the guard decides between.
+//! The two Landlock domains around the guard's decisions.
 //!
-//! - The *hull* is on the guard and the program: whole trees in which the policy allows anything to be written. It is the upper
-//!   bound: whatever the guard is made to do, it does within. Its trees have equal rights, as the kernel refuses to move something to
-//!   where it would gain one. It has the program's rules on ports and scopes, too: the guard connects for the program.
-//! - The *inner* domain is on the program alone: of what is written only devices, which the program has to open itself, as one
-//!   may become its terminal. It is the lower bound: what the guard leaves to the kernel gets no further. It grants no trees of
-//!   files, though Landlock keeps some exactly: its rights hang on the directory, and would go along where that is moved.
+//! - The *hull* is on the guard and the program. It has whole trees in which the policy allows writing anything. It is
+//!   the upper bound: whatever happens to the guard, it can do no more than this. All its trees have the same rights,
+//!   because the kernel refuses to move an object to a place where it would gain one. It also has the program's rules
+//!   on ports and its scopes, because the guard connects for the program.
+//! - The *inner* domain is on the program alone. For writing it grants only devices. The program has to open these
+//!   itself, as one may become its terminal. It is the lower bound: a call that the guard leaves to the kernel can do
+//!   no more. It grants no trees of files, although Landlock could keep some exactly. Its rights belong to the
+//!   directory, and would move with it.
 //!
-//! Rights to read, to list and to start stay as the other layers have them, on the program.
+//! The rights to read, to list and to start stay as the other layers set them on the program.
 
 use super::kernel;
 use crate::backend::landlock::{AccessFs, Host, Kind, PathBeneath, RealHost, Ruleset};
@@ -16,7 +18,7 @@ use crate::policy::Operation;
 use crate::semantics::{Decisions, LiteralTree, Meaning, StateId, TooLarge};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the guard decides, that Landlock knows.
+/// The operations that both the guard and Landlock decide.
 const WRITES: [Operation; 3] = [Operation::Edit, Operation::Create, Operation::Delete];
 
 /// Landlock's rights for an operation.
@@ -29,7 +31,7 @@ fn rights(operation: Operation) -> &'static [AccessFs] {
     }
 }
 
-/// All that the guard decides of Landlock's rights, as far as the kernel has them.
+/// Landlock's rights that the guard decides about, as far as the kernel has them.
 fn handled(abi: u32) -> BTreeSet<AccessFs> {
     let all = WRITES.into_iter().flat_map(rights).copied();
     let all = all.chain([AccessFs::Refer]);
@@ -41,7 +43,7 @@ struct Named {
     tree: LiteralTree,
     paths: Vec<Vec<u8>>,
     parents: Vec<usize>,
-    /// `None`: beneath a link, whose object has a name of its own.
+    /// `None`: the path leads through a link, and the object has a name of its own.
     kinds: Vec<Option<Kind>>,
 }
 
@@ -52,7 +54,7 @@ impl Named {
         let mut paths = vec![b"/".to_vec(); count];
         let mut parents = vec![0; count];
         let mut kinds = vec![Some(Kind::Directory); count];
-        // A parent is numbered before its children.
+        // A parent has a smaller number than its children.
         for node in 0..count {
             let children: Vec<(Vec<u8>, usize)> = tree
                 .children(node)
@@ -78,7 +80,7 @@ impl Named {
         }
     }
 
-    /// Whether a name that the tree does not have leads to something that `live` holds of.
+    /// Whether a name that the tree does not have leads to a state for which `live` holds.
     fn has_more(&self, node: usize, decisions: &Decisions, state: StateId, live: &[bool]) -> bool {
         let dfa = decisions.dfa();
         let unlisted = dfa.unlisted(state).iter().any(|s| live[s.index()]);
@@ -88,7 +90,7 @@ impl Named {
                 .any(|(name, s)| live[s.index()] && self.tree.child(node, name).is_none())
     }
 
-    /// Directories in which, or beneath which, the operation is allowed on anything, and files on which it is.
+    /// Directories in or beneath which the operation is allowed on something, and files on which it is allowed.
     fn bound(&self, decisions: &Decisions, operation: Operation) -> (Vec<usize>, Vec<usize>) {
         let dead = decisions.dfa().all_below(|l| !decisions.permits(l));
         let live: Vec<bool> = dead.iter().map(|d| !d).collect();
@@ -106,7 +108,7 @@ impl Named {
                     whole[node] |= self.has_more(node, decisions, state, &live)
                 }
                 Some(Kind::File) if !names && own => files.push(node),
-                // To make or remove it takes a right on the directory.
+                // To make or remove the file, the program needs a right on the directory.
                 Some(Kind::File | Kind::Link) if names && own => whole[self.parents[node]] = true,
                 Some(Kind::Missing) if names => whole[self.parents[node]] = true,
                 _ => {}
@@ -125,7 +127,7 @@ impl Named {
         (trees, files)
     }
 
-    /// The largest directories in which the operation is allowed on everything, and files on which it is.
+    /// The largest directories in which the operation is allowed on everything, and files on which it is allowed.
     fn exact(&self, decisions: &Decisions, operation: Operation) -> (Vec<usize>, Vec<usize>) {
         let permits = |l| decisions.permits(l);
         let all = match operation {
@@ -157,7 +159,7 @@ impl Named {
     }
 }
 
-/// Whether Landlock's trees say less than the policy of what is written: then the guard is of use.
+/// Whether Landlock's trees cannot say exactly what may be written. Then the guard is of use.
 ///
 /// # Errors
 /// The policy's automata are too large.
@@ -172,7 +174,7 @@ pub fn lose(meaning: &Meaning<'_>) -> Result<bool, TooLarge> {
     Ok(false)
 }
 
-/// Rights by path, and whether it is a file.
+/// Rights by path, and whether the path is a file.
 type Grants = BTreeMap<Vec<u8>, (BTreeSet<AccessFs>, bool)>;
 
 fn grant(grants: &mut Grants, path: &[u8], file: bool, rights: impl IntoIterator<Item = AccessFs>) {
@@ -194,7 +196,7 @@ fn paths(grants: Grants) -> Vec<PathBeneath> {
         .collect()
 }
 
-/// `statfs(2)`: terminals.
+/// `statfs(2)`: a file system of terminals.
 const DEVPTS: i64 = 0x1cd1;
 
 /// Whether a path is a device, or a directory of terminals alone.
@@ -210,7 +212,7 @@ fn is_device(path: &[u8]) -> bool {
     }
 }
 
-/// Whether there is anything that may not be written: else the guard is not asked, and the kernel does it all.
+/// Whether anything may not be written. If not, the guard is not asked, and the kernel does every call.
 ///
 /// # Errors
 /// The policy's automata are too large.
@@ -223,7 +225,8 @@ pub fn is_asked(meaning: &Meaning<'_>) -> Result<bool, TooLarge> {
     Ok(false)
 }
 
-/// Makes a ruleset the inner one: of what the guard decides, it grants to write to devices that the policy lets be written.
+/// Makes a ruleset the inner one. For what the guard decides, it grants only writing to devices, where the policy
+/// allows that.
 ///
 /// # Errors
 /// The policy's automata are too large.
@@ -281,7 +284,7 @@ pub fn hull(meaning: &Meaning<'_>, inner: &Ruleset) -> Result<Ruleset, TooLarge>
         grant(&mut grants, &p.parent, p.file, rights);
     }
     let mut paths = paths(grants);
-    // What a tree above grants need not be granted again; ascending, a tree comes before what lies beneath.
+    // A tree above may grant this already. In ascending order, a tree comes before what lies beneath it.
     let mut tops: Vec<Vec<u8>> = Vec::new();
     paths.retain(|p| {
         let beneath = |top: &Vec<u8>| {
@@ -292,7 +295,7 @@ pub fn hull(meaning: &Meaning<'_>, inner: &Ruleset) -> Result<Ruleset, TooLarge>
         if !covered && p.allowed == handled {
             tops.push(p.parent.clone());
         }
-        // A terminal may be reached by a mount that lies elsewhere.
+        // A mount at another place may lead to a terminal.
         !covered || p.file
     });
     Ok(Ruleset {

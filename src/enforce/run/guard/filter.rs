@@ -1,4 +1,4 @@
-//! The filter that hands calls to the guard, made from the one table ([`super::table`]).
+//! The filter that passes calls to the guard, made from the table of calls ([`super::table`]).
 //!
 //! ```text
 //! another architecture, or x32 ────────────────► ENOSYS
@@ -7,8 +7,8 @@
 //! anything else ───────────────────────────────► the kernel
 //! ```
 //!
-//! It is loaded beside the policy's own filter. Of two answers the kernel takes the stricter one, so that what the policy's
-//! filter refuses never reaches the guard.
+//! It is loaded beside the policy's own filter. Of two answers the kernel takes the stricter one. So a call that the
+//! policy's filter refuses never reaches the guard.
 
 use super::table::{About, Call, Class, of_arch};
 use crate::policy::syscalls::Arch;
@@ -19,20 +19,21 @@ const JUMP_EQUAL: u16 = 0x15;
 const JUMP_GREATER_EQUAL: u16 = 0x35;
 const JUMP_ANY_BIT: u16 = 0x45;
 const RETURN: u16 = 0x06;
-/// Offsets in `struct seccomp_data`; the lower half of the first argument is at `ARGUMENTS`.
+/// Offsets in `struct seccomp_data`. The lower half of the first argument is at `ARGUMENTS`.
 const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
 const TO_WRITE: u32 = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u32 | NAMELESS;
-/// `O_TMPFILE` without the directory's bit.
+/// `O_TMPFILE` without the bit for directories.
 const NAMELESS: u32 = (libc::O_TMPFILE & !libc::O_DIRECTORY) as u32;
-/// From linux/fs.h: `FS_IOC_SETFLAGS`, the same for 32 bits, `FS_IOC_FSSETXATTR`.
+/// From linux/fs.h: `FS_IOC_SETFLAGS`, the same for 32 bits, and `FS_IOC_FSSETXATTR`.
 pub const SET_FLAGS: [u32; 3] = [0x4008_6602, 0x4004_6602, 0x401c_5820];
 
-/// From linux/fs.h, linux/fsverity.h and linux/btrfs.h: commands that change what a file is, or make and remove names, by a
-/// descriptor that is open for reading: `FS_IOC_SETVERSION`, that of ext4, `FS_IOC_ENABLE_VERITY`, and of btrfs to make, copy and
-/// remove a subvolume, each in two versions. Neither Landlock nor the guard sees the names.
+/// Commands from linux/fs.h, linux/fsverity.h and linux/btrfs.h that change what a file is, or make and remove names,
+/// by a descriptor that is open for reading. They are `FS_IOC_SETVERSION`, the same of ext4, and
+/// `FS_IOC_ENABLE_VERITY`. Those of btrfs make, copy and remove a subvolume, each in two versions. Neither Landlock nor
+/// the guard sees the names.
 const REFUSED: [u32; 9] = [
     0x4008_7602,
     0x4008_6604,
@@ -48,11 +49,11 @@ const REFUSED: [u32; 9] = [
 /// What the guard is asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
-    /// Files are not all open to be changed.
+    /// Some files may not be changed.
     pub files: bool,
-    /// Mode, owner, times and attributes are not all open.
+    /// Some mode, owner, times or attributes may not be changed.
     pub metadata: bool,
-    /// Sockets with a path are not all open.
+    /// Some sockets with a path may not be used.
     pub sockets: bool,
 }
 
@@ -66,7 +67,7 @@ impl Asked {
     }
 }
 
-/// Makes the program of the filter.
+/// Makes the filter's program.
 #[must_use]
 pub fn program(arch: Arch, asked: Asked) -> Vec<libc::sock_filter> {
     let audit = match arch {
@@ -97,7 +98,7 @@ pub fn program(arch: Arch, asked: Asked) -> Vec<libc::sock_filter> {
             out.extend(body);
         }
     }
-    // Also x32, whose numbers have bit 30.
+    // This also catches x32, whose numbers have bit 30.
     out.extend([
         op(JUMP_GREATER_EQUAL, next, 0, 1),
         refuse(libc::ENOSYS),
@@ -106,7 +107,7 @@ pub fn program(arch: Arch, asked: Asked) -> Vec<libc::sock_filter> {
     out
 }
 
-/// What is done about a call, in instructions that all end in an answer; none: nothing.
+/// What happens to a call, as instructions that all end in an answer. Empty: nothing.
 fn body(class: Class, asked: Asked) -> Vec<libc::sock_filter> {
     let ask = op(RETURN, libc::SECCOMP_RET_USER_NOTIF, 0, 0);
     let allow = op(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0);
@@ -115,7 +116,7 @@ fn body(class: Class, asked: Asked) -> Vec<libc::sock_filter> {
         Class::Asked(call) if asked.about(call) => vec![ask],
         Class::AskedToWrite(call, argument) if asked.about(call) => vec![
             op(LOAD_WORD, ARGUMENTS + 8 * u32::from(argument), 0, 0),
-            // What stands for an object and can do nothing with it is nobody's business.
+            // A descriptor of the kind `O_PATH` can do nothing with its object, so no policy matters.
             op(JUMP_ANY_BIT, libc::O_PATH as u32, 1, 0),
             op(JUMP_ANY_BIT, TO_WRITE, 1, 0),
             allow,
@@ -177,7 +178,7 @@ mod tests {
     const ALLOWED: u32 = libc::SECCOMP_RET_ALLOW;
     const NO_SUCH_CALL: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 
-    /// The machine that the kernel runs filters on, as far as this one needs it.
+    /// The machine that runs filters in the kernel, as far as these tests need it.
     fn run(program: &[libc::sock_filter], arch: u32, number: u32, arguments: [u32; 3]) -> u32 {
         let mut a = 0u32;
         let mut at = 0;

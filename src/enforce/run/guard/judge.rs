@@ -1,4 +1,4 @@
-//! What the policy says, by its automata.
+//! The policy's decisions, by its automata.
 
 use super::kernel::Errno;
 use crate::backend::landlock::Kind;
@@ -7,17 +7,17 @@ use crate::policy::{Operation, RuleId};
 use crate::semantics::{Decisions, Meaning, StateId, TooLarge};
 use std::time::{Duration, Instant};
 
-/// Longest time to look through a directory that is to be moved.
+/// The longest time to look through a directory that the program moves.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A refusal of the policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denied {
-    /// What was asked for,
+    /// The operation that was asked about.
     pub operation: Operation,
-    /// of which object,
+    /// The object's path.
     pub path: Vec<u8>,
-    /// and which rule denies it; `None`: no rule allows it.
+    /// The rule that denies it. `None`: no rule allows it.
     pub rule: Option<RuleId>,
 }
 
@@ -36,16 +36,16 @@ impl Denied {
 struct One<'m> {
     operation: Operation,
     decisions: &'m Decisions,
-    /// By state: everything from it on is allowed.
+    /// By state: whether everything from this state on is allowed.
     below: Vec<bool>,
 }
 
-/// The policy, as the guard asks it.
+/// The policy's decisions, in the form that the guard needs.
 pub struct Judge<'m> {
     all: Vec<One<'m>>,
 }
 
-/// What a name must not gain by a move or a second name.
+/// The rights that an object must not gain by a move or by a second name.
 const GAINS: [Operation; 4] = [
     Operation::Read,
     Operation::List,
@@ -54,10 +54,10 @@ const GAINS: [Operation; 4] = [
 ];
 
 impl<'m> Judge<'m> {
-    /// Of a policy's meaning.
+    /// Compiles the policy's decisions.
     ///
     /// # Errors
-    /// Its automata are too large.
+    /// The policy's automata are too large.
     pub fn new(meaning: &'m Meaning<'_>) -> Result<Self, TooLarge> {
         let mut all = Vec::with_capacity(Operation::ON_PATHS.len());
         for operation in Operation::ON_PATHS {
@@ -75,10 +75,10 @@ impl<'m> Judge<'m> {
         self.all.iter().find(|one| one.operation == operation)
     }
 
-    /// Whether an operation is allowed on a path.
+    /// Asks whether an operation is allowed on a path.
     ///
     /// # Errors
-    /// It is not.
+    /// It is not allowed.
     pub fn ask(&self, operation: Operation, path: &[u8]) -> Result<(), Denied> {
         let verdict = self
             .one(operation)
@@ -94,10 +94,10 @@ impl<'m> Judge<'m> {
         })
     }
 
-    /// Whether something without a name may be made in a directory: as what no rule mentions.
+    /// Asks whether an object without a name may be made in a directory. It counts as one that no rule mentions.
     ///
     /// # Errors
-    /// It may not.
+    /// It may not be made.
     pub fn ask_nameless(&self, operation: Operation, directory: &[u8]) -> Result<(), Denied> {
         let fresh = self.one(operation).and_then(|one| {
             let state = one.decisions.dfa().run(directory)?;
@@ -111,10 +111,10 @@ impl<'m> Judge<'m> {
         })
     }
 
-    /// Whether an object may have a second name, or another one: what may not be read at `from` may not be read at `to`.
+    /// Asks whether an object may get another name: a right that it lacks at `from`, it must also lack at `to`.
     ///
     /// # Errors
-    /// It would gain a right.
+    /// The object would gain a right.
     pub fn ask_gain(&self, from: &[u8], to: &[u8]) -> Result<(), Denied> {
         for operation in GAINS {
             if let (Err(denied), Ok(())) = (self.ask(operation, from), self.ask(operation, to)) {
@@ -124,10 +124,10 @@ impl<'m> Judge<'m> {
         Ok(())
     }
 
-    /// The same for a second name beside the first one, which must not be written by the other either.
+    /// The same for a second name that stays beside the first one. Then it must not become writable either.
     ///
     /// # Errors
-    /// It would gain a right.
+    /// The object would gain a right.
     pub fn ask_second_name(&self, from: &[u8], to: &[u8]) -> Result<(), Denied> {
         self.ask_gain(from, to)?;
         for operation in [Operation::Edit, Operation::Metadata] {
@@ -138,11 +138,11 @@ impl<'m> Judge<'m> {
         Ok(())
     }
 
-    /// Whether a directory may be moved with all that is in it: all of that is removed where it was and made where it
-    /// will be. `own` says of a path whether what is there was made in this run.
+    /// Asks whether a directory may be moved with everything in it. Each object is removed at its old path and made at
+    /// its new one. `own` says whether the object at a path was made in this run.
     ///
     /// # Errors
-    /// Something in it may not be, or there is too much to look at.
+    /// An object in it may not be moved, or there is too much to look at.
     pub fn ask_beneath(
         &self,
         from: &[u8],
@@ -217,7 +217,8 @@ impl<'m> Judge<'m> {
     }
 }
 
-/// Whether nothing beneath can be denied: all may be removed and made, and what may be read there may be read here.
+/// Whether nothing beneath can be denied: everything may be removed and made, and what may be read there may be read
+/// here.
 fn settled(ones: &[&One<'_>], states: &[StateId]) -> bool {
     let below = |i: usize| match (ones.get(i), states.get(i)) {
         (Some(one), Some(s)) => one.below.get(s.index()).copied().unwrap_or(false),

@@ -1,4 +1,4 @@
-//! The system calls of the guard, each as a function that is safe to call. The error is the number that the program gets.
+//! The guard's system calls, each as a function that is safe to call. The error is the number that the program gets.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -35,13 +35,13 @@ fn owned(answer: libc::c_long) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// A path or a name as C has it; the kernel looks no further than a NUL either.
+/// A path or a name in C's form. The kernel also stops at a NUL.
 pub fn text(bytes: &[u8]) -> CString {
     let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
     CString::new(bytes.get(..end).unwrap_or_default()).unwrap_or_default()
 }
 
-/// The name of an open descriptor of this process, by which the kernel finds the same object again.
+/// The path in `/proc` of an open descriptor of this process. By it the kernel finds the same object again.
 pub fn link_of(object: &impl AsRawFd) -> CString {
     text(format!("/proc/self/fd/{}", object.as_raw_fd()).as_bytes())
 }
@@ -64,13 +64,13 @@ pub fn open(
     }))
 }
 
-/// The object that a descriptor stands for, opened anew.
+/// Opens the object of a descriptor again.
 pub fn reopen(object: &impl AsRawFd, flags: libc::c_int) -> Result<OwnedFd, Errno> {
-    // No directory is needed: the name is absolute.
+    // The path is absolute, so no directory is needed.
     open(&libc::AT_FDCWD, &link_of(object), flags, 0)
 }
 
-/// `openat2(2)` for a descriptor that stands for the object and can do nothing with it.
+/// `openat2(2)` for a descriptor of the kind `O_PATH`.
 pub fn find(
     at: &impl AsRawFd,
     path: &CStr,
@@ -118,7 +118,7 @@ pub fn status_at(at: &impl AsRawFd, name: &CStr) -> Result<libc::stat, Errno> {
     }
 }
 
-/// `statx(2)`, without following a link at the end; with an empty name, of the descriptor's own object.
+/// `statx(2)`, without following a link at the end. With an empty name: the descriptor's own object.
 pub fn extended_status(at: &impl AsRawFd, name: &CStr) -> Result<libc::statx, Errno> {
     // SAFETY: an all-zero structure is a valid one, and the kernel fills it in; the string ends in NUL.
     unsafe {
@@ -134,7 +134,7 @@ pub fn extended_status(at: &impl AsRawFd, name: &CStr) -> Result<libc::statx, Er
     }
 }
 
-/// Whether the object lies in the file system of processes.
+/// Whether the object lies in a file system of processes (`/proc`).
 pub fn is_of_processes(object: &impl AsRawFd) -> Result<bool, Errno> {
     file_system(object).map(|kind| kind == PROC)
 }
@@ -149,7 +149,7 @@ pub fn file_system(object: &impl AsRawFd) -> Result<i64, Errno> {
     }
 }
 
-/// `readlinkat(2)`; with an empty name, of the link that the descriptor stands for.
+/// `readlinkat(2)`. With an empty name: the link that the descriptor stands for.
 pub fn read_link(at: &impl AsRawFd, name: &CStr) -> Result<Vec<u8>, Errno> {
     let mut buffer = vec![0u8; libc::PATH_MAX as usize];
     // SAFETY: the string ends in NUL; the kernel writes no more than the buffer holds.
@@ -168,7 +168,7 @@ pub fn read_link(at: &impl AsRawFd, name: &CStr) -> Result<Vec<u8>, Errno> {
     Ok(buffer)
 }
 
-/// `read(2)`, once.
+/// `read(2)`, one time.
 pub fn read(file: &impl AsRawFd, most: usize) -> Result<Vec<u8>, Errno> {
     let mut buffer = vec![0u8; most];
     // SAFETY: the kernel writes no more than the buffer holds.
@@ -181,13 +181,13 @@ pub fn read(file: &impl AsRawFd, most: usize) -> Result<Vec<u8>, Errno> {
     Ok(buffer)
 }
 
-/// Sets the mask of this thread, which has one of its own.
+/// Sets the umask of this thread, which has its own.
 pub fn set_umask(mask: libc::mode_t) {
     // SAFETY: takes a number and always succeeds.
     unsafe { libc::umask(mask) };
 }
 
-/// Gives this thread a mask and a current directory of its own.
+/// Gives this thread its own umask and its own current directory.
 pub fn apart() -> Result<(), Errno> {
     // SAFETY: takes a number.
     done(unsafe { libc::unshare(libc::CLONE_FS) })
@@ -222,7 +222,7 @@ pub fn make_link(to: &CStr, at: &impl AsRawFd, name: &CStr) -> Result<(), Errno>
     done(unsafe { libc::symlinkat(to.as_ptr(), at.as_raw_fd(), name.as_ptr()) })
 }
 
-/// `linkat(2)` of the object that a descriptor stands for.
+/// `linkat(2)` for the object of a descriptor.
 pub fn link(object: &impl AsRawFd, at: &impl AsRawFd, name: &CStr) -> Result<(), Errno> {
     let from = link_of(object);
     // SAFETY: the strings end in NUL and outlive the call.
@@ -263,19 +263,19 @@ pub fn rename(
     .map(drop)
 }
 
-/// `truncate(2)` of the object that a descriptor stands for.
+/// `truncate(2)` for the object of a descriptor.
 pub fn truncate(object: &impl AsRawFd, length: i64) -> Result<(), Errno> {
     // SAFETY: the string ends in NUL and outlives the call.
     done(unsafe { libc::truncate(link_of(object).as_ptr(), length) })
 }
 
-/// `chmod(2)` of the object that a descriptor stands for.
+/// `chmod(2)` for the object of a descriptor.
 pub fn change_mode(object: &impl AsRawFd, mode: libc::mode_t) -> Result<(), Errno> {
     // SAFETY: the string ends in NUL and outlives the call.
     done(unsafe { libc::chmod(link_of(object).as_ptr(), mode) })
 }
 
-/// `fchownat(2)` of the object that a descriptor stands for, a link too.
+/// `fchownat(2)` for the object of a descriptor, which may be a link.
 pub fn change_owner(
     object: &impl AsRawFd,
     user: libc::uid_t,
@@ -293,7 +293,7 @@ pub fn change_owner(
     })
 }
 
-/// `utimensat(2)` of the object that a descriptor stands for, a link too; `None`: now.
+/// `utimensat(2)` for the object of a descriptor, which may be a link. `None`: now.
 pub fn change_times(
     object: &impl AsRawFd,
     times: Option<&[libc::timespec; 2]>,
@@ -328,7 +328,7 @@ pub fn remove_attribute(path: &CStr, name: &CStr) -> Result<(), Errno> {
     done(unsafe { libc::removexattr(path.as_ptr(), name.as_ptr()) })
 }
 
-/// An `ioctl(2)` that reads `data`.
+/// An `ioctl(2)` that only reads `data`.
 pub fn control(object: &impl AsRawFd, command: u32, data: &[u8]) -> Result<(), Errno> {
     // SAFETY: only called with commands that read no more than `data` holds.
     done(unsafe {
@@ -340,7 +340,7 @@ pub fn control(object: &impl AsRawFd, command: u32, data: &[u8]) -> Result<(), E
     })
 }
 
-/// Reads memory of a thread: as much as there is in one piece.
+/// Reads a thread's memory, as much as there is in one piece.
 pub fn read_memory(thread: libc::pid_t, address: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
     let local = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
@@ -389,7 +389,7 @@ pub fn signal_thread(process: libc::pid_t, thread: libc::pid_t, signal: libc::c_
     unsafe { libc::syscall(libc::SYS_tgkill, process, thread, signal) };
 }
 
-/// A number that a socket tells of itself.
+/// A numeric option of a socket.
 pub fn socket_option(socket: &impl AsRawFd, option: libc::c_int) -> Result<libc::c_int, Errno> {
     let mut value: libc::c_int = 0;
     let mut length = size_of::<libc::c_int>() as libc::socklen_t;
@@ -437,7 +437,7 @@ pub fn bind(socket: &impl AsRawFd, address: &[u8]) -> Result<(), Errno> {
     })
 }
 
-/// Loads a filter that has a listener, for this thread, and for good. The answer is the listener.
+/// Loads a filter with a listener for this thread. It cannot be unloaded. Returns the listener.
 pub fn load_with_listener(program: &[libc::sock_filter]) -> Result<OwnedFd, Errno> {
     let len = u16::try_from(program.len()).map_err(|_| Errno(libc::EINVAL))?;
     let filter = libc::sock_fprog {
@@ -458,8 +458,8 @@ pub fn load_with_listener(program: &[libc::sock_filter]) -> Result<OwnedFd, Errn
     })
 }
 
-/// Has the kernel wake who waits at the listener on the processor of the thread that called, and the other way round. Kernels before
-/// 6.6 do not know it, and are only slower.
+/// Tells the kernel to wake the waiting thread on the same processor, for the listener and for the caller. Kernels
+/// before 6.6 cannot do this, and are only slower.
 pub fn wake_at_once(listener: BorrowedFd<'_>) {
     // From linux/seccomp.h: SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, a number and not an address.
     const SYNC_WAKE_UP: libc::c_ulong = 1;
@@ -511,7 +511,7 @@ pub fn send(listener: BorrowedFd<'_>, reply: &libc::seccomp_notif_resp) -> Resul
     })
 }
 
-/// Puts a copy of a descriptor into the process that waits. The answer is its number there.
+/// Puts a copy of a descriptor into the process that waits. Returns its number there.
 pub fn hand_over(
     listener: BorrowedFd<'_>,
     id: u64,
@@ -536,7 +536,7 @@ pub fn hand_over(
     check(libc::c_long::from(answer)).map(|n| n as libc::c_int)
 }
 
-/// Blocks every signal in this thread, and in those that it starts. The answer is what was blocked before.
+/// Blocks every signal in this thread, and in those that it starts. Returns what was blocked before.
 pub fn block_signals() -> libc::sigset_t {
     // SAFETY: the calls fill in the sets and read them.
     unsafe {
@@ -560,7 +560,7 @@ pub fn set_blocked(set: &libc::sigset_t) {
     };
 }
 
-/// The thread that calls.
+/// The calling thread.
 pub fn own_thread() -> libc::pid_t {
     // SAFETY: takes nothing and always succeeds.
     unsafe { libc::gettid() }

@@ -1,8 +1,8 @@
-//! The workers: each takes a call, has it done ([`super::calls`]), and answers.
+//! The workers. Each takes a call, handles it ([`super::calls`]), and answers.
 //!
-//! What the program gets a descriptor for is handed over in two steps: the copy in the program, the guard's own closed, then the
-//! answer. In one step the guard would still hold the file open for writing when the program goes on, and a program that
-//! was just written could not be started (`ETXTBSY`).
+//! The program gets a descriptor in two steps. First the guard puts a copy into the program, and closes its own. Then
+//! it answers. In one step, the guard would still hold the file open for writing when the program goes on. Then the
+//! program could not start a file that it has just written (`ETXTBSY`).
 
 use super::blocking;
 use super::calls::{Answer, Request};
@@ -20,16 +20,16 @@ use std::thread::{Builder, Scope};
 
 /// Two, for latency: one may be in the kernel.
 const WORKERS: usize = 2;
-/// A worker's own stack: paths of some length lie on the heap.
+/// A worker's own stack. Long paths lie on the heap.
 const STACK: usize = 512 * 1024;
 
 /// What the workers share.
 pub struct Guard<'m> {
     /// The policy.
     pub judge: Judge<'m>,
-    /// The kernel's end.
+    /// The kernel's end of the filter: the guard receives calls from it.
     pub listener: OwnedFd,
-    /// Renames change names alone; whoever acts on a name reads.
+    /// Only renames take the write lock. Every call that acts on a name takes the read lock.
     pub names: RwLock<()>,
     /// What was refused.
     pub record: Record,
@@ -37,9 +37,9 @@ pub struct Guard<'m> {
     pub own: Option<Own>,
     /// Landlock knows of truncating here.
     pub truncate_is_kept: bool,
-    /// The files of the standard descriptors that may be opened anew to be written, by device and number.
+    /// The files of the standard descriptors that the program may open again for writing, by device and inode.
     pub standard: Vec<(libc::dev_t, libc::ino_t)>,
-    /// Where the workers are.
+    /// The directory in which the workers are.
     pub home: OwnedFd,
 }
 
@@ -50,16 +50,16 @@ impl Guard<'_> {
         kernel::is_waiting(self.listener.as_fd(), id)
     }
 
-    /// Takes a worker back from where a name in a directory was needed.
+    /// Moves a worker back from a directory in which it needed a name.
     pub fn go_home(&self) {
-        // Nothing depends on where a worker is.
+        // Nothing depends on a worker's directory.
         let _ = kernel::enter(&self.home);
     }
 
     /// Starts the workers.
     ///
     /// # Errors
-    /// There can be no more threads.
+    /// The kernel makes no more threads.
     pub fn start<'scope, 'env>(
         &'env self,
         scope: &'scope Scope<'scope, 'env>,
@@ -73,7 +73,7 @@ impl Guard<'_> {
         for _ in 0..WORKERS {
             let calls = calls.clone();
             let worker = move || {
-                // Without a mask of its own a thread would make files with another's.
+                // Without its own umask, a thread would make files with another thread's.
                 if kernel::apart().is_ok() {
                     self.work(scope, &calls);
                 }
@@ -93,7 +93,7 @@ impl Guard<'_> {
         loop {
             let call = match kernel::receive(self.listener.as_fd()) {
                 Ok(call) => call,
-                // The thread was killed, or its process.
+                // The thread or its process was killed.
                 Err(Errno(libc::ENOENT | libc::EINTR)) => continue,
                 Err(_) => return,
             };
@@ -102,7 +102,7 @@ impl Guard<'_> {
                 continue;
             };
             let Ok(target) = Target::of(call.pid) else {
-                // Gone, or out of sight: then nothing is known of it.
+                // The thread is gone, or not visible. Then nothing is known about it.
                 self.reply(call.id, Answer::Error(Errno(libc::EPERM)));
                 continue;
             };
@@ -118,7 +118,7 @@ impl Guard<'_> {
                     let id = call.id;
                     let later = move || {
                         let answer = blocking::run(&work, &target, || self.is_waiting(id));
-                        // What it held is closed before the program goes on.
+                        // Its descriptors are closed before the program goes on.
                         drop(work);
                         self.reply(id, answer);
                     };
@@ -132,7 +132,7 @@ impl Guard<'_> {
         }
     }
 
-    /// Answers. Where nobody waits any more there is nobody to tell.
+    /// Answers. If the program does not wait any more, nobody gets the answer.
     fn reply(&self, id: u64, answer: Answer) {
         let listener = self.listener.as_fd();
         let (val, error, flags) = match answer {

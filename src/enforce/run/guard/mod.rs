@@ -1,4 +1,4 @@
-//! The guard: a supervisor that does the calls which name a path, in the program's place.
+//! The guard: a supervisor that makes the calls which name a path, in place of the program.
 //!
 //! ```text
 //! polc (outside) ─── guard ─── the program and all that it starts
@@ -7,31 +7,35 @@
 //!                      │ inner domain: devices alone                            (Landlock, on the program)
 //! ```
 //!
-//! Calls that change files or connect to a socket with a path stop in the kernel (`SECCOMP_RET_USER_NOTIF`) and come to
-//! the guard. It reads the arguments once, finds the object in the program's own view ([`resolve`]), asks the policy by the object's
-//! name ([`judge`]), does the call itself on what it holds ([`calls`], [`sockets`]), and hands the descriptor over ([`listen`]). Or it
-//! answers with an error, or leaves the call to the kernel: that always means that *the inner domain decides*, and it never lets
-//! through what the policy denies. So a call that was forgotten, an error here and a dead guard make it stricter, never looser.
+//! The kernel stops calls that change files or connect to a socket with a path (`SECCOMP_RET_USER_NOTIF`), and passes
+//! them to the guard. The guard reads the arguments once. It finds the object in the program's own view ([`resolve`]),
+//! and asks the policy by the object's name ([`judge`]). Then it makes the call itself on the object that it holds
+//! ([`calls`], [`sockets`]), and passes the descriptor to the program ([`listen`]). Otherwise it answers with an error,
+//! or leaves the call to the kernel. Then *the inner domain decides*, and it never allows what the policy denies. So a
+//! forgotten call, an error here and a dead guard make the result stricter, never looser.
 //!
-//! - The guard has the user, groups and capabilities of the program, and its namespaces: it splits off last, when
-//!   everything was given up that the program must not have. Where the policy keeps a capability by which a program becomes
-//!   somebody else, there is no guard.
-//! - What may block (a FIFO, a connection) is done aside, and broken off by the program's signals ([`blocking`]).
-//! - The guard is the program's parent, so that the kernel lets it look at the program's memory (Yama), and adopts what is orphaned. When it
-//!   ends, for whatever reason, polc outside ends everything that the program has started.
+//! - The guard has the program's user, groups, capabilities and namespaces. It splits off last, when everything that
+//!   the program must not have is gone. If the policy keeps a capability by which a program becomes another user, there
+//!   is no guard.
+//! - Work that may block (a FIFO, a connection) is done in another thread, and the program's signals break it off
+//!   ([`blocking`]).
+//! - The guard is the program's parent, so the kernel lets it read the program's memory (Yama). It adopts orphans. When
+//!   it ends, for any reason, polc outside ends everything that the program has started.
 //!
 //! # What it needs
 //!
-//! Linux 5.19: a call that the guard has taken is only given up for a fatal signal (`WAIT_KILLABLE_RECV`), or a signal would have it done
-//! twice. Yama's scope below 2. No other program that supervises this one in the same way: the kernel takes one listener.
+//! - Linux 5.19. On this kernel, only a fatal signal breaks off a call that the guard has taken (`WAIT_KILLABLE_RECV`).
+//!   Otherwise a signal could make the call run twice.
+//! - Yama's scope below 2.
+//! - No other program that supervises this one in the same way: the kernel takes one listener.
 //!
 //! # What stays different for the program
 //!
-//! - A server sees the number of the guard's process at its socket (`SO_PEERCRED`). The user is the same.
-//! - Unix datagram sockets are refused where the policy says to which sockets the program may connect: a datagram names its
-//!   receiver in memory.
+//! - A server sees the process number of the guard at its socket (`SO_PEERCRED`). The user is the same.
+//! - If the policy says which sockets the program may connect to, unix datagram sockets are refused: a datagram names
+//!   its receiver in memory.
 //! - `openat2` with `RESOLVE_CACHED` answers `EAGAIN`. A socket that the guard binds has a relative name.
-//! - A terminal that a leader of a session opens by a path in a directory that Landlock does not grant does not open.
+//! - The leader of a session cannot open a terminal by a path in a directory that Landlock does not grant.
 
 mod blocking;
 mod calls;
@@ -64,7 +68,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::RwLock;
 
-/// Whether the guard is wanted.
+/// Whether the user wants the guard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Wanted {
     /// No.
@@ -76,8 +80,8 @@ pub enum Wanted {
     Require,
 }
 
-/// Capabilities by which a program becomes another user, or is not held by owner and mode: the guard would not have the program's
-/// rights any more.
+/// Capabilities by which a program becomes another user, or ignores owner and mode. With them, the guard would not have
+/// the same rights as the program.
 const IDENTITY: [&str; 8] = [
     "CAP_SETUID",
     "CAP_SETGID",
@@ -89,7 +93,7 @@ const IDENTITY: [&str; 8] = [
     "CAP_SYS_ADMIN",
 ];
 
-/// Why there can be no guard here; `None`: there can.
+/// Why this host can have no guard. `None`: it can.
 #[must_use]
 pub fn hindered(policy: &Policy, abi: u32) -> Option<String> {
     if filters::own_arch().is_none() {
@@ -117,7 +121,7 @@ pub fn hindered(policy: &Policy, abi: u32) -> Option<String> {
             "no process may look at another one here (kernel.yama.ptrace_scope is {scope})"
         ));
     }
-    // A filter is for good: so a thread that ends tries it.
+    // A filter cannot be unloaded, so a thread that ends tries it.
     let tried = std::thread::spawn(tried).join();
     match tried {
         Ok(Ok(())) => None,
@@ -136,7 +140,7 @@ pub fn hindered(policy: &Policy, abi: u32) -> Option<String> {
     }
 }
 
-/// Tries what the guard does with this thread and its process.
+/// Tries what the guard does, with this thread and its process.
 fn tried() -> Result<(), Errno> {
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0)?;
     let allow = libc::sock_filter {
@@ -158,7 +162,7 @@ fn tried() -> Result<(), Errno> {
     Ok(())
 }
 
-/// What the guard has to be asked about, by a policy's meaning.
+/// What the guard must be asked about, by a policy's meaning.
 ///
 /// # Errors
 /// The policy's automata are too large.
@@ -173,7 +177,7 @@ fn asked(meaning: &Meaning<'_>, sockets: bool) -> Result<Asked, TooLarge> {
     })
 }
 
-/// The filter by which the program's calls come to the guard, made before anything is given up.
+/// The filter that passes the program's calls to the guard. It is made before any right is given up.
 pub struct Filter(Vec<libc::sock_filter>);
 
 /// The program's end of the line to the guard.
@@ -191,9 +195,9 @@ pub fn prepare(meaning: &Meaning<'_>, sockets: bool) -> Result<Filter, Error> {
     Ok(Filter(filter::program(arch, asked(meaning, sockets)?)))
 }
 
-/// What the guard is told of the program's layers.
+/// What the guard must know about the program's layers.
 pub struct Task {
-    /// The files of the standard descriptors that may be opened anew to be written, by device and number.
+    /// The files of the standard descriptors that the program may open again for writing, by device and inode.
     pub standard: Vec<(libc::dev_t, libc::ino_t)>,
     /// The version of Landlock.
     pub abi: u32,
@@ -203,7 +207,7 @@ pub struct Task {
     pub told: Option<UnixStream>,
 }
 
-/// Splits the process. It returns in the part that becomes the program; the other one is the guard.
+/// Splits the process. It returns in the part that becomes the program. The other part is the guard.
 ///
 /// # Errors
 /// The process cannot be split.
@@ -264,14 +268,14 @@ impl Inside {
     }
 }
 
-/// Guards the program, and ends as it did.
+/// Guards the program, and ends as the program did.
 fn guard_it(meaning: &Meaning<'_>, line: &UnixStream, program: libc::pid_t, task: Task) -> ! {
     signals::handle();
     signals::begin(program);
     blocking::prepare();
-    // Its own words are none of the program's business.
+    // The program must not read polc's command line.
     let _ = init::rename(c"polc-guard");
-    // A program that gave up before it was guarded says so itself.
+    // If the program gave up before it was guarded, it reports that itself.
     let listener = line::receive(line)
         .ok()
         .and_then(|(_, fds)| fds.into_iter().next());
@@ -281,7 +285,7 @@ fn guard_it(meaning: &Meaning<'_>, line: &UnixStream, program: libc::pid_t, task
     let guard = match made(meaning, listener, &task) {
         Ok(guard) => guard,
         Err(e) => {
-            // The program is killed as this process ends.
+            // The program is killed when this process ends.
             let _ = writeln!(io::stderr(), "error: cannot start the guard: {e}");
             std::process::exit(1)
         }

@@ -1,7 +1,7 @@
-//! The line between the guard and polc outside: that the program has stopped, that it goes on, and what was refused.
+//! The line between the guard and polc outside. It carries: the program has stopped, it should go on, what was refused.
 //!
-//! The guard does not stop when the program does: what the program has started may go on, and needs it. So polc outside
-//! stops in its place, for the shell that waits there, and says when it goes on.
+//! The guard does not stop when the program stops, because other processes of the program may go on and need it. So
+//! polc outside stops in its place, for the waiting shell. It tells the guard when the program should go on.
 
 use crate::enforce::run::signals;
 use std::io::{self, Read, Write};
@@ -11,16 +11,16 @@ use std::time::Instant;
 
 /// The program has stopped.
 const STOPPED: u8 = 1;
-/// It is to go on.
+/// The program should go on.
 const GO_ON: u8 = 2;
-/// What was refused comes, until the end.
+/// What was refused follows, until the end.
 const REFUSED: u8 = 3;
 
-/// The guard's end.
+/// The guard's end of the line.
 pub struct Line(UnixStream);
 
 impl Line {
-    /// Listens for when the program is to go on.
+    /// Waits for the message that the program should go on.
     #[must_use]
     pub fn new(line: UnixStream, program: libc::pid_t) -> Self {
         if let Ok(mut hears) = line.try_clone() {
@@ -33,28 +33,28 @@ impl Line {
                     }
                 }
             };
-            // Without it the shell outside goes on with all of the group itself.
+            // Without this thread, the shell outside still continues the whole group.
             let _ = Builder::new().stack_size(64 * 1024).spawn(hear);
         }
         Self(line)
     }
 
-    /// Says that the program has stopped.
+    /// Reports that the program has stopped.
     pub fn stopped(&self) {
         let _ = (&self.0).write_all(&[STOPPED]);
     }
 
-    /// Says what was refused.
+    /// Reports what was refused.
     pub fn refused(&self, text: &str) {
         let _ = (&self.0).write_all(&[&[REFUSED], text.as_bytes()].concat());
     }
 }
 
-/// Hears the guard, until it is gone: stops this process when the program stops, and has it go on. The answer is what was
-/// refused.
+/// Listens to the guard until it is gone. Stops this process when the program stops, and continues the program later.
+/// Returns what was refused.
 ///
 /// # Errors
-/// There can be no more threads.
+/// The kernel makes no more threads.
 pub fn hear(mut line: UnixStream, deadline: Option<Instant>) -> io::Result<JoinHandle<String>> {
     let hear = move || {
         let mut byte = [0];

@@ -29,10 +29,11 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Of what is at a name, a link as itself; with an empty name, of the descriptor's own object. With how many names it has.
+    /// Identifies the object at a name, without following a link. With an empty name: the descriptor's own object. The
+    /// second value: whether it has only one name.
     fn of(at: &impl AsRawFd, name: &CStr) -> Result<(Self, bool), Errno> {
         let found = kernel::extended_status(at, name)?;
-        // Without it another object may have the number by now.
+        // Without it, another object may have the same inode by now.
         if found.stx_mask & libc::STATX_BTIME == 0 {
             return Err(Errno(libc::EOPNOTSUPP));
         }

@@ -1,4 +1,4 @@
-//! What was refused, for the end of the run: by rule, with the paths.
+//! What was refused, for the report at the end of the run: by rule, with the paths.
 
 use super::judge::Denied;
 use crate::fidelity::show_bytes;
@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 
-/// Most refusals that are kept apart.
+/// The most refusals that are kept.
 const MOST: usize = 2000;
-/// How many paths are named for one rule.
+/// How many paths the report names for one rule.
 const NAMED: usize = 5;
 
-/// By rule: what was refused.
+/// What was refused, by rule.
 type ByRule = BTreeMap<Option<RuleId>, BTreeSet<(Vec<u8>, Operation)>>;
 
 /// What was refused so far.
@@ -29,7 +29,8 @@ impl Record {
         }
     }
 
-    /// What to say at the end; empty: nothing. What no rule speaks of is only told of in a count: programs try much.
+    /// The report at the end. Empty: there is nothing to report. If no rule mentions an object, it is only counted:
+    /// programs try many paths.
     #[must_use]
     pub fn told(&self, policy: &Policy) -> String {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,22 +1,23 @@
-//! Finding the object that a path names, in the program's own view.
+//! Finds the object that a path names, in the program's own view.
 //!
-//! The kernel does it where it can: `openat2(2)` below the program's root, without the links of `/proc` that lead straight
-//! to an object. Where that is no answer (a relative path that leaves its directory, such a link, anything in `/proc`), the guard
-//! walks name by name, with the program's numbers in place of its own: `/proc/self` is the guard's to the kernel.
+//! If possible, the kernel does it: `openat2(2)` beneath the program's root, without those links of `/proc` that lead
+//! directly to an object. Some paths need more: a relative path that leaves its directory, a link of that kind, and
+//! everything in `/proc`. For these, the guard walks name by name. It uses the program's numbers in place of its own,
+//! because the kernel takes `/proc/self` for the guard.
 //!
-//! The name of an object is what the kernel says of the descriptor that stands for it. Everything that is done afterwards is done to
-//! that descriptor, or to a last name in it, so that it does not matter what becomes of the path.
+//! The name of an object is the path that the kernel gives for its descriptor. Every later step uses that descriptor,
+//! or a last name in it. So a change of the path has no effect.
 
 use super::kernel::{self, Errno};
 use super::target::{Target, same};
 use std::cell::OnceCell;
 use std::os::fd::{OwnedFd, RawFd};
 
-/// As the kernel has it.
+/// The kernel's limit.
 const MOST_LINKS: usize = 40;
-/// How often the kernel may say that something was moved meanwhile, before it is walked by hand.
+/// How often the kernel may answer that something was moved, before the guard walks by itself.
 const TRIES: usize = 3;
-/// What the kernel appends to the path of what has no name any more.
+/// What the kernel appends to the path of a deleted object.
 const DELETED: &[u8] = b" (deleted)";
 
 /// Why there is no object.
@@ -24,7 +25,7 @@ const DELETED: &[u8] = b" (deleted)";
 pub enum Stop {
     /// The program gets this error.
     Error(Errno),
-    /// The guard cannot tell what it is: the kernel, and the inner domain, decide.
+    /// The guard cannot tell what it is. The kernel decides, with the inner domain.
     Unjudged,
 }
 
@@ -38,19 +39,19 @@ fn stop<T>(error: libc::c_int) -> Result<T, Stop> {
     Err(Stop::Error(Errno(error)))
 }
 
-/// What a path names.
+/// The object that a path names.
 #[derive(Debug)]
 pub struct Object {
-    /// It stands for the object.
+    /// A descriptor for the object.
     pub held: OwnedFd,
-    /// What it is.
+    /// Its status.
     pub status: libc::stat,
-    /// Its path; `None`: it has none, or none any more.
+    /// Its path. `None`: it has none, or it was deleted.
     pub name: Option<Vec<u8>>,
 }
 
 impl Object {
-    /// Of a descriptor.
+    /// The object of a descriptor.
     ///
     /// # Errors
     /// The kernel does not say.
@@ -67,19 +68,19 @@ impl Object {
     }
 }
 
-/// A name in a directory, whether something is there or not.
+/// A name in a directory. An object may be there or not.
 #[derive(Debug)]
 pub struct Place {
     /// The directory.
     pub folder: OwnedFd,
     /// Its path.
     folder_name: Vec<u8>,
-    /// The name, with the slashes behind it.
+    /// The name, with the slashes after it.
     last: Vec<u8>,
 }
 
 impl Place {
-    /// The path of what is at the name.
+    /// The path of the object at the name.
     #[must_use]
     pub fn path(&self) -> Vec<u8> {
         let above: &[u8] = if self.folder_name == b"/" {
@@ -105,22 +106,22 @@ impl Place {
         kernel::text(&self.last)
     }
 
-    /// Whether the program wrote a slash behind it.
+    /// Whether the program wrote a slash after the name.
     #[must_use]
     pub fn has_slash(&self) -> bool {
         self.last.ends_with(b"/")
     }
 
-    /// Whether it is the directory itself, or the one above: nothing is made or removed by these names.
+    /// Whether the name is `.` or `..`. Nothing is made or removed by these names.
     #[must_use]
     pub fn is_dots(&self) -> bool {
         matches!(self.name(), b"" | b"." | b"..")
     }
 
-    /// What is there, if anything is, a link as itself.
+    /// The status of the object at the name, if there is one. Does not follow a link.
     ///
     /// # Errors
-    /// The kernel's, but for there being nothing.
+    /// The system call fails for another reason than a missing object.
     pub fn there(&self) -> Result<Option<libc::stat>, Errno> {
         match kernel::status_at(&self.folder, &kernel::text(self.name())) {
             Ok(status) => Ok(Some(status)),
@@ -130,10 +131,10 @@ impl Place {
     }
 }
 
-/// The path that the kernel gives for a descriptor; `None`: there is none, or none any more.
+/// The path that the kernel gives for a descriptor. `None`: it has none, or it was deleted.
 ///
-/// A mount that is attached nowhere, and one of another namespace, have paths of their own: so at the path the same object has
-/// to be. Where it is not, the guard cannot tell.
+/// A mount that is attached nowhere has paths of its own, and so has one of another namespace. So the same object must
+/// be at the path. If it is not, the guard cannot tell.
 fn name_of(held: &OwnedFd, status: &libc::stat) -> Result<Option<Vec<u8>>, Stop> {
     let name = kernel::read_link(&libc::AT_FDCWD, &kernel::link_of(held))?;
     if !name.starts_with(b"/") {
@@ -150,17 +151,17 @@ fn name_of(held: &OwnedFd, status: &libc::stat) -> Result<Option<Vec<u8>>, Stop>
     Err(Stop::Unjudged)
 }
 
-/// Where names are looked up from.
+/// The directories from which names are looked up.
 pub struct View<'t> {
     target: &'t Target,
-    /// Opened where it is needed: the thread's entry in `/proc` is held, so that it is that thread's.
+    /// Opened when it is needed. The thread's entry in `/proc` is held open, so the root is that thread's.
     root: OnceCell<OwnedFd>,
     base: Option<OwnedFd>,
     process: libc::pid_t,
 }
 
 impl<'t> View<'t> {
-    /// For a path of a thread, which starts from a descriptor if it is relative.
+    /// The view for a path of a thread. A relative path starts at a descriptor.
     ///
     /// # Errors
     /// The thread is gone, or has no such descriptor.
@@ -182,10 +183,10 @@ impl<'t> View<'t> {
         Ok(self.root.get_or_init(|| root))
     }
 
-    /// The object that `openat2` finds with what it was asked to refuse on the way; `None`: there is nothing at the last name.
+    /// The object that `openat2` finds under the program's own restrictions. `None`: there is nothing at the last name.
     ///
     /// # Errors
-    /// There is none, or the guard cannot tell.
+    /// There is no such object, or the guard cannot tell.
     pub fn restricted(
         &mut self,
         path: &[u8],
@@ -193,7 +194,7 @@ impl<'t> View<'t> {
         how: u64,
     ) -> Result<OwnedFd, Stop> {
         let here = kernel::find(&libc::AT_FDCWD, c"/", 0, 0)?;
-        // Nothing but the kernel's own root is looked up from where none is given.
+        // Without a directory, names are looked up only from the kernel's own root.
         if !same(&here, self.root()?)? {
             return Err(Stop::Unjudged);
         }
@@ -213,10 +214,10 @@ impl<'t> View<'t> {
         }
     }
 
-    /// The object that a path names. A link at the end is followed, or is the object.
+    /// The object that a path names. `follow` says whether a link at the end is followed.
     ///
     /// # Errors
-    /// There is none, or the guard cannot tell.
+    /// There is no such object, or the guard cannot tell.
     pub fn object(&mut self, path: &[u8], follow: bool) -> Result<Object, Stop> {
         let held = self.find(path, follow, false)?;
         if kernel::is_of_processes(&held)? {
@@ -225,7 +226,7 @@ impl<'t> View<'t> {
         Object::of(held)
     }
 
-    /// The last name of a path, in the directory that the rest names.
+    /// The last name of a path, in the directory that the rest of the path names.
     ///
     /// # Errors
     /// There is no such directory, or the guard cannot tell.
@@ -244,7 +245,7 @@ impl<'t> View<'t> {
     /// A name in a directory.
     ///
     /// # Errors
-    /// It is no directory, or not there any more.
+    /// It is not a directory, or it is gone.
     pub fn place_in(folder: OwnedFd, last: Vec<u8>) -> Result<Place, Stop> {
         if kernel::is_of_processes(&folder)? {
             return Err(Stop::Unjudged);
@@ -254,7 +255,7 @@ impl<'t> View<'t> {
             return stop(libc::ENOTDIR);
         }
         let Some(folder_name) = name_of(&folder, &status)? else {
-            // Nothing is made in a directory that was removed.
+            // Nothing can be made in a removed directory.
             return stop(libc::ENOENT);
         };
         Ok(Place {
@@ -264,7 +265,7 @@ impl<'t> View<'t> {
         })
     }
 
-    /// The place that a link at a place leads to.
+    /// The place that the link at a place leads to.
     ///
     /// # Errors
     /// There is no such directory, or the guard cannot tell.
@@ -288,7 +289,7 @@ impl<'t> View<'t> {
         if directory {
             flags |= libc::O_DIRECTORY;
         }
-        // The directory that a path without a slash starts from.
+        // A path without a slash starts at the current directory.
         let path: &[u8] = if path.is_empty() { b"." } else { path };
         let how = libc::RESOLVE_NO_MAGICLINKS
             | if path.starts_with(b"/") {
@@ -303,7 +304,7 @@ impl<'t> View<'t> {
                 Ok(held) => return Ok(held),
                 Err(Errno(libc::EAGAIN)) => {}
                 Err(Errno(libc::EXDEV | libc::ELOOP | libc::ENOSYS)) => break,
-                // `/proc/self` is somebody else's: what is not there may be.
+                // `/proc/self` is another process here, so a missing name may exist for the program.
                 Err(Errno(libc::ENOENT | libc::ENOTDIR | libc::EACCES))
                     if leads_to_processes(path) =>
                 {
@@ -315,9 +316,9 @@ impl<'t> View<'t> {
         self.walk(path, follow, directory)
     }
 
-    /// Name by name.
+    /// Walks name by name.
     fn walk(&mut self, path: &[u8], follow: bool, directory: bool) -> Result<OwnedFd, Stop> {
-        // A slash at the end wants a directory there, and a link at it followed.
+        // With a slash at the end, there must be a directory, and a link to it is followed.
         let follow = follow || path.ends_with(b"/");
         let mut at = kernel::find(self.start()?, c".", 0, 0)?;
         let mut rest = Names::of(path);
@@ -365,7 +366,7 @@ impl<'t> View<'t> {
         Ok(at)
     }
 
-    /// Where a link of `/proc` leads: by the program's own numbers, and to what is the program's own.
+    /// The target of a link in `/proc`, with the program's own numbers and objects.
     fn link_of_processes(&mut self, at: &OwnedFd, name: &[u8]) -> Result<Leads, Stop> {
         let folder = kernel::read_link(&libc::AT_FDCWD, &kernel::link_of(at))?;
         let own = self.own_process()?;
@@ -386,7 +387,7 @@ impl<'t> View<'t> {
         let Some(owner) = owner else {
             return Err(Stop::Unjudged);
         };
-        // A thread has an entry too; what is in `task` of a process is of that process.
+        // A thread has an entry too. The entries in `task` belong to their process.
         let process = Target::of(owner)?.status()?.process;
         if process != own {
             return Err(Stop::Unjudged);
@@ -407,11 +408,11 @@ impl<'t> View<'t> {
     }
 }
 
-/// Where a link leads.
+/// The target of a link.
 enum Leads {
-    /// To more names.
+    /// More names to walk.
     Names(Vec<u8>),
-    /// Straight to an object.
+    /// An object, directly.
     Object(OwnedFd),
 }
 
@@ -420,7 +421,7 @@ fn leads_to_processes(path: &[u8]) -> bool {
     path.starts_with(b"/proc") || path.starts_with(b"/dev/") || !path.starts_with(b"/")
 }
 
-/// A path without its last name, and that name with the slashes behind it.
+/// A path without its last name, and that name with the slashes after it.
 #[must_use]
 pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
     let end = path.iter().rposition(|b| *b != b'/').map_or(0, |e| e + 1);
@@ -429,7 +430,7 @@ pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
     path.split_at(start.min(path.len()))
 }
 
-/// The names that are still to be walked, the next one last.
+/// The names that are still to be walked. The next one is last.
 struct Names(Vec<Vec<u8>>);
 
 impl Names {

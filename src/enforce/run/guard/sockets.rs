@@ -1,7 +1,7 @@
 //! Sockets with a path: connecting to one, and making one.
 //!
-//! The address lies in the program's memory, where another thread may change it. So every connection is made here, with the
-//! bytes that were read: the guard's domain has the same rules on ports as the program's.
+//! The address lies in the program's memory, and another thread may change it. So the guard makes every connection
+//! itself, with the bytes that it has read. Its domain has the same rules on ports as the program's.
 
 use super::blocking::Work;
 use super::calls::{Answer, Halt, Request};
@@ -12,14 +12,14 @@ use std::os::fd::{OwnedFd, RawFd};
 
 /// The longest address.
 const LONGEST: u64 = 128;
-/// Where the path begins in `struct sockaddr_un`.
+/// The offset of the path in `struct sockaddr_un`.
 const PATH: usize = 2;
-/// The room for it.
+/// The room for the path.
 const ROOM: usize = 110;
 
 type Done = Result<Answer, Halt>;
 
-/// The path in an address of a unix socket; `None`: it has none.
+/// The path in the address of a unix socket. `None`: it has none.
 fn path_of(address: &[u8]) -> Option<&[u8]> {
     let (family, rest) = address.split_at_checked(PATH)?;
     if family != (libc::AF_UNIX as u16).to_ne_bytes() {
@@ -59,7 +59,7 @@ impl Request<'_> {
         let kind = kernel::socket_option(&socket, libc::SO_TYPE)?;
         let mut held = None;
         let address = match path_of(&bytes) {
-            // Another family's socket takes no such address, whatever it says.
+            // A socket of another family does not take such an address.
             Some(path) if kernel::socket_option(&socket, libc::SO_DOMAIN)? == libc::AF_UNIX => {
                 if bytes.len() > ROOM {
                     return Err(Halt::Error(Errno(libc::EINVAL)));
@@ -88,7 +88,7 @@ impl Request<'_> {
     pub(super) fn bind(&self, descriptor: RawFd, address: u64, length: u64) -> Done {
         let (socket, bytes) = self.socket(descriptor, address, length)?;
         let Some(path) = path_of(&bytes) else {
-            // Ports are Landlock's.
+            // Landlock decides about ports.
             return Ok(Answer::Continue);
         };
         let given = path.to_vec();
@@ -102,8 +102,8 @@ impl Request<'_> {
         let path = place.path();
         self.guard.judge.ask(Operation::Create, &path)?;
         self.take_umask()?;
-        // By the name that the program gave, so that it sees that one, where nothing on the way leads elsewhere: nothing is
-        // renamed meanwhile.
+        // With the name that the program gave, so that the program sees this name, if no part of it leads somewhere
+        // else. Nothing is renamed meanwhile.
         let (folder, address) = match self.as_given(&given, &path)? {
             Some(folder) => (folder, bytes),
             None => {
@@ -118,7 +118,8 @@ impl Request<'_> {
         Ok(Answer::Value(0))
     }
 
-    /// From where the kernel finds the same path by the name that the program gave; `None`: from nowhere.
+    /// The directory from which the kernel finds the same path by the name that the program gave. `None`: there is
+    /// none.
     fn as_given(&self, given: &[u8], path: &[u8]) -> Result<Option<OwnedFd>, Halt> {
         if given.starts_with(b"/") {
             let root = kernel::open(&libc::AT_FDCWD, c"/", libc::O_PATH, 0)?;
@@ -145,7 +146,7 @@ mod tests {
     fn an_address_is_read_as_the_kernel_reads_it() {
         assert_eq!(path_of(&address_of(b"/run/x")), Some(&b"/run/x"[..]));
         let unix = (libc::AF_UNIX as u16).to_ne_bytes();
-        // Without a NUL, with something behind it, an abstract one, one without a name.
+        // Without a NUL, with bytes after it, an abstract address, an address without a name.
         for (rest, path) in [
             (&b"/a"[..], Some(&b"/a"[..])),
             (b"/a\0/b", Some(b"/a")),

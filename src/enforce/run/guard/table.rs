@@ -1,7 +1,7 @@
-//! What becomes of each system call: one table, by name.
+//! What happens to each system call: one table, by name.
 //!
-//! A call that is not in it does not exist for the program (`ENOSYS`): a kernel that is newer than this table may have one
-//! that names a path. A test holds the table against every call that any header names.
+//! A call that is not in the table does not exist for the program (`ENOSYS`). A kernel that is newer than the table may
+//! have a call that names a path. A test compares the table with the calls in all headers.
 
 use crate::policy::syscalls::{self, Arch};
 
@@ -51,7 +51,7 @@ pub enum Call {
     Bind,
 }
 
-/// What a call is about, so that the filter asks only where the policy says more than yes.
+/// What a call is about. The filter asks the guard only if the policy does not allow all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum About {
     /// Contents and names of files.
@@ -93,20 +93,20 @@ impl Call {
     }
 }
 
-/// What becomes of a call.
+/// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// The kernel does it: it names no path, or the layers beneath decide.
     Native,
     /// The guard is asked.
     Asked(Call),
-    /// The guard is asked where the flags in this argument open for writing, or make something.
+    /// The guard is asked if the flags in this argument open for writing, or make something.
     AskedToWrite(Call, u8),
-    /// The guard is asked of the commands that change attributes.
+    /// The guard is asked about the commands that change attributes.
     AskedToSetFlags,
-    /// Refused for datagrams, which reach a socket by a path that no connect names.
+    /// Refused for datagrams, which reach a socket by a path without a connect.
     NoDatagrams,
-    /// Taken for done where a process makes itself unreadable, which would close the guard's eyes.
+    /// Answered as done if a process makes itself unreadable: then the guard could not read it any more.
     StaysReadable,
     /// Refused with this error.
     Refused(i32),
@@ -157,11 +157,11 @@ const SPECIAL: &[(&str, Class)] = &[
     ("socket", Class::NoDatagrams),
     ("socketpair", Class::NoDatagrams),
     ("prctl", Class::StaysReadable),
-    // Programs do without them where a kernel has none.
+    // Some kernels lack them, so programs can do without them.
     ("setxattrat", Class::Refused(libc::ENOSYS)),
     ("removexattrat", Class::Refused(libc::ENOSYS)),
     ("file_setattr", Class::Refused(libc::ENOSYS)),
-    // They open, make and connect past every filter.
+    // They open, make and connect without a filter seeing it.
     ("io_uring_setup", Class::Refused(libc::ENOSYS)),
     ("io_uring_enter", Class::Refused(libc::ENOSYS)),
     ("io_uring_register", Class::Refused(libc::ENOSYS)),
@@ -170,10 +170,10 @@ const SPECIAL: &[(&str, Class)] = &[
     ("uselib", Class::Refused(libc::ENOSYS)),
 ];
 
-/// The calls that the kernel does as ever, one name a word.
+/// The calls that the kernel does as usual, one name for each word.
 const NATIVE: &str = include_str!("native.txt");
 
-/// Every call of an architecture, by number, ascending, with what becomes of it.
+/// Every call of an architecture by number, ascending, with what happens to it.
 #[must_use]
 pub fn of_arch(arch: Arch) -> Vec<(u32, Class)> {
     let native: std::collections::HashSet<&str> = NATIVE.split_ascii_whitespace().collect();
@@ -188,7 +188,7 @@ pub fn of_arch(arch: Arch) -> Vec<(u32, Class)> {
     all
 }
 
-/// The call of a number.
+/// The call with a number.
 #[must_use]
 pub fn call(arch: Arch, number: u32) -> Option<Call> {
     SPECIAL.iter().find_map(|(name, class)| {
@@ -205,7 +205,7 @@ pub fn call(arch: Arch, number: u32) -> Option<Call> {
 mod tests {
     use super::*;
 
-    /// A call that nobody has put into a class could name a path.
+    /// A call that is in no class could name a path.
     #[test]
     fn every_call_of_the_headers_is_in_one_class() {
         let special: Vec<&str> = SPECIAL.iter().map(|(n, _)| *n).collect();
@@ -225,7 +225,7 @@ mod tests {
         }
     }
 
-    /// The numbers that libc has from the kernel's header.
+    /// The numbers that libc takes from the kernel's header.
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn the_numbers_are_the_headers() {
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_path_is_named_by_no_native_call_that_changes_something() {
-        // What every call that takes a path is called, of those that change what is there.
+        // The names of all calls that take a path and change what is there.
         let changes = [
             "open",
             "mkdir",

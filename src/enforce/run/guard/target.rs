@@ -1,43 +1,43 @@
 //! The thread that waits in a call: its memory, its directories and descriptors, its mask.
 //!
-//! Memory is read once, and what was read is what is acted on: another thread may write there at any time. Directories and
-//! descriptors are opened before it is asked whether the thread still waits ([`super::kernel::is_waiting`]), as its number may have
-//! been given to another process since.
+//! Memory is read once, because another thread may write to it at any time. The guard acts on what it has read. It
+//! opens directories and descriptors first, and asks afterwards whether the thread still waits
+//! ([`super::kernel::is_waiting`]). Another process may have got the thread's number meanwhile.
 
 use super::kernel::{self, Errno};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-/// Memory is read in pieces that no page boundary parts: the next page may not be there.
+/// Memory is read in pieces that do not cross the end of a page, because the next page may not exist.
 const PAGE: usize = 4096;
 
 /// A thread that waits.
 pub struct Target {
-    /// Its number here.
+    /// Its number, as the guard sees it.
     pub thread: libc::pid_t,
     /// Its entry in `/proc`.
     entry: OwnedFd,
 }
 
-/// What `/proc/TID/status` says of a thread, as far as it is asked.
+/// The parts of `/proc/TID/status` that the guard needs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Status {
     /// The process that it belongs to.
     pub process: libc::pid_t,
-    /// What it takes from the mode of what it makes.
+    /// The mode bits that new files do not get.
     pub umask: libc::mode_t,
     /// How many threads the process has.
     pub threads: u32,
-    /// How many descriptors its table has room for, before it grows.
+    /// How many descriptors its table has room for, before the table grows.
     pub table: u64,
-    /// Signals that wait for the thread,
+    /// The signals that are pending for the thread.
     pub pending: u64,
-    /// and for its process.
+    /// The signals that are pending for its process.
     pub shared: u64,
-    /// Signals that it blocks,
+    /// The signals that it blocks.
     pub blocked: u64,
-    /// ignores,
+    /// The signals that it ignores.
     pub ignored: u64,
-    /// and handles.
+    /// The signals that it handles.
     pub caught: u64,
 }
 
@@ -68,11 +68,11 @@ impl Status {
         out
     }
 
-    /// The signals that would end a wait: those that wait, are not blocked, and that something is done about.
+    /// The signals that would end a wait: pending ones that are not blocked, and that have an effect.
     #[must_use]
     pub fn deliverable(&self) -> u64 {
         let bit = |signal: libc::c_int| 1u64 << (signal - 1);
-        // Nothing is done about these where no handler is there.
+        // Without a handler, these have no effect.
         let idle =
             bit(libc::SIGCHLD) | bit(libc::SIGURG) | bit(libc::SIGWINCH) | bit(libc::SIGCONT);
         let some = self.caught | !idle;
@@ -81,10 +81,10 @@ impl Status {
 }
 
 impl Target {
-    /// Of a thread.
+    /// The thread with a number.
     ///
     /// # Errors
-    /// It is gone, or not in sight.
+    /// It is gone, or not visible.
     pub fn of(thread: u32) -> Result<Self, Errno> {
         let thread = libc::pid_t::try_from(thread).map_err(|_| Errno(libc::ESRCH))?;
         let name = kernel::text(format!("/proc/{thread}").as_bytes());
@@ -99,7 +99,7 @@ impl Target {
         kernel::open(&self.entry, &kernel::text(name.as_bytes()), libc::O_PATH, 0)
     }
 
-    /// What is `/` to it.
+    /// Its root directory.
     ///
     /// # Errors
     /// It is gone.
@@ -107,7 +107,7 @@ impl Target {
         self.at("root")
     }
 
-    /// Its current directory, or what one of its descriptors stands for.
+    /// Its current directory, or the object of one of its descriptors.
     ///
     /// # Errors
     /// It has no such descriptor.
@@ -118,7 +118,7 @@ impl Target {
         self.descriptor(descriptor)
     }
 
-    /// What one of its descriptors stands for.
+    /// The object of one of its descriptors.
     ///
     /// # Errors
     /// It has no such descriptor.
@@ -130,7 +130,7 @@ impl Target {
             .map_err(|_| Errno(libc::EBADF))
     }
 
-    /// Whether a descriptor only stands for its object.
+    /// Whether a descriptor is of the kind `O_PATH`.
     #[must_use]
     pub fn only_stands(&self, descriptor: RawFd) -> bool {
         let Ok(text) = self.file(&format!("fdinfo/{descriptor}")) else {
@@ -146,9 +146,10 @@ impl Target {
     /// A copy of a descriptor.
     ///
     /// # Errors
-    /// It has no such descriptor, or a table of its own that cannot be looked into.
+    /// It has no such descriptor, or has a table of its own that the guard cannot read.
     pub fn copy(&self, descriptor: RawFd, process: libc::pid_t) -> Result<OwnedFd, Errno> {
-        // What its own table has there, which on an old kernel can only be had of the process's first thread.
+        // The object in its own table. On an old kernel, only the table of the process's first thread can be copied
+        // from.
         let own = kernel::status(&self.descriptor(descriptor)?)?;
         let copy = kernel::copy_of(&kernel::process(process)?, descriptor)?;
         let got = kernel::status(&copy)?;
@@ -158,7 +159,7 @@ impl Target {
         Ok(copy)
     }
 
-    /// What the kernel says of it.
+    /// Its status, as the kernel shows it.
     ///
     /// # Errors
     /// It is gone.
@@ -166,7 +167,7 @@ impl Target {
         self.file("status").map(|text| Status::read(&text))
     }
 
-    /// Whether one more descriptor has a number below the limit.
+    /// Whether one more descriptor would have a number below the limit.
     ///
     /// # Errors
     /// It is gone.
@@ -182,7 +183,7 @@ impl Target {
         Ok((taken.count() as u64) < limit)
     }
 
-    /// A file of its entry, of which the kernel gives all in one piece.
+    /// A file of its entry in `/proc`. The kernel gives the whole file in one piece.
     fn file(&self, name: &str) -> Result<Vec<u8>, Errno> {
         let name = kernel::text(name.as_bytes());
         let fd = kernel::open(&self.entry, &name, libc::O_RDONLY, 0)?;
@@ -192,7 +193,7 @@ impl Target {
     /// Bytes of its memory.
     ///
     /// # Errors
-    /// They are not there.
+    /// There is no such memory.
     pub fn bytes(&self, address: u64, length: usize) -> Result<Vec<u8>, Errno> {
         let mut out = vec![0u8; length];
         let got = if length == 0 {
@@ -207,10 +208,10 @@ impl Target {
         }
     }
 
-    /// So many numbers of its memory.
+    /// Some numbers from its memory.
     ///
     /// # Errors
-    /// They are not there.
+    /// There is no such memory.
     pub fn numbers<const N: usize>(&self, address: u64) -> Result<[i64; N], Errno> {
         let bytes = self.bytes(address, N * 8)?;
         let mut out = [0; N];
@@ -220,10 +221,10 @@ impl Target {
         Ok(out)
     }
 
-    /// A string of its memory, without the NUL at its end.
+    /// A string from its memory, without the NUL at its end.
     ///
     /// # Errors
-    /// It is not there, or longer than `most`.
+    /// There is no such memory, or the string is longer than `most`.
     pub fn string(&self, address: u64, most: usize) -> Result<Vec<u8>, Errno> {
         let mut out: Vec<u8> = Vec::new();
         let mut buffer = [0u8; PAGE];
@@ -250,10 +251,10 @@ impl Target {
         Err(Errno(libc::ENAMETOOLONG))
     }
 
-    /// A path of its memory.
+    /// A path from its memory.
     ///
     /// # Errors
-    /// It is not there, or too long.
+    /// There is no such memory, or the path is too long.
     pub fn path(&self, address: u64) -> Result<Vec<u8>, Errno> {
         self.string(address, libc::PATH_MAX as usize)
     }
@@ -301,7 +302,7 @@ mod tests {
             (status.umask, status.process, status.threads),
             (0o27, 12, 3)
         );
-        // SIGCHLD is nothing without a handler.
+        // SIGCHLD has no effect without a handler.
         assert_eq!(status.deliverable(), 1);
         let caught = Status {
             caught: 0x1_0000,

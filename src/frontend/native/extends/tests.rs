@@ -105,7 +105,7 @@ fn a_key_replaces_the_bases_and_three_lists_are_joined() {
     assert_eq!(policy.default_action, Action::Deny);
     assert_eq!(policy.default_span.file.0, 0);
     assert_eq!(policy.subject.home.as_deref(), Some(&b"/home/me"[..]));
-    // The base's own text stands on this file's home.
+    // The base's text uses this file's home.
     assert_eq!(
         policy.subject.workspace.as_deref(),
         Some(&b"/home/me/work"[..])
@@ -126,7 +126,7 @@ fn a_key_replaces_the_bases_and_three_lists_are_joined() {
         policy.lint_allowed,
         [pair("L004", "ours"), pair("L003", "base")]
     );
-    // Two of ours, and of the base's two the one that asks something else.
+    // Two tests of this file, and that one of the base's two tests that asks something else.
     let expected: Vec<Action> = policy.tests.iter().map(|t| t.expect).collect();
     assert_eq!(expected, [Action::Allow, Action::Deny, Action::Deny]);
 }
@@ -144,7 +144,7 @@ fn what_stands_in_the_base_alone_holds() {
     assert_eq!(policy.default_action, Action::Allow);
     assert_eq!(policy.default_span.file.0, 1);
     assert_eq!(policy.capabilities, ["CAP_KILL"]);
-    // A base that does not name what is passed adds nothing to this file's list.
+    // A base without a list of variables adds nothing to this file's list.
     assert_eq!(policy.environment.pass.as_deref().unwrap(), ["A"]);
     assert_eq!(policy.environment.set.len(), 1);
 }
@@ -160,7 +160,7 @@ fn every_built_in_policy_can_be_built_on() {
         let alone = crate::frontend::load_builtin(b.name, &LoadOptions::default())
             .unwrap()
             .policy;
-        // The set that both include comes in once.
+        // A set that both files include appears once.
         let again = alone
             .rules
             .iter()

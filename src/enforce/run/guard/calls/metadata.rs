@@ -1,4 +1,4 @@
-//! Mode, owner, times and attributes. Landlock does not know them, so that nothing here is left to the kernel.
+//! Mode, owner, times and attributes. Landlock does not restrict them, so nothing here is left to the kernel.
 
 use super::{Answer, Done, Halt, Request, error};
 use crate::enforce::run::guard::filter::SET_FLAGS;
@@ -22,7 +22,7 @@ enum By {
         directory: RawFd,
         path: u64,
         follow: bool,
-        /// An empty path is the directory's own object.
+        /// An empty path names the directory's own object.
         empty: bool,
     },
     /// By a descriptor.
@@ -43,7 +43,7 @@ impl By {
         }
     }
 
-    /// With the flags of the newer calls.
+    /// The name of the object, with the flags of the newer calls.
     fn flags(directory: u64, path: u64, flags: u64) -> Result<Self, Halt> {
         let flags = flags as libc::c_int;
         if flags & !(libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH) != 0 {
@@ -91,7 +91,7 @@ impl Request<'_> {
         }
     }
 
-    /// The object, if the policy lets its metadata be changed.
+    /// The object, if the policy allows changing its metadata.
     fn changed(&self, by: By) -> Result<Object, Halt> {
         let object = match by {
             By::Descriptor(descriptor) => self.descriptor(descriptor)?,
@@ -111,7 +111,7 @@ impl Request<'_> {
                 }
             }
         };
-        // What has no name (a pipe, a file that was removed) is nobody else's.
+        // An object without a name (a pipe, a removed file) belongs to the program alone.
         if let Some(name) = &object.name {
             self.ask_change(Operation::Metadata, name, (&object.held, c""))?;
         }
@@ -134,7 +134,7 @@ impl Request<'_> {
     }
 
     fn times(&self, by: By, times: Option<[libc::timespec; 2]>) -> Done {
-        // Nothing is changed, and nothing is looked at either.
+        // Nothing is changed, so nothing is checked.
         if times.is_some_and(|t| t.iter().all(|t| t.tv_nsec == libc::UTIME_OMIT)) {
             return Ok(Answer::Value(0));
         }
@@ -143,7 +143,7 @@ impl Request<'_> {
         Ok(Answer::Value(0))
     }
 
-    /// Two times of the program's memory; `None`: now.
+    /// Two times from the program's memory. `None`: now.
     fn two(&self, address: u64, unit: Unit) -> Result<Option<[libc::timespec; 2]>, Halt> {
         let time = |tv_sec, tv_nsec| libc::timespec { tv_sec, tv_nsec };
         if address == 0 {

@@ -1,8 +1,8 @@
-//! The calls that the guard does in the program's place.
+//! The calls that the guard makes in place of the program.
 //!
-//! Each reads what it needs of the program's memory, finds the object, asks whether the thread still waits, asks the policy by the
-//! object's name, and acts on what it holds. From the name on until it has acted nothing is renamed inside: renames
-//! take the lock alone.
+//! Each call reads its arguments from the program's memory and finds the object. Then it asks whether the thread still
+//! waits, asks the policy by the object's name, and acts on the object that it holds open. Only one rename runs at a
+//! time, and no other call runs then. So no name inside changes between the question and the action.
 
 mod metadata;
 mod names;
@@ -23,7 +23,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 /// What the program gets.
 #[derive(Debug)]
 pub enum Answer {
-    /// The kernel goes on with the call: the inner domain decides.
+    /// The kernel does the call, and the inner domain decides.
     Continue,
     /// This number.
     Value(i64),
@@ -31,27 +31,27 @@ pub enum Answer {
     Error(Errno),
     /// A descriptor.
     Descriptor {
-        /// The guard's own.
+        /// The guard's own descriptor.
         own: OwnedFd,
-        /// It is closed on exec.
+        /// It is closed on exec in the program.
         close_on_exec: bool,
     },
-    /// It is answered when something that may block has been done.
+    /// The answer comes after work that may block.
     Later(Work),
-    /// Nobody waits any more.
+    /// The program does not wait any more.
     Gone,
 }
 
 /// Why a call is not done.
 #[derive(Debug)]
 pub enum Halt {
-    /// An error as the kernel has it.
+    /// An error, as the kernel has it.
     Error(Errno),
-    /// The guard cannot tell what it is about.
+    /// The guard cannot tell what the call is about.
     Unjudged,
     /// The policy denies it.
     Denied(Denied),
-    /// Nobody waits any more.
+    /// The program does not wait any more.
     Gone,
 }
 
@@ -82,13 +82,13 @@ fn error<T>(number: libc::c_int) -> Result<T, Halt> {
     Err(Halt::Error(Errno(number)))
 }
 
-/// A call that waits.
+/// A call of a thread that waits.
 pub struct Request<'a> {
-    /// Who does it.
+    /// The guard that handles it.
     pub guard: &'a Guard<'a>,
-    /// By which the kernel knows it.
+    /// The kernel's number for it.
     pub id: u64,
-    /// Who waits.
+    /// The thread that waits.
     pub target: &'a Target,
     /// Which call.
     pub call: Call,
@@ -114,7 +114,7 @@ impl Request<'_> {
         }
     }
 
-    /// What Landlock knows is left to the inner domain. What it does not know is refused.
+    /// Leaves the call to the inner domain if Landlock restricts it. Refuses it otherwise.
     fn unjudged(&self) -> Answer {
         match self.call.about() {
             About::Files if !self.guard.truncate_is_kept && self.only_empties() => {
@@ -126,7 +126,7 @@ impl Request<'_> {
         }
     }
 
-    /// Whether the call empties a file without a right to write it, which Landlock does not see before ABI 3.
+    /// Whether the call empties a file without a right to write it. Landlock does not restrict that before ABI 3.
     fn only_empties(&self) -> bool {
         let [_, b, c, ..] = self.arguments;
         let flags = match self.call {
@@ -144,7 +144,7 @@ impl Request<'_> {
         let (fd_a, fd_c) = (a as RawFd, c as RawFd);
         let _reading;
         let _writing;
-        // A rename changes the names of all that is beneath.
+        // A rename changes the names of everything beneath.
         if matches!(
             self.call,
             Call::Rename | Call::Renameat | Call::Renameat2 | Call::Bind
@@ -168,7 +168,8 @@ impl Request<'_> {
                 self.open(here, a, flags, b as libc::mode_t)
             }
             Call::Openat => self.open(fd_a, b, c as libc::c_int, d as libc::mode_t),
-            // The kernel would read the flags again, and empty a file that is only read. Programs do without this call.
+            // The kernel would read the flags again, and could empty a file that is only read. Programs can do without
+            // this call.
             Call::Openat2 if !self.guard.truncate_is_kept => error(libc::ENOSYS),
             Call::Openat2 => self.open_how(fd_a, b, c, d),
             Call::Mkdir => self.make_directory(here, a, b),
@@ -192,7 +193,7 @@ impl Request<'_> {
         }
     }
 
-    /// Whether the thread still waits: what was opened by its number is its own.
+    /// Whether the thread still waits. If so, what was opened by its number really is the thread's.
     fn is_waiting(&self) -> bool {
         self.guard.is_waiting(self.id)
     }
@@ -205,7 +206,7 @@ impl Request<'_> {
         }
     }
 
-    /// A path of the program's memory. Where that cannot be read, the guard cannot tell.
+    /// A path from the program's memory. If it cannot be read, the guard cannot tell.
     fn path(&self, address: u64) -> Result<Vec<u8>, Halt> {
         self.readable(self.target.path(address))
     }
@@ -243,7 +244,7 @@ impl Request<'_> {
         Ok(self.view(directory, &path)?.object(&path, follow)?)
     }
 
-    /// What a descriptor stands for; one that can do nothing is none.
+    /// The object that a descriptor stands for. A descriptor of the kind `O_PATH` does not count.
     fn descriptor(&self, descriptor: RawFd) -> Result<Object, Halt> {
         let held = self.target.descriptor(descriptor)?;
         let only_stands = self.target.only_stands(descriptor);
@@ -254,7 +255,7 @@ impl Request<'_> {
         Ok(Object::of(held)?)
     }
 
-    /// Whether something may be changed that is at a name, or, with an empty one, that a descriptor stands for.
+    /// Asks whether an object may be changed: the one at a name or, with an empty name, the one of a descriptor.
     fn ask_change(
         &self,
         operation: Operation,
@@ -267,7 +268,7 @@ impl Request<'_> {
         }
     }
 
-    /// Notes what was made at a place.
+    /// Notes that the program made something at a place.
     fn made(&self, place: &Place, from: Option<&[u8]>) {
         let name = kernel::text(place.name());
         let at = (&place.folder, name.as_c_str());
@@ -288,7 +289,8 @@ impl Request<'_> {
         Ok(())
     }
 
-    /// The same before a descriptor is handed over. Without a number for it nothing is made, nor emptied.
+    /// The same, before the program gets a descriptor. If the program has no number left for it, nothing is made or
+    /// emptied.
     fn take_umask_for_descriptor(&self) -> Result<(), Halt> {
         let status = self.target.status()?;
         if !self.target.has_room(&status)? {

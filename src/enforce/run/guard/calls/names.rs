@@ -7,7 +7,7 @@ use crate::policy::Operation;
 use std::os::fd::RawFd;
 
 impl Request<'_> {
-    /// A place where there is nothing, and where something may be made.
+    /// Checks that nothing is at a place, and that the policy allows making something there.
     pub(super) fn free(&self, place: &Place) -> Result<(), Halt> {
         if place.is_dots() || place.there()?.is_some() {
             return error(libc::EEXIST);
@@ -58,7 +58,7 @@ impl Request<'_> {
             let name = kernel::text(place.name());
             self.ask_change(Operation::Delete, &place.path(), (&place.folder, &name))?;
         }
-        // The kernel refuses the directory itself and the one above.
+        // The kernel refuses `.` and `..`.
         kernel::remove(&place.folder, &place.last(), flags)?;
         Ok(Answer::Value(0))
     }

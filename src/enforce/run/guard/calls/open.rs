@@ -7,16 +7,16 @@ use crate::enforce::run::guard::resolve::{Object, Place, Stop, View, split};
 use crate::policy::Operation;
 use std::os::fd::RawFd;
 
-/// As the kernel has it.
+/// The kernel's limit.
 const MOST_LINKS: usize = 40;
-/// How often something may appear and go between the looking and the making.
+/// How often an object may appear and vanish while the guard looks and makes.
 const TRIES: usize = 100;
 /// `struct open_how`.
 const HOW: u64 = 24;
-/// What flags hold that is not for an object that is there.
+/// The flags that do not apply to an object that exists.
 const MAKING: libc::c_int = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_CLOEXEC;
 
-/// The two ways in which an object is used by an open file.
+/// The two uses of an object by an open file: reading and writing.
 fn uses(flags: libc::c_int) -> (bool, bool) {
     let access = flags & libc::O_ACCMODE;
     let writes = access != libc::O_RDONLY || flags & libc::O_TRUNC != 0;
@@ -49,8 +49,8 @@ impl Request<'_> {
         }
     }
 
-    /// Opens what a path in the file system of processes leads to: nothing is made there, whatever the flags say. So a shell
-    /// opens `/dev/stdout`.
+    /// Opens the target of a path in `/proc`. Nothing is made there, whatever the flags say. Shells open `/dev/stdout`
+    /// so.
     fn open_found(&self, (directory, path): (RawFd, &[u8]), flags: libc::c_int) -> Done {
         let follow = flags & libc::O_NOFOLLOW == 0;
         let object = self.view(directory, path)?.object(path, follow)?;
@@ -72,7 +72,7 @@ impl Request<'_> {
             }
             let Some(status) = place.there()? else {
                 match self.make(&place, flags, mode) {
-                    // Somebody outside was faster.
+                    // A process outside made it first.
                     Err(Halt::Error(Errno(libc::EEXIST))) if !new => continue,
                     done => return done,
                 }
@@ -101,7 +101,7 @@ impl Request<'_> {
         error(libc::EAGAIN)
     }
 
-    /// Makes a file where there is nothing.
+    /// Makes a file at a free name.
     fn make(&self, place: &Place, flags: libc::c_int, mode: libc::mode_t) -> Done {
         let path = place.path();
         let (reads, writes) = uses(flags);
@@ -114,7 +114,7 @@ impl Request<'_> {
             self.guard.judge.ask(Operation::Read, &path)?;
         }
         self.take_umask_for_descriptor()?;
-        // With O_EXCL no link is followed.
+        // With O_EXCL the kernel follows no link.
         let how = flags | libc::O_CREAT | libc::O_EXCL | libc::O_NOCTTY;
         let own = kernel::open(&place.folder, &place.last(), how, mode)?;
         self.made(place, None);
@@ -142,14 +142,14 @@ impl Request<'_> {
         })
     }
 
-    /// Opens what is there.
+    /// Opens an existing object.
     fn open_there(&self, object: Object, flags: libc::c_int) -> Done {
         let (reads, writes) = uses(flags);
         match object.kind() {
             libc::S_IFLNK => return error(libc::ELOOP),
             libc::S_IFSOCK => return error(libc::ENXIO),
             libc::S_IFDIR => return error(libc::EISDIR),
-            // A terminal may become the program's own, which only its own call can do.
+            // A terminal may become the program's own, and only the program's own call can do that.
             libc::S_IFCHR | libc::S_IFBLK => return Err(Halt::Unjudged),
             _ => {}
         }
@@ -181,7 +181,7 @@ impl Request<'_> {
         Ok(Answer::Descriptor { own, close_on_exec })
     }
 
-    /// `openat2`, whose flags lie in memory as well.
+    /// `openat2`, whose flags are in memory too.
     pub(super) fn open_how(&self, directory: RawFd, path: u64, how: u64, size: u64) -> Done {
         if size < HOW {
             return error(libc::EINVAL);
@@ -196,7 +196,7 @@ impl Request<'_> {
         let [flags, mode, resolve] = self.readable(self.target.numbers::<3>(how))?;
         let (_, writes) = uses(flags as libc::c_int);
         let makes = flags & i64::from(libc::O_CREAT | libc::O_TMPFILE & !libc::O_DIRECTORY) != 0;
-        // The kernel reads all of it again: the inner domain decides, whatever stands there then.
+        // The kernel reads all of it again. The inner domain decides, whatever the memory holds then.
         if flags & i64::from(libc::O_PATH) != 0 || !(writes || makes) {
             return Ok(Answer::Continue);
         }
@@ -219,7 +219,7 @@ impl Request<'_> {
             return self.open(directory, path, flags, mode);
         }
         let path = self.path(path)?;
-        // What it is to stay beneath is the directory, also of an absolute path.
+        // Also for an absolute path, the directory is the one that the path must stay beneath.
         let stays = resolve & (libc::RESOLVE_BENEATH | libc::RESOLVE_IN_ROOT) != 0;
         let start: &[u8] = if stays { b"." } else { &path };
         let mut view = self.view(directory, start)?;
@@ -243,7 +243,7 @@ impl Request<'_> {
                 if place.has_slash() || place.is_dots() {
                     return error(libc::EISDIR);
                 }
-                // A link that leads to nothing.
+                // A link without a target.
                 if place.there()?.is_some() {
                     return error(libc::ELOOP);
                 }
@@ -267,7 +267,7 @@ impl Request<'_> {
             return Err(Halt::Unjudged);
         };
         self.ask_change(Operation::Edit, name, (&object.held, c""))?;
-        // The limit is the program's, and so is the signal that tells of it.
+        // The limit is the program's, and so is the signal that reports it.
         let most = kernel::limit_of(self.target.thread, libc::RLIMIT_FSIZE)?;
         if length > object.status.st_size && length as u64 > most {
             let process = self.target.status()?.process;

@@ -1,4 +1,4 @@
-//! Another name, and a second one.
+//! Renames, and hard links.
 
 use super::{Answer, Done, Halt, Request, error};
 use crate::enforce::run::guard::kernel;
@@ -6,7 +6,7 @@ use crate::enforce::run::guard::resolve::{Object, Place};
 use crate::policy::Operation;
 use std::os::fd::RawFd;
 
-/// A directory of the program, and an address of a path in its memory.
+/// A directory of the program, and the address of a path in its memory.
 type At = (RawFd, u64);
 
 impl Request<'_> {
@@ -60,7 +60,7 @@ impl Request<'_> {
         Ok(())
     }
 
-    /// Whether what is at a place may be removed from there.
+    /// Asks whether the object at a place may be removed from there.
     fn may_go(&self, place: &Place) -> Result<(), Halt> {
         let name = kernel::text(place.name());
         let at = (&place.folder, name.as_c_str());
@@ -79,7 +79,7 @@ impl Request<'_> {
             self.guard.judge.ask_second_name(name, &path)?;
         }
         kernel::link(&object.held, &place.folder, &place.last())?;
-        // What had no name was made by the program.
+        // An object without a name was made by the program.
         if object.name.is_none() {
             self.made(&place, None);
         }
