@@ -8,7 +8,7 @@
 //! - `<!-- run: COMMAND -->`: the command runs, and its output is not shown. `$SOURCE` is this repository.
 //! - Between `<!-- printed by: polc … -->` and `<!-- end -->` is the output of that command.
 //! - Every link to a file or a heading leads somewhere.
-//! - No sentence is longer than a tired reader can take in.
+//! - No sentence is longer than a tired reader can take in, neither on a page nor in a comment of the code.
 //!
 //! All commands of one page run in one project, which the page shows as /home/me/project. `POLC_BLESS=1 cargo test
 //! --test documentation` writes the outputs again.
@@ -360,8 +360,10 @@ fn every_link_leads_somewhere() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The longest sentence, in words. The aim is 25 (CONTRIBUTING.md); code and lists need a few more.
+/// The longest sentence, in words. The aim is 25 (CONTRIBUTING.md), but code and lists need a few more.
 const MOST_WORDS: usize = 30;
+/// The same for a comment in the code.
+const MOST_WORDS_OF_COMMENT: usize = 35;
 
 /// The sentences of a page. In a table, each cell has its own. In a list, each entry begins a new one.
 fn sentences(text: &str) -> Vec<String> {
@@ -402,13 +404,17 @@ fn sentences(text: &str) -> Vec<String> {
     found
 }
 
+fn words(sentence: &str) -> usize {
+    let words = sentence.split_whitespace();
+    words.filter(|w| w.contains(char::is_alphanumeric)).count()
+}
+
 #[test]
 fn no_sentence_is_too_long() {
     let mut wrong = Vec::new();
     for page in pages() {
         for sentence in sentences(&std::fs::read_to_string(&page).unwrap()) {
-            let words = sentence.split_whitespace();
-            let words = words.filter(|w| w.contains(char::is_alphanumeric)).count();
+            let words = words(&sentence);
             if words > MOST_WORDS {
                 wrong.push(format!("{}: {words} words: {sentence}", page.display()));
             }
@@ -422,6 +428,66 @@ fn no_sentence_is_too_long() {
         .filter(|s| !s.is_empty())
         .collect();
     assert_eq!(two, ["- One of two.", "- Three | four", "a", "b"]);
+}
+
+/// The comments of a Rust file, each with its first line: lines that follow each other and begin with the same mark.
+fn comments(text: &str) -> Vec<(usize, String)> {
+    let mut found: Vec<(usize, String)> = Vec::new();
+    let mut before = "";
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        let marks = ["///", "//!", "//"];
+        let mark = marks.into_iter().find(|m| line.starts_with(m));
+        let mark = mark.unwrap_or_default();
+        match found.last_mut() {
+            _ if mark.is_empty() => {}
+            Some((_, comment)) if mark == before => {
+                let _ = write!(comment, "\n{}", &line[mark.len()..]);
+            }
+            _ => found.push((at + 1, line[mark.len()..].to_owned())),
+        }
+        before = mark;
+    }
+    found
+}
+
+/// The Rust files beneath a folder.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn no_sentence_of_a_comment_is_too_long() {
+    let mut files = Vec::new();
+    for folder in ["src", "tests"] {
+        sources(&Path::new(HERE).join(folder), &mut files);
+    }
+    assert!(files.len() > 100, "{}", files.len());
+    let mut wrong = Vec::new();
+    for file in files {
+        for (line, comment) in comments(&std::fs::read_to_string(&file).unwrap()) {
+            for sentence in sentences(&comment) {
+                let words = words(&sentence);
+                if words > MOST_WORDS_OF_COMMENT {
+                    wrong.push(format!(
+                        "{}:{line}: {words} words: {sentence}",
+                        file.display()
+                    ));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let text = "//! One.\n//! Two\n\nfn f() {\n    /// Three\n    /// four.\n    // Five.\n";
+    let found = [(1, " One.\n Two"), (5, " Three\n four."), (7, " Five.")];
+    assert_eq!(comments(text), found.map(|(at, s)| (at, s.to_owned())));
 }
 
 #[test]
