@@ -16,6 +16,8 @@ mod ends;
 mod git;
 mod guard;
 mod isolated;
+#[path = "../landlock/mod.rs"]
+mod landlock;
 mod large;
 mod loopback;
 mod missing;

@@ -36,11 +36,7 @@ pub fn have(tool: &str) -> bool {
 
 /// Landlock with everything that is tested here (ABI 6: scopes).
 pub fn landlock() -> bool {
-    let there = polc::enforce::landlock::kernel_abi().is_some_and(|n| n >= 6);
-    if !there {
-        skip("this kernel has no Landlock of ABI 6 or later");
-    }
-    there
+    crate::landlock::landlock(6)
 }
 
 pub struct Place {

@@ -9,10 +9,13 @@
 )]
 #![cfg(target_os = "linux")]
 
+#[path = "../landlock/mod.rs"]
+mod landlock;
 mod places;
 mod shown;
 mod state;
 
+use landlock::landlock;
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -20,18 +23,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-
-fn landlock() -> bool {
-    let there = polc::enforce::landlock::kernel_abi().is_some();
-    if !there {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "this kernel has no Landlock, and CI skips nothing"
-        );
-        eprintln!("skipped: this kernel has no Landlock");
-    }
-    there
-}
 
 const POLICY: &str = r#"version: 1
 name: repo
@@ -128,7 +119,7 @@ fn started(o: &Output) {
 
 #[test]
 fn a_policy_that_is_found_starts_nothing_before_it_is_trusted() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();
@@ -187,7 +178,7 @@ fn looking_needs_no_trust() {
 
 #[test]
 fn a_policy_that_is_named_is_used_for_that_call_alone() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();
@@ -203,7 +194,7 @@ fn a_policy_that_is_named_is_used_for_that_call_alone() {
 
 #[test]
 fn what_changed_is_told_and_asked_again() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();
@@ -243,7 +234,7 @@ fn what_changed_is_told_and_asked_again() {
 
 #[test]
 fn what_a_policy_includes_is_trusted_with_it() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();
@@ -289,7 +280,7 @@ fn what_a_policy_includes_is_trusted_with_it() {
 
 #[test]
 fn a_link_is_trusted_by_both_names() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();
@@ -330,7 +321,7 @@ fn a_link_is_trusted_by_both_names() {
 
 #[test]
 fn trust_is_listed_and_taken_back() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();
@@ -376,7 +367,7 @@ fn trust_is_listed_and_taken_back() {
 
 #[test]
 fn what_the_program_inside_writes_trusts_nothing() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();
@@ -438,7 +429,7 @@ rules:
 
 #[test]
 fn what_is_no_file_of_a_policy_is_never_waited_for_or_passed_over() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();
@@ -484,7 +475,7 @@ fn what_is_no_file_of_a_policy_is_never_waited_for_or_passed_over() {
 
 #[test]
 fn a_hostile_name_does_not_reach_the_terminal() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();
@@ -531,7 +522,7 @@ fn a_hostile_name_does_not_reach_the_terminal() {
 
 #[test]
 fn a_store_that_somebody_else_can_write_is_not_believed() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();
@@ -662,7 +653,7 @@ fn asked(mut command: Command, answer: &str, meanwhile: impl Fn()) -> (i32, Stri
 
 #[test]
 fn on_a_terminal_the_user_is_asked() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();
@@ -716,7 +707,7 @@ fn on_a_terminal_the_user_is_asked() {
 /// The file is swapped while the user reads: what was shown is what is used and kept.
 #[test]
 fn what_is_asked_about_is_what_is_used() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();
@@ -747,7 +738,7 @@ fn what_is_asked_about_is_what_is_used() {
 
 #[test]
 fn a_home_is_no_workspace_of_itself() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();
@@ -815,7 +806,7 @@ fn a_home_is_no_workspace_of_itself() {
 
 #[test]
 fn without_a_policy_a_known_program_gets_its_own() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();

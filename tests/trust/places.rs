@@ -13,7 +13,7 @@ fn with_subject(subject: &str) -> String {
 
 #[test]
 fn a_policy_that_is_found_sets_no_place_outside_of_its_own_directory() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();
@@ -102,7 +102,7 @@ fn a_policy_that_is_found_sets_no_place_outside_of_its_own_directory() {
 
 #[test]
 fn a_place_that_somebody_names_is_taken_and_told() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();
@@ -140,7 +140,7 @@ fn a_place_that_somebody_names_is_taken_and_told() {
 /// A built-in policy takes none of these, nor a link to one.
 #[test]
 fn auto_is_never_more_than_a_project() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();
@@ -184,7 +184,7 @@ fn auto_is_never_more_than_a_project() {
 /// A policy of the user's own that only reads may be used in the home: what it reads is in its rules.
 #[test]
 fn a_named_policy_that_changes_nothing_starts_in_the_home() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();
@@ -207,7 +207,7 @@ fn a_named_policy_that_changes_nothing_starts_in_the_home() {
 
 #[test]
 fn a_temporary_directory_is_judged_as_a_workspace_is() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();

@@ -21,7 +21,7 @@ fn copy(from: &Path, to: &Path) {
 
 #[test]
 fn a_state_directory_that_the_repository_brings_is_not_believed() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();
@@ -86,7 +86,7 @@ fn a_state_directory_that_the_repository_brings_is_not_believed() {
 
 #[test]
 fn a_submodule_is_of_the_repository_around() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();
@@ -100,7 +100,7 @@ fn a_submodule_is_of_the_repository_around() {
 
 #[test]
 fn a_record_that_a_checkout_makes_or_that_has_two_names_is_none() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();
@@ -133,7 +133,7 @@ fn a_record_that_a_checkout_makes_or_that_has_two_names_is_none() {
 /// What to do is said with the name of the directory.
 #[test]
 fn a_home_that_others_can_write_is_told_with_what_to_type() {
-    if !landlock() {
+    if !landlock(1) {
         return;
     }
     let place = Place::new();
