@@ -2,6 +2,9 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+#[cfg(target_os = "linux")]
+mod landlock;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -82,6 +85,48 @@ fn out(o: &Output) -> String {
 
 fn err(o: &Output) -> String {
     String::from_utf8_lossy(&o.stderr).into_owned()
+}
+
+#[test]
+fn links_and_second_names_beneath_a_denied_directory() {
+    let h = home();
+    h.keys();
+    std::fs::create_dir_all(h.home.join(".aws/sso")).unwrap();
+    h.link(".aws/credentials", "../project/aws/credentials");
+    h.link(".aws/sso/cache", "../../project/src");
+    std::fs::write(h.home.join(".aws/config"), "SECRET\n").unwrap();
+    std::fs::hard_link(h.home.join(".aws/config"), h.project.join("copy")).unwrap();
+    for path in ["aws/credentials", "src/token", "~/.aws/credentials"] {
+        let o = h.polc(&["explain", "read", path]);
+        assert_eq!(status(&o), 4, "{path}: {}", out(&o));
+        assert!(out(&o).contains("is a link to"), "{path}: {}", out(&o));
+    }
+    let o = h.polc(&["test"]);
+    assert_eq!(status(&o), 0, "{}", err(&o));
+    let told = format!("`{}/.aws/config`", h.home.display());
+    let o = h.polc(&["check"]);
+    assert!(
+        err(&o).contains("L015") && err(&o).contains(&told),
+        "{}",
+        err(&o)
+    );
+    assert!(!err(&h.polc(&["check", "--no-host"])).contains("L015"));
+
+    #[cfg(target_os = "linux")]
+    if !landlock::landlock(6) {
+        return;
+    }
+    let cat = |name: &str| h.polc(&["run", "-p", "polc.yaml", "--", "cat", name]);
+    for name in ["aws/credentials", "../.aws/credentials"] {
+        let o = cat(name);
+        assert!(!out(&o).contains("SECRET"), "{name}: {}", out(&o));
+        let line = format!(
+            "{told} has another name somewhere, a hard link; polc cannot protect that name"
+        );
+        assert_eq!(err(&o).matches(&line).count(), 1, "{}", err(&o));
+    }
+    // That one cannot be closed.
+    assert_eq!(out(&cat("copy")), "SECRET\n");
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub fn lints_of(
 ) -> Diagnostics {
     let mut found = lints(meaning, judge).unwrap_or_else(|e| Diagnostics::from(e).items);
     if host {
-        found.extend(on_host(meaning, judge, &loaded.links, &RealLinks));
+        found.extend(on_host(meaning, judge, &loaded.followed, &RealLinks));
     }
     // A stranger's reason is no answer.
     if !(judge.of_a_stranger && loaded.native) {

@@ -7,7 +7,7 @@ use polc::backend::Evaluate;
 use polc::diagnostics::Diagnostics;
 use polc::fidelity::show_bytes;
 use polc::frontend::{self, AutoPaths, Disk, FileRead, FindGit, LoadOptions, builtin};
-use polc::host::{self, Found, Link};
+use polc::host::{self, Followed, Found};
 use polc::policy::{Policy, Query};
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
@@ -31,8 +31,8 @@ pub enum Purpose {
 pub struct Loaded {
     pub name: String,
     pub policy: Policy,
-    /// The links of this host that denied names lead through, where it was looked at.
-    pub links: Vec<Link>,
+    /// What was found on this host of what it denies, where it was looked at.
+    pub followed: Followed,
     /// It is written in polc's own language.
     pub native: bool,
     /// The files that it was read from, its own first; none for a built-in one and for standard input.
@@ -175,7 +175,8 @@ pub fn load_to_start(
         // A HOME in the repository is told as what it is, before it counts as a home.
         consent::Candidate::new(global, &loaded)?.state()?;
     }
-    let said = places::check(global, &loaded, how)?;
+    let mut said = places::check(global, &loaded, how)?;
+    said.extend(open_names(&loaded));
     let why = match found {
         Some(_) => consent::consent(global, &loaded, &warnings)?,
         None => {
@@ -264,9 +265,9 @@ fn load_named(
         }
         frontend::load_path(Path::new(name), &options)?
     };
-    let (policy, links) = match purpose {
+    let (policy, followed) = match purpose {
         Purpose::Host => host::follow(loaded.policy, &host::RealLinks),
-        Purpose::Emit | Purpose::Caller => (loaded.policy, Vec::new()),
+        Purpose::Emit | Purpose::Caller => (loaded.policy, Followed::default()),
     };
     let subject = &policy.subject;
     let places = [
@@ -282,23 +283,59 @@ fn load_named(
         name: shown(name),
         written: places.into_iter().filter_map(written).collect(),
         policy,
-        links,
+        followed,
         native: loaded.native,
         files: loaded.files,
     };
     Ok((found, loaded.warnings))
 }
 
+/// What polc cannot protect of what the policy denies, as its places are on this host: a line each.
+fn open_names(loaded: &Loaded) -> Vec<String> {
+    let is_wanted = |code: &str| !loaded.policy.lint_allowed.iter().any(|(c, _)| c == code);
+    let mut out = Vec::new();
+    if is_wanted("L015")
+        && let Some((first, more)) = loaded.followed.other_names.split_first()
+    {
+        let more = match more.len() {
+            0 => String::new(),
+            n => format!(" (so do {n} more denied files: `polc check`)"),
+        };
+        out.push(format!(
+            "`{}` has another name somewhere, a hard link; polc cannot protect that name{more}",
+            show_bytes(first)
+        ));
+    }
+    if is_wanted("L016")
+        && let Some((first, more)) = loaded.followed.unseen.split_first()
+    {
+        let more = match more.len() {
+            0 => String::new(),
+            n => format!(", nor in {n} more (`polc check`)"),
+        };
+        out.push(format!(
+            "`{}` holds too much to look for links in all of it{more}; what a link there leads to may be open by its own name",
+            show_bytes(first)
+        ));
+    }
+    out
+}
+
 /// Whether a program may be started in this policy. It may not where a name that the policy denies is a link to so much
 /// that to deny all of it would keep the program from working; with `--allow-gaps` that is only told.
 pub fn is_closed(loaded: &Loaded, allow_gaps: bool) -> Result<bool, Stop> {
     let mut closed = true;
-    let word = if allow_gaps { "warning" } else { "error" };
-    for link in &loaded.links {
+    for link in &loaded.followed.links {
         let Found::Gap(operation, witness) = &link.found else {
             continue;
         };
-        closed = false;
+        // What only lies beneath a denied directory is named by nobody.
+        closed &= link.beneath;
+        let word = if allow_gaps || link.beneath {
+            "warning"
+        } else {
+            "error"
+        };
         let rule = loaded.policy.decider(Some(link.rule));
         output::stderr(&format!(
             "{word}: {}; polc cannot deny there what {rule} denies by that name: {operation} {} is allowed\n",

@@ -298,7 +298,8 @@ of two reasons:
 
 - A rule above allows it.
 - The link leads to the workspace, the home directory or a directory of the system. If all of that were denied, the program
-  could do nothing. `polc run` and `polc enforce` do not start the program then.";
+  could do nothing. `polc run` and `polc enforce` do not start the program then. They only warn where the rule does not name
+  the link, but a directory above it.";
     WHOLE_HOME = "L013", "a rule that allows changing the whole home directory",
 "The rule allows changing every file in the home directory that no other rule names: start-up files of shells, settings, other
 projects. Mostly the cause is a workspace that is the home directory, because polc was started there.";
@@ -306,6 +307,19 @@ projects. Mostly the cause is a workspace that is the home directory, because po
 "A policy is about real paths, after symbolic links are followed. The path that the rule allows is a link here, or leads through
 one, to a path that the policy does not allow. So the program cannot open it by this name. polc does not follow links for rules
 that allow: whoever can make a link could then give rights.";
+    OTHER_NAME = "L015", "a denied file that has another name on this host (a hard link)",
+"Hard links are names of one file, and each is as good as the other. The policy denies the file by this name. The kernel does not
+tell where the other name is. If the policy allows that name, the program reads or changes the file by it. polc cannot prevent that.
+
+```text
+find / -xdev -samefile ~/.ssh/id_ed25519    # prints all names of the file
+```
+
+Remove the other name, or add it to the rule. `polc run` and `polc enforce` say this before they start the program.";
+    NOT_LOOKED_THROUGH = "L016", "a denied directory with too much in it to look for symbolic links",
+"A symbolic link beneath a denied directory may lead to a path that the policy allows. polc looks for such links and denies what
+they lead to as well. It looks at 5,000 entries in each denied directory, at 50,000 in all, and at 1,000 links. Here there are more. If a link
+further down matters to you, deny what it leads to by its own path.";
 }
 
 /// All codes as one page of the reference: Markdown.
@@ -334,7 +348,7 @@ mod tests {
             P201 P202 P203 P204 P205 P206 P207 \
             P301 P302 P303 P304 P305 P306 P307 P308 P401 \
             E100 E101 E102 E110 E111 E112 E113 E114 E115 \
-            L001 L002 L003 L004 L005 L006 L007 L008 L009 L010 L011 L012 L013 L014"
+            L001 L002 L003 L004 L005 L006 L007 L008 L009 L010 L011 L012 L013 L014 L015 L016"
             .split_whitespace()
             .collect();
         assert_eq!(ALL.iter().map(|c| c.code).collect::<Vec<_>>(), pinned);

@@ -1,11 +1,13 @@
 //! Makes the policy that also denies what denied names lead to.
 
+use super::beneath::{Names, Search};
 use super::links::{Met, Resolver, View, join, names};
+use crate::fidelity::Object;
 use crate::policy::{
     CommandPattern, Component, FollowedLink, Name, Objects, Operation, PathPattern, Policy, Rule,
     RuleId, Sequence, Subject,
 };
-use crate::semantics::{Meaning, PathSet, matches_tokens};
+use crate::semantics::{Meaning, PathSet, decide, matches_tokens};
 use std::collections::BTreeSet;
 
 /// A link that a denied name leads through.
@@ -17,6 +19,19 @@ pub struct Link {
     pub followed: FollowedLink,
     /// What was done.
     pub found: Found,
+    /// The rule denies a directory above the name, and does not name it.
+    pub beneath: bool,
+}
+
+/// What was found on this host of what a policy denies.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Followed {
+    /// The links that denied names lead through.
+    pub links: Vec<Link>,
+    /// Denied files that have another name, which is not known (hard links).
+    pub other_names: Vec<Vec<u8>>,
+    /// Denied directories with so much in them that not all of it was looked at.
+    pub unseen: Vec<Vec<u8>>,
 }
 
 /// What was done with a link.
@@ -60,7 +75,7 @@ const SYSTEM: [&str; 22] = [
 ];
 
 /// What is installed lies beneath these.
-const INSTALLED: [&str; 8] = [
+pub(super) const INSTALLED: [&str; 8] = [
     "/bin",
     "/lib",
     "/lib32",
@@ -89,58 +104,85 @@ const MANY_PROGRAMS: [&str; 5] = [
 ];
 
 /// Follows the links of this host that denied names lead through. Returned is a policy that denies what they lead to as
-/// well, and each link that was met.
+/// well, and what was met.
 #[must_use]
-pub fn follow(policy: Policy, view: &dyn View) -> (Policy, Vec<Link>) {
+pub fn follow(policy: Policy, view: &dyn View) -> (Policy, Followed) {
     let resolver = Resolver::new(view);
+    let mut search = Search::new(&policy, view, &resolver);
+    let meaning = Meaning::new(&policy);
     let mut derived: Vec<Vec<Rule>> = Vec::new();
     let mut links: Vec<Link> = Vec::new();
     for rule in &policy.rules {
         let mut own = Vec::new();
         if !rule.action.permits() {
-            for rule in led(rule, &resolver) {
+            let named = met(&beginnings(rule), &resolver);
+            let mut lower = met(&search.links(rule), &resolver);
+            lower.retain(|pair| !named.contains(pair));
+            let pairs = named.iter().map(|p| (p, false));
+            for ((name, met), beneath) in pairs.chain(lower.iter().map(|p| (p, true))) {
+                let Some(rule) = through(rule, name, met) else {
+                    continue;
+                };
                 let Some(followed) = rule.link.as_deref().cloned() else {
                     continue;
                 };
-                let found = objection(&policy, &rule, &followed);
+                if beneath && !is_open(&meaning, &rule, &followed.real, view) {
+                    continue;
+                }
+                let found = objection(&meaning, &rule, &followed);
+                if found == Some(Found::Denied) {
+                    // Nothing there is allowed: there is nothing to deny, and nothing to tell.
+                    continue;
+                }
                 links.push(Link {
                     rule: rule.id,
                     followed,
                     found: found.clone().unwrap_or(Found::Denied),
+                    beneath,
                 });
-                match found {
-                    None => own.push(rule),
-                    // Nothing there is allowed: there is nothing to deny, and nothing to tell.
-                    Some(Found::Denied) => drop(links.pop()),
-                    Some(_) => {}
+                if found.is_none() {
+                    own.push(rule);
                 }
             }
         }
         derived.push(own);
     }
+    let (other_names, unseen) = search.told();
+    let mut followed = Followed {
+        links,
+        other_names,
+        unseen,
+    };
     if derived.iter().all(Vec::is_empty) {
-        return (policy, links);
+        return (policy, followed);
     }
     let (policy, moved) = with(policy, derived);
-    for link in &mut links {
+    for link in &mut followed.links {
         if let Some(new) = moved.get(link.rule.0 as usize) {
             link.rule = *new;
         }
     }
-    (policy, links)
+    (policy, followed)
+}
+
+/// Whether the policy allows something there that the derived rule denies.
+fn is_open(meaning: &Meaning<'_>, rule: &Rule, real: &[u8], view: &dyn View) -> bool {
+    let object = || Object::Path(real.to_vec());
+    let allowed = |o| decide(meaning.policy(), o, &object()).action.permits();
+    rule.operations.iter().any(allowed) || view.file(real).is_none() && gap(meaning, rule).is_some()
 }
 
 /// The rule as it speaks of what its names lead to through links of this host, a rule for each link.
 #[must_use]
 pub fn led(rule: &Rule, resolver: &Resolver<'_>) -> Vec<Rule> {
-    met(rule, resolver)
+    met(&beginnings(rule), resolver)
         .iter()
         .filter_map(|(named, met)| through(rule, named, met))
         .collect()
 }
 
 /// The literal paths that the rule's patterns begin with. `/w/**/x` begins with `/w/x` too.
-fn beginnings(rule: &Rule) -> BTreeSet<Vec<&[u8]>> {
+fn beginnings(rule: &Rule) -> BTreeSet<Names> {
     let sequences: Vec<&Sequence> = match &rule.objects {
         Objects::Paths { paths, .. } => paths.iter().flat_map(|p| &p.sequences).collect(),
         Objects::Commands { commands, .. } => {
@@ -150,25 +192,27 @@ fn beginnings(rule: &Rule) -> BTreeSet<Vec<&[u8]>> {
     };
     let mut out = BTreeSet::new();
     for sequence in sequences {
-        let literal: Vec<&[u8]> = sequence.literal_names().collect();
+        let literal: Names = sequence.literal_names().map(<[u8]>::to_vec).collect();
         // A pattern that begins with `**` is about every directory, and names none.
         if literal.is_empty() {
             continue;
         }
         let shallow = sequence.components.iter();
         let shallow = shallow.filter(|c| **c != Component::AnyDepth);
-        out.insert(shallow.map_while(Component::literal).collect());
+        let shallow = shallow.map_while(Component::literal);
+        out.insert(shallow.map(<[u8]>::to_vec).collect());
         out.insert(literal);
     }
     out
 }
 
-/// The links that the rule's names lead through: the name, and what a link gives it for another.
-fn met(rule: &Rule, resolver: &Resolver<'_>) -> Vec<(Vec<Vec<u8>>, Met)> {
-    let mut out: Vec<(Vec<Vec<u8>>, Met)> = Vec::new();
-    for names in beginnings(rule) {
-        for met in resolver.walk(&names).met {
-            let named = names.iter().take(met.named).map(|n| n.to_vec()).collect();
+/// The links that paths lead through: the name, and what a link gives it for another.
+fn met(paths: &BTreeSet<Names>, resolver: &Resolver<'_>) -> Vec<(Names, Met)> {
+    let mut out: Vec<(Names, Met)> = Vec::new();
+    for names in paths {
+        let slices: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+        for met in resolver.walk(&slices).met {
+            let named = names.iter().take(met.named).cloned().collect();
             let pair = (named, met);
             if pair.0 != pair.1.real && !out.contains(&pair) {
                 out.push(pair);
@@ -249,7 +293,7 @@ fn through(rule: &Rule, named: &[Vec<u8>], met: &Met) -> Option<Rule> {
 }
 
 /// What is left of a pattern beneath these names: every way to go on.
-fn beneath<'c>(components: &'c [Component], names: &[Vec<u8>]) -> Vec<&'c [Component]> {
+pub(super) fn beneath<'c>(components: &'c [Component], names: &[Vec<u8>]) -> Vec<&'c [Component]> {
     // Where in the pattern one can be, in front of the component of this number.
     let mut at = BTreeSet::from([0]);
     let pass = |at: &mut BTreeSet<usize>| {
@@ -276,8 +320,8 @@ fn beneath<'c>(components: &'c [Component], names: &[Vec<u8>]) -> Vec<&'c [Compo
 
 /// Whether the derived rule is one that is taken: `None`. Else what is done instead; [`Found::Denied`] says that the
 /// policy allows nothing there, so that the rule is not needed.
-fn objection(policy: &Policy, rule: &Rule, link: &FollowedLink) -> Option<Found> {
-    let subject = &policy.subject;
+fn objection(meaning: &Meaning<'_>, rule: &Rule, link: &FollowedLink) -> Option<Found> {
+    let subject = &meaning.policy().subject;
     if rule.operations.iter().eq([Operation::Execute]) && is_many_programs(&link.real) {
         return Some(Found::ManyPrograms);
     }
@@ -295,12 +339,12 @@ fn objection(policy: &Policy, rule: &Rule, link: &FollowedLink) -> Option<Found>
             operations: changes.collect(),
             ..rule.clone()
         };
-        if gap(policy, &changes).is_none() {
+        if gap(meaning, &changes).is_none() {
             return Some(Found::Installed);
         }
     }
     if is_wide(subject, &link.real) && !is_wide(subject, &link.named) {
-        return Some(gap(policy, rule).unwrap_or(Found::Denied));
+        return Some(gap(meaning, rule).unwrap_or(Found::Denied));
     }
     None
 }
@@ -312,20 +356,20 @@ fn is_many_programs(path: &[u8]) -> bool {
 }
 
 /// Whether the path is the directory, or lies beneath it.
-fn lies_within(path: &[u8], directory: &[u8]) -> bool {
+pub(super) fn lies_within(path: &[u8], directory: &[u8]) -> bool {
     let rest = path.strip_prefix(directory);
     directory == b"/" || rest.is_some_and(|r| r.is_empty() || r.starts_with(b"/"))
 }
 
 /// Whether a program can do nothing without what lies there.
-fn is_wide(subject: &Subject, path: &[u8]) -> bool {
+pub(super) fn is_wide(subject: &Subject, path: &[u8]) -> bool {
     let own = [&subject.home, &subject.workspace, &subject.tmp];
     let own = own.into_iter().flatten().any(|p| lies_within(p, path));
     own || path == b"/" || SYSTEM.iter().any(|s| s.as_bytes() == path)
 }
 
 /// Something that the policy allows, and the derived rule would deny.
-fn gap(policy: &Policy, rule: &Rule) -> Option<Found> {
+fn gap(meaning: &Meaning<'_>, rule: &Rule) -> Option<Found> {
     let (list, except): (Vec<&Sequence>, Vec<&Sequence>) = match &rule.objects {
         Objects::Paths { paths, except } => (
             paths.iter().flat_map(|p| &p.sequences).collect(),
@@ -337,7 +381,6 @@ fn gap(policy: &Policy, rule: &Rule) -> Option<Found> {
         ),
         _ => return None,
     };
-    let meaning = Meaning::new(policy);
     for operation in rule.operations.iter() {
         let common = || {
             let set = PathSet::of(list.iter().copied())?;

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// What stands at a path.
@@ -26,6 +27,36 @@ pub trait View {
 
     /// Whether a directory stands there. A link at the end is followed.
     fn is_directory(&self, path: &[u8]) -> bool;
+
+    /// At most so many entries of a directory, by name. None where there is no directory that can be listed.
+    fn entries(&self, directory: &[u8], most: usize) -> Vec<(Vec<u8>, Entry)>;
+
+    /// The regular file that stands there.
+    fn file(&self, path: &[u8]) -> Option<FileOnDisk>;
+}
+
+/// What an entry of a directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entry {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// Something else.
+    Other,
+}
+
+/// A file, whatever its names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileOnDisk {
+    /// The file system that it is on.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+    /// How many names it has.
+    pub names: u64,
 }
 
 /// The file system of this host.
@@ -47,6 +78,36 @@ impl View for RealLinks {
 
     fn is_directory(&self, path: &[u8]) -> bool {
         Path::new(OsStr::from_bytes(path)).is_dir()
+    }
+
+    fn entries(&self, directory: &[u8], most: usize) -> Vec<(Vec<u8>, Entry)> {
+        let Ok(listed) = std::fs::read_dir(Path::new(OsStr::from_bytes(directory))) else {
+            return Vec::new();
+        };
+        let mut out: Vec<(Vec<u8>, Entry)> = listed
+            .take(most)
+            .filter_map(Result::ok)
+            .map(|entry| {
+                let kind = match entry.file_type() {
+                    Ok(t) if t.is_symlink() => Entry::Link,
+                    Ok(t) if t.is_dir() => Entry::Directory,
+                    Ok(t) if t.is_file() => Entry::File,
+                    _ => Entry::Other,
+                };
+                (entry.file_name().into_vec(), kind)
+            })
+            .collect();
+        out.sort_unstable();
+        out
+    }
+
+    fn file(&self, path: &[u8]) -> Option<FileOnDisk> {
+        let found = std::fs::symlink_metadata(Path::new(OsStr::from_bytes(path))).ok()?;
+        found.is_file().then(|| FileOnDisk {
+            device: found.dev(),
+            inode: found.ino(),
+            names: found.nlink(),
+        })
     }
 }
 

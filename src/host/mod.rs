@@ -8,11 +8,14 @@
 //! # What is followed
 //!
 //! - The literal beginning of every pattern of a rule that denies or asks, name by name. It follows links in the
-//!   middle, links to links, and links to what does not exist. `/w/**/.git/hooks` counts as `/w/.git/hooks` too. What
-//!   is behind a `*` is not followed.
+//!   middle, links to links, and links to what does not exist. `/w/**/.git/hooks` counts as `/w/.git/hooks` too.
 //! - The derived rule is directly behind its rule, with the same name, place, action and message. Its exceptions are
 //!   those of the rule, seen through the same link. A link on the way is denied under its own name: whoever replaces it
 //!   changes where the denied name leads.
+//! - Links beneath a denied directory, and behind a `*`, that are there when polc looks and that lead to what the policy
+//!   allows ([`beneath`] looks for them). A directory with very much in it is not looked through to the end, which is
+//!   told. Nor is one where `**` stands in the middle of the pattern, as the pattern searches there, nor the home, the
+//!   workspace or a directory of the system.
 //! - Rules that allow are never followed. A link would give rights that nobody wrote down.
 //!
 //! # What is not followed
@@ -21,17 +24,21 @@
 //!
 //! - A link to `/`, to the home directory, to the workspace, to a directory above one of these, or to a directory of
 //!   the system (`/usr`, `/etc`). If all of that were denied, the program could do nothing. If the policy allows
-//!   anything there that the rule denies, this is a [`Found::Gap`]. A command that starts a program then refuses to.
+//!   anything there that the rule denies, this is a [`Found::Gap`]. A command that starts a program then refuses to, or warns where the link only lies beneath
+//!   a denied directory.
 //! - A link within the workspace or the temporary directory to what is installed (`/usr`, `/opt`), if the policy allows
 //!   changing nothing there. Nothing secret is there, and every program needs it ([`Found::Installed`]).
 //! - A program that is many programs, such as busybox: denying `/bin/wget` must not deny `/bin/sh`
 //!   ([`Found::ManyPrograms`]).
+//!
+//! A denied file may have a second name in another directory (a hard link). Nobody knows where, so that is told.
 
+mod beneath;
 mod derive;
 mod links;
 
-pub use derive::{Found, Link, follow, led};
-pub use links::{Place, RealLinks, Resolver, View};
+pub use derive::{Followed, Found, Link, follow, led};
+pub use links::{Entry, FileOnDisk, Place, RealLinks, Resolver, View};
 
 use crate::fidelity::show_bytes;
 use crate::policy::FollowedLink;

@@ -1,11 +1,11 @@
 //! Policies on hosts that are made up, and on one that is real.
 
-use super::{Found, Link, Place, Resolver, View, follow};
+use super::{Entry, FileOnDisk, Followed, Found, Link, Place, Resolver, View, follow};
 use crate::fidelity::Object;
 use crate::frontend::{LoadOptions, load};
 use crate::policy::{Action, Operation, Policy};
 use crate::semantics::decide;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Links by path; other paths are there or, if they begin with `/gone`, are not.
 struct Made(BTreeMap<&'static str, &'static str>);
@@ -22,6 +22,18 @@ impl View for Made {
 
     fn is_directory(&self, path: &[u8]) -> bool {
         path.ends_with(b"/.ssh")
+    }
+
+    fn entries(&self, directory: &[u8], _: usize) -> Vec<(Vec<u8>, Entry)> {
+        let in_it = self.0.keys().filter_map(|path| {
+            let (above, name) = path.rsplit_once('/')?;
+            (above.as_bytes() == directory).then(|| (name.as_bytes().to_vec(), Entry::Link))
+        });
+        in_it.collect()
+    }
+
+    fn file(&self, _: &[u8]) -> Option<FileOnDisk> {
+        None
     }
 }
 
@@ -40,7 +52,8 @@ const ALLOWED: &str =
 
 fn followed(deny: &str, links: &[(&'static str, &'static str)]) -> (Policy, Vec<Link>) {
     let policy = policy(&format!("{deny}{ALLOWED}"));
-    follow(policy, &Made(links.iter().copied().collect()))
+    let (policy, followed) = follow(policy, &Made(links.iter().copied().collect()));
+    (policy, followed.links)
 }
 
 fn read(policy: &Policy, path: &str) -> Action {
@@ -264,7 +277,7 @@ fn a_program_is_denied_by_what_it_is_but_not_all_that_it_is() {
         |path: &str| decide(&policy, Operation::Execute, &Object::Path(path.into())).action;
     assert_eq!(starts("/bin/vim"), Action::Deny);
     assert_eq!(starts("/bin/busybox"), Action::Allow);
-    assert!(links.iter().any(|l| l.found == Found::ManyPrograms));
+    assert!(links.links.iter().any(|l| l.found == Found::ManyPrograms));
 }
 
 #[test]
@@ -317,5 +330,128 @@ fn this_host_is_looked_at() {
     assert_eq!(
         resolver.resolve(b"/proc/self/exe").unwrap(),
         b"/proc/self/exe"
+    );
+}
+
+/// A home directory that is there, and what a policy of these rules makes of it. It allows everything in `projects`.
+fn at_home(rules: &str, make: impl Fn(&std::path::Path)) -> (tempfile::TempDir, Policy, Followed) {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().canonicalize().unwrap();
+    std::fs::create_dir_all(home.join("projects/sub")).unwrap();
+    make(&home);
+    let at = home.display();
+    let text = format!(
+        "version: 1\nname: t\nsubject: {{home: {at}, workspace: {at}/projects/w, tmp: /nowhere}}\nrules:\n{rules}  - {{name: all, action: allow, operations: [read, write], paths: ['~/projects/**']}}\n"
+    );
+    let policy = load("t.yaml", &text, &LoadOptions::default())
+        .unwrap_or_else(|e| panic!("{e}"))
+        .policy;
+    let (policy, followed) = follow(policy, &super::RealLinks);
+    (folder, policy, followed)
+}
+
+#[test]
+fn links_beneath_a_denied_directory_are_followed() {
+    use std::os::unix::fs::symlink;
+    let rules = deny(
+        "'~/.aws/**', '~/.ssh/id_*', '~/.big/*/key'",
+        ", except: ['~/.aws/open/**']",
+    );
+    let (folder, policy, followed) = at_home(&rules, |home| {
+        for made in [".aws/deep/er", ".aws/open", ".ssh", ".big", "elsewhere"] {
+            std::fs::create_dir_all(home.join(made)).unwrap();
+        }
+        for (target, link) in [
+            ("../projects/credentials", ".aws/credentials"),
+            ("../../../projects/sub", ".aws/deep/er/sub"),
+            ("../far", "projects/sub/further"),
+            ("../projects/gone", ".aws/dangling"),
+            ("../projects/kept", ".aws/open/kept"),
+            ("../elsewhere", ".aws/elsewhere"),
+            ("..", ".aws/up"),
+            (".", ".aws/deep/loop"),
+            ("../projects/id", ".ssh/id_work"),
+            ("../projects/other", ".ssh/other"),
+            ("../projects/big", ".big/one"),
+        ] {
+            symlink(target, home.join(link)).unwrap();
+        }
+        for file in ["credentials", "kept", "id", "other", "far"] {
+            std::fs::write(home.join("projects").join(file), "").unwrap();
+        }
+        std::fs::create_dir_all(home.join("projects/big")).unwrap();
+    });
+    let home = folder.path().canonicalize().unwrap();
+    for (name, action) in [
+        ("credentials", Action::Deny),
+        ("sub/x", Action::Deny),
+        ("far", Action::Deny),
+        ("gone", Action::Deny),
+        ("gone/x", Action::Deny),
+        ("id", Action::Deny),
+        ("big/key", Action::Deny),
+        ("big/x", Action::Allow),
+        ("kept", Action::Allow),
+        ("other", Action::Allow),
+        ("w/x", Action::Allow),
+    ] {
+        let path = home.join("projects").join(name);
+        assert_eq!(read(&policy, path.to_str().unwrap()), action, "{name}");
+    }
+    // What the policy allows nothing of is not told; what cannot be denied as a whole stops nobody.
+    let told: Vec<(bool, bool)> = followed
+        .links
+        .iter()
+        .map(|l| (l.beneath, matches!(l.found, Found::Gap(..))))
+        .collect();
+    assert!(told.iter().all(|(beneath, _)| *beneath), "{followed:?}");
+    assert_eq!(told.iter().filter(|(_, gap)| *gap).count(), 1);
+    let none = |l: &Link| !l.followed.real.ends_with(b"/elsewhere");
+    assert!(followed.links.iter().all(none));
+}
+
+#[test]
+fn another_name_of_a_denied_file_is_told() {
+    let rules = deny("'~/.ssh/**', '~/.aws/credentials'", "");
+    let (folder, _, followed) = at_home(&rules, |home| {
+        for made in [".ssh", ".aws"] {
+            std::fs::create_dir_all(home.join(made)).unwrap();
+        }
+        for (file, other) in [
+            (".ssh/id", "projects/id"),
+            (".aws/credentials", "projects/sub/credentials"),
+            // Both names are denied.
+            (".ssh/one", ".ssh/two"),
+            (".aws/config", "projects/config"),
+        ] {
+            std::fs::write(home.join(file), "").unwrap();
+            std::fs::hard_link(home.join(file), home.join(other)).unwrap();
+        }
+    });
+    let home = folder.path().canonicalize().unwrap();
+    let at = |name: &str| home.join(name).into_os_string().into_encoded_bytes();
+    let told: BTreeSet<Vec<u8>> = followed.other_names.into_iter().collect();
+    let expected = BTreeSet::from([at(".ssh/id"), at(".aws/credentials")]);
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_denied_directory_with_very_much_in_it_is_told() {
+    let (folder, policy, followed) = at_home(&deny("'~/.big/**', '~/.small/**'", ""), |home| {
+        for made in [".big", ".small"] {
+            std::fs::create_dir_all(home.join(made)).unwrap();
+        }
+        for i in 0..5_001 {
+            std::fs::write(home.join(format!(".big/{i}")), "").unwrap();
+        }
+        std::os::unix::fs::symlink("../projects/x", home.join(".small/x")).unwrap();
+        std::fs::write(home.join("projects/x"), "").unwrap();
+    });
+    let home = folder.path().canonicalize().unwrap();
+    let big = home.join(".big").into_os_string().into_encoded_bytes();
+    assert_eq!(followed.unseen, [big]);
+    assert_eq!(
+        read(&policy, home.join("projects/x").to_str().unwrap()),
+        Action::Deny
     );
 }

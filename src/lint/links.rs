@@ -2,18 +2,20 @@
 
 use super::{Finding, is_own};
 use crate::fidelity::{Object, show_bytes};
-use crate::host::{Found, Link, Resolver, View, led};
+use crate::host::{Followed, Found, Link, Resolver, View, led};
 use crate::policy::{Component, Objects, Operation, Policy, Rule, RuleId, Sequence};
 use crate::semantics::{Meaning, PathSet, TooLarge, decide};
 use std::collections::BTreeSet;
 
 pub(super) fn find(
     meaning: &Meaning<'_>,
-    followed: &[Link],
+    followed: &Followed,
     view: &dyn View,
     out: &mut Vec<Finding>,
 ) -> Result<(), TooLarge> {
-    wide(meaning.policy(), followed, out);
+    wide(meaning.policy(), &followed.links, out);
+    other_names(meaning.policy(), &followed.other_names, out);
+    unseen(&followed.unseen, out);
     let resolver = Resolver::new(view);
     for rule in &meaning.policy().rules {
         if rule.action.permits() {
@@ -59,6 +61,44 @@ fn wide(policy: &Policy, followed: &[Link], out: &mut Vec<Finding>) {
             )
             .help("remove the link, or put what it leads to in its place"),
         );
+    }
+}
+
+/// L015: denied files that have another name.
+fn other_names(policy: &Policy, files: &[Vec<u8>], out: &mut Vec<Finding>) {
+    for file in files {
+        let object = Object::Path(file.clone());
+        let denied = [Operation::Read, Operation::Edit]
+            .into_iter()
+            .find_map(|o| {
+                let decision = decide(policy, o, &object);
+                (!decision.action.permits()).then_some(decision.rule)
+            });
+        out.push(
+            Finding::new(
+                "L015",
+                denied.flatten(),
+                format!(
+                    "`{}` is denied, and the file has another name somewhere, a hard link",
+                    show_bytes(file)
+                ),
+            )
+            .help("`find / -xdev -samefile FILE` finds the name; remove it, or deny it too"),
+        );
+    }
+}
+
+/// L016: denied directories that were not looked through to the end.
+fn unseen(directories: &[Vec<u8>], out: &mut Vec<Finding>) {
+    for directory in directories {
+        out.push(Finding::new(
+            "L016",
+            None,
+            format!(
+                "`{}` is denied, and holds too much to look for links in all of it",
+                show_bytes(directory)
+            ),
+        ));
     }
 }
 

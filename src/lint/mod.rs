@@ -25,7 +25,7 @@ pub use keys::{Key, keys};
 
 use crate::diagnostics::Diagnostic;
 use crate::fidelity::Object;
-use crate::host::{Link, View};
+use crate::host::{Followed, View};
 use crate::policy::{FileId, Policy, Rule, RuleId};
 use crate::semantics::{Meaning, TooLarge};
 
@@ -49,13 +49,13 @@ pub fn lints(meaning: &Meaning<'_>, judge: &Judge) -> Result<Vec<Diagnostic>, To
     Ok(told(meaning.policy(), judge, found))
 }
 
-/// The lints that need a look at this host: what its directories and links make of the policy. `links` are those that
-/// were followed when the policy was loaded.
+/// The lints that need a look at this host: what its directories and links make of the policy. `followed` is
+/// what was found when the policy was loaded.
 #[must_use]
 pub fn on_host(
     meaning: &Meaning<'_>,
     judge: &Judge,
-    followed: &[Link],
+    followed: &Followed,
     view: &dyn View,
 ) -> Vec<Diagnostic> {
     let mut found: Vec<Finding> = Vec::new();
