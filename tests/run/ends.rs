@@ -298,3 +298,45 @@ print("goes on without its terminal")
         .unwrap();
     assert_eq!(text(&done.stdout), "ended -1\n", "{}", said(&done));
 }
+
+#[test]
+fn a_program_that_lets_its_parent_trace_it_goes_on() {
+    if !landlock() || !have("python3") {
+        return;
+    }
+    let place = Place::new(User::Own);
+    // PTRACE_TRACEME, in the program, in a thread of it, and once more; then a signal, and another program.
+    std::fs::write(
+        place.path("ws/traced.py"),
+        "import ctypes, os, signal, sys, threading
+trace = ctypes.CDLL(None, use_errno=True).ptrace
+got = []
+signal.signal(signal.SIGUSR1, lambda *a: got.append(1))
+for _ in range(2):
+    assert trace(0, 0, 0, 0) == 0
+    os.kill(os.getpid(), signal.SIGUSR1)
+def other():
+    assert trace(0, 0, 0, 0) == 0
+    signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+thread = threading.Thread(target=other)
+thread.start()
+thread.join()
+print(len(got), flush=True)
+assert trace(0, 0, 0, 0) == 0
+os.execv('/bin/sh', ['sh', '-c', 'echo another; kill -TERM $$'])
+",
+    )
+    .unwrap();
+    let policy = "version: 1
+name: traced
+subject: {home: auto, workspace: auto, tmp: auto}
+rules:
+  - include: builtin:linux-runtime
+  - include: builtin:system-programs
+  - {name: here, action: allow, operations: [read], paths: ['${workspace}/**']}
+  - {name: trace, action: allow, syscalls: [ptrace]}
+";
+    let done = place.shell_by(policy, "exec python3 traced.py");
+    assert_eq!(text(&done.stdout), "3\nanother\n", "{}", said(&done));
+    assert_eq!(done.status.signal(), Some(15), "{}", said(&done));
+}

@@ -10,6 +10,8 @@
 //!   a second time when it is continued.
 //! - While polc is stopped, nobody watches the clock, and what the program started before could go on without end. So
 //!   if there is a `wall_time`, another process wakes polc when it is over.
+//! - A program that lets itself be traced by its parent (`PTRACE_TRACEME`) is traced by polc, and stops at each signal
+//!   until polc lets it go on. polc traces nobody: it lets the program go with that signal.
 //! - polc ends as the program ended: with its status, or by its signal.
 //! - A shell inside a process namespace makes a group of its own the terminal's foreground. It cannot name the group
 //!   outside to give the terminal back. polc takes it back at the end, if it had it at the start.
@@ -99,8 +101,9 @@ pub fn wait_and(child: libc::pid_t, mut stopped: impl FnMut()) -> libc::c_int {
         // Also what was adopted.
         // SAFETY: the kernel fills in the number.
         let got = unsafe { libc::waitpid(-1, &raw mut status, libc::WUNTRACED) };
-        if got == child && libc::WIFSTOPPED(status) {
-            if !wall_time::is_over() {
+        if got > 0 && libc::WIFSTOPPED(status) {
+            let traced = release(got, libc::WSTOPSIG(status));
+            if got == child && !traced && !wall_time::is_over() {
                 stopped();
             }
             continue;
@@ -112,6 +115,33 @@ pub fn wait_and(child: libc::pid_t, mut stopped: impl FnMut()) -> libc::c_int {
         if got < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
             return 1 << 8;
         }
+    }
+}
+
+/// Lets a process or thread go that has made this process its tracer and has stopped at a signal, which it gets then.
+/// `false`: it is no tracee.
+fn release(tracee: libc::pid_t, signal: libc::c_int) -> bool {
+    // SAFETY: an all-zero structure is a valid one.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let nothing = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: the kernel fills in the structure; it takes nothing else but numbers.
+    let asked = unsafe { libc::ptrace(libc::PTRACE_GETSIGINFO, tracee, nothing, &raw mut info) };
+    let signal = match (asked, io::Error::last_os_error().raw_os_error()) {
+        // The kernel sends this one to tracees that have become another program, and to nobody else.
+        (0, _) if signal == libc::SIGTRAP && info.si_code == libc::SI_USER => 0,
+        (0, _) => signal,
+        // Its group has stopped, and it stays stopped.
+        (_, Some(libc::EINVAL)) => libc::SIGSTOP,
+        _ => return false,
+    };
+    // SAFETY: takes numbers.
+    unsafe {
+        libc::ptrace(
+            libc::PTRACE_DETACH,
+            tracee,
+            nothing,
+            libc::c_long::from(signal),
+        ) == 0
     }
 }
 
