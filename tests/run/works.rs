@@ -146,3 +146,42 @@ fn without_namespaces_what_is_there_can_be_changed() {
         said(&done)
     );
 }
+
+/// bash complains of a start-up file that it may not read. People export tokens there.
+#[test]
+fn bash_starts_without_a_word_and_reads_none_of_its_files() {
+    if !landlock() || !have("bash") {
+        return;
+    }
+    let users = match is_root() {
+        true => &[User::Own, User::Nobody][..],
+        false => &[User::Own],
+    };
+    for user in users {
+        let place = Place::new(*user);
+        let secret = "export TOKEN=secret\necho read\n";
+        std::fs::write(place.path("home/.bashrc"), secret).unwrap();
+        std::fs::write(place.path("home/rc"), secret).unwrap();
+        std::os::unix::fs::symlink("rc", place.path("home/.bash_profile")).unwrap();
+        place.own_all();
+        for bash in ["bash -ic", "bash -lc"] {
+            let script = format!(
+                "{bash} 'echo [$TOKEN]; cat ~/.bashrc ~/rc; echo x >> ~/.bashrc' 2>&1 | grep -v 'job control\\|process group'"
+            );
+            let done = place
+                .polc(&["-q", "--fail-if-made"], false)
+                .args(["sh", "-c", &script])
+                .output()
+                .unwrap();
+            let all = text(&done.stdout);
+            assert!(
+                all.starts_with("[]\n") && all.lines().count() == 2,
+                "{bash}: {}",
+                said(&done)
+            );
+            assert!(!all.contains("secret"), "{}", said(&done));
+        }
+        let kept = std::fs::read_to_string(place.path("home/.bashrc")).unwrap();
+        assert_eq!(kept, secret);
+    }
+}

@@ -62,6 +62,7 @@ mod routes;
 mod signals;
 mod sockets;
 mod start;
+mod startup;
 mod stdio;
 mod supervise;
 mod sys;

@@ -1,6 +1,7 @@
 //! Whether what covers a path is still there: somebody outside who replaces the path takes the mount along
 //! ([`super::cover`]).
 
+use super::startup;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -48,6 +49,12 @@ fn points(mut table: &File) -> Option<BTreeMap<Vec<u8>, Vec<u8>>> {
     table.read_to_end(&mut text).ok()?;
     let line = |line: &[u8]| {
         let mut fields = line.split(|b| *b == b' ');
+        // Behind a hyphen: type, source and options.
+        let rest = line.windows(3).position(|w| w == b" - ")?;
+        let source = line.get(rest + 3..)?.split(|b| *b == b' ').nth(1)?;
+        if source == startup::SOURCE.to_bytes() {
+            return None;
+        }
         Some((fields.next()?.to_vec(), unescaped(fields.nth(3)?)))
     };
     Some(text.split(|b| *b == b'\n').filter_map(line).collect())

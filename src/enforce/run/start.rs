@@ -11,7 +11,7 @@ use super::report::Report;
 use super::terminals::{self, Terminals};
 use super::{
     Error, capabilities, cgroup, filter, limits, local_services, missing, namespaces, notes,
-    placeholders, require, stdio, supervise, sys,
+    placeholders, require, startup, stdio, supervise, sys,
 };
 use crate::backend::landlock::{AccessFs, RealHost, Ruleset};
 use crate::backend::seccomp::UnixSockets;
@@ -67,6 +67,9 @@ impl Prepared<'_> {
         let mut holes = self.close_network(&layers, &mut ruleset, report)?;
         if let Some(ledger) = &ledger {
             self.compare(&layers, &ruleset, ledger, report)?;
+        }
+        if layers.mounts && self.choice.required.is_none() {
+            startup::cover(self.policy, &mut ruleset);
         }
         let variables = self.serve(
             &layers,
