@@ -75,8 +75,41 @@ pub fn check(global: &Global, loaded: &Loaded, how: How) -> Result<Vec<String>, 
         }
         return Err(place.refused(&why, &rights, homes));
     }
+    said.extend(by_variable(global, loaded, homes)?);
     said.dedup();
     Ok(said)
+}
+
+/// Trees for temporary files. What `auto` takes in one of them is what everybody expects.
+const TEMPORARY: [&str; 9] = [
+    "/dev/shm",
+    "/private/tmp",
+    "/private/var/folders",
+    "/private/var/tmp",
+    "/run/user",
+    "/tmp",
+    "/usr/tmp",
+    "/var/folders",
+    "/var/tmp",
+];
+
+/// That the variable TMPDIR names a directory that nobody would expect to be a temporary one.
+fn by_variable(global: &Global, loaded: &Loaded, homes: &Homes) -> Result<Option<String>, Stop> {
+    let Some(tmp) = Place::assumed(&loaded.policy, "tmp") else {
+        return Ok(None);
+    };
+    let temporary = TEMPORARY.iter().any(|t| tmp.path.starts_with(t));
+    let own = homes.own.iter().any(|h| tmp.path.starts_with(h));
+    let workspace = loaded.policy.subject.workspace.as_deref();
+    let workspace = workspace.map(|w| Path::new(OsStr::from_bytes(w)));
+    let within = workspace.is_some_and(|w| tmp.path.starts_with(w));
+    if within || temporary && !own || rights(global, loaded, "tmp")?.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "the temporary directory is `{}`, by the variable TMPDIR: what the policy allows in `${{tmp}}` it allows there",
+        text(tmp.path)
+    )))
 }
 
 fn exists(workspace: &[u8]) -> Result<(), Stop> {

@@ -148,6 +148,15 @@ fn sockets_of_others_in_temporary_directories_are_not_reached() {
         let before = text(&done.stderr);
         let named = before.lines().find(|l| l.contains("in reach")).unwrap();
         assert!(paths[..3].iter().any(|p| named.contains(p)), "{named}");
+        // Nobody is told of a /tmp that the program does not have.
+        assert!(
+            before.contains("with `--share-tmp` `/tmp`, `/var/tmp`"),
+            "{before}"
+        );
+        assert!(
+            !before.contains("/tmp and terminals of its own"),
+            "{before}"
+        );
     }
 }
 

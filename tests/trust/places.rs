@@ -237,8 +237,23 @@ fn a_temporary_directory_is_judged_as_a_workspace_is() {
             assert!(err(&done).contains(words), "{}", err(&done));
         }
     }
-    for tmp in ["/tmp", "/var/tmp", "home/group/project/tmp", "bin"] {
-        started(&run(&place.path(tmp), &[]));
+    let by_variable =
+        "`, by the variable TMPDIR: what the policy allows in `${tmp}` it allows there";
+    for tmp in ["/tmp", "/var/tmp", "home/group/project/tmp"] {
+        let done = run(&place.path(tmp), &[]);
+        started(&done);
+        assert!(!err(&done).contains(by_variable), "{tmp}: {}", err(&done));
+    }
+    // Where nobody expects it, it is named.
+    for tmp in ["bin", "home/repo"] {
+        let path = place.path(tmp);
+        let done = run(&path, &[]);
+        started(&done);
+        let said = format!(
+            "the temporary directory is `{}{by_variable}",
+            path.display()
+        );
+        assert!(err(&done).contains(&said), "{tmp}: {}", err(&done));
     }
     let done = run(Path::new("/"), &["--set", "tmp=/tmp"]);
     started(&done);

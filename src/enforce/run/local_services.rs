@@ -73,7 +73,7 @@ pub fn told(ports: &BTreeSet<u16>) -> Option<String> {
         _ => (format!("ports {}{rest}", first.join(", ")), "are"),
     };
     Some(format!(
-        "{named} of this host's localhost {are} allowed, and most clients do not reach it: the program has a localhost of its own. A client that asks the proxy ($HTTP_PROXY) for localhost reaches the host's (docs/run.md)"
+        "{named} of this host's localhost {are} allowed, and most clients do not reach it: the program has a localhost of its own. A client that asks the proxy ($HTTP_PROXY) for localhost reaches the host's: start it as `env NO_PROXY= no_proxy= CLIENT` (docs/run.md)"
     ))
 }
 

@@ -114,6 +114,12 @@ pub fn own(
             ),
         );
     }
+    if prepared.choice.share_tmp {
+        report.not_kept(
+            "see temporary files of other programs",
+            "with `--share-tmp` `/tmp`, `/var/tmp`, `/dev/shm` and `$TMPDIR` are the host's: the policy allows there what it allows in `${tmp}`",
+        );
+    }
     for path in &prepared.own.shared {
         report.not_kept("see temporary files of other programs", format!(
             "`{}` stays the host's: it is the workspace, the home directory or a directory of the system",
@@ -195,10 +201,12 @@ pub fn in_force(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Repor
             ),
         );
     }
-    let own = match (layers.mounts, layers.processes) {
-        (true, true) => Some("processes, /tmp and terminals of its own"),
-        (true, false) => Some("/tmp and terminals of its own"),
-        _ => None,
+    let own = match (layers.mounts, layers.processes, prepared.choice.share_tmp) {
+        (true, true, false) => Some("processes, /tmp and terminals of its own"),
+        (true, true, true) => Some("processes and terminals of its own"),
+        (true, false, false) => Some("/tmp and terminals of its own"),
+        (true, false, true) => Some("terminals of its own"),
+        (false, ..) => None,
     };
     if let Some(own) = own {
         report.in_force(own, format!("{own}, by namespaces"));
