@@ -243,6 +243,22 @@ fn differences_are_told_and_counted_by_the_exit_status() {
         ))
     };
     assert_eq!((fail_on("newly-allowed"), fail_on("newly-denied")), (1, 0));
+    // Many changes are told in few lines, unless all are asked for.
+    let two = ["diff", "builtin:read-only-explorer", "builtin:coding-agent"];
+    let (short, whole) = (
+        polc(d.path(), &two),
+        polc(d.path(), &[&two[..], &["--all"]].concat()),
+    );
+    assert_eq!((status(&short), status(&whole)), (1, 1));
+    let lines = |o: &Output| out(o).lines().count();
+    assert!(lines(&short) <= 20 && lines(&whole) > 20, "{}", out(&short));
+    assert!(out(&short).ends_with("(`polc diff --all` shows all, with examples)\n"));
+    assert!(out(&short).contains("newly allowed:\n") && out(&short).contains(" more\n"));
+    assert!(
+        out(&whole).contains("      for example "),
+        "{}",
+        out(&whole)
+    );
     // Between a policy and an artifact of it, as far as the artifact can say it.
     assert_eq!(
         status(&polc(d.path(), &["emit", "sbpl", "-q", "-o", "made.sb"])),

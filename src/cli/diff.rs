@@ -17,6 +17,9 @@ pub struct Args {
     old: OsString,
     /// The policy or artifact to compare it with
     new: OsString,
+    /// Show every change, each with an example. Without it: all of them if they take few lines, else a summary
+    #[arg(long)]
+    all: bool,
     /// Exit 1 only if there is a change of this kind
     #[arg(long, value_enum, value_name = "KIND")]
     fail_on: Option<Kind>,
@@ -58,7 +61,12 @@ pub fn run(global: &Global, args: &Args) -> Done {
         let all: Vec<Value> = changes.iter().map(|c| to_json(c, policies)).collect();
         format!("{:#}\n", Value::Array(all))
     } else {
-        human(&changes, policies)
+        let whole = human(&changes, policies);
+        if args.all || whole.lines().count() <= SHORT {
+            whole
+        } else {
+            brief(&changes, "polc diff --all")
+        }
     };
     output::stdout(text.as_bytes())?;
     let some = |became: &[Became]| changes.iter().any(|c| became.contains(&c.became));
@@ -156,17 +164,19 @@ pub fn human(changes: &[Change], policies: [Option<&Policy>; 2]) -> String {
     out
 }
 
-/// How many changes of a kind a short list has: more of what is newly allowed.
-const ALLOWED: usize = 12;
-const OTHERS: usize = 4;
+/// So many lines are short enough to be shown without a summary.
+const SHORT: usize = 20;
 
-/// The changes in few lines; `whole` is the command that shows all.
+/// How many changes of a kind a summary has: more of what is newly allowed.
+const ALLOWED: usize = 9;
+const OTHERS: usize = 2;
+
+/// The changes in at most 20 lines; `whole` is the command that shows all.
 pub fn brief(changes: &[Change], whole: &str) -> String {
     if changes.is_empty() {
         return "they mean the same\n".to_owned();
     }
     let mut out = String::new();
-    let mut cut = false;
     for (became, most) in [
         (Became::Allowed, ALLOWED),
         (Became::Asked, OTHERS),
@@ -206,13 +216,10 @@ pub fn brief(changes: &[Change], whole: &str) -> String {
             let _ = writeln!(out, "  {}{gap}{what}", operations.join(", "));
         }
         if told.len() > most {
-            cut = true;
             let _ = writeln!(out, "  and {} more", told.len() - most);
         }
     }
-    if cut {
-        let _ = writeln!(out, "(`{whole}` shows all)");
-    }
+    let _ = writeln!(out, "(`{whole}` shows all, with examples)");
     out
 }
 
