@@ -100,6 +100,26 @@ fn one_target_goes_to_a_file_and_all_to_a_folder() {
     );
     let o = polc(d.path(), &["emit", "all", "-o", "made"]);
     assert_eq!(status(&o), 0, "{}", err(&o));
+    // The places, a line for each target, and how to see more.
+    let message = err(&o);
+    let targets = [
+        "landlock: ",
+        "seccomp: ",
+        "apparmor: ",
+        "selinux: ",
+        "sbpl: ",
+        "tetragon: ",
+    ];
+    for target in targets {
+        let lines = message.lines().filter(|l| l.starts_with(target));
+        assert_eq!(lines.count(), 1, "{message}");
+    }
+    assert!(message.contains("`--ledger human` shows"), "{message}");
+    assert!(message.lines().count() <= 12, "{message}");
+    let check = polc(d.path(), &["emit", "all", "-o", "made", "--check"]);
+    assert_eq!(status(&check), 0);
+    let fine = "made: all 7 files are as the policy makes them\n";
+    assert_eq!((out(&check), err(&check)), (String::new(), fine.to_owned()));
     let made = names(&d.path().join("made"));
     for file in ["small.landlock.json", "small.sb", "small.tetragon.yaml"] {
         assert!(made.iter().any(|m| m == file), "{made:?}");

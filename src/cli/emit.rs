@@ -72,10 +72,12 @@ pub fn run(global: &Global, args: &Args) -> Done {
     let meaning = Meaning::new(policy);
     let made = compile(&backends, &meaning, args, policy)?;
 
-    if !args.quiet {
+    // Who compares wants to know whether there is a difference.
+    let quiet = args.quiet || args.check;
+    if !quiet {
         output::stderr(&assumed(&backends, policy))?;
     }
-    if !args.quiet || args.ledger.is_some() {
+    if !quiet || args.ledger.is_some() {
         let to_stdout = args.output.is_some() && args.ledger.is_some();
         let text = ledger::report(policy, made.iter().map(|m| &m.ledger), args.ledger);
         if to_stdout {
@@ -113,7 +115,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
         Some(path) => {
             let files = destinations(path, &artifacts)?;
             if args.check {
-                return check(&files);
+                return check(&files, path, args.quiet);
             }
             output::write_all(&files)?;
         }
@@ -237,7 +239,7 @@ fn destinations<'a>(
         .collect())
 }
 
-fn check(files: &[(PathBuf, &[u8])]) -> Done {
+fn check(files: &[(PathBuf, &[u8])], place: &Path, quiet: bool) -> Done {
     let mut differs = false;
     let mut out = String::new();
     for (path, bytes) in files {
@@ -273,6 +275,13 @@ fn check(files: &[(PathBuf, &[u8])]) -> Done {
         );
     }
     output::stdout(out.as_bytes())?;
+    if !differs && !quiet {
+        let files = match files.len() {
+            1 => "the file is as the policy makes it".to_owned(),
+            n => format!("all {n} files are as the policy makes them"),
+        };
+        output::stderr(&format!("{}: {files}\n", place.display()))?;
+    }
     Ok(if differs {
         Outcome::Failure
     } else {

@@ -31,8 +31,51 @@ pub fn report<'a>(
         Some(LedgerFormat::Human) => ledgers
             .map(|l| human(policy, l, usize::MAX, true))
             .collect(),
-        None => ledgers.map(|l| human(policy, l, SHOWN, false)).collect(),
+        None => {
+            let all: Vec<&Ledger> = ledgers.collect();
+            match all.as_slice() {
+                [one] => human(policy, one, SHOWN, false),
+                several => lines(several),
+            }
+        }
     }
+}
+
+/// A line for each target, and how to see more.
+fn lines(ledgers: &[&Ledger]) -> String {
+    let mut out = String::new();
+    for ledger in ledgers {
+        let leaks = if ledger.leaks() {
+            "; lets through some of what the policy denies"
+        } else {
+            ""
+        };
+        let _ = writeln!(out, "{}{leaks}", counts(ledger));
+    }
+    if !ledgers.is_empty() {
+        out.push_str(
+            "`--ledger human` shows each rule, and what each target does not keep of it\n",
+        );
+    }
+    out
+}
+
+/// How many rules and operations a target keeps, and how well.
+fn counts(ledger: &Ledger) -> String {
+    let kinds = [
+        Fidelity::Exact,
+        Fidelity::Stricter,
+        Fidelity::Looser,
+        Fidelity::Mixed,
+        Fidelity::Unenforced,
+    ];
+    let counts: Vec<String> = kinds
+        .into_iter()
+        .map(|k| (ledger.count(k), k))
+        .filter(|(n, k)| *n > 0 || *k == Fidelity::Exact)
+        .map(|(n, k)| format!("{n} {k}"))
+        .collect();
+    format!("{}: {}", ledger.target, counts.join(", "))
 }
 
 fn rule_name<'p>(policy: &'p Policy, entry: &Entry) -> &'p str {
@@ -79,20 +122,7 @@ fn to_json(policy: &Policy, ledger: &Ledger) -> Value {
 }
 
 fn human(policy: &Policy, ledger: &Ledger, limit: usize, exact_too: bool) -> String {
-    let kinds = [
-        Fidelity::Exact,
-        Fidelity::Stricter,
-        Fidelity::Looser,
-        Fidelity::Mixed,
-        Fidelity::Unenforced,
-    ];
-    let counts: Vec<String> = kinds
-        .into_iter()
-        .map(|k| (ledger.count(k), k))
-        .filter(|(n, k)| *n > 0 || *k == Fidelity::Exact)
-        .map(|(n, k)| format!("{n} {k}"))
-        .collect();
-    let mut out = format!("{}: {}\n", ledger.target, counts.join(", "));
+    let mut out = counts(ledger) + "\n";
     // What leaks comes first: it is what a reader has to know.
     let mut shown: Vec<&Entry> = ledger
         .entries
