@@ -1,7 +1,7 @@
 //! Several sets of paths, or classes of them, in one automaton.
 //!
-//! There are several *views*, such as the operations of a layer, or "as a file" and "as a directory". In each view, a
-//! path is of the class that the first matching case gives it.
+//! There are several *views*, such as the operations of a layer, or "as a file" and "as a directory". In each view, the
+//! first case that matches a path gives the class of the path.
 
 use super::automaton::{Dfa, Domain, Limit, Nfa, SlotKind, Step, TooLarge};
 use crate::policy::Sequence;
@@ -9,16 +9,16 @@ use rustc_hash::FxHashMap;
 
 /// What a set of paths is made of.
 pub trait Pattern {
-    /// The pattern in the form that it has.
+    /// The pattern, in one of the forms.
     fn form(&self) -> PatternForm<'_>;
 }
 
-/// The forms that patterns have.
+/// The forms of patterns.
 #[derive(Debug, Clone, Copy)]
 pub enum PatternForm<'a> {
-    /// As a policy writes it, name by name.
+    /// Name by name, as a policy writes it.
     Names(&'a Sequence),
-    /// Over bytes. The root is the empty string.
+    /// Byte by byte. The root is the empty string.
     Bytes(&'a [Step]),
 }
 
@@ -49,13 +49,13 @@ impl<P: Pattern + ?Sized> Pattern for &P {
 /// One case of a classification.
 #[derive(Debug)]
 pub struct Classified<'a, P> {
-    /// What it matches,
+    /// The case matches these paths,
     pub include: &'a [P],
-    /// but for this.
+    /// except these.
     pub except: &'a [P],
-    /// The views that it is about, a bit for each, the lowest for the first one.
+    /// The views that the case is for, as bits. The lowest bit is the first view.
     pub views: u16,
-    /// The class of what it matches there.
+    /// The class that the case gives.
     pub class: u32,
 }
 
@@ -67,8 +67,8 @@ impl<P> Clone for Classified<'_, P> {
 
 impl<P> Copy for Classified<'_, P> {}
 
-/// The class of each path in each view, as labels: that of the first case about the view that matches. All have one
-/// automaton where that is not too large, so that whichever sets are made of the classes, they share their states.
+/// The class of each path in each view, as labels. The first matching case of a view gives the class. If the automaton
+/// does not become too large, all views have the same one. Then all sets made of the classes share its states.
 pub fn classified<P: Pattern, const N: usize>(
     cases: &[Classified<'_, P>],
     default: u32,
@@ -83,17 +83,17 @@ pub fn classified<P: Pattern, const N: usize>(
     })
 }
 
-/// The same where all have to have one automaton.
+/// Like [`classified`], but all views must have the same automaton.
 ///
 /// # Errors
-/// It is too large.
+/// The automaton is too large.
 pub(super) fn together<'a, P: Pattern + 'a, const N: usize>(
     cases: impl Iterator<Item = Classified<'a, P>>,
     default: u32,
 ) -> Result<[Dfa; N], TooLarge> {
     const { assert!(N <= 16) };
     let mut nfa = Nfa::new(Domain::Path);
-    // What cases come to, by number, and which of that each does.
+    // The different results of cases, by number, and which of them each case has.
     let mut known: FxHashMap<(u16, u32), u32> = FxHashMap::default();
     let mut comes_to: Vec<(u16, u32)> = Vec::new();
     let mut outcomes: Vec<u32> = Vec::new();
@@ -125,7 +125,7 @@ pub(super) fn together<'a, P: Pattern + 'a, const N: usize>(
     let dfa = nfa.determinise(Limit::default(), Some(&outcomes), |matched| {
         let mut tuple = [default; N];
         let mut decided = 0u16;
-        // Slots are numbered as cases are, the includes of one before its excepts.
+        // Slots have the order of the cases. The includes of a case come before its excepts.
         let mut at = matched.iter().map(|s| slots[*s as usize]).peekable();
         while let Some(slot) = at.next() {
             let mut applies = slot.kind == SlotKind::Include;
@@ -193,7 +193,7 @@ mod tests {
             let label = |dfa: &Dfa| dfa.label_of(path.as_bytes()).unwrap();
             assert_eq!((label(&first), label(&second)), classes, "{path}");
         }
-        // As first matches of one class against the rest.
+        // Each class must be the same set as a first match of that class against the rest.
         for (view, dfa) in [first, second].iter().enumerate() {
             for class in [5, 7, 8, 9] {
                 let own = cases.iter().filter(|c| c.views >> view & 1 == 1);

@@ -1,8 +1,8 @@
 //! From what a layer allows to its ledger.
 //!
 //! For each operation, a back-end gives the set of objects that its artifact lets through. The ledger compares that set
-//! with the policy's, on the objects that each rule decides. So a back-end never states a fidelity itself. It only
-//! words the reason.
+//! with the set of the policy, for the objects that each rule decides. A back-end never states a fidelity itself. It
+//! only gives the reason for a difference.
 
 use super::automaton::{Limit, TooLarge};
 use super::decisions::Walks;

@@ -1,7 +1,7 @@
 //! The literal paths that a policy's patterns begin with, as a tree of names.
 //!
 //! Landlock and Tetragon know trees and objects by their literal paths. Their back-ends lower from this tree. At each
-//! node, the decided sets say what holds for the object itself, and for names beneath it that the policy does not
+//! node, the decided sets say what is true for the object itself, and for names beneath it that the policy does not
 //! mention.
 
 use super::automaton::StateId;
@@ -9,23 +9,23 @@ use super::decisions::Decisions;
 use crate::policy::{Component, Policy, Rule};
 use rustc_hash::FxHashMap;
 
-/// The nodes below one, ascending by name.
+/// The children of a node, ascending by name.
 type Children = Vec<(Box<[u8]>, usize)>;
 
 /// Every literal path that the policy's patterns begin with.
 #[derive(Debug)]
 pub struct LiteralTree {
     nodes: Vec<Children>,
-    /// Whether a path was longer than the tree takes, and is not in it.
+    /// Whether a path was too long and is not in the tree.
     pub too_long: bool,
 }
 
-/// The nodes that are there already, by that above them and their name.
+/// The existing nodes, by parent and name.
 type Known<'p> = FxHashMap<(usize, &'p [u8]), usize>;
 
 impl LiteralTree {
-    /// The paths of all rules on paths and programs, those of more than `longest` bytes left out. With
-    /// `shallow`, `/w/**/x` stands for `/w/x` too, the one case of it that has a literal path.
+    /// The paths of all rules on paths and programs. It leaves out paths longer than `longest`. With `shallow`,
+    /// `/w/**/x` also counts as `/w/x`, its only case with a literal path.
     #[must_use]
     pub fn of(policy: &Policy, longest: usize, shallow: bool) -> Self {
         let mut tree = Self {
@@ -88,13 +88,13 @@ impl LiteralTree {
         0
     }
 
-    /// How many nodes there are; they are numbered from 0, a parent before its children.
+    /// How many nodes there are. They are numbered from 0, and a parent comes before its children.
     #[must_use]
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
 
-    /// Never: the root is a node.
+    /// Always false: the root is a node.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
@@ -107,7 +107,7 @@ impl LiteralTree {
             .map(|(name, child)| (&**name, *child))
     }
 
-    /// The state of each node's path; `None`: no path holds such a name.
+    /// The state of each node's path. `None`: no path has such a name.
     #[must_use]
     pub fn states(&self, decisions: &Decisions) -> Vec<Option<StateId>> {
         let mut out = vec![None; self.len()];
@@ -121,7 +121,7 @@ impl LiteralTree {
         out
     }
 
-    /// The child of this name.
+    /// The child with this name.
     #[must_use]
     pub fn child(&self, node: usize, name: &[u8]) -> Option<usize> {
         let children = &self.nodes[node];
@@ -131,19 +131,19 @@ impl LiteralTree {
 }
 
 impl Decisions {
-    /// The state of a child by its name.
+    /// The state of a child, by its name.
     #[must_use]
     pub fn enter(&self, state: StateId, name: &[u8]) -> Option<StateId> {
         self.dfa().enter(state, name)
     }
 
-    /// Whether the object of this state is let through.
+    /// Whether the object of this state is permitted.
     #[must_use]
     pub fn permits_state(&self, state: StateId) -> bool {
         self.permits(self.dfa().label(state))
     }
 
-    /// The state of a name, `depth` levels beneath this one, that no policy mentions.
+    /// The state `depth` levels beneath this one, by names that no policy mentions.
     #[must_use]
     pub fn enter_fresh(&self, state: StateId, depth: usize) -> Option<StateId> {
         (0..depth).try_fold(state, |s, _| self.fresh(s))

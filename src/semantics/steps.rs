@@ -1,23 +1,23 @@
-//! Patterns of bytes against one text.
+//! Matches patterns of bytes against one text.
 
 use super::automaton::Step;
 use rustc_hash::FxHashMap;
 
-/// Patterns by the names that they begin with: which of many can match a text, without trying them all.
+/// Patterns by the names that they begin with. It finds those that can match a text, without trying all.
 #[derive(Debug, Default)]
 pub struct StepsIndex {
     by_beginning: FxHashMap<Vec<u8>, Vec<usize>>,
 }
 
 impl StepsIndex {
-    /// Adds a pattern of this number; several patterns may have one.
+    /// Adds a pattern with this number. Several patterns may have the same number.
     pub fn add(&mut self, steps: &[Step], number: usize) {
         let mut fixed: Vec<u8> = Vec::new();
         fixed.extend(steps.iter().map_while(|step| match step {
             Step::Byte(b) => Some(*b),
             _ => None,
         }));
-        // What follows begins a name, or the last one may go on.
+        // Whether the fixed bytes end with a whole name. Otherwise their last name may continue, so it is cut off.
         let whole = matches!(
             &steps[fixed.len()..],
             [] | [Step::AnyDepth] | [Step::AnyDepth, Step::Byte(b'/'), ..]
@@ -32,7 +32,7 @@ impl StepsIndex {
         }
     }
 
-    /// The numbers of the patterns that can match, ascending. Every one that does is among them.
+    /// The numbers of the patterns that can match, ascending. The list contains every pattern that does match.
     #[must_use]
     pub fn candidates(&self, bytes: &[u8]) -> Vec<usize> {
         let mut found: Vec<usize> = Vec::new();
@@ -51,11 +51,10 @@ impl StepsIndex {
     }
 }
 
-/// Whether a pattern matches these bytes: one by one, without an automaton. For a path of the algebra the root
-/// is the empty string.
+/// Whether a pattern matches these bytes, without an automaton. The root is given as the empty string.
 #[must_use]
 pub fn steps_match(steps: &[Step], bytes: &[u8]) -> bool {
-    // What has to be there byte by byte decides most questions.
+    // The fixed bytes at the beginning decide most questions.
     let mut fixed = 0;
     while let Some(Step::Byte(b)) = steps.get(fixed) {
         if bytes.get(fixed) != Some(b) {
@@ -67,14 +66,14 @@ pub fn steps_match(steps: &[Step], bytes: &[u8]) -> bool {
     if steps.is_empty() {
         return bytes.is_empty();
     }
-    // And most of the rest, whether the longest run of bytes is there at all.
+    // Whether the text contains the longest run of fixed bytes decides most others.
     let runs = steps.split(|s| !matches!(s, Step::Byte(_)));
     let run = runs.max_by_key(|run| run.len()).unwrap_or_default();
     let stands = |part: &[u8]| run.iter().zip(part).all(|(s, b)| *s == Step::Byte(*b));
     if !run.is_empty() && !bytes.windows(run.len()).any(stands) {
         return false;
     }
-    // Twice as many states as steps: within `AnyDepth` there is a place before a `/` and one behind it.
+    // There are twice as many states as steps, because `AnyDepth` has a place before a `/` and one after it.
     let mut now = vec![false; 2 * steps.len() + 2];
     now[0] = true;
     let close = |set: &mut Vec<bool>| {
@@ -99,7 +98,7 @@ pub fn steps_match(steps: &[Step], bytes: &[u8]) -> bool {
                 }
             }
             if now[2 * i + 1] && *b != b'/' {
-                // In a name, which may end behind any byte.
+                // Within a name, which may end after any byte.
                 next[2 * i + 1] = true;
                 next[2 * i] = true;
             }
@@ -129,7 +128,7 @@ mod tests {
         ];
         let mut patterns: Vec<Vec<Step>> = vec![Vec::new()];
         let mut texts: Vec<Vec<u8>> = vec![Vec::new()];
-        // Each of up to four, where shorter ones come again with every round.
+        // Patterns and texts of up to four elements. Each round repeats the shorter ones.
         for _ in 0..4 {
             let longer = |p: &Vec<Step>| alphabet.map(|s| [p.as_slice(), &[s]].concat());
             patterns.extend(patterns.clone().iter().flat_map(longer));

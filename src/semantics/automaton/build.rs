@@ -1,8 +1,8 @@
-//! From sets of positions to states.
+//! Turns sets of positions into states.
 //!
-//! A state is a set of positions between two names. There are three kinds of positions: those that lead on with any
-//! name, those with a name that a pattern spells out, and globs. For globs, names are put into classes. Most states
-//! differ only in a few spelled-out names, such as the next name of a literal path. Everything else is a row, which
+//! A state is a set of positions between two names. A position has one of three kinds. It goes on with any name, with a
+//! name that a pattern spells out, or with a glob. For globs, names are put into classes. Most states differ only in a
+//! few spelled-out names, such as the next name of a literal path. Everything else about a state is a row, which many
 //! states share.
 
 use super::dfa::{Row, Shape};
@@ -16,11 +16,11 @@ use rustc_hash::FxHashMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-/// The states that are known: sets of positions, each behind the state of its domain, in one array.
+/// The known states, in one array. Each is the state of its domain, followed by a set of positions.
 pub(super) struct States {
     ids: HashTable<u32>,
     data: Vec<u32>,
-    /// Where each state's part of `data` begins; one more than there are states.
+    /// Where each state's part of `data` begins. It has one entry more than there are states.
     starts: Vec<u32>,
     limit: Limit,
 }
@@ -40,7 +40,7 @@ impl States {
     }
 
     fn hash(domain: u32, set: &[u32]) -> u64 {
-        // Multiply and rotate, as rustc's hasher does, without the detour through bytes.
+        // Multiply and rotate, as rustc's hasher does, but on whole words instead of bytes.
         const K: u64 = 0xf135_7aea_2e62_a9c5;
         let start = u64::from(domain).wrapping_mul(K);
         let mixed = set.iter().fold(start, |hash, p| {
@@ -53,7 +53,7 @@ impl States {
         &data[starts[id as usize] as usize..starts[id as usize + 1] as usize]
     }
 
-    /// What a state was made from: that of its domain, then the set.
+    /// What a state was made from: the state of its domain, then the set.
     pub(super) fn of(&self, id: u32) -> &[u32] {
         Self::key(&self.data, &self.starts, id)
     }
@@ -89,31 +89,31 @@ impl States {
     }
 }
 
-/// Where the names lead that globs match: their classes, and the positions behind each.
+/// Where names that match globs lead: the classes of these names, and the positions after each class.
 struct Globs {
     classes: Arc<NameClasses>,
     to: Vec<Vec<u32>>,
 }
 
-/// A row that is being made, and what it was made from: states of the row need that for names of their own.
+/// A row under construction, and what it was made from. The states of the row need that for names of their own.
 struct Made {
     /// Where any name leads.
     any: Vec<u32>,
     globs: usize,
-    /// Ascending by name; several may be of one.
+    /// Ascending by name. Several entries may have the same name.
     named: Vec<(u32, Span)>,
 }
 
-/// What absorption asks of a position.
+/// What absorption must know about a position.
 #[derive(Clone, Copy)]
 struct Standing {
     case: u32,
-    /// What the case decides.
+    /// The operations that the case decides.
     mask: u16,
     kind: SlotKind,
-    /// Whether everything that can follow matches.
+    /// Whether every continuation matches.
     all: bool,
-    /// Whether something else decides, too, if the case matches.
+    /// Whether a match of the case also depends on other slots.
     conditional: bool,
 }
 
@@ -124,28 +124,28 @@ struct Construction<'n> {
     all: Vec<bool>,
     /// By position.
     standing: Vec<Standing>,
-    /// By outcome: one position that stands for all that match everything.
+    /// By outcome: one position that stands for all positions that match everything.
     everything: Vec<u32>,
     limit: Limit,
     states: States,
     transitions: TransitionTable,
-    /// The set that is being made.
+    /// The set under construction.
     set: Vec<u32>,
-    /// What is added to a row's positions.
+    /// The positions that a state adds to those of its row.
     added: Vec<u32>,
     globs: Vec<Globs>,
     globs_of: FxHashMap<Vec<u32>, usize>,
-    /// States of all name automata together.
+    /// The number of states of all name automata together.
     name_states: usize,
     made: Vec<Made>,
-    /// Names of all rows together.
+    /// The number of names of all rows together.
     listed: usize,
     rows: Vec<Row>,
     rows_of: FxHashMap<Vec<u32>, u32>,
 }
 
 impl Construction<'_> {
-    /// The state of the positions in `set`, each the one that stands for it, in order.
+    /// The state of the positions in `set`. They must be representatives, in ascending order.
     fn finish(&mut self, kind: u8) -> Result<StateId, TooLarge> {
         self.set.dedup();
         absorb(
@@ -169,7 +169,7 @@ impl Construction<'_> {
         if self.name_states > self.limit.states {
             return Err(self.limit.exceeded());
         }
-        // Patterns such as `/a/*` and `/b/*` part the names alike.
+        // Patterns such as `/a/*` and `/b/*` put names into the same classes.
         let same = self.globs.iter().map(|g| &g.classes);
         let same = same.filter(|c| c.len() == classes.len());
         let same = same.take(16).find(|c| ***c == classes).cloned();
@@ -263,7 +263,7 @@ impl Construction<'_> {
     }
 }
 
-/// The names of a list that ascends by them, each with its part of the list.
+/// The names of a list that is sorted by name, each with its part of the list.
 fn runs(list: &[(u32, Span)]) -> impl Iterator<Item = (u32, Range<usize>)> {
     let mut at = 0;
     list.chunk_by(|a, b| a.0 == b.0).map(move |run| {
@@ -273,15 +273,15 @@ fn runs(list: &[(u32, Span)]) -> impl Iterator<Item = (u32, Range<usize>)> {
     })
 }
 
-/// The part of such a list that is about one name.
+/// The part of such a list that has one name.
 fn run_of(list: &[(u32, Span)], name: u32) -> Range<usize> {
     let from = list.partition_point(|(n, _)| *n < name);
     let run = list[from..].iter().take_while(|(n, _)| *n == name);
     from..from + run.count()
 }
 
-/// Two states that have the same positions are one, but for the root: it is never come back to, so that who walks
-/// the automaton can tell it from the paths beneath it.
+/// Two states with the same positions are one state, except for the root. No name leads back to the root, so a walk can
+/// tell it from the paths beneath it.
 const ROOT: u8 = 0;
 const BEHIND: u8 = 1;
 
@@ -345,7 +345,7 @@ impl Nfa {
             let key = made.states.of(next as u32);
             next += 1;
             for &p in &key[1..] {
-                // Absorption may have dropped the `Accept` behind a position that accepts everything.
+                // Absorption may have dropped the `Accept` after a position that accepts everything.
                 if made.all[p as usize] || self.positions[p as usize] == Position::Accept {
                     slots.push(self.owner[p as usize]);
                 }
@@ -405,13 +405,13 @@ impl Nfa {
         let made = Dfa::new(shape, labels);
         Ok(match self.domain {
             Domain::Path => made.settled(),
-            // Lists of words are short, and few are walked.
+            // Lists of words are short, and they are rarely walked.
             Domain::Words => made,
         })
     }
 
-    /// By outcome, the last position that matches everything in a case whose match nothing else decides: the last,
-    /// so that in a set it stands where what it stands for stood.
+    /// By outcome, the last position that matches everything, in a case whose match depends on nothing else. The last
+    /// one keeps the set sorted when it replaces another position.
     fn everything(&self, outcome: &[u32], all: &[bool]) -> Vec<u32> {
         let mut out: Vec<Option<u32>> = Vec::new();
         for (p, owner) in (0u32..).zip(&self.owner) {
@@ -425,7 +425,7 @@ impl Nfa {
                 out[value] = Some(p);
             }
         }
-        // Where an outcome has none, no set has one to be replaced, or it is of a case with exceptions.
+        // If an outcome has no such position, no set contains one, or its case has exceptions.
         out.into_iter().map(|p| p.unwrap_or(NONE)).collect()
     }
 
@@ -444,9 +444,9 @@ impl Nfa {
     }
 }
 
-/// Drops positions that can decide nothing any more: those of a case whose operations cases
-/// above it already decide for everything that follows. `outcome(case)` tells whether two cases
-/// come to the same, for automata that only ask for the outcome.
+/// Drops positions that can no longer decide anything. These belong to a case whose operations are already decided, for
+/// every continuation, by cases above it. `outcome(case)` tells whether two cases have the same result, for automata
+/// that only need the outcome.
 fn absorb(set: &mut Vec<u32>, standing: &[Standing], outcome: Option<&[u32]>, everything: &[u32]) {
     let of = |p: u32| standing[p as usize];
     if !set.iter().any(|p| of(*p).all) {
@@ -456,7 +456,7 @@ fn absorb(set: &mut Vec<u32>, standing: &[Standing], outcome: Option<&[u32]>, ev
     let mut absorber = None;
     let mut kept = 0;
     let mut at = 0;
-    // Positions are numbered by case, so a sorted set has those of one case together.
+    // Positions are numbered by case, so a sorted set keeps the positions of a case together.
     while at < set.len() {
         let (from, first) = (at, of(set[at]));
         let (mut voided, mut included, mut whole) = (false, true, None);
@@ -468,7 +468,7 @@ fn absorb(set: &mut Vec<u32>, standing: &[Standing], outcome: Option<&[u32]>, ev
             at += 1;
             included &= own.kind == SlotKind::Include;
             if own.all {
-                // A case whose except matches everything from here on can never match again.
+                // If an except of a case matches every continuation, the case can never match.
                 voided |= own.kind == SlotKind::Except;
                 if own.kind == SlotKind::Include && whole.is_none() {
                     whole = Some(*p);
@@ -479,7 +479,7 @@ fn absorb(set: &mut Vec<u32>, standing: &[Standing], outcome: Option<&[u32]>, ev
             continue;
         }
         if let (true, Some(p)) = (!first.conditional || included, whole) {
-            // One position is enough to say that everything matches.
+            // One position is enough to record that everything matches.
             set[kept] = p;
             kept += 1;
             covered |= first.mask;
@@ -496,7 +496,7 @@ fn absorb(set: &mut Vec<u32>, standing: &[Standing], outcome: Option<&[u32]>, ev
         if set.iter().all(same) {
             set.drain(..kept - 1);
         }
-        // Whichever case it is, the outcome is the same.
+        // The outcome is the same for each of these cases.
         if let (Some(last), Some(one)) = (set.last_mut(), everything.get(value as usize))
             && of(*last).case == a
             && *one >= *last

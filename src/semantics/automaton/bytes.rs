@@ -1,4 +1,4 @@
-//! The automaton byte by byte, for walks in step with the automata of other tools.
+//! Reads the automaton byte by byte, for walks together with the automata of other tools.
 
 use super::names::NO_CLASS;
 use super::{Dfa, StateId};
@@ -6,26 +6,26 @@ use super::{Dfa, StateId};
 /// How far a string has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ByteCursor {
-    /// The state of the names that have ended.
+    /// The state after the names that have ended.
     state: StateId,
-    /// Within the next name; `None`: nothing has been read.
+    /// The place within the next name. `None`: nothing has been read.
     within: Option<Within>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Within {
-    /// The state of the classes of names.
+    /// The state of the automaton of name classes.
     classes: u32,
-    /// The part of the state's own names that begin so.
+    /// The part of the state's own names that begin with the bytes read.
     own: (u32, u32),
-    /// The part of its row's names that begin so.
+    /// The part of the row's names that begin with the bytes read.
     named: (u32, u32),
-    /// How many bytes of the name have been read, where some name begins so.
+    /// How many bytes of the name have been read, if some listed name begins with them.
     depth: u32,
 }
 
 impl Dfa {
-    /// Before the first byte.
+    /// The cursor before the first byte.
     #[must_use]
     pub fn cursor(&self) -> ByteCursor {
         ByteCursor {
@@ -47,8 +47,8 @@ impl Dfa {
         }
     }
 
-    /// Those of a part of a list whose next byte is this one. No part is (0, 0), so that cursors that go on alike are
-    /// equal.
+    /// The part of `part` whose next byte is `byte`. An empty part is always (0, 0), so that cursors with the same
+    /// future are equal.
     fn narrow(
         &self,
         list: &[(u32, StateId)],
@@ -76,7 +76,7 @@ impl Dfa {
         let own = self.shape.own(cursor.state);
         for (list, part) in [(own, within.own), (row.named.as_slice(), within.named)] {
             if part.0 < part.1 {
-                // The shortest of names that begin alike is the first.
+                // Among names with the same beginning, the shortest comes first.
                 let (name, to) = list[part.0 as usize];
                 if self.shape.names.name(name).len() == within.depth as usize {
                     return Some(to);
@@ -87,7 +87,7 @@ impl Dfa {
         (class != NO_CLASS).then(|| row.to[class as usize])
     }
 
-    /// Where the bytes that may follow lead: ranges (both ends included), disjoint.
+    /// Where each possible next byte leads: disjoint ranges, both ends included.
     #[must_use]
     pub fn transitions(&self, cursor: ByteCursor) -> Vec<(u8, u8, ByteCursor)> {
         let mut out = Vec::new();
@@ -98,7 +98,7 @@ impl Dfa {
             return out;
         };
         let (own, row) = (self.shape.own(cursor.state), self.shape.row(cursor.state));
-        // The bytes with which a listed name goes on.
+        // The next bytes of the listed names.
         let mut listed: Vec<u8> = Vec::new();
         for (list, part) in [(own, within.own), (row.named.as_slice(), within.named)] {
             listed.extend(

@@ -1,7 +1,7 @@
-//! The classes of names that globs make: the bytes of one name, from sets of positions to states.
+//! Builds the classes of names that globs need. It reads the bytes of one name and turns sets of positions into states.
 //!
-//! Which bytes a state tells apart is a mask of 256 bits; intervals of bytes that lead to the same place are
-//! looked up once.
+//! A mask of 256 bits says which bytes a state tells apart. All bytes of an interval lead to the same state, so each
+//! interval is looked up once.
 
 use super::build::States;
 use super::names::{NO_CLASS, NameClasses, push_range};
@@ -17,7 +17,7 @@ fn cut(cuts: &mut Cuts, byte: u8) {
     cuts[usize::from(byte >> 6)] |= 1 << (byte & 63);
 }
 
-/// The intervals that the cuts make, ascending, both ends included.
+/// The intervals between the cuts, ascending, both ends included.
 fn intervals(cuts: Cuts) -> impl Iterator<Item = (u8, u8)> {
     let mut firsts = (0..4u8)
         .flat_map(move |word| {
@@ -36,13 +36,13 @@ fn intervals(cuts: Cuts) -> impl Iterator<Item = (u8, u8)> {
     })
 }
 
-/// What leads where from one state, of the bytes that no single byte's position cuts out: which wide
-/// positions take the byte, and the domain behind it.
+/// A key for where bytes lead from one state: which wide positions take the byte, and the domain after it. It is only
+/// for bytes that no single-byte position takes.
 type Signature = (u128, u8);
 
 impl Nfa {
-    /// The classes of names by where they lead from positions before the first byte of a name, and the positions
-    /// behind each class.
+    /// The classes of names, by where they lead from positions before the first byte of a name. With each class come
+    /// the positions after it.
     pub(super) fn classes(
         &self,
         starts: &[u32],
@@ -134,7 +134,7 @@ impl Nfa {
                 while narrow.get(narrow_at).is_some_and(|n| n.0 < lo) {
                     narrow_at += 1;
                 }
-                // A wide set of positions is not worth a signature.
+                // For a large set of wide positions, a signature costs more than it saves.
                 let alone = sets.len() < 120 && narrow.get(narrow_at).is_none_or(|n| n.0 != lo);
                 let signature = alone.then(|| {
                     let taken = sets.iter().fold(1u128, |bits, s| {
@@ -167,21 +167,21 @@ impl Nfa {
         Ok((NameClasses::new(offsets, ranges, class, count), to))
     }
 
-    /// Where positions that take more than one byte go with this one.
+    /// Where positions that take more than one byte lead with this byte.
     fn step_wide(&self, wide: &[u32], byte: u8, out: &mut Vec<u32>) {
         for &p in wide {
             match self.positions[p as usize] {
                 Position::Set(s) if self.sets[s as usize].contains(byte) => self.follow(p, out),
                 Position::Star(s) if self.sets[s as usize].contains(byte) => self.closure(p, out),
-                // Within a name: a `**` that has not begun cannot begin here.
+                // Within a name, a `**` cannot begin.
                 Position::DepthBody => self.closure(p, out),
                 _ => {}
             }
         }
     }
 
-    /// Drops positions within a name of cases below one that already matches everything that can follow. The set
-    /// is not all there is: only what holds whatever else there is.
+    /// Drops positions of cases below one that already matches every continuation. The set is only part of a state, so
+    /// this uses only what is true whatever the other part is.
     fn absorb_within(&self, set: &mut Vec<u32>, all: &[bool]) {
         let slot_of = |p: u32| self.slots[self.owner[p as usize] as usize];
         let mut covered = 0u16;

@@ -6,14 +6,14 @@ use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// What many states have in common: where names lead.
+/// What many states share: where names lead.
 #[derive(Debug)]
 pub(super) struct Row {
-    /// Of the names that are not listed.
+    /// The classes of the names that are not listed.
     pub(super) classes: Arc<NameClasses>,
     /// By class.
     pub(super) to: Vec<StateId>,
-    /// The names that are listed, ascending.
+    /// The listed names, ascending.
     pub(super) named: Vec<(u32, StateId)>,
 }
 
@@ -25,18 +25,18 @@ pub(super) struct Shape {
     pub(super) rows: Vec<Row>,
     /// By state.
     pub(super) row_of: Vec<u32>,
-    /// Where each state's part of `own` begins; one more than there are states.
+    /// Where each state's part of `own` begins. It has one entry more than there are states.
     pub(super) own_starts: Vec<u32>,
-    /// The names that a state treats in its own way, ascending, whatever its row says of them.
+    /// The names for which a state differs from its row, ascending.
     pub(super) own: Vec<(u32, StateId)>,
-    /// Made where somebody asks for it.
+    /// Computed on first use.
     pub(super) reached: OnceLock<Reached>,
 }
 
-/// From where each node of [`Shape::edges`] is reached, in one array.
+/// The edges of [`Shape::edges`] backwards: for each node, the nodes that lead to it. All are in one array.
 #[derive(Debug)]
 pub(super) struct Reached {
-    /// Where each node's part of `from` begins; one more than there are nodes.
+    /// Where each node's part of `from` begins. It has one entry more than there are nodes.
     starts: Vec<u32>,
     from: Vec<u32>,
 }
@@ -64,13 +64,13 @@ impl Reached {
         self.starts.len() - 1
     }
 
-    /// From where a node is reached.
+    /// The nodes that lead to a node.
     fn of(&self, node: u32) -> &[u32] {
         let at = node as usize;
         &self.from[self.starts[at] as usize..self.starts[at + 1] as usize]
     }
 
-    /// Marks everything from which some of these nodes are reached.
+    /// Marks every node from which one of these nodes can be reached.
     fn spread(&self, mut work: Vec<u32>, marked: &mut [bool]) {
         let mut seen = vec![false; self.nodes()];
         while let Some(node) = work.pop() {
@@ -86,7 +86,7 @@ impl Reached {
     }
 }
 
-/// Where a list that ascends by name says that one leads.
+/// Where a list that is sorted by name says that this name leads.
 pub(super) fn listed(list: &[(u32, StateId)], name: u32) -> Option<StateId> {
     let at = list.binary_search_by_key(&name, |(n, _)| *n).ok()?;
     Some(list[at].1)
@@ -102,7 +102,7 @@ impl Shape {
         &self.rows[self.row_of[state.index()] as usize]
     }
 
-    /// The classes of a row that have a member which neither it nor `own` lists.
+    /// The classes of a row that have a member which neither the row nor `own` lists.
     fn open_classes(&self, row: &Row, own: &[(u32, StateId)]) -> Vec<StateId> {
         let taken = |name: &[u8]| {
             let id = self.names.id(name);
@@ -123,8 +123,8 @@ impl Shape {
             .get_or_init(|| Reached::new(nodes, &self.edges()))
     }
 
-    /// From where to where a name leads. Nodes are the states, and behind them the rows, through which states go
-    /// that leave them as they are.
+    /// All edges. The nodes are the states, followed by the rows. A state that does not change its row leads to the
+    /// row, and the row leads on.
     fn edges(&self) -> Vec<(u32, u32)> {
         let n = self.row_of.len();
         let mut edges: Vec<(u32, u32)> = Vec::new();
@@ -158,7 +158,7 @@ impl Shape {
         edges
     }
 
-    /// Whether a state's own names leave everything that its row says as it is.
+    /// Whether a state's own names change nothing that its row says.
     fn inherits(&self, row: &Row, samples: &[u32], own: &[(u32, StateId)]) -> bool {
         let touched = |(n, _): &(u32, StateId)| {
             listed(&row.named, *n).is_some() || samples.binary_search(n).is_ok()
@@ -167,11 +167,11 @@ impl Shape {
     }
 }
 
-/// Two automata in one, whatever their labels are.
+/// The combination of two automata, whatever their labels are.
 #[derive(Debug)]
 pub(super) struct Product {
     shape: Arc<Shape>,
-    /// By state: the two that it is.
+    /// By state: the pair of states that it stands for.
     pairs: Vec<(StateId, StateId)>,
 }
 
@@ -184,7 +184,7 @@ impl Product {
         })
     }
 
-    /// With labels made of those of two automata that have the shapes which it was made of.
+    /// The automaton with labels combined from two automata. They must have the shapes that the product was made from.
     fn labelled(&self, left: &Dfa, right: &Dfa, f: impl Fn(u32, u32) -> u32) -> Dfa {
         let pairs = self.pairs.iter();
         Dfa {
@@ -196,22 +196,22 @@ impl Product {
     }
 }
 
-/// One that is made by who asks for it first, and the automata that it is made of.
+/// Two automata and their product. The first caller that needs the product computes it.
 type Known = (Dfa, Dfa, Arc<OnceLock<Result<Product, TooLarge>>>);
 
-/// Automata of two shapes in one, each made once: for who joins many sets of few families.
+/// Products of automata, each computed once. This helps callers that join many sets with few shapes.
 #[derive(Debug, Default)]
 pub(crate) struct Products(Mutex<Vec<Known>>);
 
 impl Products {
-    /// As [`Dfa::zip`].
+    /// Like [`Dfa::zip`].
     pub(crate) fn zip(
         &self,
         left: &Dfa,
         right: &Dfa,
         f: impl Fn(u32, u32) -> u32,
     ) -> Result<Dfa, TooLarge> {
-        // What has one label for all paths makes no other shape.
+        // An automaton with one label for all paths does not change the shape.
         if let Some(label) = left.only_label() {
             return Ok(right.relabelled(|b| f(label, b)));
         }
@@ -240,7 +240,7 @@ impl Products {
     }
 }
 
-/// A deterministic automaton. Every state has a label: that of the strings which lead to it.
+/// A deterministic automaton. Every state has a label, which is the label of the strings that lead to it.
 #[derive(Debug, Clone)]
 pub struct Dfa {
     pub(super) shape: Arc<Shape>,
@@ -265,13 +265,13 @@ impl Dfa {
         }
     }
 
-    /// Whether both have the same states and transitions, so that they differ in their labels alone.
+    /// Whether both have the same states and transitions, so that only their labels differ.
     #[must_use]
     pub fn same_shape(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shape, &other.shape)
     }
 
-    /// The automaton of both, its labels made of theirs.
+    /// The product of both, with labels combined from theirs.
     pub(crate) fn zip(&self, other: &Self, f: impl Fn(u32, u32) -> u32) -> Result<Self, TooLarge> {
         if !self.same_shape(other) {
             return Ok(Product::of(self, other)?.labelled(self, other, f));
@@ -301,13 +301,13 @@ impl Dfa {
         self.labels.len()
     }
 
-    /// Never: the start is a state.
+    /// Always false: the start is a state.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// All states. Some may be out of reach.
+    /// All states. Some may be unreachable.
     pub fn states(&self) -> impl Iterator<Item = StateId> + use<> {
         (0..self.labels.len() as u32).map(StateId)
     }
@@ -323,20 +323,20 @@ impl Dfa {
         known.or_else(|| self.enter_unlisted(state, name))
     }
 
-    /// Where a name leads that no pattern spells out; `None`: no path has such a name.
+    /// Where a name leads that no pattern spells out. `None`: no path has such a name.
     #[must_use]
     pub fn enter_unlisted(&self, state: StateId, name: &[u8]) -> Option<StateId> {
         let row = self.shape.row(state);
         Some(row.to[row.classes.class_of(name)? as usize])
     }
 
-    /// Where names lead that no pattern spells out. For some of the states there may be no such name.
+    /// Where names lead that no pattern spells out. Some of these states may have no such name.
     #[must_use]
     pub fn unlisted(&self, state: StateId) -> &[StateId] {
         &self.shape.row(state).to
     }
 
-    /// The names that some pattern spells out and that may lead somewhere of their own, with where they lead.
+    /// The names that a pattern spells out and that may lead to a state of their own, with that state.
     pub fn spelled_out(&self, state: StateId) -> impl Iterator<Item = (&[u8], StateId)> {
         let (own, row) = (self.shape.own(state), self.shape.row(state));
         let rest = row.named.iter();
@@ -345,7 +345,7 @@ impl Dfa {
             .map(|(name, to)| (self.shape.names.name(*name), *to))
     }
 
-    /// Where a path in canonical form leads from the start; `None`: it is not one.
+    /// Where a path in canonical form leads from the start. `None`: the path is not canonical.
     #[must_use]
     pub fn run(&self, path: &[u8]) -> Option<StateId> {
         if path == b"/" || path.is_empty() {
@@ -363,13 +363,13 @@ impl Dfa {
         self.labels[state.index()]
     }
 
-    /// The label of a path; `None` where it is not a path in canonical form.
+    /// The label of a path. `None`: the path is not in canonical form.
     #[must_use]
     pub fn label_of(&self, path: &[u8]) -> Option<u32> {
         self.run(path).map(|s| self.label(s))
     }
 
-    /// The same states, each labelled 1 where `holds` holds of it, else 0.
+    /// The same states, with label 1 where `holds` is true, else 0.
     pub(crate) fn marked(&self, holds: impl Fn(StateId) -> bool) -> Self {
         Self {
             shape: Arc::clone(&self.shape),
@@ -377,7 +377,7 @@ impl Dfa {
         }
     }
 
-    /// For each state: whether every string that ends here or beyond has a label that `good` holds of.
+    /// For each state: whether `good` is true for the label of every string that ends here or beneath.
     #[must_use]
     pub fn all_below(&self, good: impl Fn(u32) -> bool) -> Vec<bool> {
         let mut below = self.all_beneath(&good);
@@ -387,7 +387,7 @@ impl Dfa {
         below
     }
 
-    /// For each state: whether every string that ends beyond it has a label that `good` holds of.
+    /// For each state: whether `good` is true for the label of every string that ends beneath it.
     #[must_use]
     pub fn all_beneath(&self, good: impl Fn(u32) -> bool) -> Vec<bool> {
         let n = self.len();
@@ -398,12 +398,12 @@ impl Dfa {
         spoilt.iter().take(n).map(|spoilt| !spoilt).collect()
     }
 
-    /// The same with one state for all those beneath which there is no label but their own: a union of many trees has
-    /// one for each, and in step with another automaton each of them meets each of the other's. Some may be out of
-    /// reach then.
+    /// The same automaton, with one state per label for all states beneath which only their own label occurs. A union
+    /// of many trees has one such state for each tree. In a product, each of them would be paired with each such state
+    /// of the other automaton. Afterwards, some states may be unreachable.
     pub(super) fn settled(mut self) -> Self {
         let (edges, states) = (self.shape.edges(), self.len());
-        // A row has the label of the first state that it leads to.
+        // A row gets the label of the first state that it leads to.
         let mut label: Vec<Option<u32>> = self.labels.iter().map(|l| Some(*l)).collect();
         label.resize(states + self.shape.rows.len(), None);
         for (from, to) in &edges {
@@ -456,7 +456,6 @@ impl Dfa {
         out
     }
 
-    /// What the strings are.
     pub(super) fn domain(&self) -> Domain {
         self.shape.domain
     }

@@ -2,9 +2,9 @@
 //!
 //! # Strings
 //!
-//! A path is read name by name, and `/` alone has none: `/a/**` is uniformly "`/a`, then any number of names". As bytes
-//! it is `/name/name…`, and the root is the **empty string**. A list of words is read in the same way. As bytes, every
-//! word has a NUL behind it (no word contains NUL). What is not such a string is in no set.
+//! A path is read name by name, and `/` alone has no names. So `/a/**` means "`/a`, then any number of names". As
+//! bytes, a path is `/name/name…`, and the root is the **empty string**. A list of words is read in the same way. As
+//! bytes, each word is followed by a NUL (no word contains NUL). No set contains any other string.
 //!
 //! # States
 //!
@@ -13,13 +13,13 @@
 //! This one has 406 for the decisions of `builtin:coding-agent`.
 //!
 //! Names that patterns spell out are looked up. Globs put all other names into classes (`names`). What states have in
-//! common is a row that they share (`build`). [`ByteCursor`] reads the same automaton byte by byte.
+//! common is a row, which they share (`build`). [`ByteCursor`] reads the same automaton byte by byte.
 //!
 //! # Construction
 //!
 //! The patterns of all cases are one array of positions, and a state is a set of positions. *Absorption* keeps the
-//! number of states small: if a case already matches everything beneath, positions of later cases can decide nothing
-//! and are dropped. Without it, n patterns of the shape `/**/secretN/**` make 2^n states.
+//! number of states small. If a case already matches everything beneath a state, positions of later cases can decide
+//! nothing and are dropped. Without absorption, n patterns like `/**/secretN/**` make 2^n states.
 
 mod build;
 mod bytes;
@@ -42,27 +42,27 @@ pub(crate) use walk::Walk;
 pub struct StateId(pub(crate) u32);
 
 impl StateId {
-    /// For arrays by state, such as those of [`Dfa::all_below`].
+    /// For arrays by state, such as the result of [`Dfa::all_below`].
     #[must_use]
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// An automaton would have been too large; the question has no answer.
+/// The automaton would become too large, so the question has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the patterns together need an automaton of more than {states} states")]
 pub struct TooLarge {
-    /// The cap.
+    /// The largest permitted number of states.
     pub states: usize,
 }
 
 /// How large an automaton may become.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
-    /// States.
+    /// The number of states.
     pub states: usize,
-    /// Positions in all states together: the memory that the construction takes, times four bytes.
+    /// The number of positions in all states together. The construction takes four bytes of memory for each.
     pub positions: usize,
 }
 
@@ -92,7 +92,7 @@ pub(crate) enum Domain {
     Words,
 }
 
-/// States of a name of a path: before it, `.`, `..`, any other.
+/// The states within a name of a path: before its first byte, after `.`, after `..`, and after anything else.
 const SLASH: u8 = 0;
 const DOT: u8 = 1;
 const DOTS: u8 = 2;
@@ -109,7 +109,7 @@ impl Domain {
         }
     }
 
-    /// `None`: the byte is in no name, or parts two.
+    /// `None`: no name contains the byte, or the byte separates names.
     fn step(self, state: u8, byte: u8) -> Option<u8> {
         match (self, state, byte) {
             (_, _, 0) | (Self::Path, _, b'/') => None,
@@ -129,18 +129,18 @@ impl Domain {
 /// What it means that a slot's pattern matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SlotKind {
-    /// The case matches, if none of its excepts does.
+    /// The case matches, unless one of its excepts matches.
     Include,
     /// The case does not match.
     Except,
-    /// The case may match: it depends on what the automaton does not see (arguments).
+    /// The case may match. That depends on something that the automaton does not see, such as arguments.
     Maybe,
 }
 
 /// One group of patterns of a case. Slots are numbered from 0 in the order of the cases.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slot {
-    /// The case, a smaller one decides first.
+    /// The case. A smaller number decides first.
     pub case: u32,
     /// What a match means.
     pub kind: SlotKind,

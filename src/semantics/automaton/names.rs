@@ -1,8 +1,8 @@
-//! Names: the table of those that patterns spell out, and classes of all others.
+//! Names: a table of the names that patterns spell out, and classes for all others.
 //!
-//! One step of the automaton reads a whole name. A name that leads somewhere of its own is mostly spelled out in a
-//! pattern, and is looked up. For all other names, a small automaton over the bytes of one name says what the globs say
-//! of it, and puts it into a class. Many states share one such automaton.
+//! One step of the automaton reads a whole name. Most names that lead to a state of their own are spelled out in a
+//! pattern, and are looked up. For all other names, a small automaton over the bytes of one name finds out which globs
+//! match, and puts the name into a class. Many states share one such automaton.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -15,7 +15,7 @@ use std::hash::Hasher;
 #[derive(Debug, Clone)]
 pub(super) struct NameTable {
     bytes: Vec<u8>,
-    /// Where each name begins; one more than there are names.
+    /// Where each name begins. It has one entry more than there are names.
     starts: Vec<u32>,
     ids: HashTable<u32>,
 }
@@ -39,7 +39,7 @@ impl NameTable {
         }
     }
 
-    /// The number of a name, a new one where it has none.
+    /// The number of a name. A name without one gets a new number.
     pub(super) fn intern(&mut self, name: &[u8]) -> u32 {
         let Self { bytes, starts, ids } = self;
         let same = |id: &u32| part(bytes, starts, *id) == name;
@@ -56,7 +56,7 @@ impl NameTable {
         }
     }
 
-    /// With the names in ascending order; and the new number of each by its old one.
+    /// The table with its names in ascending order, and the new number of each name by its old number.
     pub(super) fn sorted(self) -> (Self, Vec<u32>) {
         let mut order: Vec<u32> = (0..self.len() as u32).collect();
         order.sort_unstable_by(|a, b| self.name(*a).cmp(self.name(*b)));
@@ -92,10 +92,10 @@ impl NameTable {
     }
 }
 
-/// No name of this table.
+/// The number that no name of a table has.
 pub(super) const NO_NAME: u32 = u32::MAX;
 
-/// Names of two tables in ascending order, numbered in that order. Both tables are in ascending order.
+/// The names of two tables in ascending order, numbered in that order. Both tables must be in ascending order.
 pub(super) struct Merged<'t> {
     left: &'t NameTable,
     right: &'t NameTable,
@@ -155,7 +155,7 @@ impl<'t> Merged<'t> {
         self.from_right[name as usize]
     }
 
-    /// Its numbers in both tables.
+    /// The number of a name in each table.
     pub(super) fn sides(&self, name: u32) -> (u32, u32) {
         self.sides[name as usize]
     }
@@ -172,7 +172,7 @@ impl<'t> Merged<'t> {
         left.or_else(|| self.right.id(name).map(|n| self.of_right(n)))
     }
 
-    /// One table of both.
+    /// One table with the names of both.
     pub(super) fn table(&self) -> NameTable {
         let mut out = NameTable::new();
         for name in 0..self.sides.len() as u32 {
@@ -185,8 +185,7 @@ impl<'t> Merged<'t> {
 /// No class: the name may not end here.
 pub(super) const NO_CLASS: u32 = u32::MAX;
 
-/// An automaton over the bytes of one name that puts every valid name into one class. A class has at least
-/// one member.
+/// An automaton over the bytes of one name that puts every valid name into one class. Every class has a member.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NameClasses {
     offsets: Vec<u32>,
@@ -197,10 +196,10 @@ pub(super) struct NameClasses {
     samples: Vec<Box<[u8]>>,
 }
 
-/// Bytes that read well in a witness, the best first.
+/// Bytes that are easy to read in a witness, the best first.
 const PLEASANT: [(u8, u8); 4] = [(b'a', b'z'), (b'0', b'9'), (b'A', b'Z'), (b'!', b'~')];
 
-/// A byte of the range that reads well in a witness.
+/// The byte of the range that is easiest to read in a witness.
 fn pleasant(lo: u8, hi: u8) -> u8 {
     PLEASANT
         .into_iter()
@@ -208,14 +207,14 @@ fn pleasant(lo: u8, hi: u8) -> u8 {
         .map_or(lo, |(a, _)| lo.max(a))
 }
 
-/// How badly a byte reads in a witness; 0: well.
+/// How hard a byte is to read in a witness. 0 is the easiest.
 fn oddness(byte: u8) -> usize {
     let at = PLEASANT.iter().position(|(a, b)| (*a..=*b).contains(&byte));
     at.unwrap_or(PLEASANT.len())
 }
 
 impl NameClasses {
-    /// From states, each with its transitions (ascending ranges of bytes), and the class of names that end at it.
+    /// Takes the states, each with its transitions (ascending ranges of bytes), and the class of names that end at it.
     pub(super) fn new(
         offsets: Vec<u32>,
         ranges: Vec<(u8, u8, u32)>,
@@ -236,7 +235,7 @@ impl NameClasses {
     fn shortest(&self, classes: u32) -> Vec<Box<[u8]>> {
         let mut found: Vec<Option<Box<[u8]>>> = vec![None; classes as usize];
         let mut left = classes;
-        // By state: from where it was reached first, and by which byte.
+        // By state: the previous state and the byte on a shortest way to it.
         let mut from: Vec<Option<(u32, u8)>> = vec![None; self.class.len()];
         let mut queue = VecDeque::from([0u32]);
         let mut seen = vec![false; self.class.len()];
@@ -264,7 +263,7 @@ impl NameClasses {
                     && *before == s
                     && oddness(byte) < oddness(*known)
                 {
-                    // Another byte of the same step reads better.
+                    // Another byte of the same step is easier to read.
                     *known = byte;
                 }
             }
@@ -295,7 +294,7 @@ impl NameClasses {
         &self.samples[class as usize]
     }
 
-    /// The class of a name that is valid.
+    /// The class of a name that is known to be valid.
     pub(super) fn class_of_valid(&self, name: &[u8]) -> Option<u32> {
         if self.count() == 1 {
             return Some(0);
@@ -303,7 +302,7 @@ impl NameClasses {
         self.class_of(name)
     }
 
-    /// The class of a name; `None`: it is no valid name.
+    /// The class of a name. `None`: the name is not valid.
     pub(super) fn class_of(&self, name: &[u8]) -> Option<u32> {
         let mut at = 0;
         for byte in name {
@@ -314,7 +313,7 @@ impl NameClasses {
         Some(self.class[at as usize]).filter(|c| *c != NO_CLASS)
     }
 
-    /// A shortest member of a class that `taken` does not hold of; `None`: it holds of all.
+    /// A shortest member of a class for which `taken` is false. `None`: there is no such member.
     pub(super) fn member_outside(
         &self,
         class: u32,
@@ -324,10 +323,10 @@ impl NameClasses {
             return Some(self.sample(class).to_vec());
         }
         let n = self.class.len();
-        // By length and state: whether a member ends that many bytes on.
+        // By length and state: whether a member ends after that many more bytes.
         let mut ends: Vec<Vec<bool>> = vec![self.class.iter().map(|c| *c == class).collect()];
         let mut last = 0;
-        // Where no member has a length in a whole round of states, there is no longer one.
+        // If as many lengths in a row as there are states have no member, no longer member exists.
         while ends.len() <= last + n + 1 {
             let length = ends.len() - 1;
             if ends[length][0] {
@@ -349,7 +348,7 @@ impl NameClasses {
         None
     }
 
-    /// Spells a member `left` bytes on from `state` that is not taken.
+    /// Completes `name` from `state` by `left` bytes to a member that is not taken.
     fn spell(
         &self,
         state: u32,
@@ -358,7 +357,7 @@ impl NameClasses {
         name: &mut Vec<u8>,
         taken: &impl Fn(&[u8]) -> bool,
     ) -> bool {
-        // Each entry is a state on the way, with the bytes that are still to try.
+        // Each entry has the bytes to try at one state on the way.
         type Tries = std::vec::IntoIter<(u8, u32)>;
         let tries = |state: u32, left: usize| -> Tries {
             let mut out: Vec<(u8, u32)> = Vec::new();
@@ -396,7 +395,7 @@ impl NameClasses {
         false
     }
 
-    /// The classes of both at once, and which class of each a class of them is.
+    /// The classes that tell apart what either tells apart, and for each the class on both sides.
     pub(super) fn product(&self, other: &Self) -> (Self, Vec<(u32, u32)>) {
         let mut ids: FxHashMap<(u32, u32), u32> = FxHashMap::default();
         let mut classes: FxHashMap<(u32, u32), u32> = FxHashMap::default();
@@ -444,7 +443,8 @@ impl NameClasses {
     }
 }
 
-/// Adds a range behind those from `first` on, joined with the last one where it goes on.
+/// Adds a range to those from `first` on. It is joined with the last one if both are adjacent and lead to the same
+/// state.
 pub(super) fn push_range(ranges: &mut Vec<(u8, u8, u32)>, first: usize, range: (u8, u8, u32)) {
     match ranges[first..].last_mut() {
         Some(last) if last.2 == range.2 && u16::from(last.1) + 1 == u16::from(range.0) => {

@@ -1,7 +1,7 @@
 //! The patterns of all cases as positions.
 //!
 //! Each slot has a tree, in which patterns share their common beginning. Floating patterns (`**/.env`, `**/*.pem`)
-//! share one place in it as long as nothing tells them apart.
+//! share a position in it until they differ.
 
 use super::names::NameTable;
 use super::{Domain, Slot, SlotKind};
@@ -10,30 +10,30 @@ use rustc_hash::FxHashMap;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Position {
-    /// `/` and a whole name, by its number in [`Nfa::names`].
+    /// `/` and a whole name, given by its number in [`Nfa::names`].
     Name(u32),
     Byte(u8),
     Set(u32),
-    /// Any run of bytes of a set.
+    /// Any number of bytes of a set.
     Star(u32),
-    /// `**`, before its first `/`; its only child is a `DepthBody`.
+    /// `**`, before its first `/`. Its only child is a `DepthBody`.
     DepthOpen,
-    /// `**`, within.
+    /// `**`, after its first `/`.
     DepthBody,
     Accept,
 }
 
-/// One step of a pattern over the bytes of a path, for languages that can say more than a [`Sequence`]: a run of
-/// bytes that goes on behind a `/`.
+/// One step of a pattern over the bytes of a path. It is for languages that can say more than a [`Sequence`], such as a
+/// run of bytes that continues after a `/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
     /// This byte.
     Byte(u8),
     /// One byte of a set.
     Set(ByteSet),
-    /// Any run of bytes of a set, the empty one too.
+    /// Any number of bytes of a set, also none.
     Star(ByteSet),
-    /// Any number of `/NAME`, none too.
+    /// Any number of `/NAME`, also none.
     AnyDepth,
 }
 
@@ -46,7 +46,7 @@ impl Step {
     }
 }
 
-/// Whether some path holds such a name.
+/// Whether a path can have such a name.
 fn is_name(name: &[u8]) -> bool {
     !matches!(name, b"" | b"." | b"..") && !name.iter().any(|b| matches!(b, 0 | b'/'))
 }
@@ -54,14 +54,14 @@ fn is_name(name: &[u8]) -> bool {
 /// No position.
 const NONE: u32 = u32::MAX;
 
-/// Where a position stands among the others.
+/// The links from a position to its neighbours in the tree.
 #[derive(Clone, Copy)]
 struct Links {
-    /// The first of the positions that may follow it.
+    /// The first position that may follow it.
     child: u32,
-    /// The one before it.
+    /// The position before it.
     parent: u32,
-    /// The next of the positions that may follow that one.
+    /// The next position that may follow its parent.
     sibling: u32,
 }
 
@@ -69,20 +69,20 @@ struct Links {
 pub(crate) struct Nfa {
     pub(super) domain: Domain,
     pub(super) positions: Vec<Position>,
-    /// Names that patterns spell out.
+    /// The names that patterns spell out.
     pub(super) names: NameTable,
     /// The slot of each position.
     pub(super) owner: Vec<u32>,
     links: Vec<Links>,
     pub(super) starts: Vec<u32>,
-    /// The positions of the pattern that was added last, for the next one to share.
+    /// The positions of the last pattern that was added. The next pattern shares its beginning with it.
     last: Vec<u32>,
     pub(super) slots: Vec<Slot>,
     pub(super) sets: Vec<ByteSet>,
     set_ids: FxHashMap<ByteSet, u32>,
-    /// Cases that have an [`SlotKind::Except`] or a slot that makes their match uncertain.
+    /// By case: whether the case has an [`SlotKind::Except`] or a slot that makes its match uncertain.
     pub(super) conditional: Vec<bool>,
-    /// What each case decides, a bit for each operation.
+    /// The operations that each case decides, as bits.
     pub(super) masks: Vec<u16>,
 }
 
@@ -104,12 +104,12 @@ impl Nfa {
         }
     }
 
-    /// Adds a slot; its patterns follow by the `add_…` functions.
+    /// Adds a slot. The `add_…` functions then add its patterns.
     pub(crate) fn slot(&mut self, case: u32, kind: SlotKind) -> u32 {
         self.slot_for(case, kind, 1)
     }
 
-    /// Adds a slot of a case that decides some of the operations that the automaton is for: a bit for each.
+    /// Adds a slot of a case that decides some of the operations of the automaton, given as bits.
     pub(crate) fn slot_for(&mut self, case: u32, kind: SlotKind, mask: u16) -> u32 {
         self.slots.push(Slot { case, kind });
         let case = case as usize;
@@ -138,7 +138,7 @@ impl Nfa {
         id
     }
 
-    /// The position behind the first `depth` ones of the pattern that is being added.
+    /// The position after the first `depth` positions of the pattern under construction.
     fn push(&mut self, slot: u32, depth: &mut usize, position: Position) {
         let at = *depth;
         *depth += 1;
@@ -184,7 +184,7 @@ impl Nfa {
     }
 
     fn name(&mut self, slot: u32, depth: &mut usize, name: &[u8]) {
-        // Most patterns begin as the one before them.
+        // Most patterns begin like the previous one.
         if let Some(shared) = self.last.get(*depth)
             && let Position::Name(known) = self.positions[*shared as usize]
             && self.names.name(known) == name
@@ -196,7 +196,7 @@ impl Nfa {
         self.push(slot, depth, Position::Name(name));
     }
 
-    /// A path pattern of `slot`, which is the one that was made last.
+    /// Adds a path pattern to `slot`, which must be the last slot.
     pub(crate) fn add_sequence(&mut self, slot: u32, sequence: &Sequence) {
         let mut any = ByteSet::ALL;
         any.remove(b'/');
@@ -220,7 +220,7 @@ impl Nfa {
         self.push(slot, depth, Position::Accept);
     }
 
-    /// A pattern of `slot`, which is the one that was made last. The root is the empty string.
+    /// Adds a pattern to `slot`, which must be the last slot. The root is the empty string.
     pub(crate) fn add_steps(&mut self, slot: u32, steps: &[Step]) {
         let depth = &mut 0;
         let mut name = Vec::new();
@@ -255,7 +255,7 @@ impl Nfa {
         self.push(slot, depth, Position::Accept);
     }
 
-    /// A pattern over a list of words, given one choice of tokens for each word.
+    /// Adds a pattern over a list of words. It takes one alternative of tokens for each word.
     pub(crate) fn add_words(&mut self, slot: u32, words: &[&[Token]], rest: bool) {
         let mut any = ByteSet::ALL;
         any.remove(0);
@@ -271,7 +271,7 @@ impl Nfa {
         self.push(slot, depth, Position::Accept);
     }
 
-    /// The positions that may follow one.
+    /// The positions that may follow a position.
     pub(super) fn children(&self, p: u32) -> impl Iterator<Item = u32> + '_ {
         let some = |p: u32| (p != NONE).then_some(p);
         std::iter::successors(some(self.links[p as usize].child), move |p| {
@@ -279,7 +279,7 @@ impl Nfa {
         })
     }
 
-    /// The position, and those that can be reached from it without a byte.
+    /// The position, and all positions that can be reached from it without reading a byte.
     pub(super) fn closure(&self, p: u32, out: &mut Vec<u32>) {
         out.push(p);
         match self.positions[p as usize] {
@@ -293,7 +293,7 @@ impl Nfa {
         }
     }
 
-    /// Whether the position stays reachable, whatever the names that follow are: the one before it floats.
+    /// Whether the position stays reachable whatever names follow, because the position before it is a `**` or a star.
     pub(super) fn floats(&self, p: u32) -> bool {
         let parent = self.links[p as usize].parent;
         parent != NONE
@@ -303,14 +303,14 @@ impl Nfa {
             )
     }
 
-    /// What follows a position, once it has taken its byte.
+    /// The positions after a position that has taken its byte.
     pub(super) fn follow(&self, p: u32, out: &mut Vec<u32>) {
         for c in self.children(p) {
             self.closure(c, out);
         }
     }
 
-    /// Whether the set takes every byte that a name of the domain, or what parts names, can hold.
+    /// Whether the set contains every byte that a name of the domain or a separator can have.
     pub(super) fn full(&self, set: u32) -> bool {
         let mut all = ByteSet::ALL;
         if self.domain == Domain::Path {
@@ -324,10 +324,10 @@ impl Nfa {
             .any(|c| self.positions[c as usize] == Position::Accept)
     }
 
-    /// Whether everything that can follow matches from here, between two names.
+    /// Whether every continuation matches from here, between two names.
     pub(super) fn accepts_all(&self, p: u32) -> bool {
         match self.positions[p as usize] {
-            // Between names: within one, behind `/a` of `/a/**` a byte other than `/` may follow.
+            // This is only true between names. Within a name, after `/a` of `/a/**`, a byte other than `/` may follow.
             Position::DepthOpen => self.children(p).any(|body| self.ends(body)),
             Position::DepthBody => self.ends(p),
             Position::Star(s) => self.full(s) && self.ends(p),
@@ -335,9 +335,9 @@ impl Nfa {
         }
     }
 
-    /// For each position one that stands for it between two names: what is left to match from the last `**` of a pattern, or
-    /// behind its end, is the same for all patterns of a slot. Without this each `/x/**` of one rule would
-    /// get its own copy of whatever else can still match beneath.
+    /// For each position, the position that represents it between two names. For all patterns of a slot, the rest is
+    /// the same after the last `**`, and the rest after the end is the same. Without this, each `/x/**` of one rule
+    /// would get its own copy of everything else that can still match beneath.
     pub(super) fn representatives(&self) -> Vec<u32> {
         let mut first: FxHashMap<(u32, u8), u32> = FxHashMap::default();
         (0..self.positions.len() as u32)

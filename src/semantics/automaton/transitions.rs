@@ -1,11 +1,11 @@
-//! What a position that stands between two names goes on with.
+//! Where a position between two names leads with the next name.
 
 use super::Domain;
 use super::names::NameTable;
 use super::nfa::{Nfa, Position};
 use crate::policy::ByteSet;
 
-/// Part of a list that many share.
+/// A part of a list that many positions share.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Span(u32, u32);
 
@@ -19,24 +19,24 @@ impl Span {
     }
 }
 
-/// What one position goes on with, over one whole name.
+/// Where one position leads, over one whole name.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Transitions {
     /// Where it leads with any name.
     pub(super) any: Span,
-    /// The names that it spells out, and where each leads: in [`TransitionTable::named`].
+    /// The names that it spells out, with where each leads, in [`TransitionTable::named`].
     pub(super) named: Span,
-    /// Where it is within a name that has a glob, before its first byte.
+    /// The positions before the first byte of a name that has a glob.
     pub(super) globs: Span,
 }
 
-/// A name that is spelled out, and the positions that it leads to.
+/// A spelled-out name, and the positions that it leads to.
 pub(super) struct Named {
     pub(super) name: u32,
     pub(super) to: Span,
 }
 
-/// [`Transitions`] of each position that was asked for.
+/// The [`Transitions`] of each position, computed on first use.
 pub(super) struct TransitionTable {
     known: Vec<Option<Transitions>>,
     pub(super) positions: Vec<u32>,
@@ -65,10 +65,10 @@ impl TransitionTable {
         Span(from, self.positions.len() as u32)
     }
 
-    /// The names that a position within a name spells out, and where each leads. `false`: a glob is among them.
+    /// Adds the names that a position within a name spells out, with where each leads. `false`: one of them has a glob.
     fn spelled_out(&mut self, nfa: &Nfa, start: u32) -> bool {
         let words = nfa.domain == Domain::Words;
-        // Each entry is a position, and how long the name is before its byte.
+        // Each entry is a position, and the length of the name before its byte.
         self.work.clear();
         self.work.push((start, 0));
         self.name.clear();
@@ -77,7 +77,7 @@ impl TransitionTable {
                 return false;
             };
             if byte == 0 && !words {
-                // No name holds it.
+                // No name contains NUL.
                 continue;
             }
             self.name.truncate(depth);
@@ -145,7 +145,7 @@ impl TransitionTable {
 }
 
 impl Nfa {
-    /// Whether a position can only be gone on from where a name ends.
+    /// Whether a position can only continue where a name ends.
     fn between_names(&self, p: u32) -> bool {
         self.domain == Domain::Path
             && matches!(
@@ -154,7 +154,7 @@ impl Nfa {
             )
     }
 
-    /// Whether a position before the first byte of a name takes any name, whatever it is, and then leads on.
+    /// Whether a position before the first byte of a name takes any whole name, and then continues.
     fn is_whole_name(&self, p: u32) -> bool {
         let Position::Star(set) = self.positions[p as usize] else {
             return false;
@@ -162,7 +162,7 @@ impl Nfa {
         let mut name = ByteSet::ALL;
         name.remove(b'/');
         name.remove(0);
-        // No name holds NUL, so it does not matter whether the set does.
+        // No name contains NUL, so it does not matter whether the set contains it.
         let mut own = self.sets[set as usize];
         own.remove(0);
         if self.domain != Domain::Path || own != name {
@@ -173,7 +173,7 @@ impl Nfa {
         behind.iter().all(|c| self.between_names(*c))
     }
 
-    /// Whether a position means something where a name ends.
+    /// Whether a position is useful where a name ends.
     pub(super) fn at_end(&self, p: u32) -> bool {
         if self.domain == Domain::Words {
             return true;
@@ -187,7 +187,7 @@ impl Nfa {
         }
     }
 
-    /// Where a position leads with any name, whatever it is; empty: that depends on the name.
+    /// Where a position leads with any name. Empty: that depends on the name.
     fn any_name(&self, p: u32) -> Vec<u32> {
         let mut out = Vec::new();
         match self.positions[p as usize] {
@@ -216,7 +216,7 @@ impl Nfa {
         out
     }
 
-    /// The positions that a position leads to before the first byte of a name.
+    /// The positions before the first byte of a name that a position leads to.
     fn name_starts(&self, p: u32) -> Vec<u32> {
         let mut out = Vec::new();
         match (self.domain, self.positions[p as usize]) {
@@ -237,7 +237,7 @@ impl Nfa {
             }
             _ => {}
         }
-        // A name has a byte, so what only goes on behind one is of no use.
+        // A name has at least one byte, so a position that only continues after a name is useless here.
         out.retain(|q| !self.between_names(*q));
         out
     }

@@ -1,4 +1,4 @@
-//! Two automata in step.
+//! Walks two automata together.
 
 use super::dfa::{Row, Shape, listed};
 use super::names::{Merged, NameClasses};
@@ -6,15 +6,15 @@ use super::{Dfa, Domain, Limit, StateId, TooLarge};
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, OnceLock};
 
-/// Numbers of pairs of states. Two automata over much the same patterns mostly have one partner for each
-/// state: that one needs no hashing.
+/// The numbers of pairs of states. If two automata have almost the same patterns, most states have one partner. Such a
+/// pair needs no hashing.
 struct Pairs {
-    /// By the first state: its first partner and the number of the pair.
+    /// By the first state: its first partner, and the number of that pair.
     first: Vec<(u32, u32)>,
     more: FxHashMap<(StateId, StateId), u32>,
 }
 
-/// No state has this number: automata are capped below it.
+/// No state has this number, because the size of automata is limited.
 const NONE: u32 = u32::MAX;
 
 impl Pairs {
@@ -25,7 +25,7 @@ impl Pairs {
         }
     }
 
-    /// The number of a pair; `None`: it is new, and has `fresh` from now on.
+    /// The number of a pair. `None`: the pair is new, and gets the number `fresh`.
     fn id(&mut self, pair: (StateId, StateId), fresh: u32) -> Option<u32> {
         let first = &mut self.first[pair.0.index()];
         if first.0 == pair.1.0 {
@@ -48,36 +48,36 @@ impl Pairs {
 /// A pair of states, one of each automaton.
 pub(super) type Pair = (StateId, StateId);
 
-/// Where a name leads to by a pair of rows.
+/// Where a name leads from a pair of rows.
 #[derive(Clone, Copy)]
 enum Transition {
-    /// A name that is listed.
+    /// A listed name.
     Named(u32, Pair),
     /// A class of names.
     Class(u32, Pair),
 }
 
-/// Two rows in step. The names that either lists are not kept: where one lists very many, they are many in each pair
-/// that it is in, and they are gone over once.
+/// Two rows together. It does not store the names that either row lists. If one row lists very many, they would be
+/// stored for every pair with that row, but they are only read once.
 struct RowPair<'d> {
     left: &'d Row,
     right: &'d Row,
     classes: Arc<NameClasses>,
-    /// Each class of `classes`: of the left row, of the right row.
+    /// For each class of `classes`: the class of the left row and of the right row.
     parts: Arc<[(u32, u32)]>,
 }
 
-/// Both classes in one, with the parts of each.
+/// The combined classes of two rows, with the class of each row.
 type Joined = (Arc<NameClasses>, Arc<[(u32, u32)]>);
 
-/// Two automata, with one numbering of names.
+/// Two automata, with one numbering for their names.
 struct Both<'d> {
     left: &'d Shape,
     right: &'d Shape,
     names: Merged<'d>,
     rows: FxHashMap<(u32, u32), u32>,
     pairs: Vec<RowPair<'d>>,
-    /// By the addresses of what they are made of.
+    /// By the addresses of the two sets of classes.
     joined: FxHashMap<(usize, usize), Joined>,
 }
 
@@ -115,7 +115,8 @@ impl<'d> Both<'d> {
         (Arc::clone(classes), Arc::clone(parts))
     }
 
-    /// The names of two lists in one, each with where it leads; what one does not list, `a` and `b` tell.
+    /// Merges the names of two lists, each with where it leads. For a name that one list lacks, `a` or `b` gives the
+    /// state.
     fn lists(
         &self,
         left: &[(u32, StateId)],
@@ -204,7 +205,7 @@ impl<'d> Both<'d> {
         )
     }
 
-    /// The names of a pair's own, ascending, each with where it leads.
+    /// The own names of a pair of states, ascending, each with where it leads.
     fn own(&self, pair: Pair, out: &mut Vec<(u32, Pair)>) {
         out.clear();
         let (a, b) = (self.left.own(pair.0), self.right.own(pair.1));
@@ -224,7 +225,7 @@ fn listed_in(list: &[(u32, Pair)], name: u32) -> bool {
     list.binary_search_by_key(&name, |(n, _)| *n).is_ok()
 }
 
-/// A pair on the way: from where, by which name, and how long the string is.
+/// A pair on the way: its parent, the name from there, and the length of the string.
 struct Node {
     pair: Pair,
     parent: u32,
@@ -238,14 +239,14 @@ enum Spelled {
     /// The start has no name.
     Start,
     Listed(u32),
-    /// Of a pair of rows and a class.
+    /// A pair of rows, and a class.
     Sample(u32, u32),
     Other(u32),
 }
 
 impl Dfa {
-    /// Walks both automata in step, the shortest strings first. `visit` gets each pair of states, with a way to
-    /// spell a shortest such string.
+    /// Walks both automata together, the shortest strings first. `visit` gets each pair of states, and a function that
+    /// spells a shortest string to it.
     pub(crate) fn walk_pairs(
         &self,
         other: &Self,
@@ -255,7 +256,7 @@ impl Dfa {
         self.walk_pairs_while(other, limit, |_| true, visit)
     }
 
-    /// The same, not going on behind states of this automaton that `goes_on` does not hold of.
+    /// Like [`Self::walk_pairs`], but does not continue after states of this automaton for which `goes_on` is false.
     pub(crate) fn walk_pairs_while(
         &self,
         other: &Self,
@@ -269,7 +270,7 @@ impl Dfa {
             .map(|_| ())
     }
 
-    /// The whole walk, to be gone over again and again.
+    /// The whole walk, stored so that it can be read many times.
     pub(crate) fn walked(&self, other: &Self, limit: Limit) -> Result<Walk, TooLarge> {
         let mut both = Both::new(self, other);
         let mut visited = Vec::new();
@@ -296,7 +297,7 @@ impl Dfa {
         })
     }
 
-    /// Walks, `visit` getting the number of the node too.
+    /// Walks both automata. `visit` also gets the number of the node.
     fn explore(
         &self,
         other: &Self,
@@ -313,8 +314,8 @@ impl Dfa {
         };
         // By the length of the string.
         let mut queue: Vec<Vec<u32>> = vec![vec![0]];
-        // By pair of rows: the steps that no pair of states has made. The first one to make a step has the
-        // shortest string, so no other one has to.
+        // By pair of rows: the steps that no pair of states has taken. The first pair that takes a step has the
+        // shortest string, so no other pair has to.
         let mut pending: Vec<Vec<Transition>> = Vec::new();
         let start = (self.start(), other.start());
         seen.id(start, 0);
@@ -513,11 +514,11 @@ impl Dfa {
     }
 }
 
-/// The pairs that a walk came to.
+/// The pairs that a walk reached.
 struct Explored {
     domain: Domain,
     nodes: Vec<Node>,
-    /// Names that are in no table.
+    /// Names that no table contains.
     others: Vec<Vec<u8>>,
 }
 
@@ -542,7 +543,7 @@ impl Explored {
     }
 }
 
-/// A string of names, the last one first.
+/// A string of names. `names` has the last one first.
 fn spell(domain: Domain, names: &[&[u8]]) -> Vec<u8> {
     let length = names.iter().map(|n| n.len() + 1).sum();
     let mut out = Vec::with_capacity(length);
@@ -561,21 +562,21 @@ fn spell(domain: Domain, names: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// Two automata that have been walked in step. What they label is no part of it, so that it serves for all
-/// sets that differ in that alone.
+/// A stored walk over two automata. It does not depend on labels, so it is valid for all sets that differ only in
+/// labels.
 #[derive(Debug)]
 pub(crate) struct Walk {
     domain: Domain,
-    /// The pairs of states, those of the shortest strings first, each with its node.
+    /// The pairs of states with their nodes. Those with the shortest strings come first.
     visited: Vec<(u32, Pair)>,
-    /// By node: the one before it, and where its name ends in `text`, which begins where that of the node numbered
-    /// one less ends.
+    /// By node: its parent, and the end of its name in `text`. The name begins where the name of the previous node
+    /// ends.
     nodes: Vec<(u32, u32)>,
     text: Vec<u8>,
 }
 
 impl Walk {
-    /// The pairs of states, those of the shortest strings first, each with what [`Walk::spell`] needs.
+    /// The pairs of states, each with the node that [`Walk::spell`] needs. Those with the shortest strings come first.
     pub(crate) fn visited(&self) -> impl Iterator<Item = (u32, StateId, StateId)> {
         self.visited.iter().map(|(node, (a, b))| (*node, *a, *b))
     }
