@@ -5,18 +5,18 @@ use crate::fidelity::{Entry, Fidelity, Ledger, show_bytes};
 use crate::policy::Policy;
 use std::fmt::Write;
 
-/// Most lines of a header.
+/// The most lines of a header.
 const MOST: usize = 15;
 
-/// Entries of a ledger that have one reason.
+/// Entries of a ledger with the same reason.
 struct Loss<'l> {
     fidelity: Fidelity,
     reason: &'l str,
     entries: Vec<&'l Entry>,
 }
 
-/// The comment's lines, in which nothing of the policy can end a comment. `usage` says how to load the artifact, how to
-/// try it and how to undo that.
+/// The comment's lines. No text of the policy in them can end a comment. `usage` says how to load the artifact, how to
+/// try it, and how to undo that.
 pub(super) fn lines(
     policy: &Policy,
     ledger: &Ledger,
@@ -41,7 +41,7 @@ pub(super) fn lines(
     let room = MOST.saturating_sub(out.len() + usize::from(!settings.is_empty()));
     let shown = match losses.len() {
         all if all <= room => all,
-        // The last line counts the others.
+        // The last line counts the remaining reasons.
         _ => room.saturating_sub(1),
     };
     out.extend(losses.iter().take(shown).map(|l| l.line(policy)));
@@ -56,7 +56,7 @@ pub(super) fn lines(
     out
 }
 
-/// What is not exact, by reason: what lets something through first, and of that the most frequent.
+/// The entries that are not exact, by reason. Losses come first, the most frequent before the others.
 fn losses(ledger: &Ledger) -> Vec<Loss<'_>> {
     let mut out: Vec<Loss<'_>> = Vec::new();
     for entry in &ledger.entries {
@@ -78,7 +78,7 @@ fn losses(ledger: &Ledger) -> Vec<Loss<'_>> {
 }
 
 impl Loss<'_> {
-    /// How many entries, why, and one of them.
+    /// The number of entries, the reason, and one example.
     fn line(&self, policy: &Policy) -> String {
         let reason = show_bytes(self.reason.as_bytes());
         let mut out = format!("- {} {}: {reason}", self.entries.len(), self.fidelity);

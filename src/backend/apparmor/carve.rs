@@ -1,20 +1,20 @@
-//! What is left of a tree when paths beneath it are taken out.
+//! Removes paths from a tree: what is left, as patterns.
 
 use crate::policy::{ByteSet, Component, Sequence, Token};
 use std::collections::BTreeMap;
 
-/// What is taken out of a tree: names below its root, whole or as one object.
+/// The names to remove beneath the root of a tree, each as one object or as a whole tree.
 #[derive(Default)]
 struct Holes {
-    /// The object itself is out.
+    /// The object itself is removed.
     object: bool,
-    /// The object and everything beneath is out.
+    /// The object and everything beneath it are removed.
     tree: bool,
     children: BTreeMap<Vec<u8>, Holes>,
 }
 
-/// `tree` (a literal path and everything beneath) without the literal objects and literal trees of
-/// `holes` that lie in it. `None`: one of them is not literal, or `tree` is not.
+/// `tree` (a literal path and everything beneath) without the literal objects and literal trees of `holes` that lie in
+/// it. `None`: one of the holes is not literal, or `tree` is not.
 pub fn without(tree: &Sequence, holes: &[&Sequence]) -> Option<Vec<Sequence>> {
     let root = tree.as_literal_tree()?;
     let mut out_of = Holes::default();
@@ -54,7 +54,7 @@ pub fn without(tree: &Sequence, holes: &[&Sequence]) -> Option<Vec<Sequence>> {
     }
     let base = Sequence::literal(&root);
     let mut out = Vec::new();
-    // (path, what is out of it)
+    // (Path, what is removed from it.)
     let mut work = vec![(base, &out_of)];
     while let Some((path, holes)) = work.pop() {
         if holes.tree {
@@ -90,7 +90,7 @@ fn other_names(names: &[&[u8]]) -> Vec<Vec<Token>> {
         return vec![vec![Token::Star]];
     }
     let mut out = Vec::new();
-    // Every prefix of a name: the names that leave it there.
+    // For every prefix of a name: the bytes with which some name goes on.
     let mut prefixes: BTreeMap<&[u8], ByteSet> = BTreeMap::new();
     for name in names {
         for end in 0..name.len() {

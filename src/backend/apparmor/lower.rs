@@ -137,7 +137,8 @@ fn sequences_of<'a>(
         .collect()
 }
 
-/// The rules of one right: `spoken` has for each rule whether it allows (or denies) it, or is silent.
+/// The rules of one right. `spoken` says for each rule whether it allows or denies the right. `None`: it is not about
+/// it.
 fn rules(policy: &Policy, spoken: &[Option<bool>]) -> Vec<PathRule> {
     let mut out = Vec::new();
     for (rule, allows) in policy.rules.iter().zip(spoken) {
@@ -145,8 +146,8 @@ fn rules(policy: &Policy, spoken: &[Option<bool>]) -> Vec<PathRule> {
         let (include, except) = match &rule.objects {
             Objects::Paths { paths, except } => (sequences_of(paths), sequences_of(except)),
             Objects::Commands { commands, except } => {
-                // Only the program is seen: a deny of some argument lists denies nothing here, an allow of
-                // some allows the program.
+                // AppArmor sees only the program. To deny some argument lists denies nothing here, and to allow some
+                // allows the program.
                 let include = commands
                     .iter()
                     .filter(|c| allows || c.arguments.is_any())
@@ -184,7 +185,7 @@ struct Lowering<'p> {
 }
 
 impl Lowering<'_> {
-    /// `speaks` says whether a rule allows (or denies) the right, or is silent.
+    /// `speaks` says whether a rule allows or denies the right. `None`: it is not about it.
     fn of(&mut self, speaks: impl Fn(&Rule) -> Option<bool>) -> Access {
         let spoken: Vec<Option<bool>> = self.policy.rules.iter().map(speaks).collect();
         if let Some((_, access)) = self.known.iter().find(|k| k.0 == spoken) {
@@ -218,7 +219,7 @@ fn write(all: &'static [Operation]) -> impl Fn(&Rule) -> Option<bool> {
     }
 }
 
-/// Devices are written to and neither made nor removed: `w` is granted where edit is.
+/// Devices are written, but not made or removed. So `w` is granted where editing is allowed.
 fn only_devices(rule: &Rule) -> bool {
     let device = |s: &Sequence| {
         s.components
@@ -232,7 +233,7 @@ fn only_devices(rule: &Rule) -> bool {
     }
 }
 
-/// The directories above denied patterns: moved away, they would take what is denied with them.
+/// The directories above denied patterns. If one is moved away, denied paths move with it.
 fn ancestors(deny: &[Sequence]) -> Vec<Sequence> {
     let mut out = BTreeSet::new();
     for s in deny {
@@ -342,7 +343,7 @@ pub fn lower(meaning: &Meaning<'_>, abi: &str) -> Result<(Profile, Ledger), Diag
     Ok((profile, ledger.finish()))
 }
 
-/// The patterns that rules deny one of these operations on, where not everything is denied anyway.
+/// The patterns on which rules deny one of these operations, unless everything is denied anyway.
 fn denied(policy: &Policy, operations: &[Operation]) -> Vec<Sequence> {
     let speaks = |r: &&Rule| !r.action.permits() && operations.iter().any(|o| r.concerns_paths(*o));
     policy
@@ -357,7 +358,7 @@ fn denied(policy: &Policy, operations: &[Operation]) -> Vec<Sequence> {
         .collect()
 }
 
-/// What is let happen to files: the root is none, so there is nothing to differ about.
+/// The paths on which files are allowed. The root is no file, so it causes no difference.
 fn without_root(
     meaning: &Meaning<'_>,
     operation: Operation,
@@ -388,7 +389,7 @@ fn file_entries(
     let files = without_root(meaning, Operation::Read, &contents)?;
     ledger.paths(Operation::Read, &files, &reason)?;
     ledger.paths(Operation::List, &entries, &reason)?;
-    // Programs are decided by an automaton of their own.
+    // Starting programs has an automaton of its own.
     let [started] = Access::sets([execute])?;
     let files = without_root(meaning, Operation::Execute, &started)?;
     ledger.paths(Operation::Execute, &files, &reason)?;
@@ -429,7 +430,7 @@ fn file_entries(
     ledger.paths(Operation::Metadata, &files, &metadata)?;
     ledger.paths(Operation::Metadata, &directory, &metadata)?;
     ledger.paths(Operation::Metadata, &PathSet::all(), &metadata)?;
-    // The kernel asks `r` besides of what is moved away (`apparmor_path_rename`).
+    // The kernel also asks for `r` on an object that is moved away (`apparmor_path_rename`).
     ledger.moved_away(&directory.intersection(&entries)?, &PathSet::empty())?;
     ledger.paths_unenforced(
         Operation::Connect,
@@ -468,7 +469,7 @@ fn network(meaning: &Meaning<'_>, ledger: &mut LedgerBuilder<'_, '_>, rules: &mu
     }
 }
 
-/// What is no file and no host.
+/// The rules about other things than files and hosts.
 fn others(policy: &Policy, ledger: &mut LedgerBuilder<'_, '_>, rules: &mut Vec<String>) {
     for c in &policy.capabilities {
         rules.push(format!(

@@ -18,7 +18,7 @@ pub struct Access {
 }
 
 impl Access {
-    /// The objects on which each of these rights is there.
+    /// The objects on which each of these rights is granted.
     ///
     /// # Errors
     /// The automaton is too large.
@@ -74,7 +74,7 @@ fn by_rights<const N: usize>(rights: [&[Sequence]; N]) -> Vec<(u16, Vec<&Sequenc
     out
 }
 
-/// Which names a rule is for: AppArmor writes a directory with a `/` at its end.
+/// The kind of names that a rule is for: AppArmor writes a `/` at the end of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     Both,
@@ -118,8 +118,8 @@ fn byte(out: &mut String, b: u8) {
     }
 }
 
-/// Bytes that may stand in a class as they are. A `,` must: behind a backslash (and an octal escape gets
-/// one from the parser) the backslash is a member as well.
+/// Whether the byte can be in a class without an escape. A `,` must be: after a backslash, the backslash would be a
+/// member too. The parser also turns an octal escape into a backslash and the byte.
 fn plain_in_class(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"._+=:%~!#$&();<>|`',".contains(&b)
 }

@@ -83,7 +83,7 @@ fn an_allow_above_a_deny_survives() {
         ],
     );
     let (_, ledger) = lowered(&policy);
-    // `/w/.git/refs/.env` is allowed by the first rule, and the pattern with `**` stands as a deny.
+    // The first rule allows `/w/.git/refs/.env`, and the pattern with `**` stays a deny.
     assert_eq!(
         fidelity(&ledger, Some(0), Operation::Read),
         Fidelity::Stricter

@@ -1,4 +1,4 @@
-//! Which trees and files of a file system can be granted so that nothing is that the policy denies.
+//! Finds the trees and files that can be granted without granting what the policy denies.
 
 use super::host::{Kind, Remembered};
 use crate::policy::{Component, Operation, Sequence, Token};
@@ -6,8 +6,8 @@ use crate::semantics::{Case, Decisions, LiteralTree, Meaning, PathSet, StateId, 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-/// Most entries of a host that one operation looks at. What comes after them gets no rights: one huge directory must not
-/// take them from the rest.
+/// The most entries of a host that one operation looks at. Later entries get no rights. So one huge directory cannot
+/// take the rights from the rest.
 const MAX_ENTRIES: usize = 2_000_000;
 
 /// What is granted, by operation.
@@ -20,21 +20,21 @@ pub(super) struct Granted {
     pub(super) execute: Grants,
 }
 
-/// A path that the policy grants something on, and what stands there.
+/// A path on which the policy grants something, and the kind of its object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The path.
     pub path: Vec<u8>,
-    /// What stands there.
+    /// The kind of object.
     pub kind: Kind,
 }
 
 /// How rights reach objects.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reach {
-    /// A right on D is for D and what lies beneath.
+    /// A right on D is for D and for what lies beneath.
     Object,
-    /// A right on D is for what lies beneath.
+    /// A right on D is only for what lies beneath.
     Beneath,
 }
 
@@ -47,12 +47,12 @@ pub(super) struct Grants {
     pub(super) files: BTreeSet<Vec<u8>>,
 }
 
-/// Where a walk is.
+/// A position of the walk.
 struct At {
     node: Option<usize>,
     path: Vec<u8>,
     state: StateId,
-    /// What stands there, where that is known.
+    /// The kind of object, if it is known.
     kind: Option<Kind>,
 }
 
@@ -68,7 +68,7 @@ struct Walk<'a> {
     dead: Vec<bool>,
     /// By node: its state.
     states: &'a [Option<StateId>],
-    /// By node: whether it can be granted whole.
+    /// For each node: whether it can be granted whole.
     whole: Vec<bool>,
     looked: usize,
     grants: Grants,
@@ -76,7 +76,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Whether what the policy does not mention beneath the state is allowed, to any depth.
+    /// Whether everything beneath the state that the policy does not mention is allowed, at any depth.
     fn unmentioned(&self, state: StateId) -> bool {
         (1..=3).all(|depth| {
             self.decisions
@@ -91,13 +91,13 @@ impl Walk<'_> {
         self.whole = vec![false; nodes];
         // Whether the node itself is allowed and can be granted whole.
         let mut through = vec![false; nodes];
-        // A parent is numbered before its children.
+        // A parent has a smaller number than its children.
         for node in (0..nodes).rev() {
             let own = self.states[node].is_some_and(|s| self.decisions.permits_state(s));
             let beneath = self.states[node].is_some_and(|s| self.unmentioned(s))
                 && self.tree.children(node).all(|(_, child)| through[child]);
             self.whole[node] = beneath && (own || self.reach == Reach::Beneath);
-            // Seen from above the object itself counts in both cases.
+            // For the node above, the object itself counts in both cases.
             through[node] = beneath && own;
         }
     }
@@ -121,7 +121,8 @@ impl Walk<'_> {
             return (self.grants, self.absent);
         }
         if self.host.is_none() && self.unmentioned(start) {
-            // All but some paths, and no host to list the rest of: to restrict would be to stop everything.
+            // Everything but some paths is allowed, and there is no host to list the rest. To restrict this would stop
+            // everything.
             self.grants.free = true;
             return (self.grants, self.absent);
         }
@@ -175,7 +176,8 @@ impl Walk<'_> {
         match self.host {
             None => {
                 let Some(node) = node else { return };
-                // Named, with nothing named beneath, and nothing allowed beneath: a file.
+                // The policy names the path, but nothing beneath it, and allows nothing beneath it: it counts as a
+                // file.
                 let leaf = self.tree.children(node).next().is_none();
                 let nothing_beneath = !self
                     .decisions
@@ -240,7 +242,7 @@ fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The objects that grants reach, each with how its rights do.
+/// The objects that grants reach, and how their rights reach them.
 pub(super) fn reached<const N: usize>(
     all: [(&Grants, Reach); N],
 ) -> Result<[PathSet; N], TooLarge> {
@@ -277,7 +279,7 @@ pub(super) fn reached<const N: usize>(
 }
 
 impl Grants {
-    /// Whether a tree that is granted holds the path.
+    /// Whether a granted tree contains the path.
     pub(super) fn covers(&self, path: &[u8]) -> bool {
         self.free
             || self.trees.contains(b"/".as_slice())
@@ -286,8 +288,8 @@ impl Grants {
     }
 }
 
-/// What is granted of a policy's meaning; and with a host, the paths on which something would be that are not there, or
-/// are links.
+/// What is granted by a policy's meaning. With a host, also the paths that would be granted but are missing or are
+/// links.
 ///
 /// # Errors
 /// The policy's automata are too large.

@@ -1,4 +1,4 @@
-//! This host's file system, as Landlock's lowering looks at it.
+//! This host's file system, as Landlock's lowering sees it.
 
 use crate::policy::Operation;
 use rustc_hash::FxHashMap;
@@ -9,14 +9,14 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::rc::Rc;
 
-/// What stands at a path.
+/// The kind of object at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Nothing.
     Missing,
     /// A directory.
     Directory,
-    /// A file, device, socket: anything that has nothing beneath.
+    /// A file, a device, a socket: anything without entries.
     File,
     /// A symbolic link.
     Link,
@@ -24,14 +24,15 @@ pub enum Kind {
 
 /// A file system to look at.
 pub trait Host {
-    /// What stands at the path, not followed.
+    /// The kind of object at the path. Does not follow a link.
     fn kind(&self, path: &[u8]) -> Kind;
-    /// Where a symbolic link leads in the end, if there is anything.
+    /// The final target of a symbolic link, if it exists.
     fn leads_to(&self, path: &[u8]) -> Option<Vec<u8>>;
-    /// The names in a directory, ascending, and what stands there, not followed; none if it cannot be read.
+    /// The names in a directory, ascending, with their kinds. Does not follow links. Empty if the directory cannot be
+    /// read.
     fn list(&self, path: &[u8]) -> Vec<(Vec<u8>, Kind)>;
-    /// Whether something else grants the operation on all that is in a directory, so that its entries need no rights of
-    /// their own and are not looked at.
+    /// Whether another layer grants the operation on everything in a directory. Then its entries need no rights, and
+    /// are not examined.
     fn is_granted(&self, _operation: Operation, _directory: &[u8]) -> bool {
         false
     }
@@ -69,12 +70,13 @@ impl Host for RealHost {
             .into_iter()
             .flatten()
             .flatten()
-            // The directory itself says what stands there, on most file systems.
+            // On most file systems, the directory itself has the kinds of its entries.
             .map(|e| {
                 let kind = e.file_type().map_or(Kind::Missing, kind_of);
                 (e.file_name().into_vec(), kind)
             })
-            // Processes come and go: a right on one of today's is a right on whoever has its number next.
+            // Processes end, and their numbers are used again. So a right on a process could become a right on another
+            // one.
             .filter(|(name, _)| bytes != b"/proc" || !name.iter().all(u8::is_ascii_digit))
             .collect();
         names.sort_unstable_by(|a, b| a.0.cmp(&b.0));
@@ -82,8 +84,7 @@ impl Host for RealHost {
     }
 }
 
-/// What a host was asked, and what it answered: each operation is lowered by itself, and most look at the same
-/// places.
+/// The host's answers so far. Each operation is lowered separately, and most look at the same paths.
 pub(super) struct Remembered<'h> {
     host: &'h dyn Host,
     kinds: RefCell<FxHashMap<Vec<u8>, Kind>>,

@@ -11,17 +11,17 @@ use crate::semantics::{HostRegion, LedgerBuilder, Meaning, PathSet, TooLarge};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A ruleset with its ledger, and what was seen on the way.
+/// A ruleset with its ledger, and what was found on the way.
 pub struct Lowered {
     /// The ruleset.
     pub ruleset: Ruleset,
-    /// What it keeps.
+    /// The ledger.
     pub ledger: Ledger,
-    /// With a host: paths that the policy grants something on and that are not there, or are links.
+    /// With a host: paths on which the policy grants something, and that are missing or are links.
     pub absent: Vec<Entry>,
 }
 
-/// A ruleset without its ledger, which takes longer to make than the ruleset does: [`Rules::ledger`] makes it where
+/// A ruleset without its ledger. The ledger takes longer than the ruleset, so [`Rules::ledger`] makes it only when
 /// somebody reads it.
 pub struct Rules {
     /// The ruleset.
@@ -32,10 +32,10 @@ pub struct Rules {
     granted: Granted,
 }
 
-/// Most ports that are written out.
+/// The most ports that are written one by one.
 const MAX_PORTS: usize = 4096;
 
-/// Lowers a policy for an ABI; with a host, for what stands there.
+/// Lowers a policy for an ABI. With a host, for the objects of that host.
 ///
 /// # Errors
 /// The policy's automata are too large.
@@ -68,7 +68,7 @@ pub fn rules(meaning: &Meaning<'_>, abi: u32, host: Option<&dyn Host>) -> Result
     })
 }
 
-/// What the kernel is told for what is granted.
+/// The ruleset for what is granted.
 fn ruleset(meaning: &Meaning<'_>, abi: u32, granted: &Granted) -> Ruleset {
     let Granted {
         read,
@@ -153,7 +153,7 @@ fn ruleset(meaning: &Meaning<'_>, abi: u32, granted: &Granted) -> Ruleset {
 }
 
 impl Rules {
-    /// What the ruleset keeps of the policy that it was made from.
+    /// The ledger of the ruleset for its policy.
     ///
     /// # Errors
     /// The policy's automata are too large.
@@ -184,7 +184,7 @@ impl Rules {
             }
         };
         let plain = |_: Option<&Rule>, f: Fidelity| -> Cow<'static, str> { reason(f).into() };
-        // A file has no entries: of a path that is granted as one, listing is no question.
+        // A file has no entries, so listing does not matter for a path that is granted as a file.
         let listed = Grants {
             free: list.free,
             trees: list.trees.clone(),
@@ -204,7 +204,7 @@ impl Rules {
             let text = "truncating is not restricted before ABI 3 (Linux 6.2)";
             ledger.paths(Operation::Edit, &PathSet::all(), &|_, _| text.into())?;
         }
-        // Writing is restricted all the same.
+        // Writing is still restricted.
         ledger.paths(Operation::Edit, &edits, &plain)?;
         ledger.paths(Operation::Create, &creates, &plain)?;
         ledger.paths(Operation::Delete, &deletes, &plain)?;
@@ -279,8 +279,8 @@ const NETWORK: [(Operation, AccessNet); 2] = [
     (Operation::Bind, AccessNet::BindTcp),
 ];
 
-/// The TCP ports that are granted; `None`: the right is not restricted, as this ABI has none, or as there would be
-/// more rules than anyone would read.
+/// The granted TCP ports. `None`: the right is not restricted, because this ABI has none, or because there would be too
+/// many rules.
 fn granted_ports(meaning: &Meaning<'_>, abi: u32, operation: Operation) -> Option<BTreeSet<u16>> {
     let allowed = (abi >= 4).then(|| allowed_ports(meaning.hosts(operation).regions()))?;
     (allowed.len() <= MAX_PORTS).then_some(allowed)

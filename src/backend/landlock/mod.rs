@@ -59,7 +59,7 @@ const ABI: OptionSpec = OptionSpec {
     name: "abi",
     value_name: Some("ABI"),
     values: &["1", "2", "3", "4", "5", "6", "7", "8", "9"],
-    // The newest whose rights landlockconfig can write, and the one of Debian 13's kernel.
+    // The newest ABI whose rights landlockconfig can write. It is also the ABI of Debian 13's kernel.
     default: Some("6"),
     help: "the version of Landlock of the kernel",
 };

@@ -1,7 +1,7 @@
-//! From a policy's ordered rules to one rule an operation.
+//! From a policy's ordered rules to one rule for each operation.
 //!
-//! A path is allowed if some allow rule matches it and no deny rule above that one does. So an operation
-//! is a flat union: each run of allow rules, less the denies above it that can meet it.
+//! A path is allowed if some allow rule matches it, and no deny rule above that rule does. So an operation is a flat
+//! union: each run of allow rules, without the denies above that intersect it.
 
 use super::model::{Filter, Profile, ProfileRule};
 use super::network;
@@ -17,7 +17,7 @@ fn literal(path: &str) -> Sequence {
     Sequence::literal(path.as_bytes())
 }
 
-/// What a program needs to start, below the policy's rules.
+/// What a program needs to start. These rules come below the policy's rules.
 pub fn base(operation: Operation) -> Vec<Sequence> {
     let libraries = [
         "/usr/lib",
@@ -34,7 +34,7 @@ pub fn base(operation: Operation) -> Vec<Sequence> {
         "/dev/tty",
     ];
     match operation {
-        // Listing what may be read shows nothing new, and one answer for both is half the profile.
+        // Listing what may be read shows nothing new. One answer for both halves the profile.
         Operation::Read | Operation::List => {
             let mut out = vec![literal("/")];
             out.extend(devices.iter().map(|d| literal(d)));
@@ -49,7 +49,7 @@ pub fn base(operation: Operation) -> Vec<Sequence> {
     }
 }
 
-/// Operations of SBPL by operations of the policy.
+/// The operations of SBPL for each operation of the policy.
 const OPERATIONS: [(Operation, &str, &[&str]); 6] = [
     (Operation::Edit, "edit", &["file-write-data"]),
     (Operation::Create, "create", &["file-write-create"]),
@@ -108,12 +108,12 @@ fn lower_as_named(
     };
 
     let path_rules = PathRules::of(policy);
-    // What the filters come to is asked by the ledger alone.
+    // Only the ledger needs the sets of the filters.
     let sets = match ledger.is_asked() {
         true => Some(path_rules.sets()?),
         false => None,
     };
-    // Reading and listing are one operation of SBPL, told apart by the object's type.
+    // Reading and listing are one operation of SBPL. The type of the object tells them apart.
     for operation in [Operation::Read, Operation::List] {
         if let Some(sets) = &sets {
             ledger.paths(operation, sets.of(operation), &reason(operation))?;
@@ -176,7 +176,7 @@ fn lower_as_named(
                 ledger.paths(operation, directories, &reason(operation))?;
                 ledger.moved_away(directories, sets.of(operation))?;
             }
-            // What is no tree may be removed if it is no directory.
+            // An object that is no tree may be removed unless it is a directory.
             if let Some(f) = filter(operation, Part::Single) {
                 let file = Filter::Not(Box::new(Filter::Directory));
                 filters.push(Filter::All(vec![file, f]));

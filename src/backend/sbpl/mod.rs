@@ -2,8 +2,8 @@
 //!
 //! # Quirks
 //!
-//! We had no macOS machine. What follows is read from public profiles and sources. The evaluation behind the ledger is
-//! a **model** of Seatbelt.
+//! We had no macOS machine. The following comes from public profiles and sources. The evaluation behind the ledger is a
+//! **model** of Seatbelt.
 //!
 //! - Of several filtered rules on one operation, the last that matches wins. A rule on a specific operation beats a
 //!   rule on its wildcard, in any order. A rule without a filter does not override one with a filter. Our profiles
@@ -13,17 +13,18 @@
 //!   policy both names of such paths ([`private`]). The profile and the ledger are made from that.
 //! - `file-read-data` lists directories and reads files. If the policy tells the two apart, the rule asks for the
 //!   vnode's type.
-//! - Renaming a directory away moves what is below out of a path filter, and renaming one into place brings in what is
-//!   below. So the directories above a denied pattern can be neither unlinked nor created ([`moving::ancestors`]), and
-//!   only trees are removed as directories. A floating pattern (`/**/.env`) cannot be kept so: looser.
-//! - `(literal "/")` must be readable, or exec dies silently. The runtime base ([`lower::base`]) has that, and what
-//!   dyld and libSystem need. It is *below* the policy's rules, so a deny in the policy still wins. The ledger has what
-//!   it adds.
-//! - Hosts in a filter are only `*` or `localhost`. Named hosts go through a proxy on localhost (`--proxy-port`).
-//!   Without one they are closed.
-//! - `file-link`, `file-clone` and `file-write-setugid` fall back to the default, not to `file*`. Where something about
-//!   a file is denied, the first two are allowed nowhere. git and others then rename instead of making a hard link.
-//! - A string has at most 1,024 bytes, as has a path on macOS.
+//! - If a directory is renamed away, its entries leave a path filter. If one is renamed into place, its entries come
+//!   in. So the directories above a denied pattern can be neither unlinked nor created ([`moving::ancestors`]), and
+//!   only trees are removed as directories. A pattern at any depth (`/**/.env`) cannot be protected in this way:
+//!   looser.
+//! - `(literal "/")` must be readable, or exec fails silently. The runtime base ([`lower::base`]) has that, and what
+//!   dyld and libSystem need. It comes *below* the policy's rules, so a deny in the policy still wins. The ledger says
+//!   what it adds.
+//! - Hosts in a filter are only `*` or `localhost`. Named hosts need a proxy on localhost (`--proxy-port`). Without it
+//!   they are closed.
+//! - `file-link`, `file-clone` and `file-write-setugid` fall back to the default, not to `file*`. If something about
+//!   files is denied, the first two are never allowed. git and others then rename instead of making a hard link.
+//! - A string has at most 1,024 bytes, like a path on macOS.
 //! - Names on macOS are UTF-8. The back-end refuses a name that is not.
 
 mod lower;
@@ -93,7 +94,7 @@ impl Backend for Sbpl {
     }
 }
 
-/// The option's value.
+/// The value of the option.
 fn proxy(options: &Options) -> Result<Option<u16>, Diagnostics> {
     let Some(text) = options.value(&PROXY_PORT) else {
         return Ok(None);

@@ -12,7 +12,7 @@ use std::fmt::Write;
 /// A filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Filter {
-    /// One of these patterns: numbers in [`Profile::patterns`].
+    /// One of these patterns, by index in [`Profile::patterns`].
     Patterns(Vec<u32>),
     /// Any of these.
     Any(Vec<Filter>),
@@ -49,14 +49,14 @@ pub struct ProfileRule {
 pub struct Profile {
     pub default_allow: bool,
     pub rules: Vec<ProfileRule>,
-    /// The patterns of all filters. Most are in many filters, and are written out once for all.
+    /// The patterns of all filters. Most are in many filters, and each is written once for all.
     pub patterns: Vec<Sequence>,
-    /// Fixed rules for what is no object of a policy: forks, signals among the subject's own, sysctl, Mach.
+    /// Fixed rules for what the policy has no objects for: forks, signals to the subject's own processes, sysctl, Mach.
     pub with_base: bool,
 }
 
 impl Filter {
-    /// Whether another filter is written in the same way.
+    /// Whether another filter has the same text.
     pub fn says(&self, other: &Self, patterns: &[Sequence]) -> bool {
         let all = |a: &[Self], b: &[Self]| {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.says(b, patterns))
@@ -74,7 +74,7 @@ impl Filter {
         }
     }
 
-    /// Whether the filter matches a path, for tests: by the meaning of SBPL's filters, in the model.
+    /// Whether the filter matches a path, by the model of SBPL's filters. For tests.
     #[cfg(test)]
     pub fn matches(&self, patterns: &[Sequence], path: &[u8], directory: bool) -> bool {
         match self {
@@ -94,7 +94,7 @@ impl Filter {
     }
 }
 
-/// The text is too long for a string of SBPL.
+/// The most bytes in a string of SBPL.
 const MAX_STRING: usize = 1024;
 
 fn string(text: &[u8]) -> Result<String, String> {
@@ -129,8 +129,8 @@ fn string(text: &[u8]) -> Result<String, String> {
     Ok(out)
 }
 
-/// A regular expression that matches exactly the paths of the sequence. Bytes of a name that is not UTF-8
-/// stay as they are; [`string`] refuses them.
+/// A regular expression that matches exactly the paths of the sequence. Bytes of a name that is not UTF-8 stay
+/// unchanged, and [`string`] refuses them.
 fn regex(sequence: &Sequence) -> Vec<u8> {
     let mut out = b"^".to_vec();
     for component in &sequence.components {
@@ -140,7 +140,7 @@ fn regex(sequence: &Sequence) -> Vec<u8> {
         };
         out.push(b'/');
         if tokens.iter().all(|t| *t == Token::Star) {
-            // No name is empty: the root, as `/`, is not one of its children.
+            // No name is empty, so the root (`/`) is not one of its own children.
             out.extend_from_slice(b"[^/]+");
             continue;
         }
@@ -155,16 +155,16 @@ fn regex(sequence: &Sequence) -> Vec<u8> {
                 Token::Any => out.extend_from_slice(b"[^/]"),
                 Token::Star => out.extend_from_slice(b"[^/]*"),
                 Token::Class(set) => {
-                    // A class that holds the bytes of non-ASCII text is a negated one.
+                    // A class with the bytes of non-ASCII text is a negated class.
                     let negated = (0x80..=0xf4).all(|b| set.contains(b));
                     let mut members = if negated { set.complement() } else { *set };
                     members.remove(0);
                     if negated {
-                        // No name on macOS holds these: they are no UTF-8.
+                        // Names on macOS never have these bytes, because they are not UTF-8.
                         (0xf5..=0xff).for_each(|b| members.remove(b));
                     }
                     let mut inside = Vec::new();
-                    // In brackets `]` must come first, `^` must not, `-` comes last; no escapes there.
+                    // In brackets there are no escapes: `]` must come first, `^` must not, and `-` comes last.
                     if members.contains(b']') {
                         inside.push(b']');
                     }
@@ -202,7 +202,7 @@ fn regex(sequence: &Sequence) -> Vec<u8> {
     out
 }
 
-/// Patterns, each written out where it is first asked for.
+/// Patterns. Each is written where it is first needed.
 struct Written<'p> {
     patterns: &'p [Sequence],
     texts: Vec<OnceCell<Result<String, String>>>,
@@ -309,9 +309,9 @@ struct Text<'a> {
     rules: Vec<String>,
 }
 
-/// Whether SBPL can surely hold the pattern, without writing it out.
+/// Whether SBPL can certainly hold the pattern. Does not write it.
 fn fits(sequence: &Sequence) -> bool {
-    // Of each byte and `**` no more than this is written.
+    // At most this much is written for each byte and each `**`.
     let longest = sequence.components.iter().try_fold(16, |sum, c| match c {
         Component::AnyDepth => Some(sum + 9),
         Component::Name(_) => {
@@ -322,7 +322,7 @@ fn fits(sequence: &Sequence) -> bool {
     longest.is_some_and(|n| n <= MAX_STRING)
 }
 
-/// That SBPL can hold every pattern of the policy.
+/// Checks that SBPL can hold every pattern of the policy.
 fn names(policy: &Policy) -> Result<(), Diagnostics> {
     let mut refused = Diagnostics {
         items: Vec::new(),
@@ -355,7 +355,7 @@ fn names(policy: &Policy) -> Result<(), Diagnostics> {
 /// The profile's text.
 ///
 /// # Errors
-/// A name that SBPL cannot hold.
+/// SBPL cannot hold a name.
 pub fn render(
     profile: &Profile,
     policy: &Policy,
@@ -385,8 +385,8 @@ pub fn render(
     } else {
         "deny"
     };
-    // `(deny default)` refuses links and clones of itself. Denied of all files, it does not matter of which of the two
-    // names a filter would be asked.
+    // `(deny default)` itself refuses links and clones. If they are denied for all files, it does not matter which of
+    // the two names a filter would check.
     let about_files = |o: &&str| o.starts_with("file-") || o.starts_with("process-exec");
     let without_links = profile.default_allow
         && profile

@@ -1,4 +1,4 @@
-//! Directories that are moved with what is beneath them.
+//! Directories that are moved with everything beneath them.
 
 use crate::policy::{Component, Objects, Policy, Sequence, Token};
 
@@ -10,7 +10,7 @@ pub fn ancestors(policy: &Policy) -> Vec<Sequence> {
         let Objects::Paths { paths, except } = &rule.objects else {
             continue;
         };
-        // An exception of what is allowed may be denied by a rule below it, or by the default.
+        // A rule below, or the default, may deny an exception of an allow rule.
         let denied = if rule.action.permits() { except } else { paths };
         for s in denied.iter().flat_map(|p| &p.sequences) {
             let mut above = s.components.as_slice();
@@ -19,7 +19,7 @@ pub fn ancestors(policy: &Policy) -> Vec<Sequence> {
             }
             while let Some((_, rest)) = above.split_last() {
                 above = rest;
-                // Above `**` there is nothing that the pattern holds on to.
+                // Above `**`, the pattern names no directory.
                 let wild = |t: &Token| matches!(t, Token::Star);
                 match above.last() {
                     Some(Component::Name(tokens)) if !tokens.iter().all(wild) => {

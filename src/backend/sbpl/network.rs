@@ -1,4 +1,4 @@
-//! Addresses: filters know every host, and this one.
+//! Addresses. Filters can name every host, and this host.
 
 use super::model::{Filter, ProfileRule};
 use crate::fidelity::Fidelity;
@@ -6,10 +6,10 @@ use crate::policy::{Cidr, Operation, Protocol};
 use crate::semantics::{HostRegion, LedgerBuilder, Meaning, Peers};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Most ports of a range that are written out one by one.
+/// The most ports of a range that are written one by one.
 const MAX_PORTS: u32 = 256;
 
-/// What filters can say of hosts: ports of every host, and ports of localhost.
+/// What filters can say about hosts: ports of every host, and ports of localhost.
 #[derive(Default)]
 struct Ports {
     any: Vec<(Protocol, Option<u16>)>,
@@ -17,7 +17,7 @@ struct Ports {
 }
 
 impl Ports {
-    /// Ports at which a region of the kind has the action that is not the default.
+    /// The ports at which a region of this kind has the opposite of the default action.
     fn of(regions: &[HostRegion], default_allow: bool) -> Self {
         let mut out = Self::default();
         for r in regions
@@ -101,7 +101,7 @@ pub(super) fn lower(
         let through = proxy.filter(|_| operation == Operation::Connect && !default_allow);
         let mut ports = Ports::of(space.regions(), default_allow);
         if through.is_some() {
-            // The proxy keeps the hosts; nothing else leaves.
+            // The proxy decides about hosts. Nothing else may leave.
             ports.any.clear();
         }
         let mut filters = ports.filters(side);

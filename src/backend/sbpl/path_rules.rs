@@ -1,7 +1,7 @@
-//! The rules of a policy, and what they come to: sets of paths for the ledger, filters for the profile.
+//! The rules of a policy, as sets of paths for the ledger and as filters for the profile.
 //!
-//! Most rules speak of several operations, so a rule is made once, with the operations that it is about, and so are
-//! the denies that each pattern runs into. The patterns of all rules stand in one array.
+//! Most rules are about several operations. So each rule is made once, with its operations. The denies that each
+//! pattern intersects are also found once. The patterns of all rules are in one array.
 
 use super::lower::base;
 use super::model::Filter;
@@ -11,18 +11,18 @@ use crate::semantics::{self, PathSet, SequenceIndex, TooLarge};
 use std::cell::OnceCell;
 use std::ops::Range;
 
-/// Whether the pattern is of an object with everything beneath.
+/// Whether the pattern matches an object with everything beneath it.
 fn is_tree(s: &Sequence) -> bool {
     s.components.last() == Some(&Component::AnyDepth)
 }
 
-/// Which of the patterns that are allowed count.
+/// Which allowed patterns count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Whole,
-    /// Trees. Where everything is allowed by default there is nothing to tell apart: all.
+    /// Trees. If everything is allowed by default, there is no difference: all patterns.
     Trees,
-    /// What is no tree; where everything is allowed by default: nothing.
+    /// Patterns that are no trees. If everything is allowed by default: none.
     Single,
 }
 
@@ -41,21 +41,21 @@ fn bit(operation: Operation) -> u16 {
     at.map_or(0, |at| 1 << at)
 }
 
-/// Beside the bits of operations: the trees that may be deleted.
+/// The index after those of the operations: the trees that may be deleted.
 const TREES: usize = Operation::ON_PATHS.len();
 
-/// The rules of a policy, the first that matches deciding.
+/// The rules of a policy. The first one that matches decides.
 #[derive(Debug)]
 pub(super) struct PathRules {
     default_allow: bool,
     list: Vec<PathRule>,
     patterns: Vec<Sequence>,
-    /// The rule of each of `patterns`.
+    /// The rule of each entry in `patterns`.
     owner: Vec<usize>,
-    /// The patterns of rules with the action of the default, for each set of operations apart: programs by name
-    /// float, and would be held against the patterns of all operations.
+    /// The patterns of rules with the default's action, separately for each set of operations. Programs by name match
+    /// at any depth, and would otherwise be compared with the patterns of all operations.
     against: Vec<Against>,
-    /// For each of `patterns`, which of those it intersects.
+    /// For each entry in `patterns`: which of those it intersects.
     intersecting: Vec<OnceCell<Vec<usize>>>,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct PathRules {
 struct Against {
     operations: u16,
     index: SequenceIndex,
-    /// By number in the index: the number in [`PathRules::patterns`].
+    /// By number in the index: the index in [`PathRules::patterns`].
     numbers: Vec<usize>,
 }
 
@@ -95,8 +95,8 @@ impl PathRules {
                     out.add(paths, except, allows, operations);
                 }
                 Objects::Commands { commands, except } => {
-                    // Only the program is seen: a deny of some argument lists denies nothing here, an allow of
-                    // some allows the program.
+                    // SBPL sees only the program. To deny some argument lists denies nothing here, and to allow some
+                    // allows the program.
                     let whole = commands.iter().filter(|c| allows || c.arguments.is_any());
                     let except = except.iter().filter(|c| !allows || c.arguments.is_any());
                     let whole = whole.flat_map(|c| &c.program.sequences);
@@ -166,12 +166,12 @@ impl PathRules {
         from..self.patterns.len()
     }
 
-    /// The patterns; filters have their numbers.
+    /// The patterns. Filters have their indices.
     pub fn patterns(&self) -> &[Sequence] {
         &self.patterns
     }
 
-    /// The same, for good.
+    /// Returns the patterns, and drops the rest.
     pub fn into_patterns(self) -> Vec<Sequence> {
         self.patterns
     }
@@ -182,12 +182,12 @@ impl PathRules {
         self.list.iter().all(|c| has(c, a) == has(c, b))
     }
 
-    /// The paths at which each operation is let happen.
+    /// The paths on which each operation is allowed.
     ///
     /// # Errors
     /// An automaton is too large.
     pub fn sets(&self) -> Result<Sets, TooLarge> {
-        // Those of the operations whose rules are much the same share one automaton.
+        // Operations with nearly the same rules share one automaton.
         let trees = self.trees();
         let mut sets: [Option<PathSet>; TREES + 1] = Default::default();
         let alike = Operation::ON_PATHS_BUT_EXECUTE
@@ -217,7 +217,7 @@ impl PathRules {
         Ok(Sets(made))
     }
 
-    /// By rule: the trees that it allows to be deleted, where those are not all that it allows.
+    /// By rule: the trees that it allows deleting, if it also allows other objects.
     fn trees(&self) -> Vec<Option<Vec<Sequence>>> {
         let delete = bit(Operation::Delete);
         let of = |c: &PathRule| {
@@ -258,7 +258,7 @@ impl PathRules {
         })
     }
 
-    /// The filter for what has the action that is not the default; `None`: there is nothing.
+    /// The filter for the paths with the opposite of the default action. `None`: there are no such paths.
     pub fn filter(&self, operation: Operation, part: Part) -> Option<Filter> {
         let wanted = !self.default_allow;
         let part = match (part, self.default_allow) {
@@ -285,7 +285,7 @@ impl PathRules {
             if run[0].1.allows != wanted {
                 continue;
             }
-            // Denies above it that it runs into.
+            // The denies above it that it intersects.
             let mut against: Vec<usize> = Vec::new();
             for at in run.iter().flat_map(|(_, _, include)| include) {
                 let above = |n: &&usize| {
@@ -301,7 +301,7 @@ impl PathRules {
                 union.push(allowed);
                 continue;
             }
-            // Of a rule only the patterns that intersect.
+            // Only those patterns of a rule that intersect.
             let met = against.chunk_by(|a, b| self.owner[*a] == self.owner[*b]);
             let met = met.map(|of| {
                 let rule = &self.list[self.owner[of[0]]];
@@ -317,7 +317,8 @@ impl PathRules {
         }
     }
 
-    /// The patterns that one intersects, of rules about some of its operations and with the action of the default.
+    /// The patterns that one pattern intersects. Their rules are about some of its operations, and have the default's
+    /// action.
     fn intersecting(&self, at: usize) -> &[usize] {
         self.intersecting[at].get_or_init(|| {
             let operations = self.list[self.owner[at]].operations;
@@ -331,7 +332,7 @@ impl PathRules {
         })
     }
 
-    /// Rules with these of their patterns: those without exceptions together, the others one by one.
+    /// Rules with these of their patterns. Rules without exceptions are joined, and the others stay separate.
     fn parts<'c>(&self, rules: impl Iterator<Item = (&'c PathRule, Vec<u32>)>) -> Vec<Filter> {
         let mut plain: Vec<u32> = Vec::new();
         let mut out = Vec::new();
@@ -351,7 +352,7 @@ impl PathRules {
     }
 }
 
-/// Where each operation is let happen.
+/// The paths on which each operation is allowed.
 #[derive(Debug)]
 pub(super) struct Sets(Vec<PathSet>);
 

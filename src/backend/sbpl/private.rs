@@ -1,15 +1,15 @@
 //! The directories of macOS's root that are links to /private.
 //!
-//! The kernel resolves them before it asks the profile. So an object beneath one has a second name, and a rule that
-//! names it by one name names it by both. The profile and its ledger are both made from the policy with both names:
-//! what one rule says of `/private/etc` intersects what another says of `/etc`.
+//! The kernel resolves them before it asks the profile. So an object beneath one has a second name, and a rule with one
+//! name is also about the other. The profile and its ledger are both made from the policy with both names. So a rule
+//! about `/private/etc` intersects a rule about `/etc`.
 
 use crate::policy::{Component, Objects, PathPattern, Policy, Sequence};
 use crate::semantics::matches_path;
 
 const LINKS: [&[u8]; 3] = [b"tmp", b"var", b"etc"];
 
-/// The policy with a second name for each pattern that matches something beneath a link; `None`: there is none.
+/// The policy with a second name for each pattern that matches something beneath a link. `None`: no pattern does.
 pub fn with_names_in_private(policy: &Policy) -> Option<Policy> {
     let mut sequences = patterns(policy).flat_map(|p| &p.sequences);
     if !sequences.any(|s| links(s).next().is_some()) {
@@ -69,7 +69,7 @@ fn links(s: &Sequence) -> impl Iterator<Item = &'static [u8]> {
         .filter(move |link| first.is_some_and(|c| covers(c, link)))
 }
 
-/// Whether a component matches this name in the root. What floats matches names in /private as it stands.
+/// Whether a component matches this name in the root. A pattern at any depth matches names in /private anyway.
 fn covers(component: &Component, name: &[u8]) -> bool {
     if !matches!(component, Component::Name(_)) {
         return false;

@@ -42,7 +42,7 @@ fn connect(action: Action, hosts: &[&str]) -> Rule {
     )
 }
 
-/// What the profile makes of an operation: its one rule, by the model of SBPL.
+/// Whether the profile's one rule for an operation allows it, by the model of SBPL.
 fn allows(profile: &Profile, operation: &str, path: &[u8], directory: bool) -> bool {
     let hit = profile.rules.iter().any(|r| {
         r.operations.contains(&operation) && r.filter.matches(&profile.patterns, path, directory)
@@ -173,7 +173,7 @@ fn named_hosts_go_through_the_proxy_alone() {
     );
 }
 
-/// Parentheses balance outside strings: the least that a profile must do to load.
+/// Parentheses must balance outside strings, or the profile does not load.
 fn balanced(text: &str) -> bool {
     let (mut depth, mut quoted, mut escaped, mut comment) = (0i32, false, false, false);
     for c in text.chars() {
@@ -235,7 +235,7 @@ proptest! {
     }
 }
 
-/// `(allow default)` lets files be linked and cloned, and the other name has rights that the file has not.
+/// `(allow default)` would allow links and clones of files, and the new name would have rights that the file lacks.
 #[test]
 fn a_second_name_is_refused_where_files_are_told_apart() {
     let text = |rules: Vec<Rule>| {

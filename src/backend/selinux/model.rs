@@ -47,7 +47,7 @@ impl Rights {
         self.0 |= 1 << operation as u8;
     }
 
-    /// The type's name in a module: a letter for each operation.
+    /// The type's name in a module, with a letter for each operation.
     pub fn type_name(self, module: &str) -> String {
         let letters: String = LETTERS
             .iter()
@@ -60,14 +60,14 @@ impl Rights {
         )
     }
 
-    /// Whether a directory with these rights can be written to, which sets its times.
+    /// Whether a directory with these rights can be written, which sets its times.
     pub fn writes_directories(self) -> bool {
         [Operation::Create, Operation::Delete, Operation::Metadata]
             .into_iter()
             .any(|o| self.has(o))
     }
 
-    /// Permissions by class, beside what walking takes.
+    /// Permissions by class, without those for walking.
     fn permissions(self) -> Vec<(&'static str, BTreeSet<&'static str>)> {
         let mut classes: BTreeMap<&'static str, BTreeSet<&'static str>> = BTreeMap::new();
         let mut add = |classes_of: &[&'static str], list: &[&'static str]| {
@@ -116,7 +116,7 @@ impl Rights {
                 &["file", "lnk_file", "fifo_file", "sock_file", "dir"],
                 &["setattr"],
             );
-            // For setting times to now. Of a directory, it takes more than that to change what is in it.
+            // For setting times to now. Changing the entries of a directory needs more than that.
             add(&["dir"], &["write"]);
         }
         if self.has(Operation::Execute) {
@@ -160,7 +160,7 @@ impl Rights {
     }
 }
 
-/// A file context: a literal path, whether it is for what lies beneath, and the type.
+/// A file context: a literal path, whether it is also for what lies beneath, and the type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Context {
     pub path: Vec<u8>,
@@ -172,7 +172,6 @@ pub struct Context {
 #[derive(Debug, Clone)]
 pub struct Module {
     pub name: String,
-    /// By class, the permissions that base rules need; all that `rules` mention.
     pub rules: Vec<String>,
     pub own_types: BTreeSet<String>,
     pub base_types: BTreeSet<String>,
@@ -180,7 +179,7 @@ pub struct Module {
     pub contexts: Vec<Context>,
 }
 
-/// Classes and permissions that rules mention, for the require block.
+/// The classes and permissions that rules mention, for the require block.
 fn classes(rules: &[String]) -> Vec<String> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for rule in rules
@@ -262,7 +261,7 @@ pub fn render_te(
     .map_err(|e| Diagnostic::error("E112", format!("the module cannot be written: {e}")).into())
 }
 
-/// A byte of a literal path as a regular expression of file contexts.
+/// Writes a byte of a literal path as a regular expression of file contexts.
 fn escape(b: u8, out: &mut String) {
     match b {
         b'/' | b'-' | b'_' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => out.push(char::from(b)),
@@ -284,8 +283,8 @@ fn escape(b: u8, out: &mut String) {
 /// byte there is written as a class.
 ///
 /// A class counts as a wildcard, so the entry is not a literal one any more. Of entries with wildcards the longest wins
-/// (secilc, `cil_post_filecon_compare`). The class for an object repeats its byte three times, so the entry is longer
-/// than that of the tree around it. which makes the entry longer than that of a tree that the path is in.
+/// (secilc, `cil_post_filecon_compare`). The class for an object repeats its byte three times. So the entry is longer
+/// than that of a tree around the path.
 fn expression(context: &Context) -> String {
     let mut out = String::new();
     let end = context.path.iter().skip(1).position(|b| *b == b'/');

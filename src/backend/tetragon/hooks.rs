@@ -1,4 +1,4 @@
-//! Which hooks of the kernel stand for which operation.
+//! Which hooks of the kernel are used for which operation.
 
 use super::lower::Hook;
 use super::model::{Arg, MatchArg, Nest, Operator};
@@ -10,22 +10,22 @@ struct Known {
     call: &'static str,
     /// Whether some kernels lack it.
     optional: bool,
-    /// The arguments that are read: their places and their types.
+    /// The arguments that the hook reads: their indices and their types.
     args: &'static [(u32, &'static str)],
-    /// The place of the argument that is judged by its path.
+    /// The index of the argument whose path is checked.
     judged: u32,
-    /// What else has to hold for the hook to be about the operation.
+    /// Further conditions for the hook to be about the operation.
     when: &'static [(u32, Operator, &'static str)],
-    /// Whether what has the name already is deleted: a rename does not show whether there is something.
+    /// Whether the operation deletes an existing object with the new name. A rename does not show whether there is one.
     replaces: bool,
     message: &'static str,
 }
 
 const FILE: &[(u32, &str)] = &[(0, "file")];
 const PATH: &[(u32, &str)] = &[(0, "path")];
-/// A file and what is asked of it.
+/// A file, and the kind of access.
 const MASKED: &[(u32, &str)] = &[(0, "file"), (1, "int")];
-/// A file, and with which protection and flags it is mapped.
+/// A file, and the protection and flags of the mapping.
 const MAPPED: &[(u32, &str)] = &[(0, "file"), (1, "uint64"), (2, "uint64")];
 
 const fn known(
@@ -46,8 +46,8 @@ const fn known(
     }
 }
 
-/// MAY_READ is 4, MAY_WRITE 2 (include/linux/fs.h); PROT_WRITE is 2, MAP_SHARED 1. Files and directories pass the same
-/// hook for reading.
+/// MAY_READ is 4 and MAY_WRITE is 2 (include/linux/fs.h). PROT_WRITE is 2 and MAP_SHARED is 1. For reading, files and
+/// directories pass the same hook.
 const HOOKS: [Known; 17] = {
     use Operation::{Create, Delete, Edit, Execute, Metadata, Read};
     [
@@ -98,7 +98,7 @@ const HOOKS: [Known; 17] = {
     ]
 };
 
-/// The hooks that hold what is denied of an operation. `Read` stands for listing too. `replaced` is what is denied of
+/// The hooks that refuse what is denied of an operation. `Read` includes listing. `replaced` is what is denied of
 /// creating or of deleting.
 pub fn of(operation: Operation, denied: &Nest, replaced: &Nest) -> Vec<Hook> {
     let hooks = HOOKS.iter().filter(|h| h.operation == operation);

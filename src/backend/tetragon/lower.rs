@@ -1,4 +1,4 @@
-//! From a policy's decided sets to TracingPolicies.
+//! From a policy's sets of allowed paths to TracingPolicies.
 
 use super::model::{
     Arg, Ignore, Kprobe, MatchAction, MatchArg, MatchBinaries, Nest, Sees, Selector, Spec,
@@ -14,22 +14,22 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// What the back-end's options ask for.
+/// The options of the back-end.
 pub struct Variant {
-    /// `None`: if the subject names a namespace.
+    /// `None`: namespaced if the subject names a namespace.
     pub namespaced: Option<bool>,
     /// Whether a violation kills.
     pub kill: bool,
 }
 
-/// Most bytes of a path in a filter: a `Prefix` takes 256 with its last `/`.
+/// The most bytes of a path in a filter. A `Prefix` takes 256 with its last `/`.
 pub const MAX_PATH: usize = 255;
-/// Selectors of one hook.
+/// The most selectors of one hook.
 const MAX_SELECTORS: usize = 5;
-/// Selectors with `followChildren` of one agent.
+/// The most selectors with `followChildren` of one agent.
 const MAX_FOLLOWING: usize = 64;
 
-/// EACCES: what a refused call answers.
+/// EACCES, the answer of a refused call.
 const EACCES: i32 = -13;
 
 pub fn lower(
@@ -47,13 +47,13 @@ pub fn lower(
         let all = operations.iter().map(|o| meaning.decisions(*o));
         Ok(literals.nest(&all.collect::<Result<Vec<_>, _>>()?, sees))
     };
-    // Contents. Files and directories pass the same hook, so reading and listing have one answer: both allowed.
+    // Files and directories pass the same hook. So reading and listing have one answer: both must be allowed.
     let readable = nest(&[Operation::Read, Operation::List], Sees::Object)?;
     let editable = nest(&[Operation::Edit], Sees::Object)?;
     let metadata = nest(&[Operation::Metadata], Sees::Object)?;
     let executable = nest(&[Operation::Execute], Sees::Object)?;
-    // What happens in a directory is judged by the directory: it is allowed there if it is for a name
-    // that the policy does not mention.
+    // The directory decides about operations in it. They are allowed if they are allowed for a name that the policy
+    // does not mention.
     let creatable = nest(&[Operation::Create], Sees::Parent)?;
     let deletable = nest(&[Operation::Delete], Sees::Parent)?;
     let replaceable = nest(&[Operation::Create, Operation::Delete], Sees::Parent)?;
@@ -94,8 +94,8 @@ pub fn lower(
             (&deletable, Sees::Parent),
             (&replaceable, Sees::Parent),
         ])?;
-        // Commands tell programs apart by their names wherever they lie, and each of those would be in each directory
-        // that the others' automaton knows.
+        // Commands name programs wherever they lie. In a shared automaton, each of these names would be in every
+        // directory.
         let [executes] = allowed([(&executable, Sees::Object)])?;
         ledger.paths(Operation::Read, &reads, &reason(BOTH))?;
         ledger.paths(Operation::List, &reads, &reason(BOTH))?;
@@ -138,17 +138,17 @@ pub struct Hook {
     pub args: Vec<Arg>,
     /// Whether some kernels lack it.
     pub optional: bool,
-    /// Each list is one selector's.
+    /// Each list belongs to one selector.
     pub filters: Vec<Vec<MatchArg>>,
     pub message: String,
 }
 
-/// Who is struck.
+/// The processes that the objects are for.
 struct Binding {
     binaries: Vec<String>,
     pods: Option<LabelSelector>,
     namespace: Option<String>,
-    /// Whether the policy names neither a program nor pods, and a label stands in.
+    /// Whether the policy names neither a program nor pods, so that a label is used instead.
     assumed: bool,
 }
 
@@ -254,7 +254,7 @@ fn settings(policy: &Policy, ledger: &mut LedgerBuilder<'_, '_>, binding: &Bindi
     }
 }
 
-/// The objects: one for each concern, and more where a hook has more selectors than one takes.
+/// The objects: one for each concern. There are more if a hook has more selectors than one object takes.
 fn objects(
     policy: &Policy,
     binding: &Binding,

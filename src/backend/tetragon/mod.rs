@@ -2,11 +2,11 @@
 //!
 //! # Quirks
 //!
-//! Read in Tetragon's source and CRD. What is marked "seen" was seen with the real agent on a 6.1 kernel.
+//! These come from Tetragon's source and CRD. "Seen" means: seen with the real agent on a 6.1 kernel.
 //!
-//! - An object has one hook section. kprobes and lsmhooks together pass the CRD, but the agent refuses them (seen). The
-//!   back-end makes kprobes only, one object for each concern. So a kernel without a symbol loses one concern and not
-//!   all.
+//! - An object has one section of hooks. kprobes and lsmhooks together pass the CRD, but the agent refuses them (seen).
+//!   The back-end makes only kprobes, one object for each concern. So if a kernel lacks a symbol, only one concern is
+//!   lost.
 //! - `syscall` defaults to true; a `security_*` function needs `syscall: false` (seen).
 //! - `Override` works on `security_*` functions (through fmod_ret, seen), with the error that `argError` names.
 //!   `Sigkill` alone does not promise that the operation did not happen. So it only comes beside `Override`.
@@ -21,10 +21,10 @@
 //! - `security_file_open` does not tell reading from writing. `security_file_permission` does, by its mask. Together
 //!   with `security_mmap_file` it covers mapping too.
 //! - No hook tells a file that is opened for writing from one that is opened for reading. `mprotect` makes a shared
-//!   mapping writable without showing its path. So a file that may be read can be changed that way. The ledger has a
-//!   line for it. The cure would be to refuse shared mappings, by which compilers read their libraries.
-//! - A rename shows its two directories, but not whether it replaces a name. So where deleting is refused, moving in is
-//!   too.
+//!   mapping writable without showing its path. So a program can change a file that it may read. The ledger has a line
+//!   for it. To prevent it, polc would have to refuse shared mappings, by which compilers read their libraries.
+//! - A rename shows its two directories, but not whether it replaces a name. So if deleting is refused, moving in is
+//!   refused too.
 //! - A hard link or a bind mount has another path than its file (seen). Path filters do not see either.
 //! - `followChildren` keeps the children of the subject inside (seen). At most 64 selectors of an agent may have it.
 //!   Processes that ran before the policy are not children.

@@ -1,4 +1,4 @@
-//! What a TracingPolicy can say, as far as this back-end says it: the CRD's names, and nothing else.
+//! The parts of a TracingPolicy that this back-end uses, under the CRD's names.
 
 use crate::backend::Options;
 use crate::backend::header;
@@ -45,7 +45,7 @@ pub struct Kprobe {
     pub ignore: Option<Ignore>,
     pub message: String,
     pub args: Vec<Arg>,
-    /// Never empty: an action without a selector would strike every process of the node.
+    /// Never empty, because an action without a selector would apply to every process of the node.
     pub selectors: Vec<Selector>,
 }
 
@@ -79,7 +79,7 @@ pub struct MatchBinaries {
     pub follow_children: bool,
 }
 
-/// Operators of the CRD that are used.
+/// The operators of the CRD that polc uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Operator {
     Equal,
@@ -106,17 +106,17 @@ pub struct MatchAction {
     pub arg_error: Option<i32>,
 }
 
-/// What is denied of an operation, as trees within trees. The tree `/a` here is what lies beneath `/a`;
-/// `/a` itself is an object of the tree around it. Paths are without a last `/`; the root is `/`.
+/// What is denied of an operation, as trees inside trees. The tree `/a` contains what lies beneath `/a`. `/a` itself is
+/// an object of the tree around it. Paths have no last `/`, and the root is `/`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Nest {
-    /// Whether what no tree holds is denied.
+    /// Whether paths outside all trees are denied.
     pub denied: bool,
-    /// By depth: trees in which the answer is the other one than around them. Denied and allowed in turn.
+    /// By depth: trees whose answer is the opposite of the answer around them.
     pub levels: Vec<Vec<Vec<u8>>>,
-    /// By depth (0: in no tree): objects that are allowed although what is around them is denied.
+    /// By depth (0: in no tree): objects that are allowed although the tree around them is denied.
     pub allowed_objects: Vec<Vec<Vec<u8>>>,
-    /// Objects that are denied although what is around them is allowed.
+    /// Objects that are denied although the tree around them is allowed.
     pub denied_objects: Vec<Vec<u8>>,
 }
 
@@ -129,13 +129,13 @@ pub enum Sees {
     Parent,
 }
 
-/// The objects that the filters of each nest let through. The root matches no filter, whatever it says.
+/// The objects that the filters of each nest allow. The root matches no filter, whatever the filter says.
 ///
 /// # Errors
 /// The automaton is too large.
 pub fn allowed<const N: usize>(nests: [(&Nest, Sees); N]) -> Result<[PathSet; N], TooLarge> {
-    // What comes first decides: the root, objects, the innermost trees, those around them. By that, whether it allows,
-    // and what it matches (an object, or what lies beneath): the nests that it is of.
+    // The order of decisions: the root, objects, the innermost trees, the trees around them. Each entry also has
+    // whether it allows and what it matches (an object, or what lies beneath it). Its value: the nests that have it.
     type Ranked<'p> = (Reverse<usize>, bool, Sees, bool, &'p [u8]);
     let mut ranked: FxHashMap<Ranked<'_>, u16> = FxHashMap::default();
     for (i, (nest, sees)) in nests.into_iter().enumerate() {
@@ -201,7 +201,7 @@ impl Nest {
         self.denied || !self.levels.is_empty() || !self.denied_objects.is_empty()
     }
 
-    /// The selectors' filters on the path argument `index`: each list is one selector.
+    /// The selectors' filters on the path argument `index`. Each list belongs to one selector.
     pub fn filters(&self, index: u32) -> Vec<Vec<MatchArg>> {
         let text = |p: &[u8]| String::from_utf8_lossy(p).into_owned();
         let objects = |list: &[Vec<u8>]| list.iter().map(|p| text(p)).collect::<Vec<_>>();
@@ -219,11 +219,11 @@ impl Nest {
         let none = Vec::new();
         let mut out = Vec::new();
         for depth in 0..=self.levels.len() {
-            // Depth 0 is what no tree holds; depth n is in a tree of level n - 1.
+            // Depth 0 is outside all trees. Depth n is in a tree of level n - 1.
             if (depth % 2 == 0) != self.denied {
                 continue;
             }
-            // Everywhere is a prefix too: a selector without a filter would be one without a condition.
+            // Also a prefix for "everywhere", because a selector without a filter would have no condition.
             let within = if depth == 0 {
                 vec!["/".to_owned()]
             } else {
@@ -288,16 +288,16 @@ pub fn render(
 
 fn yaml(object: &TracingPolicy) -> Result<String, serde_saphyr::ser::Error> {
     let mut options = serde_saphyr::SerializerOptions::default();
-    // A folded or literal block would depend on the text; one quoted line does not.
+    // The form of a folded or literal block would depend on the text. One quoted line does not.
     options.prefer_block_scalars = false;
     serde_saphyr::to_string_with_options(object, options)
 }
 
-/// Stands for a list of paths until it is written. Values of filters are paths, numbers and networks.
+/// Stands for a list of paths until it is written. The values of filters are paths, numbers and networks.
 const LIST: &str = "list ";
 
-/// One object. Its paths are thousands of lines, most of them plain text in YAML whoever reads it: lists of such ones are
-/// written here, and the serialiser sees one item in the place of each.
+/// One object. It has thousands of paths, and most need no quotes for any YAML reader. This function writes lists of
+/// such paths itself. The serialiser sees one item in place of each list.
 fn write_object(
     out: &mut String,
     mut object: TracingPolicy,
@@ -337,7 +337,7 @@ fn write_object(
     Ok(())
 }
 
-/// Whether a value is a path that needs no quotes in YAML: no schema reads it as anything else than text.
+/// Whether a value is a path that needs no quotes: every YAML schema reads it as text.
 fn plain(value: &str) -> bool {
     let rest = value.strip_prefix('/');
     rest.is_some_and(|r| {
@@ -350,7 +350,7 @@ fn plain(value: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// What is written here is what the serialiser would have written.
+    /// The output must be what the serialiser would have written.
     #[test]
     fn lists_are_as_the_serialiser_writes_them() {
         let mut lists: Vec<&[&str]> = vec![

@@ -1,4 +1,4 @@
-//! From a policy's decisions to trees within trees of literal paths.
+//! From a policy's decisions to trees inside trees of literal paths.
 
 use super::lower::MAX_PATH;
 use super::model::{Nest, Sees};
@@ -6,10 +6,10 @@ use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::policy::{Policy, Sequence};
 use crate::semantics::{Decisions, LiteralTree, StateId};
 
-/// The policy's literal paths, which filters have to name.
+/// The policy's literal paths, which filters must name.
 ///
 /// # Errors
-/// A path that is not UTF-8: a TracingPolicy holds text only.
+/// A path is not UTF-8. A TracingPolicy has only text.
 pub fn literal_tree(policy: &Policy) -> Result<LiteralTree, Diagnostics> {
     let mut refused = Diagnostics {
         items: Vec::new(),
@@ -40,9 +40,9 @@ pub fn literal_tree(policy: &Policy) -> Result<LiteralTree, Diagnostics> {
 /// The policy's literal paths, and the states that they lead to.
 pub struct Literals<'t, 'm> {
     tree: &'t LiteralTree,
-    /// By node: that above it, and its name.
+    /// By node: its parent, and its name.
     above: Vec<(usize, &'t [u8])>,
-    /// By automaton, one for all decisions that share it: the states by node.
+    /// By automaton (decisions may share one): the state of each node.
     states: Vec<(&'m Decisions, Vec<Option<StateId>>)>,
 }
 
@@ -78,7 +78,7 @@ impl<'t, 'm> Literals<'t, 'm> {
         out
     }
 
-    /// Which of the lists of states is that of these decisions.
+    /// The index of the list of states for these decisions.
     fn states_of(&mut self, decisions: &'m Decisions) -> usize {
         let same = |(d, _): &(&Decisions, _)| d.dfa().same_shape(decisions.dfa());
         self.states.iter().position(same).unwrap_or_else(|| {
@@ -87,8 +87,8 @@ impl<'t, 'm> Literals<'t, 'm> {
         })
     }
 
-    /// What is denied, of objects on which one of `all` does not permit. Beneath a literal path the answer is
-    /// the one for names that the policy does not mention, and deny where it differs with the depth.
+    /// What is denied: the objects on which one of `all` does not allow. Beneath a literal path, the answer is the one
+    /// for names that the policy does not mention. If that depends on the depth, the answer is deny.
     pub fn nest(&mut self, all: &[&'m Decisions], sees: Sees) -> Nest {
         let all: Vec<(&Decisions, usize)> = all.iter().map(|d| (*d, self.states_of(d))).collect();
         let tree = self.tree;
@@ -105,7 +105,7 @@ impl<'t, 'm> Literals<'t, 'm> {
             denied: !beneath(tree.root()),
             ..Nest::default()
         };
-        // (node, how many trees it lies in)
+        // (Node, the number of trees around it.)
         let mut work = vec![(tree.root(), 0usize)];
         while let Some((node, depth)) = work.pop() {
             let around_denied = nest.denied == (depth % 2 == 0);

@@ -8,10 +8,10 @@ use crate::semantics::{HostRegion, LedgerBuilder, Meaning, Peers};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Ranges of ports, both ends included, ascending, apart.
+/// Ranges of ports, both ends included, ascending and disjoint.
 type PortList = Vec<(u16, u16)>;
 
-/// Address intervals by the ports that are allowed there. TCP and UDP have one answer: allowed if either is.
+/// Address intervals by the ports that are allowed there. TCP and UDP share one answer: allowed if either is.
 struct Plan {
     groups: BTreeMap<PortList, Vec<(IpAddr, IpAddr)>>,
 }
@@ -29,8 +29,8 @@ fn merge(mut list: PortList) -> PortList {
 }
 
 impl Plan {
-    /// `open`: ports at which some name is allowed. A name can stand for any address, so addresses that no
-    /// rule speaks of are allowed there: else the program would reach nothing at all.
+    /// `open`: ports at which some name is allowed. A name can stand for any address. So addresses that no rule
+    /// mentions are allowed at these ports. Otherwise the program could reach nothing.
     fn of(regions: &[HostRegion], open: &PortList) -> Self {
         let mut intervals: BTreeMap<(IpAddr, IpAddr), PortList> = BTreeMap::new();
         for r in regions {
@@ -56,7 +56,7 @@ impl Plan {
         Self { groups }
     }
 
-    /// Where the answer changes.
+    /// The ports at which the answer changes.
     fn cuts(&self) -> Vec<u16> {
         self.groups
             .keys()
@@ -83,7 +83,7 @@ impl Plan {
             .any(|(a, b)| (*a..=*b).contains(&port))
     }
 
-    /// A selector's filters for each group in which something is denied.
+    /// A selector's filters for each group of ports at which something is denied.
     fn filters(&self) -> Vec<Vec<MatchArg>> {
         let mut out = Vec::new();
         for (ports, intervals) in &self.groups {
@@ -120,7 +120,7 @@ impl Plan {
 }
 
 /// The intervals as the `sockaddr` of a socket shows them. An IPv6 socket reaches an IPv4 address by its mapped form
-/// (RFC 4291, 2.5.5.2; Java makes no other sockets), which the language judges as the IPv4 address that it is.
+/// (RFC 4291, 2.5.5.2; Java makes no other sockets). For the language, that is the IPv4 address.
 fn shown(intervals: &[(IpAddr, IpAddr)]) -> Vec<(IpAddr, IpAddr)> {
     let mapped = |a: Ipv4Addr| u128::from(a.to_ipv6_mapped());
     let (low, high) = (mapped(Ipv4Addr::UNSPECIFIED), mapped(Ipv4Addr::BROADCAST));
@@ -164,7 +164,7 @@ fn blocks(first: IpAddr, last: IpAddr) -> Vec<String> {
     };
     let mut out = Vec::new();
     loop {
-        // The largest block that begins here and does not end too late.
+        // The largest block that begins here and does not go past the end.
         let mut free = lo.trailing_zeros().min(width);
         let end = |free: u32| {
             if free >= 128 {
@@ -249,7 +249,7 @@ pub fn lower(
             &regions,
             |r| match (&r.peers, r.protocol) {
                 (_, p) if !used(p) && !free => false,
-                // A packet sent without connecting passes no filter.
+                // A packet that is sent without connecting passes no filter.
                 (_, Protocol::Udp) if operation == Operation::Connect => true,
                 (Peers::Addresses(first, _), _) => plan.allows(*first, r.ports.first),
                 _ => plan.allows_somewhere(r.ports.first),
@@ -268,10 +268,10 @@ pub fn lower(
     }
 }
 
-/// Refuses sockets that carry nothing the policy allows, raw and packet sockets among them.
+/// Refuses sockets for which the policy allows nothing, also raw and packet sockets.
 fn sockets(tcp: bool, udp: bool) -> Hook {
-    // 2 and 10 are AF_INET and AF_INET6, 17 is AF_PACKET; 1, 2 and 3 are SOCK_STREAM, SOCK_DGRAM and SOCK_RAW.
-    // The type comes without its flags here (net/socket.c).
+    // 2 and 10 are AF_INET and AF_INET6, 17 is AF_PACKET. 1, 2 and 3 are SOCK_STREAM, SOCK_DGRAM and SOCK_RAW. The type
+    // has no flags here (net/socket.c).
     let mut kinds = vec!["3".to_owned()];
     if !tcp {
         kinds.push("1".to_owned());

@@ -49,7 +49,7 @@ fn compiled(policy: &Policy) -> (Vec<TracingPolicy>, crate::fidelity::Ledger) {
     .unwrap()
 }
 
-/// Whether a filter list matches a path, by Tetragon's rules: bytewise, and nothing matches the root.
+/// Whether a filter list matches a path by Tetragon's rules: bytes are compared, and nothing matches the root.
 fn matches(filters: &[MatchArg], path: &str) -> bool {
     path != "/"
         && filters
@@ -154,9 +154,9 @@ fn what_cannot_be_said_is_in_the_ledger() {
     );
     assert_eq!(of(1, Operation::Create).fidelity, Fidelity::Looser);
     assert_eq!(of(2, Operation::Read).fidelity, Fidelity::Exact);
-    // `/w` itself would be made in `/`, whose path no filter sees: it is let through, as the policy says.
+    // `/w` itself would be made in `/`, and no filter sees that path. So it is allowed, as the policy says.
     assert_eq!(of(3, Operation::Create).fidelity, Fidelity::Exact);
-    // Where nothing is deleted, nothing is moved in.
+    // If nothing may be deleted, nothing may be moved in.
     assert_eq!(of(5, Operation::Create).fidelity, Fidelity::Stricter);
 }
 
