@@ -50,6 +50,8 @@ pub struct ToStart {
     pub unread: Vec<String>,
     /// What the user should know about its workspace, home and temporary directory, one line each.
     pub said: Vec<String>,
+    /// The same, for a user who asks for everything.
+    pub said_at_length: Vec<String>,
 }
 
 /// One of the two things to compare.
@@ -177,6 +179,7 @@ pub fn load_to_start(
     }
     let mut said = places::check(global, &loaded, how)?;
     said.extend(open_names(&loaded));
+    let said_at_length = unseen(&loaded);
     let why = match found {
         Some(_) => consent::consent(global, &loaded, &warnings)?,
         None => {
@@ -199,6 +202,7 @@ pub fn load_to_start(
         told,
         unread,
         said,
+        said_at_length,
     }))
 }
 
@@ -290,7 +294,20 @@ fn load_named(
     Ok((found, loaded.warnings))
 }
 
-/// What polc cannot protect of what the policy denies, as its places are on this host: a line each.
+/// Denied directories that were not looked through to the end. A browser has one, so only who asks for all is told.
+fn unseen(loaded: &Loaded) -> Vec<String> {
+    let directories = loaded.followed.unseen.iter();
+    directories
+        .map(|d| {
+            format!(
+                "`{}` holds too much to look for links in all of it: what a link there leads to may be open by its own name",
+                show_bytes(d)
+            )
+        })
+        .collect()
+}
+
+/// Denied files with another name, which polc cannot protect: at most one line.
 fn open_names(loaded: &Loaded) -> Vec<String> {
     let is_wanted = |code: &str| !loaded.policy.lint_allowed.iter().any(|(c, _)| c == code);
     let mut out = Vec::new();
@@ -303,18 +320,6 @@ fn open_names(loaded: &Loaded) -> Vec<String> {
         };
         out.push(format!(
             "`{}` has another name somewhere, a hard link; polc cannot protect that name{more}",
-            show_bytes(first)
-        ));
-    }
-    if is_wanted("L016")
-        && let Some((first, more)) = loaded.followed.unseen.split_first()
-    {
-        let more = match more.len() {
-            0 => String::new(),
-            n => format!(", nor in {n} more (`polc check`)"),
-        };
-        out.push(format!(
-            "`{}` holds too much to look for links in all of it{more}; what a link there leads to may be open by its own name",
             show_bytes(first)
         ));
     }

@@ -107,6 +107,9 @@ pub fn run(global: &Global, args: &Args) -> Done {
     let mut advice = loaded.said.clone();
     advice.extend(said_first(policy, &words));
     advice.extend(loaded.unread.iter().cloned());
+    if args.explain_start {
+        advice.extend(loaded.said_at_length.iter().cloned());
+    }
     let tell = |report: &Report| {
         let told = told::Start {
             advice: &advice,
@@ -210,7 +213,8 @@ pub fn run(global: &Global, args: &Args) -> Done {
             prepared.kept(),
             loaded.told
         ))?;
-        for line in loaded.said.iter().chain(&loaded.unread) {
+        let all = loaded.said_at_length.iter().filter(|_| args.explain_start);
+        for line in loaded.said.iter().chain(&loaded.unread).chain(all) {
             output::stderr(&format!("polc: {line}\n"))?;
         }
     }

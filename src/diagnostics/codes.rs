@@ -318,7 +318,7 @@ find / -xdev -samefile ~/.ssh/id_ed25519    # prints all names of the file
 Remove the other name, or add it to the rule. `polc run` and `polc enforce` say this before they start the program.";
     NOT_LOOKED_THROUGH = "L016", "a denied directory with too much in it to look for symbolic links",
 "A symbolic link beneath a denied directory may lead to a path that the policy allows. polc looks for such links and denies what
-they lead to as well. It looks at 5,000 entries in each denied directory, at 50,000 in all, and at 1,000 links. Here there are more. If a link
+they lead to as well. It looks at 1,000 entries in each denied directory, at 10,000 in all, and at 500 links. Here there are more. If a link
 further down matters to you, deny what it leads to by its own path.";
 }
 

@@ -9,12 +9,12 @@ use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-/// As many entries of one denied directory and of all beneath it.
-const IN_ONE: usize = 5_000;
+/// As many entries of one denied directory and of all beneath it, the uppermost first.
+const IN_ONE: usize = 1_000;
 /// As many entries of all denied directories.
-const IN_ALL: usize = 50_000;
+const IN_ALL: usize = 10_000;
 /// As many links of all denied directories.
-const LINKS: usize = 1_000;
+const LINKS: usize = 500;
 /// What is here is not looked through: the kernel makes it up.
 const MADE_UP: [&str; 3] = ["/dev", "/proc", "/sys"];
 
@@ -103,15 +103,27 @@ impl<'s> Search<'s> {
             return;
         }
         let mut left = IN_ONE;
+        // What is only kept from being changed is mostly what is installed: very much, and no secret.
+        let deep = rule.operations.contains(Operation::Read);
+        let whole = sequence.as_literal_tree().is_some() && except.is_empty();
         let mut seen = BTreeSet::from([real.clone()]);
         let mut todo = VecDeque::from([(top.clone(), real)]);
         while let Some((named, real)) = todo.pop_front() {
             for (name, entry) in self.list(&real, left).iter() {
                 if left == 0 || self.entries >= IN_ALL || self.links >= LINKS {
-                    self.unseen.insert(join(&top));
+                    if deep {
+                        self.unseen.insert(join(&top));
+                    }
                     return;
                 }
                 left -= 1;
+                let mut path = real.clone();
+                path.push(b'/');
+                path.extend_from_slice(name);
+                if whole && *entry == Entry::File {
+                    self.file(rule, &path);
+                    continue;
+                }
                 let mut child = named.clone();
                 child.push(name.clone());
                 let rests = beneath(&sequence.components, &child);
@@ -127,23 +139,20 @@ impl<'s> Search<'s> {
                     continue;
                 }
                 let goes_on = rests.iter().any(|rest| !rest.is_empty());
-                let mut path = real.clone();
-                path.push(b'/');
-                path.extend_from_slice(name);
                 match entry {
                     Entry::File if is_covered(&sequence.components, &child) => {
                         if !excepted(false) {
                             self.file(rule, &path);
                         }
                     }
-                    Entry::Directory if goes_on && seen.insert(path.clone()) => {
+                    Entry::Directory if deep && goes_on && seen.insert(path.clone()) => {
                         todo.push_back((child, path));
                     }
                     Entry::Link => {
                         self.links += 1;
                         let end = self.real(&child);
                         found.insert(child.clone());
-                        let end = end.filter(|end| goes_on && self.view.is_directory(end));
+                        let end = end.filter(|end| deep && goes_on && self.view.is_directory(end));
                         if let Some(end) = end.filter(|end| !self.is_left_out(rule, end))
                             && seen.insert(end.clone())
                         {

@@ -14,7 +14,7 @@
 //!   changes where the denied name leads.
 //! - Links beneath a denied directory, and behind a `*`, that are there when polc looks and that lead to what the policy
 //!   allows ([`beneath`] looks for them). A directory with very much in it is not looked through to the end, which is
-//!   told. Nor is one where `**` stands in the middle of the pattern, as the pattern searches there, nor the home, the
+//!   told. A rule that denies no reading has its directories looked at alone, and not those in them. Nor is one where `**` stands in the middle of the pattern, as the pattern searches there, nor the home, the
 //!   workspace or a directory of the system.
 //! - Rules that allow are never followed. A link would give rights that nobody wrote down.
 //!

@@ -437,11 +437,19 @@ fn another_name_of_a_denied_file_is_told() {
 
 #[test]
 fn a_denied_directory_with_very_much_in_it_is_told() {
-    let (folder, policy, followed) = at_home(&deny("'~/.big/**', '~/.small/**'", ""), |home| {
-        for made in [".big", ".small"] {
+    let rules = deny("'~/.big/**', '~/.small/**'", "")
+        + "  - {name: tools, action: deny, operations: [write], paths: ['~/.tools/**']}\n";
+    let (folder, policy, followed) = at_home(&rules, |home| {
+        for made in [".big", ".small", ".tools/deep"] {
             std::fs::create_dir_all(home.join(made)).unwrap();
         }
-        for i in 0..5_001 {
+        // What may be read is looked at in few places, and nothing is told.
+        for i in 0..1_001 {
+            std::fs::write(home.join(format!(".tools/deep/{i}")), "").unwrap();
+        }
+        std::os::unix::fs::symlink("../projects/tool", home.join(".tools/tool")).unwrap();
+        std::fs::write(home.join("projects/tool"), "").unwrap();
+        for i in 0..1_001 {
             std::fs::write(home.join(format!(".big/{i}")), "").unwrap();
         }
         std::os::unix::fs::symlink("../projects/x", home.join(".small/x")).unwrap();
@@ -454,4 +462,11 @@ fn a_denied_directory_with_very_much_in_it_is_told() {
         read(&policy, home.join("projects/x").to_str().unwrap()),
         Action::Deny
     );
+    let tool = Object::Path(
+        home.join("projects/tool")
+            .into_os_string()
+            .into_encoded_bytes(),
+    );
+    let edit = decide(&policy, Operation::Edit, &tool).action;
+    assert_eq!(edit, Action::Deny);
 }
