@@ -212,7 +212,11 @@ fn holds(policy: &str) {
             assert_eq!(cells.len(), wanted.len(), "{at}: {row}");
             for (cell, (layer, wanted)) in cells.iter().zip(wanted) {
                 assert_eq!(cell[0], **layer, "{at}");
-                let word = wanted["fidelity"].as_str().unwrap();
+                // A rule that is for other platforms than the layer's is `null` there.
+                let word = match wanted {
+                    serde_json::Value::Null => "not here",
+                    said => said["fidelity"].as_str().unwrap(),
+                };
                 assert!(
                     cell[1].as_str().unwrap().contains(word),
                     "{at}: {} {layer}: {cell}, not {word}",

@@ -6,7 +6,7 @@
 //! it finds with what the policy means.
 
 use crate::fidelity::Object;
-use crate::policy::{Cidr, Operation, Policy};
+use crate::policy::{Cidr, Operation, Platform, Policy};
 use crate::semantics::{Classified, Dfa, PathSet, Pattern, TooLarge, classified as family_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -203,6 +203,9 @@ impl Confines {
 
 /// An artifact that was read back.
 pub trait Evaluate: Send + Sync {
+    /// The platform of its layer: it is compared with the policy as that one sees it.
+    fn platform(&self) -> Platform;
+
     /// What it does with an operation on paths.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ pub use evaluate::{Allowed, Clause, Confines, Deciders, Evaluate, Form, HostCuts
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::Ledger;
-use crate::policy::Policy;
+use crate::policy::{Platform, Policy};
 use crate::semantics::Meaning;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -98,6 +98,9 @@ pub trait Backend: Sync {
     /// The name of its target, as on the command line.
     fn id(&self) -> &'static str;
 
+    /// The platform that its layer is a part of: rules for others are not in its artifacts.
+    fn platform(&self) -> Platform;
+
     /// One line: what it makes.
     fn summary(&self) -> &'static str;
 
@@ -106,7 +109,7 @@ pub trait Backend: Sync {
         &[]
     }
 
-    /// Makes the artifacts and their ledger.
+    /// Makes the artifacts and their ledger, of the meaning on its platform ([`Meaning::on`]).
     ///
     /// # Errors
     /// A name that the target cannot quote, an option that is wrong.

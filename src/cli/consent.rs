@@ -9,7 +9,7 @@ use super::{Global, Stop, allows, check, diff, input, output, places};
 use polc::diagnostics::{Diagnostic, Diagnostics};
 use polc::diff::{Side, diff as compare};
 use polc::lint::Judge;
-use polc::policy::Policy;
+use polc::policy::{Platform, Policy};
 use polc::semantics::Meaning;
 use polc::trust::{Record, Standing, Store, apart};
 use std::fmt::Write as _;
@@ -207,9 +207,10 @@ impl<'a> Candidate<'a> {
             (Standing::Changed(old), Some(before)) => self.changes(old, before, &meaning, all),
             _ => None,
         };
-        let mut out = changes.unwrap_or_else(|| allows::summary(policy, all));
+        let here = meaning.on(Platform::HOST);
+        let mut out = changes.unwrap_or_else(|| allows::summary(here.policy(), all));
         out.push_str(&self.places(homes)?);
-        out.push_str(&allows::keys(&meaning, homes, all));
+        out.push_str(&allows::keys(here, homes, all));
         output::stderr(&out)
     }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use polc::backend;
 use polc::fidelity::{Fidelity, Witness};
-use polc::policy::{Operation, Policy, RuleId};
+use polc::policy::{Operation, Platform, Platforms, Policy, RuleId};
 use polc::proof::{Cell, Coverage, Gap, Layer, Row, coverage};
 use polc::semantics::Meaning;
 use serde_json::{Value, json};
@@ -118,8 +118,14 @@ fn sign(fidelity: Option<Fidelity>) -> (char, &'static str) {
     }
 }
 
+/// Where the rule is for other platforms than the layer's.
+const ELSEWHERE: (char, &str) = ('/', "not here");
+
 /// What a cell says: a layer without an artifact keeps nothing, though what is allowed stays allowed.
-fn shown(table: &Coverage, layer: Option<usize>, cell: &Cell) -> (char, &'static str) {
+fn shown(table: &Coverage, layer: Option<usize>, cell: Option<&Cell>) -> (char, &'static str) {
+    let Some(cell) = cell else {
+        return ELSEWHERE;
+    };
     match layer {
         Some(at) if table.layers[at].refused.is_some() => ('-', "no artifact"),
         _ => sign(cell.fidelity),
@@ -130,9 +136,10 @@ fn shown(table: &Coverage, layer: Option<usize>, cell: &Cell) -> (char, &'static
 fn cells<'c>(
     table: &'c Coverage,
     row: &'c Row,
-) -> impl Iterator<Item = (&'c Cell, char, &'static str)> {
+) -> impl Iterator<Item = (Option<&'c Cell>, char, &'static str)> {
     let layers = row.cells.iter().enumerate().map(|(i, c)| (Some(i), c));
     layers.chain([(None, &row.together)]).map(|(at, cell)| {
+        let cell = cell.as_ref();
         let (sign, word) = shown(table, at, cell);
         (cell, sign, word)
     })
@@ -162,13 +169,14 @@ impl Line<'_> {
 }
 
 fn lines(table: &Coverage, rows: Rows) -> Vec<Line<'_>> {
+    let fidelity = |c: &Option<Cell>| c.as_ref().map(|c| c.fidelity);
     let fidelities = |r: &Row| {
-        let cells: Vec<Option<Fidelity>> = r.cells.iter().map(|c| c.fidelity).collect();
-        (cells, r.together.fidelity, r.decides)
+        let cells: Vec<_> = r.cells.iter().map(fidelity).collect();
+        (cells, fidelity(&r.together), r.decides)
     };
     let mut out: Vec<Line<'_>> = Vec::new();
     for row in &table.rows {
-        let kept = |c: &Cell| c.fidelity == Some(Fidelity::Exact);
+        let kept = |c: &Option<Cell>| fidelity(c).is_none_or(|f| f == Some(Fidelity::Exact));
         if rows == Rows::NotKept && kept(&row.together) && row.cells.iter().all(kept) {
             continue;
         }
@@ -198,21 +206,47 @@ fn counts(table: &Coverage) -> Vec<(String, Counts)> {
         Some(Fidelity::Unenforced),
         None,
     ];
-    let count = |of: &dyn Fn(&Row) -> Option<Fidelity>| {
-        ALL.iter()
-            .map(|f| (*f, table.rows.iter().filter(|r| of(r) == *f).count()))
-            .collect()
+    let count = |of: &dyn Fn(&Row) -> &Option<Cell>| {
+        let counted = |f| {
+            let cells = table.rows.iter().filter_map(|r| of(r).as_ref());
+            cells.filter(|c| c.fidelity == f).count()
+        };
+        ALL.iter().map(|f| (*f, counted(*f))).collect()
     };
     let mut out: Vec<(String, Counts)> = Vec::new();
     let has_artifact = |l: &(usize, &Layer)| l.1.refused.is_none();
     for (i, layer) in table.layers.iter().enumerate().filter(has_artifact) {
-        out.push((layer.id.to_owned(), count(&|r| r.cells[i].fidelity)));
+        out.push((layer.id.to_owned(), count(&|r| &r.cells[i])));
     }
-    out.push(("together".to_owned(), count(&|r| r.together.fidelity)));
+    out.push(("together".to_owned(), count(&|r| &r.together)));
     out
 }
 
-fn closers(gap: &Gap) -> String {
+/// As the language writes them; of the default all.
+fn platforms(of: Option<Platforms>) -> Vec<&'static str> {
+    of.unwrap_or_default().iter().map(Platform::name).collect()
+}
+
+/// The rule and, where it is not for all, its platforms.
+fn titled(policy: &Policy, rule: Option<RuleId>) -> String {
+    let only = rule.and_then(|id| policy.rule(id).platforms.limit());
+    let only = only.map_or_else(String::new, |only| format!(" ({only})"));
+    format!("{}{only}", name(policy, rule))
+}
+
+/// Where the gap is, if the table has hosts of other platforms too, and what closes it.
+fn closers(table: &Coverage, gap: &Gap) -> String {
+    let elsewhere = table
+        .layers
+        .iter()
+        .any(|l| !gap.platforms.contains(l.platform));
+    match gap.platforms.limit().filter(|_| elsewhere) {
+        Some(only) => format!("{only}: {}", closed(gap)),
+        None => closed(gap),
+    }
+}
+
+fn closed(gap: &Gap) -> String {
     if gap.closed_by.is_empty() {
         "no layer closes it".to_owned()
     } else {
@@ -229,10 +263,13 @@ fn witness(w: &Witness) -> Value {
 }
 
 fn to_json(policy: &Policy, table: &Coverage, wanted: Rows) -> Value {
-    let cell = |(c, _, word): (&Cell, char, &'static str)| {
-        json!({
-            "fidelity": word,
-            "witnesses": c.witnesses.iter().map(witness).collect::<Vec<_>>(),
+    // A rule that is for other platforms is `null` there.
+    let cell = |(c, _, word): (Option<&Cell>, char, &'static str)| {
+        c.map(|c| {
+            json!({
+                "fidelity": word,
+                "witnesses": c.witnesses.iter().map(witness).collect::<Vec<_>>(),
+            })
         })
     };
     let rows: Vec<Value> = table
@@ -244,7 +281,7 @@ fn to_json(policy: &Policy, table: &Coverage, wanted: Rows) -> Value {
                 .layers
                 .iter()
                 .map(|l| l.id.to_owned())
-                .zip(&mut all)
+                .zip((&mut all).map(Value::from))
                 .collect();
             json!({
                 "rule": name(policy, r.rule),
@@ -252,7 +289,8 @@ fn to_json(policy: &Policy, table: &Coverage, wanted: Rows) -> Value {
                 "operation": r.operation.name(),
                 "decides": r.decides,
                 "layers": layers,
-                "together": all.next(),
+                "platforms": platforms(r.rule.map(|id| policy.rule(id).platforms)),
+                "together": all.next().flatten(),
             })
         })
         .collect();
@@ -264,6 +302,7 @@ fn to_json(policy: &Policy, table: &Coverage, wanted: Rows) -> Value {
                 "rule": name(policy, g.rule),
                 "place": place(policy, g.rule),
                 "operation": g.operation.name(),
+                "platforms": platforms(Some(g.platforms)),
                 "object": g.object.to_string(),
                 "closed_by": g.closed_by,
             })

@@ -2,7 +2,7 @@
 
 use super::{Done, Format, Forms, Global, Outcome, Stop, input, output, targets::TargetOptions};
 use polc::diff::{Became, Change, Side, diff};
-use polc::policy::{Operation, Policy};
+use polc::policy::{Operation, Platform, Policy};
 use polc::semantics::{Decision, Meaning, TooLarge};
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -125,6 +125,7 @@ pub fn human(changes: &[Change], policies: [Option<&Policy>; 2]) -> String {
                     && t.1.in_part == c.in_part
                     && t.1.example == c.example
                     && t.1.decisions == c.decisions
+                    && t.1.platforms == c.platforms
                     && c.operation.is_some()
             };
             match told.iter_mut().find(alike) {
@@ -135,10 +136,12 @@ pub fn human(changes: &[Change], policies: [Option<&Policy>; 2]) -> String {
         for (operations, c) in told {
             let names: Vec<&str> = operations.iter().map(|o| o.name()).collect();
             let part = if c.in_part { "part of " } else { "" };
+            let only = c.platforms.limit();
+            let only = only.map_or_else(String::new, |only| format!(" ({only})"));
             let _ = write!(out, "  {}", names.join(", "));
             let _ = writeln!(
                 out,
-                "{}{part}{}",
+                "{}{part}{}{only}",
                 if names.is_empty() { "" } else { "  " },
                 c.what
             );
@@ -229,6 +232,7 @@ fn to_json(c: &Change, policies: [Option<&Policy>; 2]) -> Value {
         "operation": c.operation.map(|o| o.name()),
         "what": c.what,
         "in_part": c.in_part,
+        "platforms": c.platforms.iter().map(Platform::name).collect::<Vec<_>>(),
         "example": c.example.as_ref().map(ToString::to_string),
         "was_by": by(policies[0], c.decisions[0]),
         "is_by": by(policies[1], c.decisions[1]),

@@ -11,7 +11,7 @@ use polc::backend::{self, Backend, Options};
 use polc::diagnostics::codes::{self, Code};
 use polc::fidelity::{Fidelity, Object, show_bytes};
 use polc::host::{RealLinks, Resolver};
-use polc::policy::{Action, Operation, Policy, Query, Rule};
+use polc::policy::{Action, Operation, Platform, Policy, Query, Rule, RuleId};
 use polc::semantics::{Decision, Meaning, decide, rule_matches};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -48,6 +48,15 @@ struct Part {
     /// The object as artifacts name it, and what each layer's artifact does.
     emitted: Object,
     layers: Vec<(&'static str, String)>,
+    /// The platforms of which the policy says something else than of this host's.
+    elsewhere: Vec<Elsewhere>,
+}
+
+/// What the policy says on another platform.
+struct Elsewhere {
+    platform: Platform,
+    action: Action,
+    by: String,
 }
 
 pub fn run(global: &Global, args: &Args) -> Done {
@@ -149,8 +158,19 @@ fn part(
         .map(|r| (policy.decider(Some(r.id)), r.action))
         .collect();
     let there = moved(&object, &policy.subject, &emitted.policy().subject);
-    let decided = decide(emitted.policy(), operation, &there);
-    let layers = layers(emitted, operation, &there, decided, end);
+    let layers = layers(emitted, operation, &there, end);
+    let decided = |platform| decide(emitted.on(platform).policy(), operation, &there);
+    let here = decided(Platform::HOST);
+    let elsewhere = Platform::ALL
+        .into_iter()
+        .map(|platform| (platform, decided(platform)))
+        .filter(|(_, other)| other.action != here.action)
+        .map(|(platform, other)| Elsewhere {
+            platform,
+            action: other.action,
+            by: emitted.policy().decider(other.rule),
+        })
+        .collect();
     Part {
         operation,
         object,
@@ -158,6 +178,7 @@ fn part(
         below,
         emitted: there,
         layers,
+        elsewhere,
     }
 }
 
@@ -217,7 +238,16 @@ fn human(policy: &Policy, p: &Part, places: Option<&str>, paint: Paint) -> Strin
         Action::Deny => paint.bad(&word),
     };
     let _ = writeln!(out, "{word}: {} {}", p.operation, p.object);
-    let _ = writeln!(out, "  by {}", policy.decider(decision.rule));
+    let limit = |rule: Option<RuleId>| rule.and_then(|id| policy.rule(id).platforms.limit());
+    let only = limit(decision.rule).map_or_else(String::new, |only| format!(" ({only})"));
+    let _ = writeln!(out, "  by {}{only}", policy.decider(decision.rule));
+    for other in &p.elsewhere {
+        let _ = writeln!(
+            out,
+            "  on {}: {}, by {}",
+            other.platform, other.action, other.by
+        );
+    }
     if let Some(message) = decision
         .rule
         .and_then(|id| policy.rule(id).message.as_ref())
@@ -272,6 +302,10 @@ fn to_json(policy: &Policy, p: &Part) -> Value {
             "decision": decision.action.name(),
             "rule": decision.rule.map(|id| policy.rule(id).name.as_str()),
             "place": policy.sources.place(span),
+            "platforms": decision.rule.map(|id| {
+                let platforms = policy.rule(id).platforms;
+                platforms.iter().map(Platform::name).collect::<Vec<_>>()
+            }),
         })
     };
     let layers: serde_json::Map<String, Value> = p
@@ -284,6 +318,11 @@ fn to_json(policy: &Policy, p: &Part) -> Value {
         "operation": p.operation.name(),
         "object": p.object.to_string(),
         "answer": by(p.answer.decision),
+        "elsewhere": p.elsewhere.iter().map(|e| json!({
+            "platform": e.platform.name(),
+            "decision": e.action.name(),
+            "by": e.by,
+        })).collect::<Vec<_>>(),
         "message": rule.and_then(|r| r.message.as_ref()),
         "decided_on": p.answer.object.to_string(),
         "of_the_name": p.answer.by_name.map(by),
@@ -301,14 +340,14 @@ fn layers(
     meaning: &'static Meaning<'static>,
     operation: Operation,
     object: &Object,
-    decision: Decision,
     end: Instant,
 ) -> Vec<(&'static str, String)> {
     let (sender, answers) = channel();
     for b in backend::all() {
         let (sender, object) = (sender.clone(), object.clone());
         std::thread::spawn(move || {
-            let says = layer(*b, meaning, operation, &object, decision);
+            let decided = decide(meaning.on(b.platform()).policy(), operation, &object);
+            let says = layer(*b, meaning, operation, &object, decided);
             // Nobody may be waiting any more.
             let _ = sender.send((b.id(), says));
         });

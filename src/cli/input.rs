@@ -8,7 +8,7 @@ use polc::diagnostics::Diagnostics;
 use polc::fidelity::show_bytes;
 use polc::frontend::{self, AutoPaths, Disk, FileRead, FindGit, LoadOptions, builtin};
 use polc::host::{self, Followed, Found};
-use polc::policy::{Policy, Query};
+use polc::policy::{Platform, Policy, Query};
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -206,12 +206,13 @@ pub fn load_to_start(
     }))
 }
 
-/// The policy as `run` and `enforce` have it: with the rule that keeps polc's own state, and on this host the one for
-/// certificates that variables name. The lines tell of such files that stay closed.
+/// The policy as `run` and `enforce` have it: as this host's platform sees it, with the rule that keeps polc's own state,
+/// and on this host the one for certificates that variables name. The lines tell of such files that stay closed.
 pub fn with_own_rules(loaded: Loaded, purpose: Purpose) -> (Policy, Vec<String>) {
     let Loaded {
         mut policy, files, ..
     } = loaded;
+    policy = policy.seen_by(Platform::HOST).into_owned();
     let unread = allow_certificates(&mut policy, purpose);
     polc::trust::protect(&mut policy, &trust::states(), &files);
     (policy, unread)

@@ -5,9 +5,10 @@ use polc::backend::{self, Backend, Options};
 use polc::fidelity::{Fidelity, Object};
 use polc::host::{RealLinks, Resolver};
 use polc::parallel;
-use polc::policy::{Operation, Policy, PolicyTest, Query};
+use polc::policy::{Operation, Platform, Policy, PolicyTest, Query};
 use polc::semantics::{Meaning, decide};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt::Write;
 
@@ -93,18 +94,28 @@ pub fn run(global: &Global, args: &Args) -> Done {
 
 /// One test of the policy.
 fn one(out: &mut Results, policy: &Policy, t: &PolicyTest, resolver: Option<&Resolver<'_>>) {
-    let (decision, reached) = answer::test(policy, &t.query, resolver);
-    if decision.action == t.expect {
+    // Without platforms it is put to all rules: what decides is then the rule that decides on its own platforms.
+    let views: Vec<(Option<Platform>, Cow<'_, Policy>)> = match t.platforms {
+        Some(all) => all.iter().map(|p| (Some(p), policy.seen_by(p))).collect(),
+        None => vec![(None, Cow::Borrowed(policy))],
+    };
+    let answers = views.iter().map(|(platform, view)| {
+        let (decision, reached) = answer::test(view, &t.query, resolver);
+        (*platform, decision, reached)
+    });
+    let mut wrong = answers.filter(|(_, decision, _)| decision.action != t.expect);
+    let Some((platform, decision, reached)) = wrong.next() else {
         out.passed += 1;
         return;
-    }
+    };
+    let on = platform.map_or_else(String::new, |p| format!(" on {p}"));
     out.failures += 1;
     let place = policy.sources.place(t.span);
     let question = asked(policy, t);
     let by = policy.decider(decision.rule);
     let _ = writeln!(
         out.text,
-        "FAILED {place}: {}: {question}\n  but it is {} by {by}",
+        "FAILED {place}: {}: {question}\n  but it is {}{on} by {by}",
         t.expect, decision.action
     );
     if let Some(object) = &reached {
@@ -113,6 +124,7 @@ fn one(out: &mut Results, policy: &Policy, t: &PolicyTest, resolver: Option<&Res
     out.failed.push(json!({
         "place": place,
         "question": question,
+        "platform": platform.map(Platform::name),
         "expected": t.expect.name(),
         "decision": decision.action.name(),
         "by": by,
@@ -159,6 +171,8 @@ fn layers(out: &mut String, meaning: &Meaning<'_>, all: bool) -> usize {
 }
 
 fn layer(b: &dyn Backend, meaning: &Meaning<'_>, all: bool) -> (String, usize) {
+    // A test without platforms is asked everywhere: what counts is that the layer does as the policy does there.
+    let meaning = meaning.on(b.platform());
     let policy = meaning.policy();
     let id = b.id();
     let mut options = Options::default();
@@ -173,7 +187,8 @@ fn layer(b: &dyn Backend, meaning: &Meaning<'_>, all: bool) -> (String, usize) {
     let mut out = String::new();
     let (mut kept, mut silent, mut failed) = (0usize, 0usize, 0usize);
     let mut lost: Vec<String> = Vec::new();
-    for t in &policy.tests {
+    let asked = |t: &&PolicyTest| t.platforms.is_none_or(|all| all.contains(b.platform()));
+    for t in policy.tests.iter().filter(asked) {
         for (operation, object) in parts(&t.query) {
             let decision = decide(policy, operation, &object);
             let Some(allows) = read.allows(operation, &object) else {

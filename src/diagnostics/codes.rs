@@ -93,7 +93,8 @@ commands: [\"yes\"]
 - A file that is included has rules and tests alone. Subject, limits and environment come from the policy that includes it.
   To build on a whole policy, use `extends`.
 - `create_missing` is for a rule that allows something on `paths`. At least one of them must have no wildcard before its
-  end.";
+  end.
+- `platforms` of a rule must name a platform that its file is for.";
     MANY_ERRORS = "P014", "more errors than are shown",
 "polc shows the first hundred errors. Correct these first.";
 
@@ -108,7 +109,7 @@ profile names and names of Kubernetes objects. A `/` separates an included set f
 rule of the base. Sets and bases need names of their own as well.";
     UNKNOWN_VALUE = "P104", "not one of the known values",
 "`action` is `allow`, `deny` or `ask`; `default_action` is `allow` or `deny`; `create_missing` is `true`, `false` or a list
-of programs.";
+of programs; `platforms` is a list of `linux` and `macos`.";
     UNKNOWN_OPERATION = "P105", "an operation that is not part of the language",
 "The operations are `read`, `list`, `edit`, `create`, `delete`, `metadata`, `write` (the four before it), `execute`, `connect`
 and `bind`.";

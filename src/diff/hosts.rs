@@ -3,7 +3,7 @@
 use super::{Became, Change, Side};
 use crate::backend::HostCuts;
 use crate::fidelity::Object;
-use crate::policy::{Address, Host, Objects, Operation, Policy, Ports, Protocol};
+use crate::policy::{Address, Host, Objects, Operation, Platforms, Policy, Ports, Protocol};
 use crate::semantics::{HostRegion, HostSpace, Peers};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -56,6 +56,7 @@ pub(super) fn compare(old: &Side<'_>, new: &Side<'_>, operation: Operation, out:
             became,
             what: format!("{scheme}{what}"),
             in_part: false,
+            platforms: Platforms::ALL,
             decisions: [
                 old.decision(operation, &object),
                 new.decision(operation, &object),

@@ -12,7 +12,7 @@ mod tests;
 
 use crate::backend::{Evaluate, OnPaths};
 use crate::fidelity::Object;
-use crate::policy::{Action, Operation, OperationSet};
+use crate::policy::{Action, Operation, OperationSet, Platform, Platforms};
 use crate::semantics::{Decision, Meaning, PathSet, TooLarge, decide};
 
 /// One of the two that are compared.
@@ -58,6 +58,8 @@ pub struct Change {
     pub in_part: bool,
     /// One of them.
     pub example: Option<Object>,
+    /// Where it changed.
+    pub platforms: Platforms,
     /// What decided the example, and what decides it now: only policies can tell.
     pub decisions: [Option<Decision>; 2],
 }
@@ -67,6 +69,43 @@ pub struct Change {
 /// # Errors
 /// The automata are too large together: then nothing is known.
 pub fn diff(old: &Side<'_>, new: &Side<'_>) -> Result<Vec<Change>, TooLarge> {
+    let both = [old, new];
+    let artifact = both.iter().find_map(|side| match side {
+        Side::Artifact(artifact) => Some(artifact.platform()),
+        Side::Policy(_) => None,
+    });
+    if let Some(platform) = artifact {
+        return on_one(&old.on(platform), &new.on(platform));
+    }
+    if !both.iter().any(|side| side.differs_by_platform()) {
+        return on_one(old, new);
+    }
+    let mut out: Vec<Change> = Vec::new();
+    for platform in Platform::ALL {
+        for mut change in on_one(&old.on(platform), &new.on(platform))? {
+            change.platforms = Platforms::only(platform);
+            let same = |c: &&mut Change| {
+                let platforms = c.platforms;
+                let change = Change {
+                    platforms,
+                    ..change.clone()
+                };
+                **c == change
+            };
+            match out.iter_mut().find(same) {
+                Some(known) => known.platforms = known.platforms.or(change.platforms),
+                None => out.push(change),
+            }
+        }
+    }
+    // As the operations are compared.
+    let place = |c: &Change| c.operation.map_or(usize::MAX, |o| o as usize);
+    out.sort_by_key(place);
+    Ok(out)
+}
+
+/// Compares two sides as one platform sees them.
+fn on_one(old: &Side<'_>, new: &Side<'_>) -> Result<Vec<Change>, TooLarge> {
     let mut out = Vec::new();
     for operation in Operation::ON_PATHS {
         paths::compare(old, new, operation, &mut out)?;
@@ -116,6 +155,24 @@ pub fn is_same(old: &Side<'_>, new: &Side<'_>, operations: OperationSet) -> Resu
 }
 
 impl Side<'_> {
+    /// As a platform sees it.
+    fn on(&self, platform: Platform) -> Side<'_> {
+        match self {
+            Self::Policy(meaning) => Side::Policy(meaning.on(platform)),
+            Self::Artifact(artifact) => Side::Artifact(*artifact),
+        }
+    }
+
+    fn differs_by_platform(&self) -> bool {
+        match self {
+            Self::Policy(meaning) => {
+                let policy = meaning.policy();
+                Platform::ALL.into_iter().any(|p| policy.hides_from(p))
+            }
+            Self::Artifact(_) => false,
+        }
+    }
+
     /// The paths of which it says this.
     fn paths(&self, operation: Operation, action: Action) -> Result<PathSet, TooLarge> {
         match self {

@@ -2,7 +2,7 @@
 
 use super::{Became, Change, Side};
 use crate::fidelity::Object;
-use crate::policy::{Action, Objects, Operation, Policy, RuleId, Sequence};
+use crate::policy::{Action, Objects, Operation, Platforms, Policy, RuleId, Sequence};
 use crate::semantics::{Meaning, PathSet, TooLarge, compare_arguments};
 use std::collections::BTreeSet;
 
@@ -41,6 +41,7 @@ pub(super) fn compare(
                 became: Became::of(action),
                 what,
                 in_part,
+                platforms: Platforms::ALL,
                 decisions: [
                     old.decision(operation, &object),
                     new.decision(operation, &object),
@@ -155,6 +156,7 @@ fn programs(old: &Meaning<'_>, new: &Meaning<'_>, out: &mut Vec<Change>) -> Resu
                 what,
                 // Rules above it may have a say in some of it.
                 in_part: true,
+                platforms: Platforms::ALL,
                 example: Some(Object::Command(words)),
                 decisions: [Some(case.old), Some(case.new)],
             });

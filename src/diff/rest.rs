@@ -2,7 +2,7 @@
 
 use super::{Became, Change, Side};
 use crate::fidelity::Object;
-use crate::policy::{Action, Objects, Operation, Policy, SyscallName, syscalls};
+use crate::policy::{Action, Objects, Operation, Platforms, Policy, SyscallName, syscalls};
 use crate::semantics::{Decision, decide};
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -46,6 +46,7 @@ pub(super) fn syscalls(old: &Side<'_>, new: &Side<'_>, out: &mut Vec<Change>) {
             became: Became::of(action),
             what: names.join(" "),
             in_part: false,
+            platforms: Platforms::ALL,
             example: names.into_iter().next().map(Object::Syscall),
             decisions: [before, after],
         });
@@ -73,6 +74,7 @@ pub(super) fn tools(old: &Policy, new: &Policy, out: &mut Vec<Change>) {
                 became: Became::of(after.action),
                 what: name,
                 in_part: false,
+                platforms: Platforms::ALL,
                 example: Some(object),
                 decisions: [Some(before), Some(after)],
             });
@@ -88,6 +90,7 @@ pub(super) fn settings(old: &Policy, new: &Policy, out: &mut Vec<Change>) {
             became,
             what,
             in_part: false,
+            platforms: Platforms::ALL,
             example: None,
             decisions: [None, None],
         });

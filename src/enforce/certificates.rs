@@ -7,8 +7,8 @@
 use super::environment::passes;
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{
-    Action, CreateMissing, Objects, Operation, OperationSet, PathPattern, Policy, Rule, RuleId,
-    Span,
+    Action, CreateMissing, Objects, Operation, OperationSet, PathPattern, Platforms, Policy, Rule,
+    RuleId, Span,
 };
 use crate::semantics::decide;
 use std::collections::BTreeMap;
@@ -88,6 +88,7 @@ pub fn allow(
                 paths: allowed,
                 except: Vec::new(),
             },
+            platforms: Platforms::ALL,
             message: None,
             create_missing: CreateMissing::No,
             rate: None,

@@ -4,8 +4,8 @@ use super::beneath::{Names, Search};
 use super::links::{Met, Resolver, View, join, names};
 use crate::fidelity::Object;
 use crate::policy::{
-    CommandPattern, Component, FollowedLink, Name, Objects, Operation, PathPattern, Policy, Rule,
-    RuleId, Sequence, Subject,
+    CommandPattern, Component, FollowedLink, Name, Objects, Operation, PathPattern, Platform,
+    Policy, Rule, RuleId, Sequence, Subject,
 };
 use crate::semantics::{Meaning, PathSet, decide, matches_tokens};
 use std::collections::BTreeSet;
@@ -108,11 +108,12 @@ const MANY_PROGRAMS: [&str; 5] = [
 #[must_use]
 pub fn follow(policy: Policy, view: &dyn View) -> (Policy, Followed) {
     let resolver = Resolver::new(view);
-    let mut search = Search::new(&policy, view, &resolver);
-    let meaning = Meaning::new(&policy);
+    let here = policy.seen_by(Platform::HOST);
+    let mut search = Search::new(&here, view, &resolver);
+    let meaning = Meaning::new(&here);
     let mut derived: Vec<Vec<Rule>> = Vec::new();
     let mut links: Vec<Link> = Vec::new();
-    for rule in &policy.rules {
+    for rule in &here.rules {
         let mut own = Vec::new();
         if !rule.action.permits() {
             let named = met(&beginnings(rule), &resolver);
@@ -153,6 +154,8 @@ pub fn follow(policy: Policy, view: &dyn View) -> (Policy, Followed) {
         other_names,
         unseen,
     };
+    drop(meaning);
+    drop(here);
     if derived.iter().all(Vec::is_empty) {
         return (policy, followed);
     }

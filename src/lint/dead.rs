@@ -20,7 +20,9 @@ pub(super) fn find(meaning: &Meaning<'_>, out: &mut Vec<Finding>) -> Result<(), 
         deciding.extend(regions.iter().filter_map(|r| r.decision.rule));
     }
     system_calls(policy, &mut deciding);
-    let own: Vec<&Rule> = policy.rules.iter().filter(|r| is_own(policy, r)).collect();
+    let own = policy.rules.iter().filter(|r| is_own(policy, r));
+    // A rule for another platform has none.
+    let own: Vec<&Rule> = own.filter(|r| !r.operations.is_empty()).collect();
     for rule in &own {
         if matches!(rule.objects, Objects::Tools { .. }) {
             continue;

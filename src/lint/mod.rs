@@ -26,7 +26,7 @@ pub use keys::{Key, keys};
 use crate::diagnostics::Diagnostic;
 use crate::fidelity::Object;
 use crate::host::{Followed, View};
-use crate::policy::{FileId, Policy, Rule, RuleId};
+use crate::policy::{FileId, Platform, Policy, Rule, RuleId};
 use crate::semantics::{Meaning, TooLarge};
 
 /// How a policy is judged.
@@ -43,10 +43,39 @@ pub struct Judge {
 /// # Errors
 /// The policy's automata are too large: then nothing is known.
 pub fn lints(meaning: &Meaning<'_>, judge: &Judge) -> Result<Vec<Diagnostic>, TooLarge> {
+    let policy = meaning.policy();
+    let differ = Platform::ALL.into_iter().any(|p| policy.hides_from(p));
+    let platforms = &Platform::ALL[..if differ { Platform::ALL.len() } else { 1 }];
+    let mut useless: Vec<(Platform, Finding)> = Vec::new();
     let mut found: Vec<Finding> = Vec::new();
-    dead::find(meaning, &mut found)?;
-    dangers::find(meaning, &judge.homes, &mut found)?;
-    Ok(told(meaning.policy(), judge, found))
+    for platform in platforms {
+        let here = meaning.on(*platform);
+        let mut own: Vec<Finding> = Vec::new();
+        dead::find(here, &mut own)?;
+        useless.extend(own.into_iter().map(|f| (*platform, f)));
+        let mut own: Vec<Finding> = Vec::new();
+        dangers::find(here, &judge.homes, &mut own)?;
+        own.retain(|f| !found.iter().any(|known| known.is_like(f)));
+        found.append(&mut own);
+    }
+    // A danger on one platform is one. A rule is of no use where it is of none on each platform that it is for.
+    let mut of_no_use: Vec<Finding> = Vec::new();
+    for (_, f) in &useless {
+        let everywhere = platforms.iter().all(|p| {
+            let seen = f
+                .rule
+                .is_none_or(|id| policy.rule(id).platforms.contains(*p));
+            !seen
+                || useless
+                    .iter()
+                    .any(|(on, other)| on == p && other.is_like(f))
+        });
+        if everywhere && !of_no_use.iter().any(|known| known.is_like(f)) {
+            of_no_use.push(f.clone());
+        }
+    }
+    of_no_use.append(&mut found);
+    Ok(told(policy, judge, of_no_use))
 }
 
 /// The lints that need a look at this host: what its directories and links make of the policy. `followed` is
@@ -60,7 +89,7 @@ pub fn on_host(
 ) -> Vec<Diagnostic> {
     let mut found: Vec<Finding> = Vec::new();
     // Where an automaton is too large, `lints` has said so.
-    let _ = links::find(meaning, followed, view, &mut found);
+    let _ = links::find(meaning.on(Platform::HOST), followed, view, &mut found);
     told(meaning.policy(), judge, found)
 }
 
@@ -83,6 +112,7 @@ fn told(policy: &Policy, judge: &Judge, mut found: Vec<Finding>) -> Vec<Diagnost
 }
 
 /// One lint that was found.
+#[derive(Clone)]
 struct Finding {
     code: &'static str,
     /// The rule that it is about; `None`: the default.
@@ -102,6 +132,13 @@ impl Finding {
             help: Vec::new(),
             others: Vec::new(),
         }
+    }
+
+    /// Whether it says the same, perhaps of another object or with other help.
+    fn is_like(&self, other: &Self) -> bool {
+        let same = (self.code, self.rule) == (other.code, other.rule);
+        // L003 is about one pattern of a rule, which its message names.
+        same && (self.code != "L003" || self.message == other.message)
     }
 
     fn help(mut self, text: impl Into<String>) -> Self {

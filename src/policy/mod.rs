@@ -7,6 +7,7 @@ mod host;
 mod name;
 mod operation;
 mod pattern;
+mod platform;
 mod rule;
 mod settings;
 mod source;
@@ -20,6 +21,7 @@ pub use operation::{Action, Operation, OperationSet};
 pub use pattern::{
     ByteSet, Component, PathPattern, PatternError, Sequence, Token, WordPattern, escape_literal,
 };
+pub use platform::{Platform, Platforms};
 pub use rule::{
     ArgumentPattern, CommandPattern, Condition, CreateMissing, FollowedLink, Objects, Rate, Rule,
     RuleId, SyscallName, ToolPattern,
@@ -71,6 +73,8 @@ pub struct PolicyTest {
     pub expect: Action,
     /// What is asked.
     pub query: Query,
+    /// Where it is asked, if its author says so; `None`: wherever the rule that decides is for.
+    pub platforms: Option<Platforms>,
     /// Where the line stands.
     pub span: Span,
 }

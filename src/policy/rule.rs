@@ -1,7 +1,8 @@
 //! Rules and their objects.
 
 use super::{
-    Action, HostPattern, Operation, OperationSet, PathPattern, Sequence, Span, WordPattern,
+    Action, HostPattern, Operation, OperationSet, PathPattern, Platforms, Sequence, Span,
+    WordPattern,
 };
 
 /// The index of a rule in its policy: also its priority, a smaller one decides first.
@@ -21,6 +22,8 @@ pub struct Rule {
     pub operations: OperationSet,
     /// What it speaks of.
     pub objects: Objects,
+    /// Where its objects are: a layer of another platform does not see the rule.
+    pub platforms: Platforms,
     /// For the person who is refused.
     pub message: Option<String>,
     /// Whether `run` makes the directories and files that the rule names and that are not there.
@@ -208,6 +211,7 @@ impl Rule {
             action,
             operations,
             objects,
+            platforms: Platforms::ALL,
             message: None,
             create_missing: CreateMissing::No,
             rate: None,

@@ -166,6 +166,7 @@ pub fn compare(meaning: &Meaning<'_>, artifact: &dyn Evaluate) -> Comparison {
         arguments: true,
         clauses: true,
     };
+    let meaning = meaning.on(artifact.platform());
     match artifact.as_meant(meaning.policy()) {
         Some(policy) => compare_all(&Meaning::new(&policy), artifact, asked),
         None => compare_all(meaning, artifact, asked),
@@ -180,6 +181,7 @@ pub fn compare_unaccounted(
     artifact: &dyn Evaluate,
     fresh: &dyn Evaluate,
 ) -> Comparison {
+    let meaning = meaning.on(artifact.platform());
     let policy = artifact.as_meant(meaning.policy());
     let read = policy.as_ref().map(Meaning::new);
     let meaning = read.as_ref().unwrap_or(meaning);

@@ -6,7 +6,7 @@ use crate::backend::{Backend, Evaluate, Options};
 use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Object, Witness};
 use crate::parallel;
-use crate::policy::{Objects, Operation, Policy, RuleId};
+use crate::policy::{Objects, Operation, Platform, Platforms, Policy, RuleId};
 use crate::semantics::{Meaning, Walks};
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -15,6 +15,8 @@ use std::sync::OnceLock;
 pub struct Layer {
     /// The target's name.
     pub id: &'static str,
+    /// The platform that it is a part of.
+    pub platform: Platform,
     /// Why it has no artifact for this policy, where it has none: then it enforces nothing.
     pub refused: Option<String>,
 }
@@ -37,19 +39,22 @@ pub struct Row {
     pub operation: Operation,
     /// Whether it decides anything at all.
     pub decides: bool,
-    /// By layer.
-    pub cells: Vec<Cell>,
-    /// All layers of the table together.
-    pub together: Cell,
+    /// By layer; `None`: the rule is for other platforms than the layer's.
+    pub cells: Vec<Option<Cell>>,
+    /// The layers of each host together: of a host of each platform, what is kept on all of these hosts. `None`: no layer
+    /// is of a platform that the rule is for.
+    pub together: Option<Cell>,
 }
 
-/// Something that the policy denies and all layers of the table let through.
+/// Something that the policy denies and all layers of one platform in the table let through.
 #[derive(Debug, Clone)]
 pub struct Gap {
     /// The rule; `None`: the default.
     pub rule: Option<RuleId>,
     /// The operation.
     pub operation: Operation,
+    /// On hosts of which platforms.
+    pub platforms: Platforms,
     /// What gets through.
     pub object: Object,
     /// What closes it: layers that are not in the table, or the tool-call gate. Empty: nothing does.
@@ -70,16 +75,15 @@ impl Coverage {
     /// Whether the layers together let nothing through that the policy denies.
     #[must_use]
     pub fn is_safe(&self) -> bool {
-        self.rows
-            .iter()
-            .all(|r| r.together.fidelity.is_some_and(|f| !f.leaks()))
+        let mut together = self.rows.iter().filter_map(|r| r.together.as_ref());
+        together.all(|c| c.fidelity.is_some_and(|f| !f.leaks()))
     }
 
     /// Whether the layers together keep the policy as it is.
     #[must_use]
     pub fn is_exact(&self) -> bool {
-        let exact = |r: &Row| r.together.fidelity == Some(Fidelity::Exact);
-        self.rows.iter().all(exact)
+        let mut together = self.rows.iter().filter_map(|r| r.together.as_ref());
+        together.all(|c| c.fidelity == Some(Fidelity::Exact))
     }
 }
 
@@ -117,7 +121,7 @@ fn read(
                     .map_or_else(String::new, |d| d.message.clone()),
             ),
             // No layer says nothing.
-            meant: Box::new(Together::new([])),
+            meant: Box::new(Together::new(backend.platform(), [])),
         }),
     }
 }
@@ -141,6 +145,11 @@ impl<'a> Layers<'a> {
         }
     }
 
+    /// What the policy means where the layer is.
+    fn meaning(&self, at: usize) -> &Meaning<'_> {
+        self.meaning.on(self.all[at].0.platform())
+    }
+
     /// What a layer means; `None`: it could not be read, which [`Layers::finish`] tells.
     fn meant(&self, at: usize) -> Option<&dyn Evaluate> {
         let (backend, options) = self.all[at];
@@ -149,7 +158,7 @@ impl<'a> Layers<'a> {
     }
 
     fn named(&self, at: usize) -> Option<&Policy> {
-        let policy = || self.meant(at)?.as_meant(self.meaning.policy());
+        let policy = || self.meant(at)?.as_meant(self.meaning(at).policy());
         self.named[at].get_or_init(policy).as_ref()
     }
 
@@ -166,7 +175,7 @@ impl<'a> Layers<'a> {
 /// A piece of the work.
 enum Task {
     Read(usize),
-    /// A layer (the number behind the last one: all together), for one operation.
+    /// A layer (the numbers behind the last one: all of one platform together), for one operation.
     Compare(usize, Operation),
 }
 
@@ -184,7 +193,15 @@ pub fn coverage(
     // All threads work until the end: what takes long begins first, and what many wait for (the automata of a layer,
     // the joint ones) is made for one operation before another one asks for it.
     let mut tasks: Vec<Task> = (0..layers.all.len()).rev().map(Task::Read).collect();
-    for columns in [0..columns, columns..columns + 1] {
+    let of = |platform: Platform| move |at: &usize| chosen[*at].0.platform() == platform;
+    // The columns of one host together, host by host.
+    let hosts: Vec<(Platform, Vec<usize>)> = Platform::ALL
+        .into_iter()
+        .map(|platform| (platform, (0..columns).filter(of(platform)).collect()))
+        .filter(|(_, columns): &(_, Vec<usize>)| !columns.is_empty())
+        .collect();
+    let all = columns + hosts.len();
+    for columns in [0..columns, columns..all] {
         for operation in Operation::ALL {
             let each = columns.clone().rev();
             tasks.extend(each.map(|at| Task::Compare(at, operation)));
@@ -193,10 +210,10 @@ pub fn coverage(
     let meanings: Vec<OnceLock<Meaning<'_>>> = (0..columns).map(|_| OnceLock::new()).collect();
     let as_read = |at: usize| match layers.named(at) {
         Some(policy) => meanings[at].get_or_init(|| Meaning::new(policy)),
-        None => meaning,
+        None => layers.meaning(at),
     };
-    let walks: Vec<Walks> = (0..=columns).map(|_| Walks::default()).collect();
-    let together = OnceLock::new();
+    let walks: Vec<Walks> = (0..all).map(|_| Walks::default()).collect();
+    let together: Vec<OnceLock<_>> = hosts.iter().map(|_| OnceLock::new()).collect();
     let parts = parallel::map(&tasks, |task| match *task {
         Task::Read(at) => {
             layers.meant(at);
@@ -207,28 +224,45 @@ pub fn coverage(
             Some((at, part))
         }
         Task::Compare(at, operation) => {
-            let all = together.get_or_init(|| {
+            let (platform, own) = &hosts[at - columns];
+            let joint = together[at - columns].get_or_init(|| {
                 let each: Option<Vec<&dyn Evaluate>> =
-                    (0..columns).map(|i| layers.meant(i)).collect();
-                each.map(Together::new)
+                    own.iter().map(|i| layers.meant(*i)).collect();
+                each.map(|each| Together::new(*platform, each))
             });
-            // Layers of one host: where one of them knows further names, they are names there.
-            let first = (0..columns).find(|i| layers.named(*i).is_some());
-            let meaning = first.map_or(meaning, as_read);
-            let part = outline_one(meaning, all.as_ref()?, operation, &walks[at]);
+            // Where one of them knows further names, they are names on that host.
+            let first = own.iter().find(|i| layers.named(**i).is_some());
+            let first = first.or(own.first()).copied()?;
+            let part = outline_one(as_read(first), joint.as_ref()?, operation, &walks[at]);
             Some((at, part))
         }
     });
-    let mut by_column: Vec<Vec<Comparison>> = (0..=columns).map(|_| Vec::new()).collect();
+    let mut by_column: Vec<Vec<Comparison>> = (0..all).map(|_| Vec::new()).collect();
     for (at, part) in parts.into_iter().flatten() {
         by_column[at].push(part);
     }
     let mut comparisons: Vec<Comparison> = by_column.into_iter().map(joined).collect();
-    let together = comparisons.pop().unwrap_or_default();
     if !meaning.has_ledgers() && comparisons.iter().any(Comparison::is_unknown) {
         // What is too large to compare may be too large for a ledger, and then there is no artifact.
         return coverage(&Meaning::new(meaning.policy()), chosen, others);
     }
+    let together: Vec<Host> = comparisons
+        .split_off(columns)
+        .into_iter()
+        .zip(&hosts)
+        .map(|(comparison, (platform, _))| Host {
+            platform: *platform,
+            comparison,
+        })
+        .collect();
+    let comparisons: Vec<Host> = comparisons
+        .into_iter()
+        .zip(chosen)
+        .map(|(comparison, (backend, _))| Host {
+            platform: backend.platform(),
+            comparison,
+        })
+        .collect();
     let read = layers.finish()?;
     let rows = rows(meaning.policy(), &comparisons, &together);
     let closers: Vec<(&'static str, &dyn Evaluate)> = read[columns..]
@@ -242,6 +276,7 @@ pub fn coverage(
             .take(columns)
             .map(|l| Layer {
                 id: l.id,
+                platform: l.meant.platform(),
                 refused: l.refused,
             })
             .collect(),
@@ -267,14 +302,27 @@ fn cell(account: Option<&Account>) -> Cell {
     }
 }
 
-fn rows(policy: &Policy, comparisons: &[Comparison], together: &Comparison) -> Vec<Row> {
+/// What a layer, or the layers of a host together, keep where they are.
+struct Host {
+    platform: Platform,
+    comparison: Comparison,
+}
+
+impl Host {
+    /// Whether the rule (`None`: the default) is for this platform.
+    fn sees(&self, policy: &Policy, rule: Option<RuleId>) -> bool {
+        rule.is_none_or(|id| policy.rule(id).platforms.contains(self.platform))
+    }
+}
+
+fn rows(policy: &Policy, layers: &[Host], together: &[Host]) -> Vec<Row> {
     let mut keys: Vec<(Option<RuleId>, Operation)> = Vec::new();
     for rule in &policy.rules {
         keys.extend(rule.operations.iter().map(|o| (Some(rule.id), o)));
     }
+    let all = || layers.iter().chain(together);
     let deciding = |o: &Operation| {
-        let all = comparisons.iter().chain([together]);
-        let accounts = all.filter_map(|c| c.account(None, *o));
+        let accounts = all().filter_map(|h| h.comparison.account(None, *o));
         accounts.into_iter().any(|a| a.decides || a.unknown)
     };
     keys.extend(
@@ -285,49 +333,59 @@ fn rows(policy: &Policy, comparisons: &[Comparison], together: &Comparison) -> V
     );
     keys.into_iter()
         .map(|(rule, operation)| {
-            if operation == Operation::Tool {
-                return tool_row(policy, rule, comparisons.len());
-            }
-            let of = |c: &Comparison| cell(c.account(rule, operation));
+            let of = |host: &Host| {
+                let seen = host.sees(policy, rule);
+                seen.then(|| match operation {
+                    Operation::Tool => tool(policy, rule),
+                    _ => cell(host.comparison.account(rule, operation)),
+                })
+            };
+            let decides = |h: &Host| h.comparison.account(rule, operation).is_some();
             Row {
                 rule,
                 operation,
-                decides: comparisons
-                    .iter()
-                    .chain([together])
-                    .any(|c| c.account(rule, operation).is_some()),
-                cells: comparisons.iter().map(of).collect(),
-                together: of(together),
+                decides: operation == Operation::Tool || all().any(decides),
+                cells: layers.iter().map(of).collect(),
+                together: together.iter().filter_map(of).reduce(both),
             }
         })
         .collect()
 }
 
+/// What is kept on two hosts, from what is kept on each.
+fn both(mut one: Cell, other: Cell) -> Cell {
+    one.witnesses.extend(other.witnesses);
+    let strict = |f| matches!(f, Fidelity::Stricter | Fidelity::Mixed);
+    one.fidelity = match (one.fidelity, other.fidelity) {
+        (Some(a), Some(b)) if a == b => Some(a),
+        (Some(a), Some(b)) => Some(match (strict(a) || strict(b), a.leaks() || b.leaks()) {
+            (true, true) => Fidelity::Mixed,
+            (true, false) => Fidelity::Stricter,
+            (false, true) => Fidelity::Looser,
+            (false, false) => Fidelity::Exact,
+        }),
+        _ => None,
+    };
+    one
+}
+
 /// Tool calls: no layer of the kernel sees them.
-fn tool_row(policy: &Policy, rule: Option<RuleId>, layers: usize) -> Row {
+fn tool(policy: &Policy, rule: Option<RuleId>) -> Cell {
     let rule_of = rule.map(|id| policy.rule(id));
     let action = rule_of.map_or(policy.default_action, |r| r.action);
-    let cell = if action.permits() {
-        cell(None)
-    } else {
-        Cell {
-            fidelity: Some(Fidelity::Unenforced),
-            witnesses: tool_of(policy, rule)
-                .map(|object| Witness {
-                    object,
-                    policy: action,
-                    layer_allows: true,
-                })
-                .into_iter()
-                .collect(),
-        }
-    };
-    Row {
-        rule,
-        operation: Operation::Tool,
-        decides: true,
-        cells: vec![cell.clone(); layers],
-        together: cell,
+    if action.permits() {
+        return cell(None);
+    }
+    Cell {
+        fidelity: Some(Fidelity::Unenforced),
+        witnesses: tool_of(policy, rule)
+            .map(|object| Witness {
+                object,
+                policy: action,
+                layer_allows: true,
+            })
+            .into_iter()
+            .collect(),
     }
 }
 
@@ -338,49 +396,61 @@ fn tool_of(policy: &Policy, rule: Option<RuleId>) -> Option<Object> {
     }
 }
 
-fn gaps(
-    policy: &Policy,
-    together: &Comparison,
-    others: &[(&'static str, &dyn Evaluate)],
-) -> Vec<Gap> {
+fn gaps(policy: &Policy, together: &[Host], others: &[(&'static str, &dyn Evaluate)]) -> Vec<Gap> {
     const GATE: &str = "the tool-call gate";
     let mut out: Vec<Gap> = Vec::new();
-    for d in together.differences().filter(|d| d.looser()) {
-        let Difference {
-            rule, operation, ..
-        } = *d;
-        let object = &d.witness.object;
-        let mut closed_by: Vec<Cow<'static, str>> = Vec::new();
-        if matches!(object, Object::Command(_)) {
-            closed_by.push(GATE.into());
-        } else {
-            let closers = others
-                .iter()
-                .filter(|(_, layer)| layer.allows(operation, object) == Some(false));
-            closed_by.extend(closers.map(|(id, _)| Cow::from(*id)));
+    for host in together {
+        for d in host.comparison.differences().filter(|d| d.looser()) {
+            let Difference {
+                rule, operation, ..
+            } = *d;
+            let object = &d.witness.object;
+            let mut closed_by: Vec<Cow<'static, str>> = Vec::new();
+            if matches!(object, Object::Command(_)) {
+                closed_by.push(GATE.into());
+            } else {
+                let closers = others.iter().filter(|(_, layer)| {
+                    layer.platform() == host.platform
+                        && layer.allows(operation, object) == Some(false)
+                });
+                closed_by.extend(closers.map(|(id, _)| Cow::from(*id)));
+            }
+            out.push(Gap {
+                rule,
+                operation,
+                platforms: Platforms::only(host.platform),
+                object: object.clone(),
+                closed_by,
+            });
         }
-        out.push(Gap {
-            rule,
-            operation,
-            object: object.clone(),
-            closed_by,
-        });
     }
+    let hosts = Platforms::of(together.iter().map(|h| h.platform));
     for rule in policy.rules.iter().filter(|r| !r.action.permits()) {
-        if let Some(object) = tool_of(policy, Some(rule.id)) {
+        let platforms = hosts.and_then(|hosts| hosts.and(rule.platforms));
+        if let (Some(object), Some(platforms)) = (tool_of(policy, Some(rule.id)), platforms) {
             out.push(Gap {
                 rule: Some(rule.id),
                 operation: Operation::Tool,
+                platforms,
                 object,
                 closed_by: vec![GATE.into()],
             });
         }
     }
-    out.sort_by_key(|g| (g.rule.map_or(u32::MAX, |r| r.0), g.operation));
-    // One object as a file and as a directory, or by two clauses, is one gap.
-    let same = |a: &mut Gap, b: &mut Gap| {
-        (a.rule, a.operation, &a.object) == (b.rule, b.operation, &b.object)
-    };
-    out.dedup_by(same);
+    out.sort_by(|a, b| {
+        let key = |g: &Gap| (g.rule.map_or(u32::MAX, |r| r.0), g.operation);
+        key(a).cmp(&key(b)).then_with(|| a.object.cmp(&b.object))
+    });
+    // One object as a file and as a directory, by two clauses, or on two hosts, is one gap.
+    out.dedup_by(|a, b| {
+        let same = (a.rule, a.operation, &a.object) == (b.rule, b.operation, &b.object);
+        if same {
+            b.platforms = b.platforms.or(a.platforms);
+            let more = a.closed_by.drain(..).filter(|c| !b.closed_by.contains(c));
+            let more: Vec<_> = more.collect();
+            b.closed_by.extend(more);
+        }
+        same
+    });
     out
 }

@@ -5,7 +5,7 @@ use crate::backend::{Allowed, Clause, Evaluate, Form, HostCuts, OnPaths};
 use crate::fidelity::{Entry, Fidelity, Ledger, Object};
 use crate::frontend::{LoadOptions, load};
 use crate::policy::PathPattern;
-use crate::policy::{Address, Host, HostPattern, Operation, Policy, RuleId};
+use crate::policy::{Address, Host, HostPattern, Operation, Platform, Policy, RuleId};
 use crate::semantics::{Meaning, PathSet, TooLarge};
 
 /// An artifact that says of every operation on paths the same, in one way or several, and allows a list of hosts.
@@ -17,6 +17,10 @@ struct Fake {
 }
 
 impl Evaluate for Fake {
+    fn platform(&self) -> Platform {
+        Platform::Linux
+    }
+
     fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
         let Some(ways) = &self.ways else {
             return Ok(OnPaths::Silent);

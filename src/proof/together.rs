@@ -2,12 +2,13 @@
 
 use crate::backend::{Allowed, Clause, Evaluate, Form, HostCuts, OnPaths};
 use crate::fidelity::Object;
-use crate::policy::{Operation, Policy};
+use crate::policy::{Operation, Platform, Policy};
 use crate::semantics::{Joins, PathSet, TooLarge};
 
-/// Layers that are in force together.
+/// Layers of one host that are in force together.
 pub struct Together<'a> {
     layers: Vec<&'a dyn Evaluate>,
+    platform: Platform,
     /// A layer's sets are much the same automaton for all operations.
     joins: Joins,
 }
@@ -15,9 +16,10 @@ pub struct Together<'a> {
 impl<'a> Together<'a> {
     /// Of these layers; without any, nothing is enforced.
     #[must_use]
-    pub fn new(layers: impl IntoIterator<Item = &'a dyn Evaluate>) -> Self {
+    pub fn new(platform: Platform, layers: impl IntoIterator<Item = &'a dyn Evaluate>) -> Self {
         Self {
             layers: layers.into_iter().collect(),
+            platform,
             joins: Joins::default(),
         }
     }
@@ -46,6 +48,10 @@ fn joined(
 }
 
 impl Evaluate for Together<'_> {
+    fn platform(&self) -> Platform {
+        self.platform
+    }
+
     fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
         let mut answers: Vec<Vec<Allowed>> = Vec::new();
         for layer in &self.layers {

@@ -2,7 +2,7 @@
 
 use crate::backend::{Allowed, Clause, Deciders, Evaluate, Form, HostCuts, OnPaths};
 use crate::fidelity::Object;
-use crate::policy::Operation;
+use crate::policy::{Operation, Platform};
 use crate::semantics::{Decision, Meaning, PathSet, TooLarge, decide};
 
 /// An artifact beside the one that the compiler makes of the policy for the same target. Where the artifact
@@ -71,6 +71,10 @@ fn pairs<'a>(found: &'a [Allowed], fresh: &'a [Allowed]) -> Vec<Pair<'a>> {
 }
 
 impl Evaluate for Unaccounted<'_> {
+    fn platform(&self) -> Platform {
+        self.found.platform()
+    }
+
     fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
         let forms = |answer| match answer {
             OnPaths::Allows(forms) => forms,

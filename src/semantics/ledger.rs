@@ -68,7 +68,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
         self.meaning.has_ledgers()
     }
 
-    fn rule(&self, rule: Option<RuleId>) -> Option<&'a Rule> {
+    fn rule(&self, rule: Option<RuleId>) -> Option<&'m Rule> {
         rule.map(|id| self.meaning.policy().rule(id))
     }
 

@@ -5,12 +5,15 @@ use super::decisions::Decisions;
 use super::hosts::HostSpace;
 use super::reference::{Decision, decide};
 use crate::fidelity::Object;
-use crate::policy::{Objects, Operation, Policy, SyscallName, syscalls};
+use crate::policy::{Objects, Operation, Platform, Policy, SyscallName, syscalls};
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 /// A policy with its decided sets, each computed once, for all back-ends.
 pub struct Meaning<'a> {
-    policy: &'a Policy,
+    policy: Cow<'a, Policy>,
+    /// As each platform sees it, where that is not the whole.
+    seen: [OnceLock<Option<Box<Meaning<'static>>>>; Platform::ALL.len()],
     limit: Limit,
     ledgers: bool,
     /// `None`: together they are too large.
@@ -30,8 +33,13 @@ impl<'a> Meaning<'a> {
     /// Of a policy, with another cap on automata.
     #[must_use]
     pub fn with_limit(policy: &'a Policy, limit: Limit) -> Self {
+        Self::of(Cow::Borrowed(policy), limit)
+    }
+
+    fn of(policy: Cow<'a, Policy>, limit: Limit) -> Self {
         Self {
             policy,
+            seen: [OnceLock::new(), OnceLock::new()],
             limit,
             ledgers: true,
             shared: OnceLock::new(),
@@ -65,8 +73,27 @@ impl<'a> Meaning<'a> {
 
     /// The policy.
     #[must_use]
-    pub fn policy(&self) -> &'a Policy {
-        self.policy
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Of the policy as a platform sees it ([`Policy::seen_by`]): what a layer of that platform is made from and
+    /// compared with.
+    #[must_use]
+    pub fn on(&self, platform: Platform) -> &Meaning<'_> {
+        let seen = self.seen[platform as usize].get_or_init(|| {
+            let Cow::Owned(policy) = self.policy.seen_by(platform) else {
+                return None;
+            };
+            Some(Box::new(Meaning {
+                ledgers: self.ledgers,
+                ..Meaning::of(Cow::Owned(policy), self.limit)
+            }))
+        });
+        match seen {
+            Some(seen) => seen,
+            None => self,
+        }
     }
 
     /// The decisions of an operation on paths.
@@ -79,14 +106,14 @@ impl<'a> Meaning<'a> {
             .position(|o| *o == operation)
         {
             let shared = self.shared.get_or_init(|| {
-                Decisions::together(self.policy, Operation::ON_PATHS_BUT_EXECUTE, self.limit).ok()
+                Decisions::together(&self.policy, Operation::ON_PATHS_BUT_EXECUTE, self.limit).ok()
             });
             if let Some(shared) = shared {
                 return Ok(&shared[at]);
             }
         }
         let made = self.decisions[operation as usize]
-            .get_or_init(|| Decisions::new(self.policy, operation, self.limit));
+            .get_or_init(|| Decisions::new(&self.policy, operation, self.limit));
         made.as_ref().map_err(|e| *e)
     }
 
@@ -98,7 +125,7 @@ impl<'a> Meaning<'a> {
         } else {
             (0, Operation::Connect)
         };
-        self.hosts[slot].get_or_init(|| HostSpace::new(self.policy, operation))
+        self.hosts[slot].get_or_init(|| HostSpace::new(&self.policy, operation))
     }
 
     /// What decides a system call.
@@ -112,7 +139,7 @@ impl<'a> Meaning<'a> {
         match all.binary_search_by(by_name) {
             Ok(at) => all[at].1,
             Err(_) => decide(
-                self.policy,
+                &self.policy,
                 Operation::Syscall,
                 &Object::Syscall(name.to_owned()),
             ),
@@ -136,7 +163,7 @@ impl<'a> Meaning<'a> {
             named.dedup();
             let decided = |name: &str| {
                 let object = Object::Syscall(name.to_owned());
-                let decision = decide(self.policy, Operation::Syscall, &object);
+                let decision = decide(&self.policy, Operation::Syscall, &object);
                 (object, decision)
             };
             named.into_iter().map(decided).collect()

@@ -5,7 +5,7 @@ pub use super::change::{Change, allowing};
 use super::{Access, Denial, Layer, Log, one};
 use crate::backend;
 use crate::fidelity::{Entry, Fidelity, Ledger, Object, show_bytes};
-use crate::policy::{Action, Objects, Operation, OperationSet, Policy, RuleId};
+use crate::policy::{Action, Objects, Operation, OperationSet, Platform, Policy, RuleId};
 use crate::semantics::{Decision, Meaning, decide};
 use std::collections::HashMap;
 
@@ -89,6 +89,8 @@ pub fn explain(meaning: &Meaning<'_>, log: &Log) -> Vec<Finding> {
 /// is put to the policy as `polc emit` reads it, the rest to the policy as `polc run` does.
 #[must_use]
 pub fn explain_each(here: &Meaning<'_>, emitted: &Meaning<'_>, log: &Log) -> Vec<Finding> {
+    // All of them are Linux's.
+    let [here, emitted] = [here, emitted].map(|meaning| meaning.on(Platform::Linux));
     let ledgers = |meaning| Ledgers {
         meaning,
         made: HashMap::new(),

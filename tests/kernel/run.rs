@@ -10,6 +10,7 @@ use crate::tool;
 use polc::backend::{Options, find};
 use polc::fidelity::show_bytes;
 use polc::frontend::{LoadOptions, load};
+use polc::policy::Platform;
 use polc::semantics::Meaning;
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
@@ -59,6 +60,7 @@ fn run_here() {
             let workspace = root.path().join(workspace.trim_start_matches('/'));
             std::fs::create_dir_all(workspace).unwrap();
         }
+        let policy = policy.seen_by(Platform::Linux);
         let meaning = Meaning::new(&policy);
         let Ok(compiled) = landlock.compile(&meaning, &Options::default()) else {
             return;

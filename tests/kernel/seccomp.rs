@@ -12,7 +12,7 @@ use crate::{table, tool};
 use polc::backend::Options;
 use polc::fidelity::{Fidelity, Object};
 use polc::policy::syscalls::{self, Arch};
-use polc::policy::{Operation, Protocol};
+use polc::policy::{Operation, Platform, Protocol};
 use polc::semantics::{Meaning, decide};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -81,7 +81,8 @@ fn probe() -> Option<PathBuf> {
 
 /// The rows of a policy: every call by its name, and sockets by family, type and protocol.
 fn rows(ready: &Ready) -> Vec<Row> {
-    let (policy, ledger) = (&ready.policy, &ready.compiled.ledger);
+    let policy = &*ready.policy.seen_by(Platform::Linux);
+    let ledger = &ready.compiled.ledger;
     let mut out = Vec::new();
     for (name, number) in syscalls::of_arch(Arch::X86_64) {
         if NOT_ASKED.contains(&name) {

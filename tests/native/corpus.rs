@@ -8,6 +8,7 @@ use crate::runc::As;
 use crate::{apparmor, runc, schema, selinux, tool};
 use polc::backend::Options;
 use polc::frontend::{LoadOptions, load};
+use polc::policy::{Platform, Policy};
 use polc::semantics::Meaning;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -138,6 +139,12 @@ fn apparmor_parser_compiles_every_profile() {
     });
 }
 
+/// The policies as a platform sees them.
+fn seen_by(platform: Platform) -> Vec<(String, Policy)> {
+    let seen = |(name, policy): (String, Policy)| (name, policy.seen_by(platform).into_owned());
+    policies().into_iter().map(seen).collect()
+}
+
 #[test]
 fn the_compiled_profile_means_what_the_ledger_says() {
     let Some(backend) = polc::backend::find("apparmor") else {
@@ -147,7 +154,7 @@ fn the_compiled_profile_means_what_the_ledger_says() {
     let Some(parser) = apparmor::parser() else {
         return;
     };
-    each(&policies(), |(name, policy)| {
+    each(&seen_by(backend.platform()), |(name, policy)| {
         let meaning = Meaning::new(policy);
         let compiled = backend.compile(&meaning, &Options::default());
         let compiled = match compiled {
@@ -184,7 +191,7 @@ fn the_linked_module_means_what_the_ledger_says() {
     let Some(tools) = selinux::tools() else {
         return;
     };
-    let mut policies = policies();
+    let mut policies = seen_by(backend.platform());
     let loaded = load("first-names", FIRST_NAMES, &LoadOptions::default());
     policies.push(("first-names".to_owned(), loaded.unwrap().policy));
     let done = Mutex::new(Vec::new());

@@ -116,8 +116,13 @@ fn rule() -> impl Strategy<Value = String> {
         1..3,
     )
     .prop_map(|s| format!("syscalls: [{}]", s.join(", ")));
-    (action, prop_oneof![7 => paths.boxed(), 2 => hosts.boxed(), 1 => commands.boxed(), 1 => syscalls.boxed()])
-        .prop_map(|(a, o)| format!("action: {a}, {o}"))
+    let objects = prop_oneof![7 => paths.boxed(), 2 => hosts.boxed(), 1 => commands.boxed(), 1 => syscalls.boxed()];
+    let platforms = prop_oneof![
+        6 => Just(""),
+        1 => Just(", platforms: [linux]"),
+        1 => Just(", platforms: [macos]"),
+    ];
+    (action, objects, platforms).prop_map(|(a, o, p)| format!("action: {a}, {o}{p}"))
 }
 
 /// The text of a policy; some are wrong.

@@ -30,7 +30,8 @@ fn variants(backend: &str) -> Vec<BTreeMap<&'static str, String>> {
 /// What one target of one policy gets wrong, one line each.
 pub fn faults(file: &str, policy: &Policy, id: &str) -> Vec<String> {
     let backend = backend::find(id).unwrap();
-    let meaning = Meaning::new(policy);
+    let whole = Meaning::new(policy);
+    let meaning = whole.on(backend.platform());
     let mut out = Vec::new();
     for values in variants(id) {
         let shown: Vec<String> = values.iter().map(|(k, v)| format!("--{k} {v}")).collect();
@@ -40,7 +41,7 @@ pub fn faults(file: &str, policy: &Policy, id: &str) -> Vec<String> {
             ..Options::default()
         };
         // A policy that the target cannot hold is refused; which ones is pinned by the snapshots.
-        let Ok(made) = backend.compile(&meaning, &options) else {
+        let Ok(made) = backend.compile(meaning, &options) else {
             continue;
         };
         options.files = made.files.clone();
@@ -51,12 +52,12 @@ pub fn faults(file: &str, policy: &Policy, id: &str) -> Vec<String> {
                 continue;
             }
         };
-        let comparison = compare(&meaning, read.as_ref());
+        let comparison = compare(meaning, read.as_ref());
         assert!(
             !comparison.is_unknown(),
             "{file} {id}: could not be compared"
         );
-        let found = contradictions(&meaning, &made.ledger, read.as_ref(), &comparison);
+        let found = contradictions(meaning, &made.ledger, read.as_ref(), &comparison);
         out.extend(found.iter().map(|f| format!("{file} {id} {shown}: {f}")));
     }
     out
@@ -242,17 +243,18 @@ fn a_ledger_with_a_fault_planted_is_found_out() {
         .into_iter()
         .find(|(file, _)| file == "policies/coding-agent.yaml")
         .unwrap();
-    let meaning = Meaning::new(&policy);
+    let whole = Meaning::new(&policy);
     for id in ["landlock", "apparmor", "selinux", "sbpl", "tetragon"] {
         let backend = backend::find(id).unwrap();
-        let made = backend.compile(&meaning, &Options::default()).unwrap();
+        let meaning = whole.on(backend.platform());
+        let made = backend.compile(meaning, &Options::default()).unwrap();
         let options = Options {
             files: made.files.clone(),
             ..Options::default()
         };
         let read = backend.read_back(&made.artifacts, &options).unwrap();
-        let comparison = compare(&meaning, read.as_ref());
-        let found = |ledger: &Ledger| contradictions(&meaning, ledger, read.as_ref(), &comparison);
+        let comparison = compare(meaning, read.as_ref());
+        let found = |ledger: &Ledger| contradictions(meaning, ledger, read.as_ref(), &comparison);
         assert_eq!(found(&made.ledger), Vec::<String>::new(), "{id}");
         let entry_of = |fidelity: Fidelity| {
             let decided = |e: &&Entry| {

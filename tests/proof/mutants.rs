@@ -478,6 +478,7 @@ fn noticed(id: &str) {
         let Some(policy) = policy_of(&folder) else {
             continue;
         };
+        let policy = policy.seen_by(backend.platform());
         let meaning = Meaning::new(&policy);
         let Ok(made) = backend.compile(&meaning, &Options::default()) else {
             continue;

@@ -26,14 +26,23 @@ fn faults(file: &str, policy: &Policy) -> Vec<String> {
         rule.map_or("default_action", |r| policy.rule(r).name.as_str())
     };
     for row in &table.rows {
-        let together = fidelity(&row.together);
+        // A rule for macOS alone is none of these layers'.
+        let Some(joint) = &row.together else {
+            assert!(row.cells.iter().all(Option::is_none));
+            continue;
+        };
+        let together = fidelity(joint);
         // A directory that may be moved away with what is denied beneath it is told of the rule for the directory,
         // where a layer would refuse what is beneath: one that says nothing leaves that to the rule beneath.
-        let leaks =
-            row.together.witnesses.iter().any(|w| {
-                w.layer_allows && !decide(policy, row.operation, &w.object).action.permits()
-            });
-        let of = |f: fn(Fidelity) -> bool| row.cells.iter().position(|c| f(fidelity(c)));
+        let leaks = joint
+            .witnesses
+            .iter()
+            .any(|w| w.layer_allows && !decide(policy, row.operation, &w.object).action.permits());
+        let of = |f: fn(Fidelity) -> bool| {
+            row.cells
+                .iter()
+                .position(|c| c.as_ref().is_some_and(|c| f(fidelity(c))))
+        };
         if let Some(at) = of(|f| !f.leaks())
             && leaks
         {
@@ -42,7 +51,7 @@ fn faults(file: &str, policy: &Policy) -> Vec<String> {
                 name(row.rule),
                 row.operation,
                 table.layers[at].id,
-                row.together.witnesses.first()
+                joint.witnesses.first()
             ));
         }
         // What one of them refuses, they refuse.
@@ -71,7 +80,10 @@ fn faults(file: &str, policy: &Policy) -> Vec<String> {
     for layer in layers {
         let alone = coverage(&meaning, std::slice::from_ref(&layer), &[]).unwrap();
         for row in alone.rows {
-            let (own, together) = (fidelity(&row.cells[0]), fidelity(&row.together));
+            let (Some(own), Some(together)) = (&row.cells[0], &row.together) else {
+                continue;
+            };
+            let (own, together) = (fidelity(own), fidelity(together));
             if own != together {
                 out.push(format!(
                     "{file}: `{}` {}: {} is {own:?}, and alone in the table {together:?}",

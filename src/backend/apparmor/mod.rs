@@ -34,7 +34,7 @@ mod tests;
 
 use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Options};
 use crate::diagnostics::Diagnostics;
-use crate::policy::Policy;
+use crate::policy::{Platform, Policy};
 use crate::semantics::Meaning;
 
 /// The back-end.
@@ -51,6 +51,10 @@ const VERSION: OptionSpec = OptionSpec {
 impl Backend for AppArmor {
     fn id(&self) -> &'static str {
         "apparmor"
+    }
+
+    fn platform(&self) -> Platform {
+        Platform::Linux
     }
 
     fn summary(&self) -> &'static str {
@@ -73,6 +77,7 @@ impl Backend for AppArmor {
     }
 
     fn compile(&self, meaning: &Meaning<'_>, options: &Options) -> Result<Compiled, Diagnostics> {
+        let meaning = meaning.on(self.platform());
         let abi = options.value(&VERSION).unwrap_or("3.0");
         let (profile, ledger) = lower::lower(meaning, abi)?;
         let text = model::render(&profile, meaning.policy(), &ledger, options)?;

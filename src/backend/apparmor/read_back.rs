@@ -35,7 +35,7 @@ use crate::backend::{
 };
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
-use crate::policy::{Address, Cidr, Operation, Protocol};
+use crate::policy::{Address, Cidr, Operation, Platform, Protocol};
 use crate::semantics::{Case, PathSet, Step, StepsIndex, TooLarge};
 use profile::{FileRule, NetworkRule, Profile, Rights};
 use scan::Scanner;
@@ -398,6 +398,10 @@ impl Reading {
 }
 
 impl Evaluate for Reading {
+    fn platform(&self) -> Platform {
+        Platform::Linux
+    }
+
     fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
         self.answers.of(operation, || self.answer(operation))
     }

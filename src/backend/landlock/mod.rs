@@ -50,6 +50,7 @@ pub use model::{AccessFs, AccessNet, NetPort, PathBeneath, Ruleset, Scope};
 
 use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Options};
 use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::policy::Platform;
 use crate::semantics::Meaning;
 
 /// The back-end.
@@ -77,6 +78,10 @@ impl Backend for Landlock {
         "landlock"
     }
 
+    fn platform(&self) -> Platform {
+        Platform::Linux
+    }
+
     fn summary(&self) -> &'static str {
         "a Landlock ruleset in the landlockconfig format"
     }
@@ -87,6 +92,7 @@ impl Backend for Landlock {
     }
 
     fn compile(&self, meaning: &Meaning<'_>, options: &Options) -> Result<Compiled, Diagnostics> {
+        let meaning = meaning.on(self.platform());
         let abi = options
             .value(&ABI)
             .and_then(|v| v.parse().ok())

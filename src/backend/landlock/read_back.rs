@@ -22,7 +22,7 @@ use crate::backend::{
 };
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
-use crate::policy::{Component, Operation, Protocol, Sequence, Token};
+use crate::policy::{Component, Operation, Platform, Protocol, Sequence, Token};
 use crate::semantics::{PathSet, TooLarge};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -449,6 +449,10 @@ impl Ruleset {
 }
 
 impl Evaluate for Ruleset {
+    fn platform(&self) -> Platform {
+        Platform::Linux
+    }
+
     fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
         self.answers.of(operation, || self.answer(operation))
     }

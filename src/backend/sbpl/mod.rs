@@ -39,6 +39,7 @@ mod tests;
 
 use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Options};
 use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::policy::Platform;
 use crate::semantics::Meaning;
 
 /// The back-end.
@@ -57,6 +58,10 @@ impl Backend for Sbpl {
         "sbpl"
     }
 
+    fn platform(&self) -> Platform {
+        Platform::MacOs
+    }
+
     fn summary(&self) -> &'static str {
         "a macOS Seatbelt profile for `sandbox-exec -f`"
     }
@@ -67,6 +72,7 @@ impl Backend for Sbpl {
     }
 
     fn compile(&self, meaning: &Meaning<'_>, options: &Options) -> Result<Compiled, Diagnostics> {
+        let meaning = meaning.on(self.platform());
         let proxy = proxy(options)?;
         let (profile, ledger) = lower::lower(meaning, proxy)?;
         let text = model::render(&profile, meaning.policy(), &ledger, options)?;

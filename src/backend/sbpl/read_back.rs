@@ -44,7 +44,8 @@ use crate::backend::{Allowed, Answers, Artifact, Clause, Evaluate, Form, HostCut
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
 use crate::policy::{
-    Address, Cidr, Component, HostSpec, Objects, Operation, PathPattern, Policy, Protocol, Sequence,
+    Address, Cidr, Component, HostSpec, Objects, Operation, PathPattern, Platform, Policy,
+    Protocol, Sequence,
 };
 use crate::semantics::{PathSet, StepsIndex, TooLarge, matches_tokens};
 use rustc_hash::FxHashMap;
@@ -387,6 +388,10 @@ fn ports(filter: &Filter, out: &mut BTreeSet<u16>) {
 }
 
 impl Evaluate for Seatbelt {
+    fn platform(&self) -> Platform {
+        Platform::MacOs
+    }
+
     fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
         self.answers.of(operation, || self.answer(operation))
     }

@@ -49,6 +49,7 @@ pub use read_back::Filters;
 
 use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Options};
 use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::policy::Platform;
 use crate::policy::syscalls::Arch;
 use crate::semantics::Meaning;
 
@@ -76,6 +77,10 @@ impl Backend for Seccomp {
         "seccomp"
     }
 
+    fn platform(&self) -> Platform {
+        Platform::Linux
+    }
+
     fn summary(&self) -> &'static str {
         "an OCI seccomp profile for runc, crun, Docker, Podman and Kubernetes, or raw BPF"
     }
@@ -86,6 +91,7 @@ impl Backend for Seccomp {
     }
 
     fn compile(&self, meaning: &Meaning<'_>, options: &Options) -> Result<Compiled, Diagnostics> {
+        let meaning = meaning.on(self.platform());
         let arches = match options.value(&ARCH) {
             Some("x86_64") => vec![Arch::X86_64],
             Some("aarch64") => vec![Arch::Aarch64],

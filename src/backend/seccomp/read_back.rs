@@ -32,7 +32,7 @@ mod tests;
 use crate::backend::{Artifact, Clause, Evaluate, HostCuts, OnPaths};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::Object;
-use crate::policy::{Operation, Protocol};
+use crate::policy::{Operation, Platform, Protocol};
 use crate::semantics::{PathSet, TooLarge};
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -228,6 +228,10 @@ impl Filters {
 }
 
 impl Evaluate for Filters {
+    fn platform(&self) -> Platform {
+        Platform::Linux
+    }
+
     fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
         Ok(match self.open(operation) {
             Some(false) => OnPaths::either(PathSet::empty()),

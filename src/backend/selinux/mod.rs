@@ -45,7 +45,7 @@ mod tests;
 
 use super::{Artifact, Backend, Compiled, Evaluate, Options};
 use crate::diagnostics::Diagnostics;
-use crate::policy::Policy;
+use crate::policy::{Platform, Policy};
 use crate::semantics::Meaning;
 use std::path::{Path, PathBuf};
 
@@ -55,6 +55,10 @@ pub struct SeLinux;
 impl Backend for SeLinux {
     fn id(&self) -> &'static str {
         "selinux"
+    }
+
+    fn platform(&self) -> Platform {
+        Platform::Linux
     }
 
     fn summary(&self) -> &'static str {
@@ -67,6 +71,7 @@ impl Backend for SeLinux {
     }
 
     fn compile(&self, meaning: &Meaning<'_>, options: &Options) -> Result<Compiled, Diagnostics> {
+        let meaning = meaning.on(self.platform());
         let (module, ledger) = lower::lower(meaning)?;
         let te = model::render_te(&module, meaning.policy(), &ledger, options)?;
         let fc = model::render_fc(&module);

@@ -40,7 +40,7 @@ use crate::backend::{
 };
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
-use crate::policy::{HostSpec, Operation, Protocol};
+use crate::policy::{HostSpec, Operation, Platform, Protocol};
 use crate::semantics::{PathSet, Step, StepsIndex, TooLarge, steps_match};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -393,6 +393,10 @@ impl Loaded {
 }
 
 impl Evaluate for Loaded {
+    fn platform(&self) -> Platform {
+        Platform::Linux
+    }
+
     fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
         self.answers.of(operation, || self.answer(operation))
     }

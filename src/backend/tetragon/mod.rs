@@ -50,7 +50,7 @@ mod tests;
 
 use super::{Artifact, Backend, Compiled, Evaluate, OptionSpec, Options};
 use crate::diagnostics::Diagnostics;
-use crate::policy::Policy;
+use crate::policy::{Platform, Policy};
 use crate::semantics::Meaning;
 
 /// The back-end.
@@ -77,6 +77,10 @@ impl Backend for Tetragon {
         "tetragon"
     }
 
+    fn platform(&self) -> Platform {
+        Platform::Linux
+    }
+
     fn summary(&self) -> &'static str {
         "Tetragon TracingPolicies for `kubectl apply -f -`"
     }
@@ -99,6 +103,7 @@ impl Backend for Tetragon {
     }
 
     fn compile(&self, meaning: &Meaning<'_>, options: &Options) -> Result<Compiled, Diagnostics> {
+        let meaning = meaning.on(self.platform());
         let variant = lower::Variant {
             namespaced: match options.value(&SCOPE) {
                 Some("cluster") => Some(false),

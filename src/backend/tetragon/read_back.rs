@@ -42,7 +42,7 @@ use crate::backend::{
 };
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Object, show_bytes};
-use crate::policy::{Address, Cidr, HostSpec, Operation, Protocol, Sequence};
+use crate::policy::{Address, Cidr, HostSpec, Operation, Platform, Protocol, Sequence};
 use crate::semantics::{PathSet, Step, TooLarge};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -473,6 +473,10 @@ fn first_of(v6: bool, number: u128) -> Option<Cidr> {
 }
 
 impl Evaluate for Policies {
+    fn platform(&self) -> Platform {
+        Platform::Linux
+    }
+
     fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge> {
         self.answers.of(operation, || self.answer(operation))
     }

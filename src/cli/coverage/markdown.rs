@@ -1,6 +1,6 @@
 //! The table as Markdown.
 
-use super::{Rows, cells, closers, counts, lines, name, sign};
+use super::{Rows, cells, closers, counts, lines, name, sign, titled};
 use polc::policy::Policy;
 use polc::proof::Coverage;
 use std::fmt::Write;
@@ -46,7 +46,7 @@ pub(super) fn render(policy: &Policy, table: &Coverage, rows: Rows) -> String {
             gap.operation,
             escape_markdown(&gap.object.to_string()),
             escape_markdown(name(policy, gap.rule)),
-            closers(gap)
+            closers(table, gap)
         );
     }
     out
@@ -74,7 +74,7 @@ fn write_rows(out: &mut String, policy: &Policy, table: &Coverage, rows: Rows) {
         let _ = writeln!(
             out,
             "| {} | {} | {} |",
-            escape_markdown(name(policy, line.rule)),
+            escape_markdown(&titled(policy, line.rule)),
             line.operations(),
             cells.join(" | ")
         );

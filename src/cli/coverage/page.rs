@@ -27,6 +27,7 @@ struct Head {
 
 struct PageRow<'p> {
     rule: &'p str,
+    /// Where it is, and its platforms where they are not all.
     place: String,
     operations: String,
     decides: bool,
@@ -49,15 +50,21 @@ struct PageGap<'p> {
     closers: String,
 }
 
-fn cell<'p>(layer: &'p str, (cell, sign, word): (&Cell, char, &'static str)) -> PageCell<'p> {
+fn cell<'p>(
+    layer: &'p str,
+    (cell, sign, word): (Option<&Cell>, char, &'static str),
+) -> PageCell<'p> {
     PageCell {
         layer,
         word,
-        class: if sign == '-' { "unenforced" } else { word },
+        class: match sign {
+            '-' | '/' => "unenforced",
+            _ => word,
+        },
         sign,
         examples: cell
-            .witnesses
             .iter()
+            .flat_map(|c| &c.witnesses)
             .take(6)
             .map(|w| {
                 let does = if w.layer_allows {
@@ -107,7 +114,10 @@ pub(super) fn render(policy: &Policy, table: &Coverage) -> anyhow::Result<String
             .iter()
             .map(|l| PageRow {
                 rule: name(policy, l.rule),
-                place: place(policy, l.rule),
+                place: match l.rule.and_then(|id| policy.rule(id).platforms.limit()) {
+                    Some(only) => format!("{} ({only})", place(policy, l.rule)),
+                    None => place(policy, l.rule),
+                },
                 operations: l.operations(),
                 decides: l.row.decides,
                 cells: ids
@@ -124,7 +134,7 @@ pub(super) fn render(policy: &Policy, table: &Coverage) -> anyhow::Result<String
                 what: format!("{} {}", g.operation, g.object),
                 rule: name(policy, g.rule),
                 place: place(policy, g.rule),
-                closers: closers(g),
+                closers: closers(table, g),
             })
             .collect(),
         version: env!("CARGO_PKG_VERSION"),

@@ -2,7 +2,7 @@
 //!
 //! Where the columns with their words do not fit, they are as narrow as their signs, with numbers for heads.
 
-use super::{Line, Rows, cells, closers, counts, lines, name, place, sign};
+use super::{Line, Rows, cells, closers, counts, lines, name, place, sign, titled};
 use crate::cli::output::Paint;
 use polc::policy::Policy;
 use polc::proof::Coverage;
@@ -59,7 +59,7 @@ pub(super) fn render(
             gap.object,
             name(policy, gap.rule),
             place(policy, gap.rule),
-            closers(gap)
+            closers(table, gap)
         );
     }
     out
@@ -85,7 +85,7 @@ fn write_rows(
     columns: usize,
 ) {
     let lines = lines(table, rows);
-    let rules: Vec<&str> = lines.iter().map(|l| name(policy, l.rule)).collect();
+    let rules: Vec<String> = lines.iter().map(|l| titled(policy, l.rule)).collect();
     let operations: Vec<String> = lines.iter().map(Line::operations).collect();
     let widest = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
     let first = widest(&mut rules.iter().map(|r| r.chars().count())).max(4);
@@ -116,14 +116,14 @@ fn write_rows(
     }
     let _ = writeln!(out, "{}", paint.head(head.trim_end()));
     for ((line, rule), operations) in lines.iter().zip(&rules).zip(&operations) {
-        let rule = wrapped(rule, first, &['/', '-']);
+        let rule = wrapped(rule, first, &['/', '-', ' ']);
         let operations = wrapped(operations, second, &[' ']);
         for i in 0..rule.len().max(operations.len()) {
             let part = |list: &[String]| list.get(i).cloned().unwrap_or_default();
             let _ = write!(
                 out,
                 "{:<first$}  {:<second$}",
-                part(&rule),
+                part(&rule).trim_end(),
                 part(&operations).trim_end()
             );
             if i == 0 {
@@ -162,6 +162,7 @@ fn write_cells(out: &mut String, table: &Coverage, line: &Line<'_>, paint: Paint
         let text = match sign {
             '=' => paint.good(&text),
             '<' => paint.middle(&text),
+            '/' => text,
             _ => paint.bad(&text),
         };
         out.push_str(if wide { "  " } else { " " });
@@ -215,5 +216,5 @@ fn write_legend(out: &mut String, heads: &[&str], columns: usize) {
         line.push_str(end);
     }
     let _ = writeln!(out, "{line}");
-    out.push_str("signs: = exact, < stricter, > looser, x mixed, . unenforced,\n  - no artifact, ? unknown\n");
+    out.push_str("signs: = exact, < stricter, > looser, x mixed, . unenforced,\n  - no artifact, / for another platform, ? unknown\n");
 }

@@ -18,7 +18,8 @@ use super::node::Node;
 use super::reader::{Fields, Report, nonempty, quoted};
 use super::{POLICY_KEYS, default_action, head, question, value};
 use crate::policy::{
-    Action, Environment, FileId, Limits, Policy, PolicyTest, Query, RuleId, Span, Subject,
+    Action, Environment, FileId, Limits, Platforms, Policy, PolicyTest, Query, RuleId, Span,
+    Subject,
 };
 use rustc_hash::FxHashSet;
 use std::rc::Rc;
@@ -79,6 +80,8 @@ struct Level<'n> {
     fields: Fields<'n>,
     file: FileId,
     name: Option<&'n str>,
+    /// What its rules and tests are for, where it says so.
+    platforms: Option<Platforms>,
     /// Of a base: what it is known by, and where `extends` names it.
     base: Option<(&'n Key, Span)>,
 }
@@ -99,10 +102,13 @@ impl<'n> Levels<'n> {
             let name = fields
                 .require("name", what, report)
                 .and_then(|n| value::name(n, "the name of a policy", report));
+            let platforms = fields.get("platforms");
+            let platforms = platforms.and_then(|n| value::platforms(n, report));
             Some(Level {
                 fields,
                 file,
                 name,
+                platforms,
                 base,
             })
         };
@@ -154,12 +160,13 @@ impl<'n> Levels<'n> {
                 "the policy"
             };
             let rules = l.fields.require("rules", what, report);
+            let platforms = l.platforms.unwrap_or_default();
             match (l.base, l.name, rules) {
-                (None, _, Some(rules)) => includer.policy(rules, l.file, report),
+                (None, _, Some(rules)) => includer.policy(rules, l.file, platforms, report),
                 (Some((key, span)), Some(name), Some(rules)) => {
                     let at = RuleId(u32::try_from(includer.len()).unwrap_or(u32::MAX));
                     first_of_base.get_or_insert(at);
-                    includer.base(rules, (name, l.file, key), span, report);
+                    includer.base(rules, (name, l.file, key), platforms, span, report);
                 }
                 _ => {}
             }
@@ -222,6 +229,9 @@ impl<'n> Levels<'n> {
         let mut asked: FxHashSet<Query> = FxHashSet::default();
         for l in &self.0 {
             let mut found = question::tests(&l.fields, subject, report);
+            for t in &mut found {
+                t.platforms = t.platforms.or(l.platforms);
+            }
             found.retain(|t| !asked.contains(&t.query));
             asked.extend(found.iter().map(|t| t.query.clone()));
             out.append(&mut found);

@@ -3,10 +3,10 @@
 use super::files::{self, Files, Found, Key, MAX_DEPTH, Wanted};
 use super::node::Node;
 use super::reader::{Report, list, quoted};
-use super::rule::{Entry, entry};
+use super::rule::{Entry, Place, entry};
 use super::{POLICY_KEYS, SET_KEYS, default_action, head, question, value};
 use crate::diagnostics::{Diagnostic, codes};
-use crate::policy::{FileId, Rule, Span, Subject};
+use crate::policy::{FileId, Platforms, Rule, Span, Subject};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
@@ -18,6 +18,8 @@ pub(super) struct Includer<'a> {
     names: FxHashMap<String, Span>,
     /// The files being read now, a policy first.
     open: Vec<(FileId, Option<Key>)>,
+    /// What the files that are being read now are for.
+    platforms: Platforms,
     /// How many policies were read before the one that is read now: 0 for the policy itself.
     level: usize,
     /// Every set that came in, with the place of its `include` and the level that brought it.
@@ -35,6 +37,7 @@ impl<'a> Includer<'a> {
             rules: Vec::new(),
             names: FxHashMap::default(),
             open: Vec::new(),
+            platforms: Platforms::ALL,
             level: 0,
             seen: FxHashMap::default(),
             sets: FxHashMap::default(),
@@ -52,7 +55,14 @@ impl<'a> Includer<'a> {
     }
 
     /// Reads the rules of the policy itself.
-    pub fn policy(&mut self, rules: &Node, file: FileId, report: &mut Report) {
+    pub fn policy(
+        &mut self,
+        rules: &Node,
+        file: FileId,
+        platforms: Platforms,
+        report: &mut Report,
+    ) {
+        self.platforms = platforms;
         self.open = vec![(file, None)];
         self.rules(rules, "", file, report);
     }
@@ -62,10 +72,12 @@ impl<'a> Includer<'a> {
         &mut self,
         rules: &Node,
         (name, file, key): (&str, FileId, &Key),
+        platforms: Platforms,
         extends: Span,
         report: &mut Report,
     ) {
         self.level += 1;
+        self.platforms = platforms;
         self.open = vec![(file, Some(key.clone()))];
         if let Some((first, _)) = self.seen.get(key) {
             report.push(
@@ -100,7 +112,11 @@ impl<'a> Includer<'a> {
     /// Reads a list of rules.
     fn rules(&mut self, node: &Node, prefix: &str, file: FileId, report: &mut Report) {
         for item in list(node, "`rules`", true, report).unwrap_or_default() {
-            match entry(item, prefix, self.subject, report) {
+            let place = Place {
+                prefix,
+                platforms: self.platforms,
+            };
+            match entry(item, place, self.subject, report) {
                 Some(Entry::Rule(rule)) => {
                     if let Some(first) = self.names.get(&rule.name) {
                         report.push(
@@ -224,8 +240,27 @@ impl<'a> Includer<'a> {
             );
             return;
         }
+        let outer = self.platforms;
+        if let Some(n) = f.get("platforms")
+            && let Some(own) = value::platforms(n, report)
+        {
+            match own.and(outer) {
+                Some(both) => self.platforms = both,
+                // None of its rules is there on a platform that the including file is for.
+                None => report.push(
+                    Diagnostic::error(
+                        codes::MISPLACED_KEY,
+                        "the included file is for no platform that the file is for which includes it",
+                    )
+                    .at(include.span, "included here")
+                    .and_at(n.span, "its platforms")
+                    .help("leave the `include` out"),
+                ),
+            }
+        }
         if let Some(rules) = f.require("rules", "the included file", report) {
             self.rules(rules, &format!("{name}/"), id, report);
         }
+        self.platforms = outer;
     }
 }

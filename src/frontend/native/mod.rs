@@ -15,6 +15,8 @@
 //! - In the first word of a command, `~` and `${…}` are expanded if the word is a path. In its arguments nothing is.
 //! - `environment.set` expands `${…}`, not `~`; `\$` is a `$`.
 //! - A question (`tests`, `explain`) about `read` is about reading alone. In a rule, `read` includes `list`.
+//! - `platforms` of a file is for its rules and its tests, and goes along with what it includes. A rule is for the
+//!   platforms that it and all of these name.
 //! - Words that some readers of YAML take for booleans (`yes`, `on`) need quotes where a text belongs.
 
 pub(crate) mod command;
@@ -39,11 +41,12 @@ use reader::{Fields, Report, fields, quoted, word};
 use std::rc::Rc;
 
 /// The keys of a policy.
-pub(crate) const POLICY_KEYS: [&str; 12] = [
+pub(crate) const POLICY_KEYS: [&str; 13] = [
     "version",
     "name",
     "description",
     "extends",
+    "platforms",
     "default_action",
     "subject",
     "rules",
@@ -55,10 +58,11 @@ pub(crate) const POLICY_KEYS: [&str; 12] = [
 ];
 
 /// The keys of a file that is included.
-pub(crate) const SET_KEYS: [&str; 6] = [
+pub(crate) const SET_KEYS: [&str; 7] = [
     "version",
     "name",
     "description",
+    "platforms",
     "default_action",
     "rules",
     "tests",

@@ -215,7 +215,12 @@ pub fn question(text: &str, subject: &Subject) -> Result<Query, Diagnostics> {
 
 /// An entry of `tests`.
 pub(crate) fn test(node: &Rc<Node>, subject: &Subject, report: &mut Report) -> Option<PolicyTest> {
-    let f = fields(node, "a test", &["allow", "deny", "ask"], report)?;
+    let f = fields(
+        node,
+        "a test",
+        &["allow", "deny", "ask", "platforms"],
+        report,
+    )?;
     let found: Vec<_> = ACTIONS
         .iter()
         .filter_map(|(k, a)| f.get(k).map(|n| (*k, *a, n)))
@@ -224,7 +229,7 @@ pub(crate) fn test(node: &Rc<Node>, subject: &Subject, report: &mut Report) -> O
         [(_, action, n)] => (action, n),
         [] => {
             if let super::node::Kind::Map(entries) = &node.kind
-                && entries.is_empty()
+                && entries.len() == usize::from(f.get("platforms").is_some())
             {
                 report.error(
                     codes::BAD_TEST,
@@ -249,6 +254,8 @@ pub(crate) fn test(node: &Rc<Node>, subject: &Subject, report: &mut Report) -> O
             return None;
         }
     };
+    let platforms = f.get("platforms");
+    let platforms = platforms.and_then(|n| super::value::platforms(n, report));
     let t = nonempty(question, "the question", report)?;
     // A question about a repository is not asked where there is none.
     let object = t.split_once(' ').map_or("", |(_, object)| object);
@@ -259,6 +266,7 @@ pub(crate) fn test(node: &Rc<Node>, subject: &Subject, report: &mut Report) -> O
         Ok(query) => Some(PolicyTest {
             expect,
             query,
+            platforms,
             span: question.span,
         }),
         Err(e) => {

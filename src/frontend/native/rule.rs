@@ -8,7 +8,7 @@ use super::value::{self, lints, name, rate};
 use crate::diagnostics::{Diagnostic, codes};
 use crate::policy::{
     Action, CommandPattern, CreateMissing, HostPattern, Objects, Operation, OperationSet,
-    PathPattern, Rule, RuleId, Subject, SyscallName, ToolPattern, WordPattern, syscalls,
+    PathPattern, Platforms, Rule, RuleId, Subject, SyscallName, ToolPattern, WordPattern, syscalls,
 };
 use std::rc::Rc;
 
@@ -16,7 +16,7 @@ use std::rc::Rc;
 pub(crate) const KINDS: [&str; 5] = ["paths", "hosts", "commands", "syscalls", "tools"];
 
 /// The keys of a rule.
-pub(crate) const KEYS: [&str; 14] = [
+pub(crate) const KEYS: [&str; 15] = [
     "name",
     "action",
     "operations",
@@ -26,6 +26,7 @@ pub(crate) const KEYS: [&str; 14] = [
     "syscalls",
     "tools",
     "except",
+    "platforms",
     "create_missing",
     "message",
     "rate",
@@ -54,10 +55,19 @@ pub(crate) enum Entry<'n> {
     Include(&'n Node, &'n str),
 }
 
-/// Reads an entry of `rules`. The prefix is that of an included set, such as `credentials/`.
+/// Where an entry of `rules` stands.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'p> {
+    /// That of an included set, such as `credentials/`.
+    pub prefix: &'p str,
+    /// What the file and those that include it are for.
+    pub platforms: Platforms,
+}
+
+/// Reads an entry of `rules`.
 pub(crate) fn entry<'n>(
     node: &'n Rc<Node>,
-    prefix: &str,
+    place: Place<'_>,
     subject: &Subject,
     report: &mut Report,
 ) -> Option<Entry<'n>> {
@@ -127,6 +137,7 @@ pub(crate) fn entry<'n>(
             "",
         );
     }
+    let platforms = platforms(&f, place, report);
     let create_missing = create_missing(&f, action, objects.as_ref(), report);
     let lint_allowed = f
         .get("allow_lints")
@@ -134,10 +145,11 @@ pub(crate) fn entry<'n>(
         .unwrap_or_default();
     Some(Entry::Rule(Box::new(Rule {
         id: RuleId(0),
-        name: format!("{prefix}{}", rule_name?),
+        name: format!("{}{}", place.prefix, rule_name?),
         action: action?,
         operations: operations?,
         objects: objects?,
+        platforms: platforms?,
         message,
         create_missing,
         rate: rule_rate,
@@ -145,6 +157,25 @@ pub(crate) fn entry<'n>(
         span: f.span,
         link: None,
     })))
+}
+
+/// `platforms`, of which the file must have one too. `None`: it is reported.
+fn platforms(f: &Fields<'_>, place: Place<'_>, report: &mut Report) -> Option<Platforms> {
+    let Some(n) = f.get("platforms") else {
+        return Some(place.platforms);
+    };
+    let own = value::platforms(n, report)?;
+    let both = own.and(place.platforms);
+    if both.is_none() {
+        report.error(
+            codes::MISPLACED_KEY,
+            "the rule is for no platform that its file is for",
+            n.span,
+            "the `platforms` of the file name others",
+            "leave it out, or put the rule into another file",
+        );
+    }
+    both
 }
 
 /// `create_missing`, which belongs to a rule that allows something on paths without wildcards.

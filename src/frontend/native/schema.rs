@@ -31,6 +31,10 @@ struct Policy {
     /// `limits` and `environment.set` each entry replaces the same entry. `environment.pass`, `tests` and `allow_lints`
     /// are joined.
     extends: Option<BaseName>,
+    /// The platforms that the rules and tests of this file are for. The default is all of them. A file that includes this
+    /// one may name fewer.
+    #[schemars(length(min = 1))]
+    platforms: Option<Vec<Platform>>,
     /// What happens if no rule matches. The default is `deny`.
     default_action: Option<DefaultAction>,
     /// Who is confined, and the values of `~`, `${home}`, `${workspace}` and `${tmp}`.
@@ -250,6 +254,10 @@ macro_rules! rule {
             /// Whether the operations are allowed, denied or asked about.
             action: Action,
             $($(#[$field_doc])* $field: $type,)*
+            /// The platforms on which its objects exist. The default is all of them. A layer of another platform does not
+            /// see the rule.
+            #[schemars(length(min = 1))]
+            platforms: Option<Vec<Platform>>,
             /// A text for the person who is refused or asked.
             #[schemars(length(min = 1))]
             message: Option<String>,
@@ -485,6 +493,16 @@ impl JsonSchema for Capability {
     }
 }
 
+/// A system that a rule or a test is for.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum Platform {
+    /// Linux.
+    Linux,
+    /// macOS.
+    MacOs,
+}
+
 /// A question, and the answer that you expect.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
@@ -500,6 +518,9 @@ enum Test {
 struct AllowTest {
     /// An operation and one object, or `run` and a command.
     allow: Question,
+    /// The platforms on which it is asked. Without them all rules answer.
+    #[schemars(length(min = 1))]
+    platforms: Option<Vec<Platform>>,
 }
 
 /// A question whose answer is `deny`.
@@ -508,6 +529,9 @@ struct AllowTest {
 struct DenyTest {
     /// An operation and one object, or `run` and a command.
     deny: Question,
+    /// The platforms on which it is asked. Without them all rules answer.
+    #[schemars(length(min = 1))]
+    platforms: Option<Vec<Platform>>,
 }
 
 /// A question whose answer is `ask`.
@@ -516,6 +540,9 @@ struct DenyTest {
 struct AskTest {
     /// An operation and one object, or `run` and a command.
     ask: Question,
+    /// The platforms on which it is asked. Without them all rules answer.
+    #[schemars(length(min = 1))]
+    platforms: Option<Vec<Platform>>,
 }
 
 /// An operation and one object, or `run` and a command.

@@ -1,9 +1,9 @@
 //! Small values: names, sizes, durations, numbers, capabilities.
 
 use super::node::{Node, Type};
-use super::reader::{Report, fields, list, nearest, nonempty, quoted, text, texts};
+use super::reader::{Report, fields, list, nearest, nonempty, quoted, text, texts, word};
 use crate::diagnostics::{Diagnostic, codes};
-use crate::policy::{CreateMissing, Environment, Limits, Rate, Subject};
+use crate::policy::{CreateMissing, Environment, Limits, Platform, Platforms, Rate, Subject};
 use std::rc::Rc;
 
 /// The capabilities of Linux 6.12 (include/uapi/linux/capability.h), without `CAP_`.
@@ -486,6 +486,18 @@ pub(crate) fn create_missing(node: &Node, report: &mut Report) -> Option<CreateM
         "with a list, something is made where one of the programs is installed",
     );
     None
+}
+
+/// The platforms that a rule may be for.
+const PLATFORMS: [(&str, Platform); 2] = [("linux", Platform::Linux), ("macos", Platform::MacOs)];
+
+/// `platforms`.
+pub(crate) fn platforms(node: &Node, report: &mut Report) -> Option<Platforms> {
+    let all = list(node, "`platforms`", false, report)?;
+    let known = all
+        .iter()
+        .filter_map(|n| word(n, "platform", codes::UNKNOWN_VALUE, &PLATFORMS, report));
+    Platforms::of(known)
 }
 
 /// `allow_lints`.
