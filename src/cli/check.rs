@@ -38,7 +38,7 @@ pub fn lints_of(
     if host {
         found.extend(on_host(meaning, judge, &loaded.followed, &RealLinks));
     }
-    // A stranger's reason is no answer.
+    // The reason of a stranger does not count.
     if !(judge.of_a_stranger && loaded.native) {
         advise(&mut found, loaded.native);
     }

@@ -35,7 +35,7 @@ pub struct Loaded {
     pub followed: Followed,
     /// It is written in polc's own language.
     pub native: bool,
-    /// The files that it was read from, its own first; none for a built-in one and for standard input.
+    /// The files that it was read from, its own first. Empty for a built-in one and for standard input.
     pub files: Vec<FileRead>,
     /// The paths of the subject that its text sets, without `auto` and `--set`.
     pub written: Vec<&'static str>,
@@ -174,7 +174,7 @@ pub fn load_to_start(
         (None, false) => How::Named,
     };
     if how == How::Found {
-        // A HOME in the repository is told as what it is, before it counts as a home.
+        // A HOME inside the repository is reported before it counts as a home.
         consent::Candidate::new(global, &loaded)?.state()?;
     }
     let mut said = places::check(global, &loaded, how)?;
@@ -327,8 +327,8 @@ fn open_names(loaded: &Loaded) -> Vec<String> {
     out
 }
 
-/// Whether a program may be started in this policy. It may not where a name that the policy denies is a link to so much
-/// that to deny all of it would keep the program from working; with `--allow-gaps` that is only told.
+/// Whether a program may be started in this policy. Sometimes a denied name is a link to a large tree. If polc denied
+/// that tree, the program could not work, so it does not start. With `--allow-gaps`, polc only warns.
 pub fn is_closed(loaded: &Loaded, allow_gaps: bool) -> Result<bool, Stop> {
     let mut closed = true;
     for link in &loaded.followed.links {

@@ -1,7 +1,7 @@
-//! Makes the policy that also denies what denied names lead to.
+//! Makes the policy that also denies the targets of denied names.
 
 use super::beneath::{Names, Search};
-use super::links::{Met, Resolver, View, join, names};
+use super::links::{Alias, Resolver, View, join, names};
 use crate::fidelity::Object;
 use crate::policy::{
     CommandPattern, Component, FollowedLink, Name, Objects, Operation, PathPattern, Platform,
@@ -17,38 +17,39 @@ pub struct Link {
     pub rule: RuleId,
     /// The name, and where it leads.
     pub followed: FollowedLink,
-    /// What was done.
+    /// What polc did with the link.
     pub found: Found,
-    /// The rule denies a directory above the name, and does not name it.
+    /// The rule denies a directory above the name, but not the name itself.
     pub beneath: bool,
 }
 
-/// What was found on this host of what a policy denies.
+/// What polc found on this host about the denied paths of a policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Followed {
     /// The links that denied names lead through.
     pub links: Vec<Link>,
-    /// Denied files that have another name, which is not known (hard links).
+    /// Denied files that have another, unknown name (hard links).
     pub other_names: Vec<Vec<u8>>,
-    /// Denied directories with so much in them that not all of it was looked at.
+    /// Denied directories with so many entries that polc did not look at all of them.
     pub unseen: Vec<Vec<u8>>,
 }
 
-/// What was done with a link.
+/// What polc did with a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// What it leads to is denied as well.
+    /// The target is denied as well.
     Denied,
-    /// It leads to so much that to deny all of it would keep the program from working. The policy allows this
+    /// The target is so large that the program could not work if all of it were denied. The policy allows this
     /// operation on this path, though the name is denied.
     Gap(Operation, Vec<u8>),
-    /// It leads to what is installed, where nothing is secret, from where a repository or the program could have put it.
+    /// The target is installed software, where nothing is secret. The repository or the program could have made the
+    /// link.
     Installed,
-    /// It leads to a program that is many programs.
+    /// The target is one program that stands for many programs.
     ManyPrograms,
 }
 
-/// Directories of the system, with those above them: a whole one of these is never denied for a link's sake.
+/// Directories of the system, and those above them. polc never denies one of them as a whole because of a link.
 const SYSTEM: [&str; 22] = [
     "/bin",
     "/boot",
@@ -74,7 +75,7 @@ const SYSTEM: [&str; 22] = [
     "/var",
 ];
 
-/// What is installed lies beneath these.
+/// Installed software is beneath these directories.
 pub(super) const INSTALLED: [&str; 8] = [
     "/bin",
     "/lib",
@@ -86,7 +87,7 @@ pub(super) const INSTALLED: [&str; 8] = [
     "/usr",
 ];
 
-/// What makes something else of a file.
+/// The operations that change a file.
 const CHANGES: [Operation; 4] = [
     Operation::Edit,
     Operation::Create,
@@ -94,7 +95,7 @@ const CHANGES: [Operation; 4] = [
     Operation::Metadata,
 ];
 
-/// Programs that do what the name says by which they are started.
+/// Programs that act as the program whose name starts them.
 const MANY_PROGRAMS: [&str; 5] = [
     "busybox",
     "toybox",
@@ -103,8 +104,8 @@ const MANY_PROGRAMS: [&str; 5] = [
     "sbase-box",
 ];
 
-/// Follows the links of this host that denied names lead through. Returned is a policy that denies what they lead to as
-/// well, and what was met.
+/// Follows the links of this host that denied names lead through. It returns a policy that also denies the targets, and
+/// what it found.
 #[must_use]
 pub fn follow(policy: Policy, view: &dyn View) -> (Policy, Followed) {
     let resolver = Resolver::new(view);
@@ -116,12 +117,12 @@ pub fn follow(policy: Policy, view: &dyn View) -> (Policy, Followed) {
     for rule in &here.rules {
         let mut own = Vec::new();
         if !rule.action.permits() {
-            let named = met(&beginnings(rule), &resolver);
-            let mut lower = met(&search.links(rule), &resolver);
+            let named = aliases(&beginnings(rule), &resolver);
+            let mut lower = aliases(&search.links(rule), &resolver);
             lower.retain(|pair| !named.contains(pair));
             let pairs = named.iter().map(|p| (p, false));
-            for ((name, met), beneath) in pairs.chain(lower.iter().map(|p| (p, true))) {
-                let Some(rule) = through(rule, name, met) else {
+            for ((name, alias), beneath) in pairs.chain(lower.iter().map(|p| (p, true))) {
+                let Some(rule) = through(rule, name, alias) else {
                     continue;
                 };
                 let Some(followed) = rule.link.as_deref().cloned() else {
@@ -132,7 +133,7 @@ pub fn follow(policy: Policy, view: &dyn View) -> (Policy, Followed) {
                 }
                 let found = objection(&meaning, &rule, &followed);
                 if found == Some(Found::Denied) {
-                    // Nothing there is allowed: there is nothing to deny, and nothing to tell.
+                    // The policy allows nothing there, so there is nothing to deny or to report.
                     continue;
                 }
                 links.push(Link {
@@ -175,12 +176,12 @@ fn is_open(meaning: &Meaning<'_>, rule: &Rule, real: &[u8], view: &dyn View) -> 
     rule.operations.iter().any(allowed) || view.file(real).is_none() && gap(meaning, rule).is_some()
 }
 
-/// The rule as it speaks of what its names lead to through links of this host, a rule for each link.
+/// Applies the rule to the targets of its names, with one derived rule for each link of this host.
 #[must_use]
-pub fn led(rule: &Rule, resolver: &Resolver<'_>) -> Vec<Rule> {
-    met(&beginnings(rule), resolver)
+pub fn through_links(rule: &Rule, resolver: &Resolver<'_>) -> Vec<Rule> {
+    aliases(&beginnings(rule), resolver)
         .iter()
-        .filter_map(|(named, met)| through(rule, named, met))
+        .filter_map(|(named, alias)| through(rule, named, alias))
         .collect()
 }
 
@@ -196,7 +197,7 @@ fn beginnings(rule: &Rule) -> BTreeSet<Names> {
     let mut out = BTreeSet::new();
     for sequence in sequences {
         let literal: Names = sequence.literal_names().map(<[u8]>::to_vec).collect();
-        // A pattern that begins with `**` is about every directory, and names none.
+        // A pattern that begins with `**` is for every directory, so it has no literal beginning.
         if literal.is_empty() {
             continue;
         }
@@ -209,14 +210,14 @@ fn beginnings(rule: &Rule) -> BTreeSet<Names> {
     out
 }
 
-/// The links that paths lead through: the name, and what a link gives it for another.
-fn met(paths: &BTreeSet<Names>, resolver: &Resolver<'_>) -> Vec<(Names, Met)> {
-    let mut out: Vec<(Names, Met)> = Vec::new();
+/// The links that paths lead through: the name, and the other name that a link gives it.
+fn aliases(paths: &BTreeSet<Names>, resolver: &Resolver<'_>) -> Vec<(Names, Alias)> {
+    let mut out: Vec<(Names, Alias)> = Vec::new();
     for names in paths {
         let slices: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
-        for met in resolver.walk(&slices).met {
-            let named = names.iter().take(met.named).cloned().collect();
-            let pair = (named, met);
+        for alias in resolver.walk(&slices).aliases {
+            let named = names.iter().take(alias.named).cloned().collect();
+            let pair = (named, alias);
             if pair.0 != pair.1.real && !out.contains(&pair) {
                 out.push(pair);
             }
@@ -225,15 +226,15 @@ fn met(paths: &BTreeSet<Names>, resolver: &Resolver<'_>) -> Vec<(Names, Met)> {
     out
 }
 
-/// The rule as it speaks of what the name leads to; `None`: nothing that it does not say already.
-fn through(rule: &Rule, named: &[Vec<u8>], met: &Met) -> Option<Rule> {
+/// Applies the rule to the target of a name. `None`: the rule already contains all of it.
+fn through(rule: &Rule, named: &[Vec<u8>], alias: &Alias) -> Option<Rule> {
     let moved = |p: &PathPattern| {
         let mut out: Vec<Sequence> = Vec::new();
         for sequence in &p.sequences {
             for rest in beneath(&sequence.components, named) {
                 let literal = |n: &Vec<u8>| Component::Name(Name::literal(n));
-                let mut components: Vec<Component> = met.real.iter().map(literal).collect();
-                if !met.alone {
+                let mut components: Vec<Component> = alias.real.iter().map(literal).collect();
+                if !alias.alone {
                     components.extend_from_slice(rest);
                 }
                 let sequence = Sequence { components };
@@ -289,15 +290,15 @@ fn through(rule: &Rule, named: &[Vec<u8>], met: &Met) -> Option<Rule> {
         objects,
         link: Some(Box::new(FollowedLink {
             named: join(named),
-            real: join(&met.real),
+            real: join(&alias.real),
         })),
         ..rule.clone()
     })
 }
 
-/// What is left of a pattern beneath these names: every way to go on.
+/// What remains of a pattern beneath these names, in every way in which the pattern matches them.
 pub(super) fn beneath<'c>(components: &'c [Component], names: &[Vec<u8>]) -> Vec<&'c [Component]> {
-    // Where in the pattern one can be, in front of the component of this number.
+    // The possible places in the pattern. Place `i` is before component `i`.
     let mut at = BTreeSet::from([0]);
     let pass = |at: &mut BTreeSet<usize>| {
         let mut next = at.clone();
@@ -321,8 +322,8 @@ pub(super) fn beneath<'c>(components: &'c [Component], names: &[Vec<u8>]) -> Vec
     at.into_iter().filter_map(|i| components.get(i..)).collect()
 }
 
-/// Whether the derived rule is one that is taken: `None`. Else what is done instead; [`Found::Denied`] says that the
-/// policy allows nothing there, so that the rule is not needed.
+/// Why the derived rule is not used. `None`: it is used. [`Found::Denied`] means that the policy allows nothing there,
+/// so that the rule is not needed.
 fn objection(meaning: &Meaning<'_>, rule: &Rule, link: &FollowedLink) -> Option<Found> {
     let subject = &meaning.policy().subject;
     if rule.operations.iter().eq([Operation::Execute]) && is_many_programs(&link.real) {
@@ -352,26 +353,26 @@ fn objection(meaning: &Meaning<'_>, rule: &Rule, link: &FollowedLink) -> Option<
     None
 }
 
-/// Whether it is a program that does what the name says by which it is started.
+/// Whether the program acts as the program whose name starts it.
 fn is_many_programs(path: &[u8]) -> bool {
     let last = names(path).next_back().unwrap_or_default();
     MANY_PROGRAMS.iter().any(|p| p.as_bytes() == last)
 }
 
-/// Whether the path is the directory, or lies beneath it.
+/// Whether the path is the directory or beneath it.
 pub(super) fn lies_within(path: &[u8], directory: &[u8]) -> bool {
     let rest = path.strip_prefix(directory);
     directory == b"/" || rest.is_some_and(|r| r.is_empty() || r.starts_with(b"/"))
 }
 
-/// Whether a program can do nothing without what lies there.
+/// Whether no program can work without this directory.
 pub(super) fn is_wide(subject: &Subject, path: &[u8]) -> bool {
     let own = [&subject.home, &subject.workspace, &subject.tmp];
     let own = own.into_iter().flatten().any(|p| lies_within(p, path));
     own || path == b"/" || SYSTEM.iter().any(|s| s.as_bytes() == path)
 }
 
-/// Something that the policy allows, and the derived rule would deny.
+/// Something that the policy allows and that the derived rule would deny.
 fn gap(meaning: &Meaning<'_>, rule: &Rule) -> Option<Found> {
     let (list, except): (Vec<&Sequence>, Vec<&Sequence>) = match &rule.objects {
         Objects::Paths { paths, except } => (
@@ -393,7 +394,7 @@ fn gap(meaning: &Meaning<'_>, rule: &Rule) -> Option<Found> {
         match common() {
             Ok(None) => {}
             Ok(Some(witness)) => return Some(Found::Gap(operation, witness)),
-            // Nobody can tell: then it is said, with the top of it.
+            // The answer is unknown, so this reports the top of the tree.
             Err(_) => {
                 let top = rule.link.as_ref().map(|l| l.real.clone());
                 return Some(Found::Gap(operation, top.unwrap_or_default()));
@@ -403,7 +404,7 @@ fn gap(meaning: &Meaning<'_>, rule: &Rule) -> Option<Found> {
     None
 }
 
-/// The policy with each rule's derived ones behind it, and the new number of each rule.
+/// The policy with the derived rules directly after each rule, and the new number of each rule.
 fn with(mut policy: Policy, derived: Vec<Vec<Rule>>) -> (Policy, Vec<RuleId>) {
     let mut rules: Vec<Rule> = Vec::new();
     let mut moved = Vec::new();

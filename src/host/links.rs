@@ -9,29 +9,29 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// What stands at a path.
+/// What a path is, without following a link at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// A symbolic link with this text.
     Link(Vec<u8>),
     /// Something else, or something that cannot be looked at.
     Other,
-    /// Nothing.
+    /// Nothing exists there.
     Missing,
 }
 
 /// A file system to look at.
 pub trait View {
-    /// What stands at the path. Directories above it are resolved already.
+    /// What the path is. It has no links above its last name.
     fn place(&self, path: &[u8]) -> Place;
 
-    /// Whether a directory stands there. A link at the end is followed.
+    /// Whether the path is a directory. A link at the end is followed.
     fn is_directory(&self, path: &[u8]) -> bool;
 
-    /// At most so many entries of a directory, by name. None where there is no directory that can be listed.
+    /// At most `most` entries of a directory, by name. It is empty if there is no directory that can be listed.
     fn entries(&self, directory: &[u8], most: usize) -> Vec<(Vec<u8>, Entry)>;
 
-    /// The regular file that stands there.
+    /// The regular file at the path.
     fn file(&self, path: &[u8]) -> Option<FileOnDisk>;
 }
 
@@ -48,7 +48,7 @@ pub enum Entry {
     Other,
 }
 
-/// A file, whatever its names.
+/// A file, independent of its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileOnDisk {
     /// The file system that it is on.
@@ -65,7 +65,7 @@ pub struct RealLinks;
 
 impl View for RealLinks {
     fn place(&self, path: &[u8]) -> Place {
-        // Links there lead somewhere else for each process that asks.
+        // These links have another target for each process that reads them.
         if path.starts_with(b"/proc/") {
             return Place::Other;
         }
@@ -111,32 +111,32 @@ impl View for RealLinks {
     }
 }
 
-/// As many links as Linux follows in one path.
+/// Linux follows at most this many links in one path.
 const MAX_LINKS: usize = 40;
 
-/// Resolves paths. Each path is looked at once.
+/// Resolves paths. It looks at each path only once.
 pub struct Resolver<'v> {
     view: &'v dyn View,
     known: RefCell<FxHashMap<Vec<u8>, Place>>,
 }
 
-/// A name that a link gives to what a path names.
+/// Another name that a link gives to a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Met {
-    /// How many names of the path it stands for.
+pub(super) struct Alias {
+    /// How many names of the path it replaces.
     pub named: usize,
-    /// The names that it stands for them with.
+    /// The names that replace them.
     pub real: Vec<Vec<u8>>,
-    /// It is a link on the way with `..` behind it: what lies beneath the path is not beneath this name.
+    /// The link is on the way, and `..` follows it. So what is beneath the path is not beneath this name.
     pub alone: bool,
 }
 
 /// Where the names of a path lead.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
-    /// The names that links give to it, in the order in which they are met.
-    pub met: Vec<Met>,
-    /// The path without links; `None`: more links than the kernel follows, or a loop.
+    /// The other names that links give to the path, in the order of the walk.
+    pub aliases: Vec<Alias>,
+    /// The path without links. `None`: it has a loop, or more links than the kernel follows.
     pub end: Option<Vec<Vec<u8>>>,
 }
 
@@ -153,14 +153,14 @@ pub(super) fn join(names: &[impl AsRef<[u8]>]) -> Vec<u8> {
     out
 }
 
-/// The names of a path or of a link's text, empty ones and `.` left out.
+/// The names of a path or of a link's text, without empty ones and `.`.
 pub(super) fn names(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     path.split(|b| *b == b'/')
         .filter(|n| !n.is_empty() && *n != b".")
 }
 
 impl<'v> Resolver<'v> {
-    /// Of a file system.
+    /// A resolver for a file system.
     #[must_use]
     pub fn new(view: &'v dyn View) -> Self {
         Self {
@@ -178,15 +178,15 @@ impl<'v> Resolver<'v> {
         place
     }
 
-    /// The path that a path leads to, as the kernel resolves it; what does not exist keeps its name. `None`: more
-    /// links than the kernel follows, or a loop.
+    /// The path without links, as the kernel resolves it. A name that does not exist stays as it is. `None`: it has a
+    /// loop, or more links than the kernel follows.
     #[must_use]
     pub fn resolve(&self, path: &[u8]) -> Option<Vec<u8>> {
         let names: Vec<&[u8]> = names(path).collect();
         self.walk(&names).end.map(|end| join(&end))
     }
 
-    /// The same for calls that do not follow a link at the end, such as unlink.
+    /// Like [`Self::resolve`], for calls that do not follow a link at the end, such as unlink.
     #[must_use]
     pub fn resolve_parent(&self, path: &[u8]) -> Option<Vec<u8>> {
         let mut names: Vec<&[u8]> = names(path).collect();
@@ -230,7 +230,7 @@ impl<'v> Resolver<'v> {
                     return out;
                 }
                 if linked {
-                    out.met.push(on_the_way(i + 1, &real, &left));
+                    out.aliases.push(on_the_way(i + 1, &real, &left));
                 }
                 linked = true;
                 real.pop();
@@ -242,7 +242,7 @@ impl<'v> Resolver<'v> {
                 }
             }
             if linked {
-                out.met.push(Met {
+                out.aliases.push(Alias {
                     named: i + 1,
                     real: real.clone(),
                     alone: false,
@@ -254,12 +254,12 @@ impl<'v> Resolver<'v> {
     }
 }
 
-/// A link that another one led to, at `real`, with the names that are left behind it.
-fn on_the_way(named: usize, real: &[Vec<u8>], left: &VecDeque<Vec<u8>>) -> Met {
+/// The other name of a link at `real` that another link led to. `left` are the names after it.
+fn on_the_way(named: usize, real: &[Vec<u8>], left: &VecDeque<Vec<u8>>) -> Alias {
     let alone = left.iter().any(|n| n == b"..");
     let mut real = real.to_vec();
     if !alone {
         real.extend(left.iter().cloned());
     }
-    Met { named, real, alone }
+    Alias { named, real, alone }
 }

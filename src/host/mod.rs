@@ -1,4 +1,4 @@
-//! What this host's symbolic links make of a policy.
+//! What the symbolic links of this host mean for a policy.
 //!
 //! A policy is about resolved paths, as kernels are. A rule that denies `~/.aws/**` does not deny a file that is read
 //! through the link `~/.aws`: that file is in the directory that the link leads to. So the commands that look at this
@@ -12,10 +12,10 @@
 //! - The derived rule is directly behind its rule, with the same name, place, action and message. Its exceptions are
 //!   those of the rule, seen through the same link. A link on the way is denied under its own name: whoever replaces it
 //!   changes where the denied name leads.
-//! - Links beneath a denied directory, and behind a `*`, that are there when polc looks and that lead to what the policy
-//!   allows ([`beneath`] looks for them). A directory with very much in it is not looked through to the end, which is
-//!   told. A rule that denies no reading has its directories looked at alone, and not those in them. Nor is one where `**` stands in the middle of the pattern, as the pattern searches there, nor the home, the
-//!   workspace or a directory of the system.
+//! - Links beneath a denied directory, and behind a `*`, that exist when polc looks and lead to what the policy allows
+//!   ([`beneath`] looks for them). polc does not search all of a very large directory, and says so. If a rule does not
+//!   deny reading, polc looks only at the first level of its directories. It does not search the home, the workspace, a
+//!   directory of the system, or a pattern with `**` in the middle.
 //! - Rules that allow are never followed. A link would give rights that nobody wrote down.
 //!
 //! # What is not followed
@@ -24,8 +24,8 @@
 //!
 //! - A link to `/`, to the home directory, to the workspace, to a directory above one of these, or to a directory of
 //!   the system (`/usr`, `/etc`). If all of that were denied, the program could do nothing. If the policy allows
-//!   anything there that the rule denies, this is a [`Found::Gap`]. A command that starts a program then refuses to, or warns where the link only lies beneath
-//!   a denied directory.
+//!   anything there that the rule denies, this is a [`Found::Gap`]. A command that starts a program then refuses to, or
+//!   warns where the link only lies beneath a denied directory.
 //! - A link within the workspace or the temporary directory to what is installed (`/usr`, `/opt`), if the policy allows
 //!   changing nothing there. Nothing secret is there, and every program needs it ([`Found::Installed`]).
 //! - A program that is many programs, such as busybox: denying `/bin/wget` must not deny `/bin/sh`
@@ -37,7 +37,7 @@ mod beneath;
 mod derive;
 mod links;
 
-pub use derive::{Followed, Found, Link, follow, led};
+pub use derive::{Followed, Found, Link, follow, through_links};
 pub use links::{Entry, FileOnDisk, Place, RealLinks, Resolver, View};
 
 use crate::fidelity::show_bytes;

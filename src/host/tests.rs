@@ -1,4 +1,4 @@
-//! Policies on hosts that are made up, and on one that is real.
+//! Policies on made-up hosts, and on a real one.
 
 use super::{Entry, FileOnDisk, Followed, Found, Link, Place, Resolver, View, follow};
 use crate::fidelity::Object;
@@ -7,7 +7,7 @@ use crate::policy::{Action, Operation, Policy};
 use crate::semantics::decide;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Links by path; other paths are there or, if they begin with `/gone`, are not.
+/// Links by path. Other paths exist, unless they begin with `/gone`.
 struct Made(BTreeMap<&'static str, &'static str>);
 
 impl View for Made {
@@ -64,7 +64,7 @@ fn deny(paths: &str, more: &str) -> String {
     format!("  - {{name: keys, action: deny, operations: [read, write], paths: [{paths}]{more}}}\n")
 }
 
-/// Denied patterns, links, and paths that are denied and allowed then.
+/// Denied patterns, links, and the paths that are then denied and allowed.
 type Case = (
     &'static str,
     &'static [(&'static str, &'static str)],
@@ -75,7 +75,7 @@ type Case = (
 #[test]
 fn what_a_denied_name_leads_to_is_denied_in_both_names() {
     let cases: &[Case] = &[
-        // Relative, absolute, with `..`, and with what is not needed.
+        // Links that are relative, absolute, with `..`, and with unnecessary parts.
         (
             "'~/.aws/**'",
             &[("/home/u/.aws", "dot/aws")],
@@ -100,7 +100,7 @@ fn what_a_denied_name_leads_to_is_denied_in_both_names() {
             &["/home/u/w/aws"],
             &["/home/u/w/aws/c"],
         ),
-        // In the middle, two of them, one that leads to another.
+        // Links in the middle, two links, and one that leads to another.
         (
             "'~/.config/gh/hosts'",
             &[("/home/u/.config", "dot")],
@@ -123,14 +123,14 @@ fn what_a_denied_name_leads_to_is_denied_in_both_names() {
             &["/home/u/w/a/k", "/home/u/w/b/k", "/data/c/k"],
             &["/home/u/w/c"],
         ),
-        // Who replaces `y` changes where the name leads.
+        // A program that replaces `y` changes where the name leads.
         (
             "'~/.aws/**'",
             &[("/home/u/.aws", "w/y/../z"), ("/home/u/w/y", "/data/d/e")],
             &["/home/u/w/y", "/data/d/z/k"],
             &["/home/u/w/z", "/data/d/e"],
         ),
-        // What is not there, and a link whose target is not.
+        // A target that does not exist, and a link whose target does not.
         (
             "'~/.aws/**'",
             &[("/home/u/.aws", "/gone/aws")],
@@ -168,7 +168,7 @@ fn what_a_denied_name_leads_to_is_denied_in_both_names() {
                 "{paths} {links:?} {path}"
             );
         }
-        // The names stay denied, and every rule has the number of its place.
+        // The names stay denied, and every rule's number is its place.
         assert!(
             policy
                 .rules
@@ -199,10 +199,10 @@ fn a_derived_rule_is_its_rule_with_the_link() {
         "`/home/u/.aws` is a link to `/home/u/w/aws`"
     );
     assert_eq!(links[0].followed, **link);
-    // An exception is seen through the link. One that is about the target's own name is not: it is not about this name.
+    // An exception applies through the link. One for the target's own name does not, because it is not for this name.
     assert_eq!(read(&policy, "/home/u/w/aws/config"), Action::Allow);
     assert_eq!(read(&policy, "/home/u/w/aws/credentials"), Action::Deny);
-    // Nothing is derived where there is no link, of what allows, and of what the rule says already.
+    // Nothing is derived without a link, from a rule that allows, or if the rule already contains it.
     let none = [
         ("'~/.ssh/**'", [("/home/u/.aws", "w/aws")]),
         ("'~/.aws/**', '/data/a/**'", [("/home/u/.aws", "/data/a")]),
@@ -240,7 +240,7 @@ fn a_planted_link_does_not_switch_the_program_off() {
     let (policy, links) = followed(&env, &[("/home/u/w/.env", "/usr/lib/libc.so.6")]);
     assert_eq!(links[0].found, Found::Installed);
     assert_eq!(read(&policy, "/usr/lib/libc.so.6"), Action::Allow);
-    // A policy that lets programs be changed there is another matter.
+    // This is different if the policy permits changing programs there.
     let changes = "  - {name: root, action: allow, operations: [write], paths: ['/usr/**']}\n";
     let hooks = deny("'${workspace}/.git/hooks/**'", "");
     let to_usr = [("/home/u/w/.git/hooks", "/usr/local/hooks")];
@@ -251,10 +251,10 @@ fn a_planted_link_does_not_switch_the_program_off() {
         &Object::Path(b"/usr/local/hooks/x".to_vec()),
     );
     assert_eq!(made.action, Action::Deny);
-    // Where the policy allows nothing there is nothing to tell.
+    // The policy allows nothing there, so there is nothing to report.
     let (policy, links) = followed(&env, &[("/home/u/w/.env", "/etc")]);
     assert!(links.is_empty() && policy.rules.len() == 3);
-    // Of one's own the same link is followed; so is one from a wide place to another.
+    // The same link is followed if the user made it. A link from one large directory to another is followed too.
     let (policy, _) = followed(
         &deny("'~/.env'", ""),
         &[("/home/u/.env", "/usr/lib/secret")],
@@ -333,7 +333,7 @@ fn this_host_is_looked_at() {
     );
 }
 
-/// A home directory that is there, and what a policy of these rules makes of it. It allows everything in `projects`.
+/// A home directory that exists, and the policy of these rules for it. The policy allows everything in `projects`.
 fn at_home(rules: &str, make: impl Fn(&std::path::Path)) -> (tempfile::TempDir, Policy, Followed) {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().canonicalize().unwrap();
@@ -398,7 +398,7 @@ fn links_beneath_a_denied_directory_are_followed() {
         let path = home.join("projects").join(name);
         assert_eq!(read(&policy, path.to_str().unwrap()), action, "{name}");
     }
-    // What the policy allows nothing of is not told; what cannot be denied as a whole stops nobody.
+    // A target where the policy allows nothing is not reported. One that cannot be denied as a whole stops no program.
     let told: Vec<(bool, bool)> = followed
         .links
         .iter()

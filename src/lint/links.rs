@@ -1,8 +1,8 @@
-//! What this host's directories and symbolic links make of a policy.
+//! Lints about this host's directories and symbolic links.
 
 use super::{Finding, is_own};
 use crate::fidelity::{Object, show_bytes};
-use crate::host::{Followed, Found, Link, Resolver, View, led};
+use crate::host::{Followed, Found, Link, Resolver, View, through_links};
 use crate::policy::{Component, Objects, Operation, Policy, Rule, RuleId, Sequence};
 use crate::semantics::{Meaning, PathSet, TooLarge, decide};
 use std::collections::BTreeSet;
@@ -23,7 +23,7 @@ pub(super) fn find(
                 elsewhere(meaning, rule, &resolver, out)?;
             }
         } else if rule.link.is_some() {
-            gone_round(meaning, rule, out)?;
+            bypassed(meaning, rule, out)?;
         } else if is_own(meaning.policy(), rule) {
             directories(meaning, rule, view, out)?;
         }
@@ -31,7 +31,7 @@ pub(super) fn find(
     Ok(())
 }
 
-/// The set of what a rule on paths matches.
+/// The set of paths that a rule matches.
 fn matched(rule: &Rule) -> Result<Option<PathSet>, TooLarge> {
     let Objects::Paths { paths, except } = &rule.objects else {
         return Ok(None);
@@ -41,7 +41,7 @@ fn matched(rule: &Rule) -> Result<Option<PathSet>, TooLarge> {
     Ok(Some(set.difference(&except)?))
 }
 
-/// L012: links that lead to so much that it is not denied.
+/// L012: links whose target is too large to deny.
 fn wide(policy: &Policy, followed: &[Link], out: &mut Vec<Finding>) {
     for link in followed {
         let Found::Gap(operation, witness) = &link.found else {
@@ -88,7 +88,7 @@ fn other_names(policy: &Policy, files: &[Vec<u8>], out: &mut Vec<Finding>) {
     }
 }
 
-/// L016: denied directories that were not looked through to the end.
+/// L016: denied directories that polc did not search completely.
 fn unseen(directories: &[Vec<u8>], out: &mut Vec<Finding>) {
     for directory in directories {
         out.push(Finding::new(
@@ -102,8 +102,8 @@ fn unseen(directories: &[Vec<u8>], out: &mut Vec<Finding>) {
     }
 }
 
-/// L012: what a denied name leads to is allowed by a rule above.
-fn gone_round(meaning: &Meaning<'_>, rule: &Rule, out: &mut Vec<Finding>) -> Result<(), TooLarge> {
+/// L012: a rule above allows the target of a denied name.
+fn bypassed(meaning: &Meaning<'_>, rule: &Rule, out: &mut Vec<Finding>) -> Result<(), TooLarge> {
     let policy = meaning.policy();
     let (Some(link), Some(set)) = (&rule.link, matched(rule)?) else {
         return Ok(());
@@ -116,7 +116,7 @@ fn gone_round(meaning: &Meaning<'_>, rule: &Rule, out: &mut Vec<Finding>) -> Res
         };
         let object = Object::Path(witness);
         let by = decide(policy, operation, &object).rule;
-        // What is decided below is excepted from the denial.
+        // If a rule below decides, this rule does not deny the object.
         if by.is_none_or(|by| by > rule.id) || !told.insert(by) {
             continue;
         }
@@ -137,20 +137,20 @@ fn gone_round(meaning: &Meaning<'_>, rule: &Rule, out: &mut Vec<Finding>) -> Res
     Ok(())
 }
 
-/// L014: an allowed name that leads to what is not allowed.
+/// L014: an allowed name whose target is not allowed.
 fn elsewhere(
     meaning: &Meaning<'_>,
     rule: &Rule,
     resolver: &Resolver<'_>,
     out: &mut Vec<Finding>,
 ) -> Result<(), TooLarge> {
-    for there in led(rule, resolver) {
+    for there in through_links(rule, resolver) {
         let (Some(link), Some(set)) = (&there.link, matched(&there)?) else {
             continue;
         };
         let mut refused: Vec<&str> = Vec::new();
         for operation in rule.operations.iter() {
-            // That the link itself is removed or replaced is another matter.
+            // Removing or replacing the link itself is a different question.
             if matches!(operation, Operation::Delete | Operation::Create) {
                 continue;
             }
@@ -181,14 +181,14 @@ fn elsewhere(
     Ok(())
 }
 
-/// L011: a directory is denied, and what is in it is not.
+/// L011: a rule denies a directory, but not its contents.
 fn directories(
     meaning: &Meaning<'_>,
     rule: &Rule,
     view: &dyn View,
     out: &mut Vec<Finding>,
 ) -> Result<(), TooLarge> {
-    // To keep a directory from being listed, made or moved is to name it alone.
+    // A rule against listing, creating or moving a directory names the directory alone, and that is right.
     const CONTENTS: [Operation; 3] = [Operation::Read, Operation::Edit, Operation::Execute];
     let Objects::Paths { paths, .. } = &rule.objects else {
         return Ok(());

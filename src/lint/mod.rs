@@ -1,6 +1,6 @@
 //! Lints, which find what the author of a policy probably does not mean.
 //!
-//! A lint never guesses: each is a statement about the policy's meaning, with an object that shows it. The author may
+//! A lint never guesses. Each is a statement about the policy's meaning, with an object that shows it. The author may
 //! still want what a lint shows. So every lint can be allowed with a reason, on its rule or for the whole policy:
 //!
 //! ```yaml
@@ -11,8 +11,8 @@
 //!   allow_lints: [{code: L004, reason: the build runs what it has built}]
 //! ```
 //!
-//! There are no L001 to L003 for the rules of polc's own sets: a set is written for many policies. Nor are there any
-//! for rules that polc derives for links of this host.
+//! L001 to L003 do not apply to the rules of polc's own sets, because a set is written for many policies. They do not
+//! apply to rules that polc derives for links of this host either.
 
 mod dangers;
 mod dead;
@@ -32,13 +32,13 @@ use crate::semantics::{Meaning, TooLarge};
 /// How a policy is judged.
 #[derive(Debug, Clone, Default)]
 pub struct Judge {
-    /// Home directories whose keys and start-up files count, beside the policy's own home.
+    /// Home directories whose keys and start-up files count, in addition to the policy's own home.
     pub homes: Vec<Vec<u8>>,
-    /// The policy is a stranger's: what it says in `allow_lints` counts for nothing. In a file of polc's own it does.
+    /// A stranger wrote the policy, so its `allow_lints` do not count. Those in polc's own files still count.
     pub of_a_stranger: bool,
 }
 
-/// All lints of a policy, as warnings, in the order of the rules that they are about.
+/// All lints of a policy, as warnings, in the order of their rules.
 ///
 /// # Errors
 /// The policy's automata are too large: then nothing is known.
@@ -78,8 +78,8 @@ pub fn lints(meaning: &Meaning<'_>, judge: &Judge) -> Result<Vec<Diagnostic>, To
     Ok(told(policy, judge, of_no_use))
 }
 
-/// The lints that need a look at this host: what its directories and links make of the policy. `followed` is
-/// what was found when the policy was loaded.
+/// The lints that need this host: what its directories and links mean for the policy. `followed` is what polc found
+/// when it loaded the policy.
 #[must_use]
 pub fn on_host(
     meaning: &Meaning<'_>,
@@ -115,11 +115,11 @@ fn told(policy: &Policy, judge: &Judge, mut found: Vec<Finding>) -> Vec<Diagnost
 #[derive(Clone)]
 struct Finding {
     code: &'static str,
-    /// The rule that it is about; `None`: the default.
+    /// The rule that it is about. `None`: the default.
     rule: Option<RuleId>,
     message: String,
     help: Vec<String>,
-    /// Other rules that matter, and in which way.
+    /// Other rules that matter, and why.
     others: Vec<(RuleId, String)>,
 }
 
@@ -159,12 +159,12 @@ impl Finding {
     }
 }
 
-/// Whether a rule is the user's own: not of a set that comes with polc and is included.
+/// Whether the user wrote the rule, so that it is not from a set that comes with polc.
 fn is_own(policy: &Policy, rule: &Rule) -> bool {
     rule.link.is_none() && (rule.span.file == FileId(0) || !comes_with_polc(policy, rule))
 }
 
-/// Whether a rule stands in a file that is built into polc.
+/// Whether the rule is in a file that is built into polc.
 fn comes_with_polc(policy: &Policy, rule: &Rule) -> bool {
     let source = policy.sources.get(rule.span.file);
     source.is_some_and(|s| s.name.starts_with("builtin:"))

@@ -1,4 +1,4 @@
-//! Each lint is found where it is, and not beside it.
+//! Each lint finds its fault, and nothing else.
 
 use super::{Judge, keys, lints};
 use crate::frontend::{LoadOptions, load, load_builtin};
@@ -34,7 +34,7 @@ fn each_lint_has_its_case_and_its_near_miss() {
     };
     let srv = allow("srv", "read", "'/srv/**'");
     let cases: &[(String, &[&str])] = &[
-        // A rule above takes all of it; the other order is the idiom.
+        // A rule above takes all of it. The other order is usual.
         (srv.clone() + &deny("late", "read", "/srv/k/**"), &["L001"]),
         (deny("first", "read", "/srv/k/**") + &srv, &[]),
         (
@@ -93,7 +93,7 @@ fn each_lint_has_its_case_and_its_near_miss() {
     for (rules, expected) in cases {
         let mut got = codes(rules);
         got.dedup();
-        // A `.env` anywhere is a credential; the cases above speak of other things.
+        // A `.env` anywhere is a credential, and the other cases are not about that.
         if !expected.contains(&"L005") {
             got.retain(|c| c != "L005");
         }
@@ -126,7 +126,7 @@ fn the_policies_that_come_with_polc_have_none() {
     }
 }
 
-/// What a stranger's policy says of lints counts for nothing, and the homes of whoever runs it count.
+/// The `allow_lints` of a stranger's policy do not count, but the homes of the user do.
 #[test]
 fn a_stranger_is_judged_by_the_homes_of_the_caller() {
     let text = r#"version: 1

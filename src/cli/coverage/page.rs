@@ -1,4 +1,4 @@
-//! The table as a page: one file, without scripts or anything from elsewhere.
+//! The table as a page: one file, without scripts and without anything from another host.
 
 use super::{Rows, cells, closers, counts, lines, name, place, sign};
 use anyhow::Context;

@@ -1,5 +1,5 @@
-//! Whether what covers a path is still there: somebody outside who replaces the path takes the mount along
-//! ([`super::cover`]).
+//! Checks whether the mounts that cover paths still exist. If somebody outside replaces a path, its mount goes with the
+//! old object ([`super::cover`]).
 
 use super::startup;
 use std::collections::{BTreeMap, BTreeSet};

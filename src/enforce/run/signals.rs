@@ -98,7 +98,7 @@ pub fn wait(child: libc::pid_t, deadline: Option<Instant>) -> libc::c_int {
 pub fn wait_and(child: libc::pid_t, mut stopped: impl FnMut()) -> libc::c_int {
     let mut status = 0;
     loop {
-        // Also what was adopted.
+        // Also reaps adopted processes.
         // SAFETY: the kernel fills in the number.
         let got = unsafe { libc::waitpid(-1, &raw mut status, libc::WUNTRACED) };
         if got > 0 && libc::WIFSTOPPED(status) {
@@ -145,8 +145,8 @@ fn release(tracee: libc::pid_t, signal: libc::c_int) -> bool {
     }
 }
 
-/// Stops this process, as the program has stopped; when it goes on, so does the program by `go_on`, unless its time is
-/// over.
+/// Stops this process, because the program has stopped. After it is continued, `go_on` continues the program, unless
+/// the time is over.
 pub fn stop_too(deadline: Option<Instant>, go_on: impl FnOnce()) {
     let left = || deadline.map(|d| d.saturating_duration_since(Instant::now()));
     let waker = left().and_then(wall_time::wake_after);
