@@ -150,8 +150,8 @@ pub struct Ledger {
     pub target: &'static str,
     /// In the order of the rules, with the default last. Within a rule, in the order of operations.
     pub entries: Vec<Entry>,
-    /// What the layer does with parts of a policy that are not rules (limits, environment,
-    /// capabilities, subject): the part, how much is kept, and why.
+    /// What the layer does with parts of a policy that are not rules (limits, environment, capabilities, subject): the
+    /// part, how much is kept, and why.
     pub settings: Vec<SettingEntry>,
 }
 

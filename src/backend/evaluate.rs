@@ -1,9 +1,8 @@
 //! What an artifact means, once its bytes have been read back.
 //!
-//! A reader (`backend/<id>/read_back.rs`) parses the rendered bytes of its target's language and
-//! evaluates them by the target's own rules, which it cites. It shares no code with the lowering and
-//! does not know the policy; what it does not understand it refuses. [`crate::proof`] compares what
-//! it finds with what the policy means.
+//! A reader (`backend/<id>/read_back.rs`) parses an artifact in its target's language. It evaluates the artifact by the
+//! target's own rules, and cites their sources. It shares no code with the lowering, does not know the policy, and
+//! refuses what it does not understand. [`crate::proof`] compares what it finds with what the policy means.
 
 use crate::fidelity::Object;
 use crate::policy::{Cidr, Operation, Platform, Policy};
@@ -206,10 +205,10 @@ pub trait Evaluate: Send + Sync {
     /// The platform of its layer: it is compared with the policy as that one sees it.
     fn platform(&self) -> Platform;
 
-    /// What it does with an operation on paths.
+    /// What it does about an operation on paths.
     ///
     /// # Errors
-    /// The automaton is too large: then nothing is known.
+    /// The automaton is too large. Then nothing is known.
     fn paths(&self, operation: Operation) -> Result<OnPaths, TooLarge>;
 
     /// Where its answers for network addresses change. `None`: it says nothing about them. For [`Operation::Connect`]

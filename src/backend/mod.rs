@@ -112,7 +112,7 @@ pub trait Backend: Sync {
     /// Makes the artifacts and their ledger, of the meaning on its platform ([`Meaning::on`]).
     ///
     /// # Errors
-    /// A name that the target cannot quote, an option that is wrong.
+    /// The target cannot quote a name, or an option is wrong.
     fn compile(&self, meaning: &Meaning<'_>, options: &Options) -> Result<Compiled, Diagnostics>;
 
     /// Whether this is an artifact of this target, so that `polc verify` finds the reader. The content decides. The

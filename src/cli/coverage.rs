@@ -121,7 +121,7 @@ fn sign(fidelity: Option<Fidelity>) -> (char, &'static str) {
 /// Where the rule is for other platforms than the layer's.
 const ELSEWHERE: (char, &str) = ('/', "not here");
 
-/// What a cell says: a layer without an artifact keeps nothing, though what is allowed stays allowed.
+/// The text of a cell. A layer without an artifact keeps nothing, but what the policy allows stays allowed.
 fn shown(table: &Coverage, layer: Option<usize>, cell: Option<&Cell>) -> (char, &'static str) {
     let Some(cell) = cell else {
         return ELSEWHERE;

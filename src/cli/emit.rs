@@ -196,8 +196,8 @@ fn compile(
         items: Vec::new(),
         sources: policy.sources.clone(),
     };
-    // Back-ends share the decided sets and nothing else. The last ones of the registry have the most to do: begun
-    // first, they leave no processor idle at the end.
+    // Back-ends share only the decided sets. The last ones of the registry take longest. So they begin first, and no
+    // processor is idle at the end.
     let order: Vec<_> = backends.iter().rev().collect();
     let results = parallel::map(&order, |b| {
         b.compile(meaning, &args.options.of(**b, policy))

@@ -348,7 +348,7 @@ fn layers(
         std::thread::spawn(move || {
             let decided = decide(meaning.on(b.platform()).policy(), operation, &object);
             let says = layer(*b, meaning, operation, &object, decided);
-            // Nobody may be waiting any more.
+            // The receiver may have given up.
             let _ = sender.send((b.id(), says));
         });
     }

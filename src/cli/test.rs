@@ -62,7 +62,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
         input::allow_certificates(&mut loaded.policy, purpose);
         let policy = &loaded.policy;
         if !policy.tests.is_empty() {
-            // Artifacts are asked in their own places, which this host's links are not in.
+            // Artifacts are tested with their own paths. This host's links do not affect those.
             let (emitted, _) = input::load_with_warnings(&global, input::Purpose::Emit)?;
             let meaning = Meaning::new(&emitted.policy);
             out.failures += layers(&mut out.text, &meaning, args.layers);

@@ -15,7 +15,7 @@ use crate::fidelity::Object;
 use crate::policy::{Action, Operation, OperationSet, Platform, Platforms};
 use crate::semantics::{Decision, Meaning, PathSet, TooLarge, decide};
 
-/// One of the two that are compared.
+/// One of the two sides.
 pub enum Side<'a> {
     /// A policy.
     Policy(&'a Meaning<'a>),
@@ -60,14 +60,14 @@ pub struct Change {
     pub example: Option<Object>,
     /// Where it changed.
     pub platforms: Platforms,
-    /// What decided the example, and what decides it now: only policies can tell.
+    /// What decided about the example before, and what decides now. Only policies can say this.
     pub decisions: [Option<Decision>; 2],
 }
 
 /// Compares two sides.
 ///
 /// # Errors
-/// The automata are too large together: then nothing is known.
+/// The automata are too large together. Then nothing is known.
 pub fn diff(old: &Side<'_>, new: &Side<'_>) -> Result<Vec<Change>, TooLarge> {
     let both = [old, new];
     let artifact = both.iter().find_map(|side| match side {
@@ -173,7 +173,7 @@ impl Side<'_> {
         }
     }
 
-    /// The paths of which it says this.
+    /// The paths with this decision.
     fn paths(&self, operation: Operation, action: Action) -> Result<PathSet, TooLarge> {
         match self {
             Self::Policy(meaning) => {

@@ -154,7 +154,7 @@ fn programs(old: &Meaning<'_>, new: &Meaning<'_>, out: &mut Vec<Change>) -> Resu
                 operation: Some(OPERATION),
                 became,
                 what,
-                // Rules above it may have a say in some of it.
+                // Rules above it may decide about some of it.
                 in_part: true,
                 platforms: Platforms::ALL,
                 example: Some(Object::Command(words)),

@@ -4,7 +4,7 @@ use crate::fidelity::{Fidelity, Ledger};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-/// How much the layer keeps, and what a program in it can do all the same: a line for each reason.
+/// How much the layer keeps, and what a program in it can still do: one line for each reason.
 #[must_use]
 pub fn unenforced(layer: &str, ledger: &Ledger) -> String {
     let mut out = format!(

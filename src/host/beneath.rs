@@ -1,4 +1,4 @@
-//! Looks through denied directories of this host.
+//! Searches denied directories of this host.
 
 use super::derive::{INSTALLED, beneath, is_wide, lies_within};
 use super::links::{Entry, FileOnDisk, Resolver, View, join};
@@ -9,13 +9,13 @@ use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-/// As many entries of one denied directory and of all beneath it, the uppermost first.
+/// The search looks at this many entries of one denied directory, with those beneath it. It starts at the top.
 const IN_ONE: usize = 1_000;
-/// As many entries of all denied directories.
+/// It looks at this many entries of all denied directories together.
 const IN_ALL: usize = 10_000;
-/// As many links of all denied directories.
+/// It looks at this many links of all denied directories together.
 const LINKS: usize = 500;
-/// What is here is not looked through: the kernel makes it up.
+/// These directories are not searched, because the kernel makes up their contents.
 const MADE_UP: [&str; 3] = ["/dev", "/proc", "/sys"];
 
 /// The names of a path, from the root.
@@ -24,7 +24,7 @@ pub(super) type Names = Vec<Vec<u8>>;
 /// The entries of a directory, by name.
 type Listing = Rc<Vec<(Vec<u8>, Entry)>>;
 
-/// A search through what the rules of one policy deny.
+/// A search through the paths that the rules of one policy deny.
 pub(super) struct Search<'s> {
     policy: &'s Policy,
     view: &'s dyn View,
@@ -34,7 +34,7 @@ pub(super) struct Search<'s> {
     links: usize,
     /// The denied names of each file that has more than one name.
     files: BTreeMap<FileOnDisk, BTreeSet<Vec<u8>>>,
-    /// The directories that were not looked through to the end.
+    /// The directories that were not searched completely.
     unseen: BTreeSet<Vec<u8>>,
 }
 
@@ -52,7 +52,7 @@ impl<'s> Search<'s> {
         }
     }
 
-    /// The links beneath the directories that the rule denies, by the names that it denies them by.
+    /// The links beneath the directories that the rule denies. Each has the name that the rule denies.
     pub(super) fn links(&mut self, rule: &Rule) -> BTreeSet<Names> {
         let mut found = BTreeSet::new();
         let Objects::Paths { paths, except } = &rule.objects else {
@@ -73,7 +73,8 @@ impl<'s> Search<'s> {
         found
     }
 
-    /// Denied files with a name that no rule was found to deny, and directories that were not looked through.
+    /// Denied files with another name, which no rule was found to deny, and directories that were not searched
+    /// completely.
     pub(super) fn told(self) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
         let open = |(file, names): (FileOnDisk, BTreeSet<Vec<u8>>)| {
             let fewer = u64::try_from(names.len()).is_ok_and(|n| n < file.names);
@@ -103,7 +104,7 @@ impl<'s> Search<'s> {
             return;
         }
         let mut left = IN_ONE;
-        // What is only kept from being changed is mostly what is installed: very much, and no secret.
+        // A directory that is only protected from changes is mostly installed software. It is large and has no secrets.
         let deep = rule.operations.contains(Operation::Read);
         let whole = sequence.as_literal_tree().is_some() && except.is_empty();
         let mut seen = BTreeSet::from([real.clone()]);
@@ -174,7 +175,7 @@ impl<'s> Search<'s> {
         if let Some(known) = self.listed.get(path) {
             return Rc::clone(known);
         }
-        // One more than counts: then it is known that there are more.
+        // One more than the limit, to find out whether there are more.
         let most = most.min(IN_ALL.saturating_sub(self.entries)) + 1;
         let listed = Rc::new(self.view.entries(path, most));
         self.entries += listed.len();
@@ -184,7 +185,7 @@ impl<'s> Search<'s> {
         listed
     }
 
-    /// Keeps in mind a denied file that has more than one name.
+    /// Remembers a denied file that has more than one name.
     fn file(&mut self, rule: &Rule, path: &[u8]) {
         let installed = INSTALLED.iter().any(|t| lies_within(path, t.as_bytes()));
         let Some(file) = self.view.file(path).filter(|f| f.names > 1 && !installed) else {
@@ -199,7 +200,7 @@ impl<'s> Search<'s> {
         }
     }
 
-    /// Whether a directory is not looked through.
+    /// Whether a directory is not searched.
     fn is_left_out(&self, rule: &Rule, path: &[u8]) -> bool {
         let within = |trees: &[&str]| trees.iter().any(|t| lies_within(path, t.as_bytes()));
         let subject: &Subject = &self.policy.subject;
@@ -208,7 +209,7 @@ impl<'s> Search<'s> {
     }
 }
 
-/// Whether what is left of the pattern beneath the names matches that very object.
+/// Whether the rest of the pattern beneath the names matches that very object.
 fn is_covered(components: &[Component], named: &Names) -> bool {
     let rests = beneath(components, named);
     rests
@@ -216,7 +217,7 @@ fn is_covered(components: &[Component], named: &Names) -> bool {
         .any(|rest| matches!(rest, [] | [Component::AnyDepth]))
 }
 
-/// The pattern with each `**` but one at its end taken as no directory at all.
+/// The pattern without each `**`, except one at its end.
 fn without_depth(sequence: &Sequence) -> Sequence {
     let last = sequence.components.len().saturating_sub(1);
     let components = sequence.components.iter().enumerate();
@@ -226,7 +227,7 @@ fn without_depth(sequence: &Sequence) -> Sequence {
     }
 }
 
-/// Whether there is a `**` that is not the pattern's end: such a pattern searches, and denies no directory.
+/// Whether the pattern has a `**` before its end. Such a pattern searches, and denies no directory.
 fn has_depth_inside(sequence: &Sequence) -> bool {
     let init = sequence.components.split_last().map(|(_, init)| init);
     init.unwrap_or_default().contains(&Component::AnyDepth)

@@ -443,7 +443,7 @@ fn a_denied_directory_with_very_much_in_it_is_told() {
         for made in [".big", ".small", ".tools/deep"] {
             std::fs::create_dir_all(home.join(made)).unwrap();
         }
-        // What may be read is looked at in few places, and nothing is told.
+        // A directory that may be read is only searched at its first level, and nothing is reported.
         for i in 0..1_001 {
             std::fs::write(home.join(format!(".tools/deep/{i}")), "").unwrap();
         }

@@ -71,7 +71,7 @@ pub struct Policy {
 pub struct PolicyTest {
     /// The expected decision.
     pub expect: Action,
-    /// What is asked.
+    /// The question.
     pub query: Query,
     /// Where it is asked, if its author says so; `None`: wherever the rule that decides is for.
     pub platforms: Option<Platforms>,

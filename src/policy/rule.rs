@@ -5,7 +5,7 @@ use super::{
     WordPattern,
 };
 
-/// The index of a rule in its policy: also its priority, a smaller one decides first.
+/// The index of a rule in its policy. It is also the priority: a rule with a smaller index decides first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleId(pub u32);
 
@@ -20,13 +20,13 @@ pub struct Rule {
     pub action: Action,
     /// The operations that it is about. For commands: execute. For syscalls: syscall. For tools: tool.
     pub operations: OperationSet,
-    /// What it speaks of.
+    /// The objects that it is about.
     pub objects: Objects,
     /// Where its objects are: a layer of another platform does not see the rule.
     pub platforms: Platforms,
-    /// For the person who is refused.
+    /// A text for the person who is refused.
     pub message: Option<String>,
-    /// Whether `run` makes the directories and files that the rule names and that are not there.
+    /// Whether `run` makes the directories and files that the rule names and that do not exist.
     pub create_missing: CreateMissing,
     /// How often it may be allowed; only the tool-call gate can count.
     pub rate: Option<Rate>,

@@ -17,7 +17,7 @@ pub struct Layer {
     pub id: &'static str,
     /// The platform that it is a part of.
     pub platform: Platform,
-    /// Why it has no artifact for this policy, where it has none: then it enforces nothing.
+    /// Why it has no artifact for this policy, if it has none. Then it enforces nothing.
     pub refused: Option<String>,
 }
 
@@ -57,7 +57,7 @@ pub struct Gap {
     pub platforms: Platforms,
     /// What gets through.
     pub object: Object,
-    /// What closes it: layers that are not in the table, or the tool-call gate. Empty: nothing does.
+    /// What would close it: layers that are not in the table, or the tool-call gate. Empty: nothing would.
     pub closed_by: Vec<Cow<'static, str>>,
 }
 
@@ -79,7 +79,7 @@ impl Coverage {
         together.all(|c| c.fidelity.is_some_and(|f| !f.leaks()))
     }
 
-    /// Whether the layers together keep the policy as it is.
+    /// Whether the layers together keep the policy exactly.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         let mut together = self.rows.iter().filter_map(|r| r.together.as_ref());
@@ -120,7 +120,7 @@ fn read(
                     .first()
                     .map_or_else(String::new, |d| d.message.clone()),
             ),
-            // No layer says nothing.
+            // Together with no layer, nothing is restricted.
             meant: Box::new(Together::new(backend.platform(), [])),
         }),
     }
@@ -150,7 +150,7 @@ impl<'a> Layers<'a> {
         self.meaning.on(self.all[at].0.platform())
     }
 
-    /// What a layer means; `None`: it could not be read, which [`Layers::finish`] tells.
+    /// The meaning of a layer. `None`: it could not be read, and [`Layers::finish`] reports that.
     fn meant(&self, at: usize) -> Option<&dyn Evaluate> {
         let (backend, options) = self.all[at];
         let made = self.read[at].get_or_init(|| read(self.meaning, *backend, options));
@@ -172,7 +172,7 @@ impl<'a> Layers<'a> {
     }
 }
 
-/// A piece of the work.
+/// One piece of work.
 enum Task {
     Read(usize),
     /// A layer (the numbers behind the last one: all of one platform together), for one operation.
@@ -190,8 +190,8 @@ pub fn coverage(
 ) -> Result<Coverage, Diagnostics> {
     let layers = Layers::new(meaning, chosen.iter().chain(others).collect());
     let columns = chosen.len();
-    // All threads work until the end: what takes long begins first, and what many wait for (the automata of a layer,
-    // the joint ones) is made for one operation before another one asks for it.
+    // All threads should work until the end. So the longest tasks begin first. Automata that many tasks wait for (those
+    // of a layer, and the joint ones) are made for one operation before another one needs them.
     let mut tasks: Vec<Task> = (0..layers.all.len()).rev().map(Task::Read).collect();
     let of = |platform: Platform| move |at: &usize| chosen[*at].0.platform() == platform;
     // The columns of one host together, host by host.
@@ -243,7 +243,7 @@ pub fn coverage(
     }
     let mut comparisons: Vec<Comparison> = by_column.into_iter().map(joined).collect();
     if !meaning.has_ledgers() && comparisons.iter().any(Comparison::is_unknown) {
-        // What is too large to compare may be too large for a ledger, and then there is no artifact.
+        // If the sets are too large to compare, they may be too large for a ledger. Then there is no artifact.
         return coverage(&Meaning::new(meaning.policy()), chosen, others);
     }
     let together: Vec<Host> = comparisons
@@ -369,7 +369,7 @@ fn both(mut one: Cell, other: Cell) -> Cell {
     one
 }
 
-/// Tool calls: no layer of the kernel sees them.
+/// Tool calls. No layer of the kernel sees them.
 fn tool(policy: &Policy, rule: Option<RuleId>) -> Cell {
     let rule_of = rule.map(|id| policy.rule(id));
     let action = rule_of.map_or(policy.default_action, |r| r.action);

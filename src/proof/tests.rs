@@ -8,7 +8,7 @@ use crate::policy::PathPattern;
 use crate::policy::{Address, Host, HostPattern, Operation, Platform, Policy, RuleId};
 use crate::semantics::{Meaning, PathSet, TooLarge};
 
-/// An artifact that says of every operation on paths the same, in one way or several, and allows a list of hosts.
+/// An artifact with the same answer for every operation on paths, in one way or several. It allows a list of hosts.
 struct Fake {
     /// A name (or several, separated by blanks), and the paths that this way allows. `None`: it says nothing.
     ways: Option<Vec<(&'static str, Form, PathSet)>>,

@@ -9,12 +9,12 @@ use crate::semantics::{Joins, PathSet, TooLarge};
 pub struct Together<'a> {
     layers: Vec<&'a dyn Evaluate>,
     platform: Platform,
-    /// A layer's sets are much the same automaton for all operations.
+    /// The sets of a layer share nearly the same automaton for all operations.
     joins: Joins,
 }
 
 impl<'a> Together<'a> {
-    /// Of these layers; without any, nothing is enforced.
+    /// Joins these layers. Without any, nothing is enforced.
     #[must_use]
     pub fn new(platform: Platform, layers: impl IntoIterator<Item = &'a dyn Evaluate>) -> Self {
         Self {

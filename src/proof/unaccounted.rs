@@ -5,9 +5,9 @@ use crate::fidelity::Object;
 use crate::policy::{Operation, Platform};
 use crate::semantics::{Decision, Meaning, PathSet, TooLarge, decide};
 
-/// An artifact beside the one that the compiler makes of the policy for the same target. Where the artifact
-/// differs from the policy as that one does, it answers as the policy: so that comparing this with the policy
-/// gives the differences that the ledger does not account for.
+/// An artifact, and the compiler's artifact of the policy for the same target. If both differ from the policy in the
+/// same way, this answers as the policy does. So a comparison of this with the policy gives only the differences that
+/// the ledger does not explain.
 pub(super) struct Unaccounted<'a> {
     meaning: &'a Meaning<'a>,
     found: &'a dyn Evaluate,

@@ -30,7 +30,7 @@ impl<'a> Meaning<'a> {
         Self::with_limit(policy, Limit::default())
     }
 
-    /// Of a policy, with another cap on automata.
+    /// The meaning of a policy, with another limit on automata.
     #[must_use]
     pub fn with_limit(policy: &'a Policy, limit: Limit) -> Self {
         Self::of(Cow::Borrowed(policy), limit)
@@ -128,7 +128,7 @@ impl<'a> Meaning<'a> {
         self.hosts[slot].get_or_init(|| HostSpace::new(&self.policy, operation))
     }
 
-    /// What decides a system call.
+    /// The decision about a system call.
     #[must_use]
     pub fn syscall(&self, name: &str) -> Decision {
         let all = self.syscalls();

@@ -85,8 +85,9 @@ pub fn explain(meaning: &Meaning<'_>, log: &Log) -> Vec<Finding> {
     explain_each(meaning, meaning, log)
 }
 
-/// The same where artifacts were made for other places than those of who asks: what AppArmor, SELinux or Tetragon refused
-/// is put to the policy as `polc emit` reads it, the rest to the policy as `polc run` does.
+/// The same if artifacts were made for other paths than the caller's. Refusals of AppArmor, SELinux and Tetragon are
+/// checked against the policy as `polc emit` reads it. The others are checked against the policy as `polc run` reads
+/// it.
 #[must_use]
 pub fn explain_each(here: &Meaning<'_>, emitted: &Meaning<'_>, log: &Log) -> Vec<Finding> {
     // All of them are Linux's.

@@ -91,7 +91,7 @@ fn made(
     })
 }
 
-/// The rows of a policy; `skips` says of what the artifact cannot be asked: the way, and the path.
+/// The rows of a policy. `skips` says which questions the artifact cannot answer: the way, and the path.
 pub fn sheet(ready: &Ready, skips: impl Fn(&str, &[u8]) -> bool) -> Sheet {
     let policy = ready.policy.seen_by(Platform::Linux);
     let meaning = Meaning::new(&policy);

@@ -1,8 +1,8 @@
-//! From a policy's ordered rules to AppArmor's deny-wins.
+//! From a policy's ordered rules to AppArmor's rule that deny wins.
 //!
-//! A path is allowed if some allow rule matches it and no deny rule above that one does. So each allow
-//! comes out less the denies above it. A deny that no allow above it meets can be a deny of the
-//! profile; another one is cut out of the allows below it.
+//! A path is allowed if some allow rule matches it, and no deny rule above that rule does. So polc writes each allow
+//! without the denies above it. If no allow above a deny intersects it, it can become a deny of the profile. Any other
+//! deny is cut out of the allows below it.
 
 use super::carve::without;
 use super::model::{Access, FileRule, Form, Profile};
@@ -178,7 +178,7 @@ fn rules(policy: &Policy, spoken: &[Option<bool>]) -> Vec<PathRule> {
     out
 }
 
-/// Lowers rights, each of which was lowered once already if rules speak of another one in the same way.
+/// Lowers rights. If rules are about two rights in the same way, both are lowered once.
 struct Lowering<'p> {
     policy: &'p Policy,
     known: Vec<(Vec<Option<bool>>, Access)>,
@@ -280,8 +280,8 @@ pub fn lower(meaning: &Meaning<'_>, abi: &str) -> Result<(Profile, Ledger), Diag
         .map(|e| e.sequences.clone())
         .unwrap_or_default();
 
-    // A directory is moved with everything beneath: it takes a tree. What was cut out of one lies below
-    // the directories that are left as single objects.
+    // A directory is moved with everything beneath it, so it needs a tree. Paths that were cut out of a tree lie
+    // beneath the directories that remain as single objects.
     write_directory
         .allow
         .retain(|s| s.components.last() == Some(&Component::AnyDepth));

@@ -38,7 +38,7 @@ impl Access {
         if let Ok(sets) = PathSet::family(cases, false) {
             return Ok(sets);
         }
-        // Each alone may not be too large.
+        // Each right alone may still fit.
         let mut sets = std::array::from_fn(|_| PathSet::empty());
         for (set, right) in sets.iter_mut().zip(rights) {
             let cases = [
@@ -97,8 +97,8 @@ pub struct FileRule {
 pub struct Profile {
     pub abi: String,
     pub attachment: Vec<Sequence>,
-    /// Whole lines without their comma: network, capability, signal, … All of it is ours; no name of
-    /// a policy is in it.
+    /// Whole lines without their comma: network, capability, signal, … polc writes all of them, without names from the
+    /// policy.
     pub rules: Vec<String>,
     pub files: Vec<FileRule>,
 }

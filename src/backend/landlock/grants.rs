@@ -66,7 +66,7 @@ struct Walk<'a> {
     host: Option<&'a Remembered<'a>>,
     /// By state: whether nothing at it or beneath it is allowed.
     dead: Vec<bool>,
-    /// By node: its state.
+    /// The state of each node.
     states: &'a [Option<StateId>],
     /// For each node: whether it can be granted whole.
     whole: Vec<bool>,
@@ -103,7 +103,7 @@ impl Walk<'_> {
     }
 
     /// Whether something may be granted at or beneath a name that the literal tree does not have. If not, the directory
-    /// need not be listed, and `/tmp` and `/etc` are long.
+    /// need not be listed. `/tmp` and `/etc` may be long.
     fn may_hold_more(&self, node: Option<usize>, state: StateId) -> bool {
         let dfa = self.decisions.dfa();
         let live = |s: StateId| !self.dead[s.index()];
@@ -163,7 +163,7 @@ impl Walk<'_> {
             None => self.unmentioned(state) && (own || self.reach == Reach::Beneath),
         };
         if let Some(kind @ (Kind::Missing | Kind::Link)) = kind {
-            // A rule on a link would bind to where it leads, which has a name of its own.
+            // A rule on a link would apply to its target, which has a name of its own.
             if own || whole {
                 self.absent.push(Entry { path: shown, kind });
             }

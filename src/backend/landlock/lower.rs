@@ -1,4 +1,4 @@
-//! From what is granted to a ruleset, and what it keeps of the policy.
+//! Makes a ruleset from what is granted, and its ledger.
 
 use super::grants::{self, Entry, Granted, Grants, Reach, reached};
 use super::host::{Host, Remembered};
@@ -26,7 +26,7 @@ pub struct Lowered {
 pub struct Rules {
     /// The ruleset.
     pub ruleset: Ruleset,
-    /// With a host: paths that the policy grants something on and that are not there, or are links.
+    /// With a host: paths on which the policy grants something, and that are missing or are links.
     pub absent: Vec<Entry>,
     on_host: bool,
     granted: Granted,
@@ -257,7 +257,7 @@ const SHRINKS: &str = "a right reaches everything beneath: in a tree with someth
 const SHRINKS_ON_HOST: &str = "a right reaches everything beneath: in a tree with something denied, only what is on this host now is granted";
 const REACHES: &str = "Landlock takes nothing away beneath a granted directory, so a deny with wildcards denies nothing there";
 
-/// What the ledger calls the ways to connect and to listen by TCP of which Landlock is not asked.
+/// The ledger's name for the ways to connect and to listen by TCP that Landlock does not check.
 pub const UNASKED: &str = "TCP that no rule on ports sees";
 
 /// TCP ports at which some peer is allowed.

@@ -253,7 +253,7 @@ fn ports_stand_for_hosts() {
     let lowered = lower(&Meaning::new(&policy), 6, None).unwrap();
     assert_eq!(lowered.ruleset.ports[0].ports, [443]);
     assert!(lowered.ruleset.ports[1].ports.is_empty());
-    // MPTCP and its like pass by the ports; without a right on ports there is nothing to pass by.
+    // MPTCP and others avoid the rules on ports. Without a right on ports there are no such rules.
     let unasked = |l: &Lowered| l.ledger.lost().any(|s| s.setting == UNASKED);
     assert!(unasked(&lowered));
     assert!(!unasked(&lower(&Meaning::new(&policy), 3, None).unwrap()));

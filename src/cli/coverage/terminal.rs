@@ -1,6 +1,6 @@
 //! The table for terminals.
 //!
-//! Where the columns with their words do not fit, they are as narrow as their signs, with numbers for heads.
+//! If the columns with words do not fit, they become as narrow as their signs, with numbers as heads.
 
 use super::{Line, Rows, cells, closers, counts, lines, name, place, sign, titled};
 use crate::cli::output::Paint;

@@ -82,7 +82,7 @@ struct Level<'n> {
     name: Option<&'n str>,
     /// What its rules and tests are for, where it says so.
     platforms: Option<Platforms>,
-    /// Of a base: what it is known by, and where `extends` names it.
+    /// For a base: its key, and the place that names it in `extends`.
     base: Option<(&'n Key, Span)>,
 }
 

@@ -16,13 +16,13 @@ pub(super) struct Includer<'a> {
     subject: &'a Subject,
     rules: Vec<Rule>,
     names: FxHashMap<String, Span>,
-    /// The files being read now, a policy first.
+    /// The files that are being read, the policy first.
     open: Vec<(FileId, Option<Key>)>,
     /// What the files that are being read now are for.
     platforms: Platforms,
-    /// How many policies were read before the one that is read now: 0 for the policy itself.
+    /// The level that is being read: 0 for the policy itself.
     level: usize,
-    /// Every set that came in, with the place of its `include` and the level that brought it.
+    /// Every included set, with the place of its `include` and its level.
     seen: FxHashMap<Key, (Span, usize)>,
     /// The names of sets and bases, with the places that name them.
     sets: FxHashMap<String, Span>,

@@ -257,7 +257,7 @@ pub(crate) fn test(node: &Rc<Node>, subject: &Subject, report: &mut Report) -> O
     let platforms = f.get("platforms");
     let platforms = platforms.and_then(|n| super::value::platforms(n, report));
     let t = nonempty(question, "the question", report)?;
-    // A question about a repository is not asked where there is none.
+    // A question about a repository is skipped if there is no repository.
     let object = t.split_once(' ').map_or("", |(_, object)| object);
     if for_each_value(object, subject, Use::Other).is_empty() {
         return None;

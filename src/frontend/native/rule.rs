@@ -178,7 +178,7 @@ fn platforms(f: &Fields<'_>, place: Place<'_>, report: &mut Report) -> Option<Pl
     both
 }
 
-/// `create_missing`, which belongs to a rule that allows something on paths without wildcards.
+/// `create_missing`. It belongs to a rule that allows something on paths without wildcards.
 fn create_missing(
     f: &Fields<'_>,
     action: Option<Action>,

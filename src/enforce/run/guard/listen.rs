@@ -35,7 +35,7 @@ pub struct Guard<'m> {
     pub record: Record,
     /// What was made in this run; `None`: that makes no difference.
     pub own: Option<Own>,
-    /// Landlock knows of truncating here.
+    /// Landlock restricts truncating on this kernel.
     pub truncate_is_kept: bool,
     /// The files of the standard descriptors that the program may open again for writing, by device and inode.
     pub standard: Vec<(libc::dev_t, libc::ino_t)>,

@@ -76,7 +76,7 @@ pub enum Wanted {
     Off,
     /// Where it can be.
     Auto,
-    /// Without it the program is not started.
+    /// Without it, the program does not start.
     Require,
 }
 
@@ -199,11 +199,11 @@ pub fn prepare(meaning: &Meaning<'_>, sockets: bool) -> Result<Filter, Error> {
 pub struct Task {
     /// The files of the standard descriptors that the program may open again for writing, by device and inode.
     pub standard: Vec<(libc::dev_t, libc::ino_t)>,
-    /// The version of Landlock.
+    /// The ABI version of Landlock.
     pub abi: u32,
     /// A rule against changing holds for what the program itself has made, too.
     pub to_the_letter: bool,
-    /// Where the guard says at the end what was refused.
+    /// The guard reports here, at the end, what was refused.
     pub told: Option<UnixStream>,
 }
 
@@ -256,7 +256,7 @@ impl Inside {
         ruleset
     }
 
-    /// Loads the filter, for good, and hands its listener to the guard.
+    /// Loads the filter, and passes its listener to the guard. The filter cannot be unloaded.
     ///
     /// # Errors
     /// The kernel does not take it, or the guard is gone.

@@ -15,7 +15,7 @@ use std::ffi::CStr;
 use std::os::fd::AsRawFd;
 use std::sync::{Mutex, PoisonError};
 
-/// Most objects that are known: what comes after them is judged by its name alone.
+/// The most objects that are noted. For later ones only their names count.
 const MOST: usize = 100_000;
 /// What is asked of what is there.
 const CHANGES: [Operation; 3] = [Operation::Edit, Operation::Delete, Operation::Metadata];

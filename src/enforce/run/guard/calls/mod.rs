@@ -283,7 +283,7 @@ impl Request<'_> {
         own.is_some_and(|own| own.allows(operation, at, name))
     }
 
-    /// Takes on the mask of the program, for what is made next.
+    /// Takes over the program's umask, for the next object.
     pub(in crate::enforce::run::guard) fn take_umask(&self) -> Result<(), Halt> {
         kernel::set_umask(self.target.status()?.umask);
         Ok(())
