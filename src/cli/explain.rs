@@ -228,6 +228,18 @@ fn would_allow(policy: &Policy, p: &Part) -> Option<String> {
     .map(|c| format!("{}, {}", c.yaml.trim_end(), c.put))
 }
 
+/// What `run` does otherwise where the program has made the object itself.
+fn new(policy: &Policy, p: &Part) -> Option<&'static str> {
+    let rule = policy.rule(p.answer.decision.rule?);
+    let new = policy
+        .for_what_is_new()
+        .filter(|_| rule.except_new && cfg!(target_os = "linux"))?;
+    let permits = |policy, operation| decide(policy, operation, &p.answer.object).action.permits();
+    (permits(&new, p.operation) && permits(policy, Operation::Create)).then_some(
+        "with the guard, allows it for what the program itself has made in the same run (`except_new`)",
+    )
+}
+
 fn human(policy: &Policy, p: &Part, places: Option<&str>, paint: Paint) -> String {
     let mut out = String::new();
     let decision = p.answer.decision;
@@ -277,6 +289,9 @@ fn human(policy: &Policy, p: &Part, places: Option<&str>, paint: Paint) -> Strin
     {
         let _ = writeln!(out, "  {:<9} {line}", "run");
     }
+    if let Some(line) = new(policy, p) {
+        let _ = writeln!(out, "  {:<9} {line}", "run");
+    }
     match places {
         Some(places) => {
             let _ = writeln!(
@@ -323,6 +338,7 @@ fn to_json(policy: &Policy, p: &Part) -> Value {
             "decision": e.action.name(),
             "by": e.by,
         })).collect::<Vec<_>>(),
+        "allowed_if_new": new(policy, p).is_some(),
         "message": rule.and_then(|r| r.message.as_ref()),
         "decided_on": p.answer.object.to_string(),
         "of_the_name": p.answer.by_name.map(by),

@@ -41,7 +41,7 @@ pub struct Args {
     allow_gaps: bool,
     /// Decide every call that writes, or connects to a unix socket, by its path: `require` starts the program only so,
     /// `auto` does it where this host can, `off` leaves it to Landlock and mounts
-    #[arg(long, value_enum, value_name = "WHEN", default_value = "off")]
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
     guard: Guard,
     /// The program and its arguments. Without it: `$SHELL`
     #[arg(last = true, value_name = "CMD")]

@@ -94,7 +94,8 @@ commands: [\"yes\"]
   To build on a whole policy, use `extends`.
 - `create_missing` is for a rule that allows something on `paths`. At least one of them must have no wildcard before its
   end.
-- `platforms` of a rule must name a platform that its file is for.";
+- `platforms` of a rule must name a platform that its file is for.
+- `except_new` is for a rule that denies `edit`, `delete` or `metadata` on `paths`, and no other operation.";
     MANY_ERRORS = "P014", "more errors than are shown",
 "polc shows the first hundred errors. Correct these first.";
 
@@ -109,7 +110,7 @@ profile names and names of Kubernetes objects. A `/` separates an included set f
 rule of the base. Sets and bases need names of their own as well.";
     UNKNOWN_VALUE = "P104", "not one of the known values",
 "`action` is `allow`, `deny` or `ask`; `default_action` is `allow` or `deny`; `create_missing` is `true`, `false` or a list
-of programs; `platforms` is a list of `linux` and `macos`.";
+of programs; `except_new` is `true` or `false`; `platforms` is a list of `linux` and `macos`.";
     UNKNOWN_OPERATION = "P105", "an operation that is not part of the language",
 "The operations are `read`, `list`, `edit`, `create`, `delete`, `metadata`, `write` (the four before it), `execute`, `connect`
 and `bind`.";

@@ -91,6 +91,7 @@ pub fn allow(
             platforms: Platforms::ALL,
             message: None,
             create_missing: CreateMissing::No,
+            except_new: false,
             rate: None,
             link: None,
             lint_allowed: Vec::new(),

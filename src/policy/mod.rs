@@ -146,6 +146,25 @@ impl Policy {
         self.own_rules = self.own_rules.saturating_add(1);
     }
 
+    /// The policy for what the confined program has made itself in the same run: without the rules that leave it out.
+    /// `None`: there are no such rules.
+    #[must_use]
+    pub fn for_what_is_new(&self) -> Option<Self> {
+        if !self.rules.iter().any(|r| r.except_new) {
+            return None;
+        }
+        let mut new = self.clone();
+        new.rules.retain(|r| !r.except_new);
+        for (i, rule) in new.rules.iter_mut().enumerate() {
+            rule.id = RuleId(u32::try_from(i).unwrap_or(u32::MAX));
+        }
+        // Nothing else of it is asked.
+        new.notes.clear();
+        new.base_rules = None;
+        new.own_rules = 0;
+        Some(new)
+    }
+
     /// Whether a rule is polc's own: the policy's author did not write it, and cannot lift it.
     #[must_use]
     pub fn is_own(&self, rule: RuleId) -> bool {

@@ -103,6 +103,9 @@ impl Operation {
         Self::Connect,
     ];
 
+    /// What changes or removes something that is there.
+    pub const CHANGES: [Self; 3] = [Self::Edit, Self::Delete, Self::Metadata];
+
     /// Those whose object can be a path and nothing else counts: not `execute`, whose arguments count too.
     pub const ON_PATHS_BUT_EXECUTE: [Self; 7] = [
         Self::Read,

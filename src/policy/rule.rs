@@ -28,6 +28,8 @@ pub struct Rule {
     pub message: Option<String>,
     /// Whether `run` makes the directories and files that the rule names and that do not exist.
     pub create_missing: CreateMissing,
+    /// A rule that denies leaves out what the program itself has made in the same run, where `run` can tell.
+    pub except_new: bool,
     /// How often it may be allowed; only the tool-call gate can count.
     pub rate: Option<Rate>,
     /// Lints that the author allows here: (code, reason).
@@ -214,6 +216,7 @@ impl Rule {
             platforms: Platforms::ALL,
             message: None,
             create_missing: CreateMissing::No,
+            except_new: false,
             rate: None,
             lint_allowed: Vec::new(),
             span: Span::default(),

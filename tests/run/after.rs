@@ -14,6 +14,7 @@ fn told(done: &Output) -> Vec<String> {
         .collect()
 }
 
+/// Without the guard: with it nothing is made against the policy.
 #[test]
 fn what_was_made_against_the_policy_is_told_and_the_status_stays() {
     if !landlock() || !have("git") {
@@ -21,7 +22,10 @@ fn what_was_made_against_the_policy_is_told_and_the_status_stays() {
     }
     let script = "mkdir -p deep/er && echo x > deep/er/.env && git init -q deep/new \
                   && echo x > deep/new/.git/hooks/pre-commit && echo x > .env.local && echo fine > free; exit 7";
-    for options in [&["-q"][..], &["-q", "--no-network"]] {
+    for options in [
+        &["-q", "--guard", "off"][..],
+        &["-q", "--guard", "off", "--no-network"],
+    ] {
         let place = Place::new(User::Own);
         let done = place.shell(options, script);
         assert_eq!(done.status.code(), Some(7), "{options:?}: {}", said(&done));
@@ -56,6 +60,36 @@ fn what_was_made_against_the_policy_is_told_and_the_status_stays() {
     }
 }
 
+/// The same names by default: each is refused, and at the end the rule is named.
+#[test]
+fn what_the_policy_denies_is_not_made_and_told() {
+    if !landlock() || !have("git") {
+        return;
+    }
+    for user in super::git::users() {
+        let place = Place::new(*user);
+        let script = "mkdir -p deep/er; git init -q deep/new && echo x > free
+            (echo x > deep/er/.env); (echo x > deep/new/.git/hooks/pre-commit); (echo x > .env.local); exit 7";
+        let done = place.shell(&["--fail-if-made"], script);
+        assert_eq!(done.status.code(), Some(7), "{user:?}: {}", said(&done));
+        assert!(told(&done).is_empty() && place.path("ws/free").exists());
+        let message = text(&done.stderr);
+        for (name, rule) in [
+            ("deep/er/.env", "credentials/dotenv"),
+            ("deep/new/.git/hooks/pre-commit", "git-hooks/nested-hooks"),
+            (".env.local", "credentials/dotenv"),
+        ] {
+            let named = format!("create `{}`", place.path("ws").join(name).display());
+            let line = message
+                .lines()
+                .find(|l| l.starts_with("polc: refused: ") && l.contains(&named));
+            let by = format!("denied by rule `{rule}` at ");
+            assert!(line.is_some_and(|l| l.contains(&by)), "{name}: {message}");
+            assert!(!place.path("ws").join(name).exists(), "{name}");
+        }
+    }
+}
+
 #[test]
 fn what_was_made_against_the_policy_fails_the_run_where_that_was_asked() {
     if !landlock() || !have("git") {
@@ -72,7 +106,7 @@ fn what_was_made_against_the_policy_fails_the_run_where_that_was_asked() {
         // What was made in a run before is there now.
         ("ls a b c", Some(0)),
     ] {
-        let done = place.shell(&["-q", "--fail-if-made"], script);
+        let done = place.shell(&["-q", "--guard", "off", "--fail-if-made"], script);
         assert_eq!(done.status.code(), status, "{script}: {}", said(&done));
         assert_eq!(status == Some(3), !told(&done).is_empty(), "{script}");
     }
@@ -309,7 +343,7 @@ fn what_was_made_in_a_directory_that_cannot_be_listed_is_told() {
     ] {
         let place = bound();
         let done = place
-            .polc(&["-q", "--fail-if-made"], false)
+            .polc(&["-q", "--guard", "off", "--fail-if-made"], false)
             .args(["/bin/sh", "-c", script])
             .output()
             .unwrap();
@@ -340,7 +374,7 @@ fn what_may_have_been_there_is_not_said_to_be_made() {
     let closed = std::fs::Permissions::from_mode(0o311);
     std::fs::set_permissions(place.path("ws/u"), closed).unwrap();
     let mut child = place
-        .polc(&["-q"], false)
+        .polc(&["-q", "--guard", "off"], false)
         .args(["/bin/sh", "-c", "touch started; sleep 3"])
         .stderr(std::process::Stdio::piped())
         .spawn()
@@ -371,7 +405,7 @@ fn many_names_do_not_hide_the_one_that_matters() {
         "mkdir -p a/z; for i in $(seq 100 160); do echo x > a/.env.$i; done; echo x > a/z/.env
         n=$(printf 'n%.0s' $(seq 200)); mkdir -p d/$n/$n/$n; echo x > d/$n/$n/$n/.env";
     let place = Place::new(User::Own);
-    let done = place.shell(&["-q"], script);
+    let done = place.shell(&["-q", "--guard", "off"], script);
     let line = told(&done).join("\n");
     assert!(line.contains("/ws/a/z/.env`"), "{}", said(&done));
     assert!(
@@ -383,7 +417,7 @@ fn many_names_do_not_hide_the_one_that_matters() {
         "{line}"
     );
     let place = Place::new(User::Own);
-    let done = place.shell(&["-q", "--explain"], script);
+    let done = place.shell(&["-q", "--guard", "off", "--explain"], script);
     let line = told(&done).join("\n");
     for i in 100..=160 {
         assert!(line.contains(&format!("/ws/a/.env.{i}`")), "{i}: {line}");

@@ -27,10 +27,6 @@ rules:
   - include: builtin:system-programs
 "#;
 
-fn run(place: &Place, script: &str) -> Output {
-    place.shell_by(POLICY, script)
-}
-
 fn filled() -> Place {
     filled_for(User::Own)
 }
@@ -59,7 +55,15 @@ fn what_is_denied_inside_is_kept_and_what_is_around_is_free() {
     if !landlock() {
         return;
     }
+    for guard in ["auto", "off"] {
+        kept_inside_and_free_around(guard);
+    }
+}
+
+fn kept_inside_and_free_around(guard: &str) {
     let place = filled();
+    let run =
+        |place: &Place, script: &str| place.shell_by_with(POLICY, &["--guard", guard], script);
     for script in [
         "cat vault/key",
         "ls vault",
@@ -100,11 +104,12 @@ fn what_is_denied_inside_is_kept_and_what_is_around_is_free() {
 }
 
 #[test]
-fn what_is_not_there_yet_is_said() {
+fn what_is_not_there_yet_is_said_without_the_guard() {
     if !landlock() {
         return;
     }
     let place = filled();
+    let run = |place: &Place, script| place.shell_by_with(POLICY, &["--guard", "off"], script);
     let done = run(&place, "true");
     let message = text(&done.stderr);
     assert!(
@@ -130,6 +135,27 @@ fn what_is_not_there_yet_is_said() {
         "{}",
         said(&done)
     );
+}
+
+/// By default it is not made, so that nothing is to be said before.
+#[test]
+fn what_is_not_there_yet_is_not_made() {
+    if !landlock() {
+        return;
+    }
+    for user in users() {
+        let place = filled_for(user);
+        let done = by(&place, POLICY, &[], "echo new > later || echo kept");
+        assert_eq!(text(&done.stdout), "kept\n", "{user:?}: {}", said(&done));
+        let message = text(&done.stderr);
+        let told = "/ws/later`: denied by rule `kept` at ";
+        assert!(
+            message.contains("polc: refused: create `") && message.contains(told),
+            "{message}"
+        );
+        assert!(!message.contains("does not exist at start"), "{message}");
+        assert!(!place.path("ws/later").exists());
+    }
 }
 
 /// The users that the tests can be.
@@ -323,10 +349,17 @@ fn a_cover_that_is_lost_is_told() {
     if !landlock() {
         return;
     }
-    for (replaced, status) in [(true, 3), (false, 5)] {
+    // The guard goes by names, so that it needs covers for what may not be read alone.
+    for (guard, name, replaced, status) in [
+        ("off", "deep/er/file", true, 3),
+        ("off", "deep/er/file", false, 5),
+        ("auto", "deep/er/file", true, 5),
+        ("auto", "a/b/token", true, 3),
+        ("auto", "a/b/token", false, 5),
+    ] {
         let place = filled();
-        let script = "echo ready; read line; exit 5";
-        let mut child = command(&place, &["--fail-if-made"], script)
+        let script = "echo ready; read line; echo changed > deep/er/file; exit 5";
+        let mut child = command(&place, &["--fail-if-made", "--guard", guard], script)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -335,7 +368,7 @@ fn a_cover_that_is_lost_is_told() {
         let mut ready = [0; 6];
         let out = child.stdout.as_mut().unwrap();
         out.read_exact(&mut ready).unwrap();
-        let kept = place.path("ws/deep/er/file");
+        let kept = place.path("ws").join(name);
         if replaced {
             std::fs::write(place.path("ws/deep/er/new"), "new\n").unwrap();
             std::fs::rename(place.path("ws/deep/er/new"), &kept).unwrap();
@@ -345,10 +378,19 @@ fn a_cover_that_is_lost_is_told() {
         }
         drop(child.stdin.take());
         let done = child.wait_with_output().unwrap();
-        let told =
-            text(&done.stderr).contains("/ws/deep/er/file`: from then on it was not protected");
-        assert_eq!(told, replaced, "{}", said(&done));
-        assert_eq!(done.status.code(), Some(status), "{}", said(&done));
+        let lost = format!("/ws/{name}`: from then on it was not protected");
+        let told = text(&done.stderr).contains(&lost);
+        assert_eq!(told, status == 3, "{guard} {name}: {}", said(&done));
+        assert_eq!(
+            done.status.code(),
+            Some(status),
+            "{guard} {name}: {}",
+            said(&done)
+        );
+        if guard == "auto" {
+            let now = std::fs::read_to_string(place.path("ws/deep/er/file")).unwrap();
+            assert_ne!(now, "changed\n");
+        }
     }
 }
 
@@ -371,8 +413,9 @@ fn where_nothing_may_be_made_nothing_is() {
             ),
         );
         assert_ne!(policy, POLICY);
-        let done = place.shell_by(
+        let done = place.shell_by_with(
             &policy,
+            &["--guard", "off"],
             &format!("{script}; echo beside > beside && cat beside kept/file"),
         );
         assert_eq!(text(&done.stdout), "beside\nold\n", "{}", said(&done));

@@ -89,20 +89,35 @@ fn four_lines_say_what_is_in_force_and_what_is_not() {
     ] {
         assert!(in_force.contains(word), "{word}: {message}");
     }
-    // What does not exist cannot be protected, and it is said.
     assert!(
-        not_kept.contains("not kept: the program can make protected files that do not exist yet; ")
+        in_force.contains("; writes by their paths; ")
+            && not_kept.contains("not kept: the program can ")
             && not_kept.ends_with("(`--explain-start` says why)"),
         "{message}"
     );
-    let long = place.shell(&["--no-network", "--explain-start"], "true");
-    let message = text(&long.stderr);
-    for line in [
-        "polc: in force:\n  files and programs, by Landlock (ABI ",
-        "\n  system calls, by seccomp\n",
-        "polc: not kept in every case:\n  a file that does not exist at start cannot be protected. ",
-    ] {
-        assert!(message.contains(line), "{line}: {message}");
+    // What does not exist cannot be protected without the guard, and it is said.
+    let missing = "make protected files that do not exist yet";
+    assert!(!message.contains(missing), "{message}");
+    let off = place.shell(&["--no-network", "--guard", "off"], "true");
+    let off = text(&off.stderr);
+    assert!(
+        off.contains(&format!("not kept: the program can {missing}; ")),
+        "{off}"
+    );
+    let not_there = "\n  a file that does not exist at start cannot be protected. ";
+    let by_path = "\n  each call that writes, and each connection to a unix socket, by its path, by the guard\n";
+    for (guard, has, has_not) in [("auto", by_path, not_there), ("off", not_there, by_path)] {
+        let options = ["--no-network", "--explain-start", "--guard", guard];
+        let message = text(&place.shell(&options, "true").stderr);
+        for line in [
+            "polc: in force:\n  files and programs, by Landlock (ABI ",
+            "\n  system calls, by seccomp\n",
+            "polc: not kept in every case:\n",
+            has,
+        ] {
+            assert!(message.contains(line), "{line}: {message}");
+        }
+        assert!(!message.contains(has_not), "{has_not}: {message}");
     }
     let quiet = place.shell(&["--no-network", "-q"], "true");
     assert_eq!(text(&quiet.stderr), "");

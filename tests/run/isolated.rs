@@ -135,12 +135,13 @@ fn sockets_of_others_in_temporary_directories_are_not_reached() {
         let done = child.wait_with_output().unwrap();
         let expected = "refused\n".repeat(6) + "own socket works\n";
         assert_eq!(text(&done.stdout), expected, "{user:?}: {}", said(&done));
-        // What is made elsewhere later is reached, and that is said.
+        // Without the guard what is made elsewhere later is reached, and that is said.
+        let later = "unix socket that another program makes later outside";
         let before = text(&done.stderr);
-        assert!(
-            before.contains("unix socket that another program makes later outside"),
-            "{before}"
-        );
+        assert!(!before.contains(later), "{before}");
+        let mut off = place.polc(&["--explain-start", "--guard", "off"], true);
+        let before = text(&off.arg("/bin/true").output().unwrap().stderr);
+        assert!(before.contains(later), "{before}");
 
         let mut shared = place.polc(&["--share-tmp", "--explain-start"], true);
         let done = shared.args(&words).output().unwrap();

@@ -153,7 +153,9 @@ print("tried")
             std::fs::write(place.path("ws").join(name), script).unwrap();
         }
         own(&place, &["ws"]);
-        let done = by(&place, POLICY, &["-q"], "python3 first.py && echo made");
+        // With the guard the program cannot make what is denied.
+        let options = ["-q", "--guard", "off"];
+        let done = by(&place, POLICY, &options, "python3 first.py && echo made");
         assert!(
             text(&done.stdout).ends_with("made\n"),
             "{user:?}: {}",
@@ -324,10 +326,20 @@ fn what_is_there_and_cannot_be_protected_stops_the_start() {
         let told: Vec<_> = told.collect();
         assert_eq!(told.len(), 1, "{message}");
         assert!(told[0].contains("/ws/a/b/token`"), "{message}");
-        // That the directory is not usable is said as well, before the start.
+        // Without the guard the directory is not usable, and that is said as well, before the start.
+        let unusable = "can make, rename and remove nothing directly in `";
+        assert!(!message.contains(unusable), "{message}");
+        let done = by(&place, POLICY, &options, USE);
+        let out = text(&done.stdout);
         assert!(
-            message.contains("can make, rename and remove nothing directly in `")
-                && message.contains("git cannot write"),
+            out.contains("made\n") && out.contains("removed\n"),
+            "{}",
+            said(&done)
+        );
+        let off = ["--no-namespaces", "--allow-gaps", "--guard", "off"];
+        let message = text(&by(&place, POLICY, &off, "true").stderr);
+        assert!(
+            message.contains(unusable) && message.contains("git cannot write"),
             "{message}"
         );
         std::fs::remove_dir_all(place.path("ws/a")).unwrap();

@@ -126,6 +126,11 @@ impl Place {
 
     /// Runs a script of the shell inside a policy of its own, for which the workspace is `auto`.
     pub fn shell_by(&self, policy: &str, script: &str) -> Output {
+        self.shell_by_with(policy, &[], script)
+    }
+
+    /// The same with these options.
+    pub fn shell_by_with(&self, policy: &str, options: &[&str], script: &str) -> Output {
         let file = self.path("own-policy.yaml");
         std::fs::write(&file, policy).unwrap();
         Command::new(self.path("bin/polc"))
@@ -133,6 +138,7 @@ impl Place {
             .arg(file)
             .arg("--set")
             .arg(format!("workspace={}", self.path("ws").display()))
+            .args(options)
             .args(["--", "/bin/sh", "-c", script])
             .current_dir(self.path("ws"))
             .output()

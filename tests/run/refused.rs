@@ -366,6 +366,7 @@ fn nothing_gets_out() {
     }
     judge(&probe(User::Own, &["-q"]), true, true);
     judge(&probe(User::Own, &["-q", "--no-network"]), true, true);
+    judge(&probe(User::Own, &["-q", "--guard", "off"]), true, true);
 }
 
 #[test]
@@ -373,7 +374,10 @@ fn nothing_gets_out_without_namespaces() {
     if !landlock() || !have("python3") || !have("git") {
         return;
     }
-    judge(&probe(User::Own, &["-q", "--no-namespaces"]), false, true);
+    for guard in ["auto", "off"] {
+        let options = ["-q", "--no-namespaces", "--guard", guard];
+        judge(&probe(User::Own, &options), false, true);
+    }
 }
 
 /// What is not refused without namespaces (the four that `judge` lets pass) is said before the program starts.
@@ -384,19 +388,23 @@ fn what_is_open_without_namespaces_is_said_first() {
     }
     let place = Place::new(User::Own);
     let _socket = UnixListener::bind(place.path("outside/docker.sock")).unwrap();
-    let done = place.shell(
-        &["--no-namespaces", "--explain-start"],
-        "echo here it begins >&2",
-    );
-    let message = text(&done.stderr);
-    let (before, _) = message.split_once("here it begins").unwrap();
-    for open in [
-        "paths that a wildcard denies can be changed, moved and replaced in some directories",
-        "can change mode, owner, times and attributes of every file",
-        "reaches every unix socket that has a path",
-        "the loader starts programs that may be read but not started: `/",
-    ] {
-        assert!(before.contains(open), "{open}: {message}");
+    for guard in ["auto", "off"] {
+        let done = place.shell(
+            &["--no-namespaces", "--explain-start", "--guard", guard],
+            "echo here it begins >&2",
+        );
+        let message = text(&done.stderr);
+        let (before, _) = message.split_once("here it begins").unwrap();
+        let loader = "the loader starts programs that may be read but not started: `/";
+        assert!(before.contains(loader), "{message}");
+        // What the guard keeps.
+        for open in [
+            "paths that a wildcard denies can be changed, moved and replaced in some directories",
+            "can change mode, owner, times and attributes of every file",
+            "reaches every unix socket that has a path",
+        ] {
+            assert_eq!(before.contains(open), guard == "off", "{open}: {message}");
+        }
     }
     let done = place.shell(&["--explain-start"], "true");
     assert!(
@@ -415,7 +423,9 @@ fn nothing_gets_out_of_an_ordinary_user_s() {
         eprintln!("skipped: the tests run as an ordinary user already");
         return;
     }
-    judge(&probe(User::Nobody, &["-q"]), true, false);
+    for guard in ["auto", "off"] {
+        judge(&probe(User::Nobody, &["-q", "--guard", guard]), true, false);
+    }
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn what_is_left_open_is_named_and_nothing_starts() {
     let cases: [(&str, &[&str], &str); 4] = [
         (
             "",
-            &["--no-namespaces"],
+            &["--no-namespaces", "--guard", "off"],
             "metadata: allowed although denied, such as `/",
         ),
         // Nothing counts root's processes, and without a control group nothing holds processors.
@@ -70,7 +70,7 @@ fn what_is_left_open_is_named_and_nothing_starts() {
         ),
         (
             "  - {name: sockets, action: allow, operations: [connect], paths: [\"${workspace}/**\"]}\n",
-            &[],
+            &["--guard", "off"],
             "connect: ",
         ),
     ];
@@ -90,7 +90,8 @@ fn what_is_left_open_is_named_and_nothing_starts() {
     // What is denied and not there can be made: the path is named.
     let place = place();
     std::fs::remove_dir_all(place.path("ws/vault")).unwrap();
-    let done = run(&place, "", &["--require", "safe"], "echo started");
+    let options = ["--require", "safe", "--guard", "off"];
+    let done = run(&place, "", &options, "echo started");
     assert_eq!(done.status.code(), Some(3), "{}", said(&done));
     assert!(
         text(&done.stderr).contains("allowed although denied, such as `")
@@ -98,6 +99,31 @@ fn what_is_left_open_is_named_and_nothing_starts() {
         "{}",
         said(&done)
     );
+}
+
+/// What the guard decides is kept: mode and owner without mounts, sockets by their paths, names that are not there yet.
+#[test]
+fn what_the_guard_keeps_starts() {
+    if !landlock() {
+        return;
+    }
+    let sockets =
+        "  - {name: sockets, action: allow, operations: [connect], paths: [\"${workspace}/**\"]}\n";
+    for (more, options, vault) in [
+        ("", &["--no-namespaces"][..], true),
+        (sockets, &[], true),
+        ("", &[], false),
+    ] {
+        let place = place();
+        if !vault {
+            std::fs::remove_dir_all(place.path("ws/vault")).unwrap();
+        }
+        let options = [options, &["--require", "safe"]].concat();
+        let script =
+            "mkdir vault || echo x > vault/new || echo x > vault || rm vault/key || echo refused";
+        let done = run(&place, more, &options, script);
+        assert_eq!(text(&done.stdout), "refused\n", "{more}: {}", said(&done));
+    }
 }
 
 /// Mode and times of what lies outside: Landlock does not see it, and the policy has no path to cover.

@@ -95,15 +95,20 @@ fn an_ordinary_user_has_namespaces_where_the_host_permits() {
         return;
     }
     let place = place();
-    let done = somebody(&place, false, &["run", "--explain-start"], SCRIPT);
-    holds(&place, &done, true);
-    let message = text(&done.stderr);
-    assert!(
-        message.contains(" covered by mounts; everything else is read-only\n")
-            && message.contains(" in a namespace of its own\n"),
-        "{message}"
-    );
-    assert!(!message.contains("not permitted"), "{message}");
+    for (guard, covered) in [
+        ("auto", " covered by mounts\n"),
+        ("off", " covered by mounts; everything else is read-only\n"),
+    ] {
+        let words = ["run", "--explain-start", "--guard", guard];
+        let done = somebody(&place, false, &words, SCRIPT);
+        holds(&place, &done, true);
+        let message = text(&done.stderr);
+        assert!(
+            message.contains(covered) && message.contains(" in a namespace of its own\n"),
+            "{message}"
+        );
+        assert!(!message.contains("not permitted"), "{message}");
+    }
     let done = somebody(
         &place,
         false,

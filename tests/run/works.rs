@@ -132,8 +132,12 @@ fn without_namespaces_what_is_there_can_be_changed() {
     let script = "echo two > existing && echo x > src/new && mkdir src/d && mv src/new src/d/newer && cat src/d/newer";
     let done = place.shell(&["--no-namespaces"], script);
     assert_eq!(text(&done.stdout), "x\n", "{}", said(&done));
-    // The price: nothing new beside a path that is denied.
-    let done = place.shell(&["-q", "--no-namespaces"], "echo x > beside");
+    let beside = "echo x > beside && rm beside && echo made";
+    let done = place.shell(&["-q", "--no-namespaces"], beside);
+    assert_eq!(text(&done.stdout), "made\n", "{}", said(&done));
+    // The price without the guard: nothing new beside a path that is denied.
+    let options = ["-q", "--no-namespaces", "--guard", "off"];
+    let done = place.shell(&options, "echo x > beside");
     assert!(
         !done.status.success() && !place.path("ws/beside").exists(),
         "{}",

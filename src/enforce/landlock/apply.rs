@@ -93,60 +93,72 @@ pub fn prepare(ruleset: &Ruleset) -> Result<Prepared, Error> {
         request = request.scope(scoped)?;
     }
     let mut created = request.create()?;
-    let mut gone = Vec::new();
-    for grant in &ruleset.paths {
-        // A name on the way that became a link since it was looked at leads somewhere else.
-        let opened = unlinked::open(None, &grant.parent, libc::O_PATH).map(std::fs::File::from);
-        let file = match opened {
-            Ok(file) => file,
-            Err(e)
-                if matches!(
-                    e.raw_os_error(),
-                    Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP)
-                ) =>
-            {
-                gone.push(grant.parent.clone());
-                continue;
-            }
-            Err(error) => {
-                return Err(Error::Open {
-                    path: crate::fidelity::show_bytes(&grant.parent),
-                    error,
-                });
-            }
-        };
-        let now = match file.metadata() {
-            Ok(now) => now,
-            Err(error) => {
-                return Err(Error::Open {
-                    path: crate::fidelity::show_bytes(&grant.parent),
-                    error,
-                });
-            }
-        };
-        // With O_PATH a link opens as itself.
-        if now.is_symlink() || (grant.file && now.is_dir()) {
-            gone.push(grant.parent.clone());
-            continue;
-        }
-        let mut allowed: BitFlags<KernelFs> = grant.allowed.iter().map(|a| fs(*a)).collect();
-        if !now.is_dir() {
-            // A directory's right on a file is EINVAL.
-            allowed &= KernelFs::from_file(ABI::V6);
-        }
-        if !allowed.is_empty() {
-            created = created.add_rule(PathBeneath::new(file, allowed))?;
-        }
-    }
     for grant in &ruleset.ports {
         for port in &grant.ports {
             created = created.add_rule(NetPort::new(*port, net(grant.access)))?;
         }
     }
-    Ok(Prepared { created, gone })
+    let mut prepared = Prepared {
+        created,
+        gone: Vec::new(),
+    };
+    prepared.add(&ruleset.paths)?;
+    Ok(prepared)
 }
 
 impl Prepared {
+    /// Grants rights on paths, as they are now.
+    ///
+    /// # Errors
+    /// The kernel refuses one, or a path cannot be opened.
+    pub fn add(&mut self, paths: &[crate::backend::landlock::PathBeneath]) -> Result<(), Error> {
+        for grant in paths {
+            // A name on the way that became a link since it was looked at leads somewhere else.
+            let opened = unlinked::open(None, &grant.parent, libc::O_PATH).map(std::fs::File::from);
+            let file = match opened {
+                Ok(file) => file,
+                Err(e)
+                    if matches!(
+                        e.raw_os_error(),
+                        Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP)
+                    ) =>
+                {
+                    self.gone.push(grant.parent.clone());
+                    continue;
+                }
+                Err(error) => {
+                    return Err(Error::Open {
+                        path: crate::fidelity::show_bytes(&grant.parent),
+                        error,
+                    });
+                }
+            };
+            let now = match file.metadata() {
+                Ok(now) => now,
+                Err(error) => {
+                    return Err(Error::Open {
+                        path: crate::fidelity::show_bytes(&grant.parent),
+                        error,
+                    });
+                }
+            };
+            // With O_PATH a link opens as itself.
+            if now.is_symlink() || (grant.file && now.is_dir()) {
+                self.gone.push(grant.parent.clone());
+                continue;
+            }
+            let mut allowed: BitFlags<KernelFs> = grant.allowed.iter().map(|a| fs(*a)).collect();
+            if !now.is_dir() {
+                // A directory's right on a file is EINVAL.
+                allowed &= KernelFs::from_file(ABI::V6);
+            }
+            if !allowed.is_empty() {
+                (&mut self.created).add_rule(PathBeneath::new(file, allowed))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Grants rights on the one object that a descriptor stands for, as far as the ruleset restricts them at all. A pipe
     /// or a socket without a path takes no rights, and needs none.
     pub fn grant(

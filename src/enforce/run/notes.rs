@@ -42,7 +42,8 @@ pub fn without_mounts(
         let kind = e.operation;
         e.fidelity.leaks() && e.fidelity != Fidelity::Unenforced && OPERATIONS.contains(&kind)
     };
-    if ledger.into_iter().flat_map(|l| &l.entries).any(loose) {
+    // The guard knows each name that is to be written.
+    if !prepared.guarded && ledger.into_iter().flat_map(|l| &l.entries).any(loose) {
         report.not_kept("change what only a pattern denies", "without mounts, paths that a wildcard denies can be changed, moved and replaced in some directories. `polc enforce landlock --dry-run` shows which");
     }
     if prepared.unix(layers)? != Unix::Refused && !layers.sockets_by_path {
@@ -59,6 +60,16 @@ pub fn without_mounts(
         report.not_kept(MODES, "without mounts, the program can change mode, owner, times and attributes of every file that you can. A filter of system calls sees no paths");
     }
     Ok(())
+}
+
+/// Says why the guard is not on, where the policy needs it.
+pub fn no_guard(prepared: &Prepared<'_>, report: &mut Report) {
+    if let Some(why) = &prepared.no_guard {
+        report.not_kept(
+            format!("write more than elsewhere, as polc cannot decide each write here ({why})"),
+            format!("polc cannot decide each write by its path here: {why}. Landlock and mounts protect what exists at start; a denied name that does not exist yet can be made"),
+        );
+    }
 }
 
 /// Says which namespaces there are not.
@@ -174,12 +185,6 @@ pub fn in_force(prepared: &Prepared<'_>, layers: &Layers<'_>, report: &mut Repor
         report.in_force(
             "writes by their paths",
             format!("each call that writes{sockets} by its path, by the guard"),
-        );
-    }
-    if let Some(why) = &prepared.no_guard {
-        report.not_kept(
-            "do more than elsewhere, as there can be no guard here",
-            format!("trees and mounts decide what may be written, and not each call: there can be no guard here: {why}"),
         );
     }
     if let Some(plan) = layers.plan {

@@ -73,6 +73,8 @@ pub struct Layers<'a> {
     pub unlimited: Vec<&'static str>,
     /// The guard decides to which unix sockets the program connects.
     pub sockets_by_path: bool,
+    /// What stands at the paths that the policy names, for the guard's domains.
+    pub named: Option<guard::Named>,
 }
 
 impl Prepared<'_> {
@@ -130,9 +132,9 @@ pub fn prepare<'a>(
     let wanted = match choice.guard {
         Wanted::Off => false,
         Wanted::Require => true,
-        // Where the other layers say the same, nothing is asked in vain.
+        // Where the other layers say the same, nothing is asked in vain. The last question looks at each path.
         Wanted::Auto => {
-            guard::lose(meaning)? || metadata_in_part(meaning)? || connects_in_part(meaning)?
+            metadata_in_part(meaning)? || connects_in_part(meaning)? || guard::lose(meaning)?
         }
     };
     let no_guard = wanted

@@ -18,6 +18,7 @@ use crate::backend::seccomp::UnixSockets;
 use crate::enforce::environment;
 use crate::enforce::landlock::apply;
 use crate::fidelity::{Ledger, show_bytes};
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -39,6 +40,7 @@ impl Prepared<'_> {
         if self.choice.namespaces {
             placeholders::make(self.policy);
         }
+        notes::no_guard(&self, report);
         if let Some(line) = crate::git::told(self.policy) {
             report.to_do(line);
         }
@@ -59,6 +61,7 @@ impl Prepared<'_> {
         )?;
         let helps = layers.mounts && self.helps(&plan, &layers)?;
         layers.plan = helps.then_some(&plan);
+        layers.named = self.guarded.then(|| guard::Named::new(self.meaning));
         let (mut ruleset, ledger) = self.ruleset(&layers)?;
         self.cover(&plan, &mut layers, &mut ruleset, ledger.as_ref(), report)?;
         terminals.grant(self.policy, &mut ruleset);
@@ -171,8 +174,8 @@ impl Prepared<'_> {
             .then(|| rules.ledger(self.meaning))
             .transpose()?;
         let mut ruleset = rules.ruleset;
-        if self.guarded {
-            guard::narrow(self.meaning, &mut ruleset)?;
+        if let Some(named) = &layers.named {
+            guard::narrow(self.meaning, named, &mut ruleset)?;
         }
         Ok((ruleset, ledger))
     }
@@ -337,14 +340,19 @@ impl Prepared<'_> {
         (report, tell): (&mut Report, impl FnOnce(&Report)),
     ) -> Result<(), Error> {
         let filters = filter::prepare(self.meaning, holes)?;
-        let mut domain = self.domain(layers, ruleset)?;
-        let guard = match self.guarded {
-            true => {
-                let hull = guard::hull(self.meaning, ruleset)?;
+        let mut inner = Cow::Borrowed(ruleset);
+        let own_entries = match self.guarded {
+            true => guard::take_own_entries(inner.to_mut()),
+            false => Vec::new(),
+        };
+        let mut domain = self.domain(layers, &inner)?;
+        let guard = match &layers.named {
+            Some(named) => {
+                let hull = guard::hull(self.meaning, named, ruleset)?;
                 let filter = guard::prepare(self.meaning, layers.sockets_by_path)?;
                 Some((filter, self.domain(layers, &hull)?))
             }
-            false => None,
+            None => None,
         };
         for gone in &domain.gone {
             report.stricter(
@@ -376,8 +384,7 @@ impl Prepared<'_> {
                     told,
                 };
                 let inside = guard::split(self.meaning, task)?;
-                // Another process becomes the program now.
-                domain = self.domain(layers, &inside.own_entries(ruleset))?;
+                domain.add(&inside.own_entries(own_entries))?;
                 Some((filter, inside))
             }
             None => None,

@@ -28,6 +28,7 @@ pub(crate) const KEYS: [&str; 15] = [
     "except",
     "platforms",
     "create_missing",
+    "except_new",
     "message",
     "rate",
     "allow_lints",
@@ -139,6 +140,7 @@ pub(crate) fn entry<'n>(
     }
     let platforms = platforms(&f, place, report);
     let create_missing = create_missing(&f, action, objects.as_ref(), report);
+    let except_new = except_new(&f, action, kind, operations, report);
     let lint_allowed = f
         .get("allow_lints")
         .map(|n| lints(n, report))
@@ -152,6 +154,7 @@ pub(crate) fn entry<'n>(
         platforms: platforms?,
         message,
         create_missing,
+        except_new,
         rate: rule_rate,
         lint_allowed,
         span: f.span,
@@ -219,6 +222,43 @@ fn create_missing(
             CreateMissing::No
         }
         None => found.unwrap_or_default(),
+    }
+}
+
+/// `except_new`, which belongs to a rule that denies changing what is there.
+fn except_new(
+    f: &Fields<'_>,
+    action: Option<Action>,
+    kind: Option<&str>,
+    operations: Option<OperationSet>,
+    report: &mut Report,
+) -> bool {
+    let (Some(n), Some(span)) = (f.get("except_new"), f.key_span("except_new")) else {
+        return false;
+    };
+    let found = value::boolean(n, "`except_new`", report).unwrap_or(false);
+    let changes = OperationSet::from_iter(Operation::CHANGES);
+    let wrong = match (action, kind, operations) {
+        (Some(Action::Allow), ..) => Some((
+            "`except_new` is only for a rule that denies",
+            "leave it out: the rule allows it already",
+        )),
+        (_, Some("paths"), Some(all)) if all.iter().any(|o| !changes.contains(o)) => Some((
+            "`except_new` is only for a rule about `edit`, `delete` and `metadata`",
+            "write two rules: what is to be made, read or started is not there yet, or not new any more",
+        )),
+        (_, Some("paths") | None, _) => None,
+        _ => Some((
+            "`except_new` is only for a rule over `paths`",
+            "leave it out: a program makes files and directories, and nothing else",
+        )),
+    };
+    match wrong {
+        Some((message, help)) => {
+            report.error(codes::MISPLACED_KEY, message, span, "not here", help);
+            false
+        }
+        None => found,
     }
 }
 

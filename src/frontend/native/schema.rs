@@ -288,6 +288,10 @@ rule! {
         /// too; in the home directory nobody else may read them. It makes nothing that a rule above denies, and nothing
         /// behind a symbolic link. With a list of programs, it does so only if one of them is installed.
         create_missing: Option<CreateMissing>,
+        /// Whether a rule that denies `edit`, `delete` or `metadata` leaves out what the program itself has made in the same
+        /// run, at a name where the policy allows `create`. Only `run` with the guard can tell. Every other layer denies
+        /// it, or leaves it open as the ledger says; `--require` denies it. The default is `false`.
+        except_new: Option<bool>,
     }
 }
 

@@ -452,6 +452,25 @@ pub(crate) fn rate(node: &Node, report: &mut Report) -> Option<Rate> {
     parsed
 }
 
+/// `true` or `false`.
+pub(crate) fn boolean(node: &Node, what: &str, report: &mut Report) -> Option<bool> {
+    match node.scalar().filter(|s| s.resolve() == Type::Bool) {
+        Some(s) if s.text == "true" => Some(true),
+        Some(s) if s.text == "false" => Some(false),
+        _ => {
+            let message = format!("{what} is `true` or `false`");
+            report.error(
+                codes::UNKNOWN_VALUE,
+                message,
+                node.span,
+                "neither",
+                "the default is `false`",
+            );
+            None
+        }
+    }
+}
+
 /// `create_missing`: a boolean, or the programs that what is made is for.
 pub(crate) fn create_missing(node: &Node, report: &mut Report) -> Option<CreateMissing> {
     if let Some(s) = node.scalar().filter(|s| s.resolve() == Type::Bool) {

@@ -39,7 +39,7 @@ fn handled(abi: u32) -> BTreeSet<AccessFs> {
 }
 
 /// The literal paths of the policy, with what stands there.
-struct Named {
+pub struct Named {
     tree: LiteralTree,
     paths: Vec<Vec<u8>>,
     parents: Vec<usize>,
@@ -48,7 +48,9 @@ struct Named {
 }
 
 impl Named {
-    fn new(meaning: &Meaning<'_>) -> Self {
+    /// Looks at each path.
+    #[must_use]
+    pub fn new(meaning: &Meaning<'_>) -> Self {
         let tree = LiteralTree::of(meaning.policy(), usize::MAX, false);
         let count = tree.len();
         let mut paths = vec![b"/".to_vec(); count];
@@ -230,11 +232,10 @@ pub fn is_asked(meaning: &Meaning<'_>) -> Result<bool, TooLarge> {
 ///
 /// # Errors
 /// The policy's automata are too large.
-pub fn narrow(meaning: &Meaning<'_>, ruleset: &mut Ruleset) -> Result<(), TooLarge> {
+pub fn narrow(meaning: &Meaning<'_>, named: &Named, ruleset: &mut Ruleset) -> Result<(), TooLarge> {
     if !is_asked(meaning)? {
         return Ok(());
     }
-    let named = Named::new(meaning);
     let handled = handled(ruleset.abi);
     let mut grants = Grants::new();
     for p in &ruleset.paths {
@@ -265,8 +266,7 @@ pub fn narrow(meaning: &Meaning<'_>, ruleset: &mut Ruleset) -> Result<(), TooLar
 ///
 /// # Errors
 /// The policy's automata are too large.
-pub fn hull(meaning: &Meaning<'_>, inner: &Ruleset) -> Result<Ruleset, TooLarge> {
-    let named = Named::new(meaning);
+pub fn hull(meaning: &Meaning<'_>, named: &Named, inner: &Ruleset) -> Result<Ruleset, TooLarge> {
     let handled = handled(inner.abi);
     let mut grants = Grants::new();
     for operation in WRITES {
@@ -355,7 +355,8 @@ rules:
         let policy = policy(top);
         let meaning = Meaning::new(&policy);
         let mut inner = empty();
-        narrow(&meaning, &mut inner).unwrap();
+        let named = Named::new(&meaning);
+        narrow(&meaning, &named, &mut inner).unwrap();
         let granted = |r: &Ruleset| -> Vec<(String, usize)> {
             let show = |p: &PathBeneath| {
                 (
@@ -366,7 +367,7 @@ rules:
             r.paths.iter().map(show).collect()
         };
         assert_eq!(granted(&inner), [("/dev/null".to_owned(), 2)]);
-        let hull = hull(&meaning, &inner).unwrap();
+        let hull = hull(&meaning, &named, &inner).unwrap();
         assert_eq!(
             granted(&hull),
             [

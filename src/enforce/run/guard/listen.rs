@@ -33,7 +33,7 @@ pub struct Guard<'m> {
     pub names: RwLock<()>,
     /// What was refused.
     pub record: Record,
-    /// What was made in this run; `None`: that makes no difference.
+    /// What was made in this run, where rules leave it out.
     pub own: Option<Own>,
     /// Landlock restricts truncating on this kernel.
     pub truncate_is_kept: bool,

@@ -52,11 +52,11 @@ mod sockets;
 mod table;
 mod target;
 
-pub use domains::{hull, lose, narrow};
+pub use domains::{Named, hull, lose, narrow};
 pub use outside::hear;
 
 use super::{Error, filter as filters, init, leftovers, line, signals, sys};
-use crate::backend::landlock::Ruleset;
+use crate::backend::landlock::{PathBeneath, Ruleset};
 use crate::policy::{Operation, Policy};
 use crate::semantics::{Meaning, TooLarge};
 use filter::Asked;
@@ -72,9 +72,9 @@ use std::sync::RwLock;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Wanted {
     /// No.
-    #[default]
     Off,
-    /// Where it can be.
+    /// Where the policy needs it and this host can have it.
+    #[default]
     Auto,
     /// Without it, the program does not start.
     Require,
@@ -97,7 +97,7 @@ const IDENTITY: [&str; 8] = [
 #[must_use]
 pub fn hindered(policy: &Policy, abi: u32) -> Option<String> {
     if filters::own_arch().is_none() {
-        return Some("it is made for x86_64 and aarch64".to_owned());
+        return Some("the guard is made for x86_64 and aarch64".to_owned());
     }
     if let Some(kept) = policy
         .capabilities
@@ -126,7 +126,7 @@ pub fn hindered(policy: &Policy, abi: u32) -> Option<String> {
     match tried {
         Ok(Ok(())) => None,
         Ok(Err(Errno(libc::EBUSY))) => Some(
-            "another program supervises this one in the same way, and the kernel takes no second"
+            "another program already supervises this one by seccomp, and the kernel takes one"
                 .to_owned(),
         ),
         Ok(Err(Errno(libc::EINVAL))) => {
@@ -201,7 +201,7 @@ pub struct Task {
     pub standard: Vec<(libc::dev_t, libc::ino_t)>,
     /// The ABI version of Landlock.
     pub abi: u32,
-    /// A rule against changing holds for what the program itself has made, too.
+    /// Rules with `except_new` hold for what the program itself has made, too.
     pub to_the_letter: bool,
     /// The guard reports here, at the end, what was refused.
     pub told: Option<UnixStream>,
@@ -239,21 +239,33 @@ pub fn split(meaning: &Meaning<'_>, task: Task) -> Result<Inside, Error> {
     }
 }
 
+/// A process's entry in `/proc`.
+fn entry_of(process: libc::pid_t) -> Vec<u8> {
+    format!("/proc/{process}").into_bytes()
+}
+
+/// Takes out of a ruleset what it grants on this process's entry in `/proc`: the process that becomes the program is
+/// another one.
+pub fn take_own_entries(ruleset: &mut Ruleset) -> Vec<PathBeneath> {
+    let own = entry_of(std::process::id() as libc::pid_t);
+    let is_own = |p: &mut PathBeneath| {
+        let rest = p.parent.strip_prefix(own.as_slice());
+        rest.is_some_and(|r| r.is_empty() || r.starts_with(b"/"))
+    };
+    ruleset.paths.extract_if(.., is_own).collect()
+}
+
 impl Inside {
-    /// A ruleset, with what it grants on this process's entry in `/proc` in place of the guard's.
+    /// What was taken out of a ruleset for the guard's entry in `/proc`, on this process's own entry.
     #[must_use]
-    pub fn own_entries(&self, ruleset: &Ruleset) -> Ruleset {
-        let guard = format!("/proc/{}", self.guard).into_bytes();
-        let own = format!("/proc/{}", std::process::id()).into_bytes();
-        let mut ruleset = ruleset.clone();
-        for granted in &mut ruleset.paths {
-            let rest = granted.parent.strip_prefix(guard.as_slice());
-            let rest = rest.filter(|r| r.is_empty() || r.starts_with(b"/"));
-            if let Some(rest) = rest {
-                granted.parent = [own.as_slice(), rest].concat();
-            }
+    pub fn own_entries(&self, mut taken: Vec<PathBeneath>) -> Vec<PathBeneath> {
+        let entry = entry_of(self.guard);
+        let own = entry_of(std::process::id() as libc::pid_t);
+        for granted in &mut taken {
+            let rest = granted.parent.get(entry.len()..).unwrap_or_default();
+            granted.parent = [own.as_slice(), rest].concat();
         }
-        ruleset
+        taken
     }
 
     /// Loads the filter, and passes its listener to the guard. The filter cannot be unloaded.
@@ -318,7 +330,10 @@ fn made<'m>(meaning: &'m Meaning<'_>, listener: OwnedFd, task: &Task) -> Result<
         listener,
         names: RwLock::new(()),
         record: record::Record::default(),
-        own: (!task.to_the_letter).then(own::Own::default),
+        own: match task.to_the_letter {
+            true => None,
+            false => own::Own::new(meaning.policy()),
+        },
         truncate_is_kept: task.abi >= 3,
         standard: task.standard.clone(),
         home: home.map_err(|e| io::Error::from_raw_os_error(e.0).to_string())?,

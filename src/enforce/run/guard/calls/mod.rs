@@ -263,7 +263,7 @@ impl Request<'_> {
         (at, name): (&OwnedFd, &CStr),
     ) -> Result<(), Denied> {
         match self.guard.judge.ask(operation, path) {
-            Err(_) if self.is_own(operation, at, name) => Ok(()),
+            Err(_) if self.is_own(operation, path, (at, name)) => Ok(()),
             asked => asked,
         }
     }
@@ -278,9 +278,9 @@ impl Request<'_> {
     }
 
     /// Whether an object was made in this run and may be changed so.
-    fn is_own(&self, operation: Operation, at: &impl AsRawFd, name: &CStr) -> bool {
+    fn is_own(&self, operation: Operation, path: &[u8], at: (&impl AsRawFd, &CStr)) -> bool {
         let own = self.guard.own.as_ref();
-        own.is_some_and(|own| own.allows(operation, at, name))
+        own.is_some_and(|own| own.allows(operation, path, at))
     }
 
     /// Takes over the program's umask, for the next object.

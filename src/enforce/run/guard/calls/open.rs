@@ -3,6 +3,7 @@
 use super::{Answer, Done, Halt, Request, error};
 use crate::enforce::run::guard::blocking::Work;
 use crate::enforce::run::guard::kernel::{self, Errno};
+use crate::enforce::run::guard::own::Own;
 use crate::enforce::run::guard::resolve::{Object, Place, Stop, View, split};
 use crate::policy::Operation;
 use std::os::fd::RawFd;
@@ -106,8 +107,8 @@ impl Request<'_> {
         let path = place.path();
         let (reads, writes) = uses(flags);
         self.guard.judge.ask(Operation::Create, &path)?;
-        // What may be made may be filled: a rule against editing keeps what is there.
-        if writes && self.guard.own.is_none() {
+        let new = |own: &Own| own.permits(Operation::Edit, &path);
+        if writes && !self.guard.own.as_ref().is_some_and(new) {
             self.guard.judge.ask(Operation::Edit, &path)?;
         }
         if reads {

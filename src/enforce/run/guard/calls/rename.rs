@@ -54,7 +54,8 @@ impl Request<'_> {
         judge.ask_gain(&a, &b)?;
         if moved.st_mode & libc::S_IFMT == libc::S_IFDIR {
             judge.ask_beneath(&a, &b, |path| {
-                self.is_own(Operation::Delete, &libc::AT_FDCWD, &kernel::text(path))
+                let name = kernel::text(path);
+                self.is_own(Operation::Delete, path, (&libc::AT_FDCWD, &name))
             })?;
         }
         Ok(())
