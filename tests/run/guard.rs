@@ -414,15 +414,12 @@ fn where_it_cannot_be_nothing_is_started() {
     let needed = inner(
         "  - {name: env, action: deny, operations: [write], paths: [\"${workspace}/**/.env\"]}\n",
     );
-    let free = "version: 1\nname: inner\ndefault_action: allow\nrules: []\n".to_owned();
     let told = "not kept: the program can write more than elsewhere, as polc cannot decide each write here (another program ";
     for (policy, when, starts, says) in [
         (&needed, &["--guard", "require"][..], false, false),
         // Where it was not demanded, the first lines say why less is kept.
         (&needed, &[], true, true),
         (&needed, &["--guard", "off"], true, false),
-        // The other layers say the same.
-        (&free, &[], true, false),
     ] {
         std::fs::write(place.path("ws/inner.yaml"), policy).unwrap();
         let words = [
