@@ -16,7 +16,7 @@ use std::rc::Rc;
 pub(crate) const KINDS: [&str; 5] = ["paths", "hosts", "commands", "syscalls", "tools"];
 
 /// The keys of a rule.
-pub(crate) const KEYS: [&str; 15] = [
+pub(crate) const KEYS: [&str; 16] = [
     "name",
     "action",
     "operations",
