@@ -54,9 +54,10 @@ pub fn told(scan: &Scan<'_>, before: &Seen, now: &Seen, detail: Detail) -> Strin
         for ((_, rule), paths) in by_rule(scan, paths) {
             let _ = writeln!(
                 out,
-                "polc: {what}: {}: denied by {}",
+                "polc: {what}: {}: denied by {}{}; look at it, or remove it, before a program outside uses it",
                 list(paths, detail),
-                scan.policy.decider(rule)
+                scan.policy.decider(rule),
+                message(scan, rule)
             );
         }
     }
@@ -93,6 +94,14 @@ pub fn told(scan: &Scan<'_>, before: &Seen, now: &Seen, detail: Detail) -> Strin
         let _ = writeln!(out, "note: {short}, or not all of it");
     }
     out
+}
+
+/// What the rule says to the person who is refused, behind a colon.
+fn message(scan: &Scan<'_>, rule: Option<RuleId>) -> String {
+    let message = rule.and_then(|id| scan.policy.rule(id).message.as_ref());
+    message.map_or_else(String::new, |m| {
+        format!(": {}", show_bytes(m.replace('\n', " ").as_bytes()))
+    })
 }
 
 fn by_rule<'p>(scan: &Scan<'_>, paths: Vec<&'p [u8]>) -> ByRule<'p> {
