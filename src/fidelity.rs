@@ -153,6 +153,8 @@ pub struct Ledger {
     /// What the layer does with parts of a policy that are not rules (limits, environment, capabilities, subject): the
     /// part, how much is kept, and why.
     pub settings: Vec<SettingEntry>,
+    /// What a reader must know before all else: one line, no capital, no full stop. `None`: nothing stands out.
+    pub warning: Option<String>,
 }
 
 /// What a layer keeps of a part that is not a rule.

@@ -278,3 +278,171 @@ fn descriptors_that_were_closed_are_no_file_of_polc_s() {
     let policy = std::fs::read_to_string(place.folder.path().join("polc.yaml")).unwrap();
     assert_eq!(policy, POLICY);
 }
+
+/// What an agent does with a fresh repository, each by itself. `$HOME/rust` is a toolchain.
+const WORK: [&str; 9] = [
+    "ls -a . src",
+    "echo one > new && echo two > new && mkdir -p deep/er && mv new deep/er/f && grep two deep/er/f && rm -r deep",
+    "ln -s src link && ln src/main.rs hard && ls link/ && cmp hard src/main.rs",
+    "git init -q && git config user.name a && git config user.email a@localhost",
+    "git add -A && git commit -qm one && git status && git log | grep one",
+    "git checkout -q -b side && echo more > file && git add file && git commit -qm two && git checkout -q -",
+    "python3 -c 'import json, subprocess, tempfile; tempfile.TemporaryFile(); print(subprocess.check_output([\"ls\"]))'",
+    "cargo build --offline && target/debug/small && cargo test --offline",
+    "git gc -q && git stash list",
+];
+
+/// A directory with a small crate, a home, and a toolchain in it where root can lend its own.
+struct Fresh {
+    folder: tempfile::TempDir,
+    /// The number of the user whose it is.
+    user: u32,
+}
+
+impl Fresh {
+    fn new(user: u32) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("polc-holes-")
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .tempdir_in("/var/tmp")
+            .unwrap();
+        let fresh = Self { folder, user };
+        for dir in ["ws/src", "tmp", "home/.rustup/toolchains/own", "bin"] {
+            std::fs::create_dir_all(fresh.path(dir)).unwrap();
+        }
+        // Where everybody can reach it.
+        std::fs::copy(env!("CARGO_BIN_EXE_polc"), fresh.path("bin/polc")).unwrap();
+        let manifest = "[package]\nname = \"small\"\nversion = \"0.1.0\"\nedition = \"2021\"\n";
+        std::fs::write(fresh.path("ws/Cargo.toml"), manifest).unwrap();
+        let main = "fn main() {}\n#[test]\nfn works() {}\n";
+        std::fs::write(fresh.path("ws/src/main.rs"), main).unwrap();
+        let owner = format!("{user}:{user}");
+        let done = Command::new("chown")
+            .args(["-R", &owner])
+            .arg(fresh.path(""))
+            .status()
+            .unwrap();
+        assert!(done.success() || user == own_user());
+        fresh
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// `polc enforce landlock -p builtin:coding-agent` as the user, in a mount namespace in which the toolchain lies in
+    /// the home.
+    fn enforce(&self, options: &[&str], script: &str) -> Output {
+        let toolchain = Command::new("rustc").args(["--print", "sysroot"]).output();
+        let toolchain = text(&toolchain.unwrap().stdout);
+        let lent = self.path("home/.rustup/toolchains/own");
+        let mut command = if own_user() == 0 {
+            let mut c = Command::new("unshare");
+            let user = self.user.to_string();
+            let become_user = "mount --bind \"$0\" \"$1\" && shift && exec setpriv --reuid \"$1\" --regid \"$1\" --clear-groups -- \"${@:2}\"";
+            c.args(["-m", "bash", "-c", become_user, toolchain.trim()]);
+            c.arg(&lent).arg(user);
+            c.arg(self.path("bin/polc"));
+            c
+        } else {
+            Command::new(self.path("bin/polc"))
+        };
+        let path = format!(
+            "{}:/usr/local/bin:/usr/bin:/bin",
+            lent.join("bin").display()
+        );
+        command
+            .args(["enforce", "landlock", "-p", "builtin:coding-agent", "--set"])
+            .arg(format!("workspace={}", self.path("ws").display()))
+            .args(options)
+            .args(["--", "sh", "-ec", script])
+            .current_dir(self.path("ws"))
+            .env("HOME", self.path("home"))
+            .env("TMPDIR", self.path("tmp"))
+            .env("PATH", path)
+            .env_remove("CARGO_TARGET_DIR")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+}
+
+fn own_user() -> u32 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").unwrap().uid()
+}
+
+/// Whom to try it as.
+fn users() -> Vec<u32> {
+    let own = own_user();
+    if own == 0 { vec![0, 65534] } else { vec![own] }
+}
+
+#[test]
+fn the_work_that_the_built_in_policy_allows_is_done() {
+    if !landlock(1) {
+        return;
+    }
+    for user in users() {
+        let fresh = Fresh::new(user);
+        for script in WORK {
+            let o = fresh.enforce(&["-q"], script);
+            let said = [text(&o.stdout), text(&o.stderr)].concat();
+            assert!(o.status.success(), "as {user}: {script}: {said}");
+        }
+    }
+}
+
+#[test]
+fn what_it_costs_is_said_first_and_refused_where_it_must_not_be() {
+    if !landlock(1) {
+        return;
+    }
+    for user in users() {
+        let fresh = Fresh::new(user);
+        let o = fresh.enforce(&[], "mkdir -p .git/hooks && echo x > .git/hooks/pre-commit");
+        let said = text(&o.stderr);
+        assert!(o.status.success(), "{said}");
+        assert!(
+            said.starts_with("warning: Landlock does not keep denies inside allowed trees"),
+            "{said}"
+        );
+        assert!(said.contains("git-hooks/hooks"), "{said}");
+        let o = fresh.enforce(&["--require", "safe"], "echo started");
+        assert_eq!(o.status.code(), Some(3), "{}", text(&o.stderr));
+        assert!(o.stdout.is_empty());
+        // What lies in no tree in which something can be made is kept all the same.
+        let o = fresh.enforce(&["-q"], "cat /etc/shadow");
+        assert!(!o.status.success());
+        // Closed, the deny is kept, and the work is not.
+        let o = fresh.enforce(
+            &["-q", "--holes", "closed"],
+            "! echo x > .git/hooks/post-commit && ! ls && ! echo x > new",
+        );
+        assert!(o.status.success(), "{}", text(&o.stderr));
+    }
+}
+
+/// `run` stays as it is: mounts keep what Landlock cannot.
+#[test]
+fn run_does_not_open_holes() {
+    if !landlock(1) {
+        return;
+    }
+    let fresh = Fresh::new(own_user());
+    std::fs::create_dir_all(fresh.path("ws/.git/hooks")).unwrap();
+    for mode in [&[][..], &["--no-namespaces"]] {
+        let o = Command::new(fresh.path("bin/polc"))
+            .args(["run", "-q", "-p", "builtin:coding-agent", "--set"])
+            .arg(format!("workspace={}", fresh.path("ws").display()))
+            .args(mode)
+            .args(["--", "sh", "-c", "echo x > .git/hooks/pre-commit"])
+            .current_dir(fresh.path("ws"))
+            .env("HOME", fresh.path("home"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(!o.status.success(), "{mode:?}");
+        assert!(!fresh.path("ws/.git/hooks/pre-commit").exists(), "{mode:?}");
+    }
+}

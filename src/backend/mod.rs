@@ -176,3 +176,13 @@ pub fn all() -> &'static [&'static dyn Backend] {
 pub fn find(id: &str) -> Option<&'static dyn Backend> {
     all().iter().copied().find(|b| b.id() == id)
 }
+
+#[cfg(test)]
+mod tests {
+    /// A test of a policy names its layers so.
+    #[test]
+    fn the_layers_that_a_test_can_name_are_the_targets() {
+        let ids: Vec<&str> = super::all().iter().map(|b| b.id()).collect();
+        assert_eq!(ids, crate::policy::LAYERS);
+    }
+}

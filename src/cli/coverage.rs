@@ -4,14 +4,14 @@ mod markdown;
 mod page;
 mod terminal;
 
-use super::require::{self, Require};
+use super::require::{Demand, Found};
 use super::{
     Done, Format, Forms, Global, Outcome, Stop, emit, input, output, targets::TargetOptions,
 };
 use polc::backend;
 use polc::fidelity::{Fidelity, Witness};
 use polc::policy::{Operation, Platform, Platforms, Policy, RuleId};
-use polc::proof::{Cell, Coverage, Gap, Layer, Row, coverage};
+use polc::proof::{Cell, Coverage, Gap, Layer, Refused, Row, coverage};
 use polc::semantics::Meaning;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -24,9 +24,9 @@ pub struct Args {
     /// The layers, by the names of their targets. Without it: all of them
     #[arg(long, value_delimiter = ',', value_name = "TARGET,…")]
     layers: Vec<String>,
-    /// Exit 3 unless the layers together keep the policy
-    #[arg(long, value_enum, value_name = "HOW")]
-    require: Option<Require>,
+    /// Exit 3 unless the layers together keep the policy so, or each of them is usable
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "HOW,…")]
+    require: Vec<Demand>,
     /// Where to write it. Without it: standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -98,11 +98,14 @@ pub fn run(global: &Global, args: &Args) -> Done {
         Some(path) => output::write_all(&[(path.clone(), text.as_bytes())])?,
         None => output::stdout(text.as_bytes())?,
     }
-    let kept = require::is_met(args.require, table.is_exact(), table.is_safe());
-    Ok(if kept {
-        Outcome::Fine
-    } else {
-        Outcome::BelowRequirement
+    let found = Found {
+        exact: table.is_exact(),
+        safe: table.is_safe(),
+        usable: table.is_usable(),
+    };
+    Ok(match found.falls_short(&args.require) {
+        None => Outcome::Fine,
+        Some(_) => Outcome::BelowRequirement,
     })
 }
 
@@ -254,6 +257,19 @@ fn closed(gap: &Gap) -> String {
     }
 }
 
+/// What a layer refuses and a test allows, for forms that programs read.
+pub fn refused_json(policy: &Policy, r: &Refused) -> Value {
+    json!({
+        "target": r.layer,
+        "test": policy.sources.place(r.test),
+        "operation": r.operation.name(),
+        "object": r.object.to_string(),
+        "rule": name(policy, r.rule),
+        "place": place(policy, r.rule),
+        "reason": r.reason,
+    })
+}
+
 fn witness(w: &Witness) -> Value {
     json!({
         "object": w.object.to_string(),
@@ -327,6 +343,8 @@ fn to_json(policy: &Policy, table: &Coverage, wanted: Rows) -> Value {
         "layers": layers,
         "safe": table.is_safe(),
         "exact": table.is_exact(),
+        "usable": table.is_usable(),
+        "refused": table.refused.iter().map(|r| refused_json(policy, r)).collect::<Vec<_>>(),
         "counts": counted,
         "gaps": gaps,
     });

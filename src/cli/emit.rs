@@ -1,12 +1,14 @@
 //! `polc emit`: artifacts.
 
+use super::require::{Demand, Found};
 use super::{Done, Global, Outcome, Stop, input, ledger, output, targets::TargetOptions};
 use anyhow::anyhow;
-use polc::backend::{self, Artifact, Backend};
+use polc::backend::{self, Artifact, Backend, Options};
 use polc::diagnostics::Diagnostics;
 use polc::fidelity::{Ledger, show_bytes};
 use polc::parallel;
 use polc::policy::Policy;
+use polc::proof::{self, Refused};
 use polc::semantics::Meaning;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +27,10 @@ pub struct Args {
     /// error
     #[arg(long, value_enum, value_name = "FORMAT")]
     ledger: Option<ledger::LedgerFormat>,
-    /// Write nothing and exit 3 if a layer lets through anything that the policy denies
+    /// Write nothing and exit 3 unless each artifact is so
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "HOW,…")]
+    require: Vec<Demand>,
+    /// The same as `--require safe`
     #[arg(long)]
     strict: bool,
     /// Write nothing: compare with the files at `-o`, and print the difference. Exit 1 if there is one
@@ -50,6 +55,7 @@ impl Args {
             targets: vec![target.to_owned()],
             output,
             ledger: None,
+            require: Vec::new(),
             strict,
             check: false,
             quiet: false,
@@ -62,6 +68,29 @@ impl Args {
 struct Made {
     artifacts: Vec<Artifact>,
     ledger: Ledger,
+    /// What the policy's `allow` tests name and the artifact refuses.
+    refused: Vec<Refused>,
+}
+
+/// Most refusals of a target that are told.
+const TOLD: usize = 5;
+
+/// What artifacts refuse though a test of the policy allows it. It is told first, and also with `--quiet`.
+fn refusals(policy: &Policy, made: &[Made]) -> String {
+    let mut out = String::new();
+    for m in made {
+        for refused in m.refused.iter().take(TOLD) {
+            out.push_str(&format!("warning: {}\n", refused.line(policy)));
+        }
+        if m.refused.len() > TOLD {
+            let id = m.ledger.target;
+            out.push_str(&format!(
+                "warning: {id} refuses {} more that tests allow: `polc test --layers {id}` shows them\n",
+                m.refused.len() - TOLD
+            ));
+        }
+    }
+    out
 }
 
 pub fn run(global: &Global, args: &Args) -> Done {
@@ -72,6 +101,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     let meaning = Meaning::new(policy);
     let made = compile(&backends, &meaning, args, policy)?;
 
+    output::stderr(&refusals(policy, &made))?;
     // Who compares wants to know whether there is a difference.
     let quiet = args.quiet || args.check;
     if !quiet {
@@ -86,10 +116,24 @@ pub fn run(global: &Global, args: &Args) -> Done {
             output::stderr(&text)?
         }
     }
-    if args.strict && made.iter().any(|m| m.ledger.leaks()) {
-        output::stderr(
-            "error: `--strict`: a layer lets through what the policy denies; nothing was written\n",
-        )?;
+    let found = Found {
+        exact: made.iter().all(|m| m.ledger.is_exact()),
+        safe: !made.iter().any(|m| m.ledger.leaks()),
+        usable: made.iter().all(|m| m.refused.is_empty()),
+    };
+    let strict = args.strict.then_some(Demand::Safe);
+    let demands: Vec<Demand> = strict.into_iter().chain(args.require.clone()).collect();
+    if let Some(demand) = found.falls_short(&demands) {
+        let option = match demand {
+            Demand::Safe if args.strict => "--strict".to_owned(),
+            other => format!("--require {}", other.word()),
+        };
+        let why = match demand {
+            Demand::Exact => "a layer differs from the policy",
+            Demand::Safe => "a layer lets through what the policy denies",
+            Demand::Usable => "a layer refuses what a test of the policy allows",
+        };
+        output::stderr(&format!("error: `{option}`: {why}; nothing was written\n"))?;
         return Ok(Outcome::BelowRequirement);
     }
     let artifacts: Vec<&Artifact> = made.iter().flat_map(|m| &m.artifacts).collect();
@@ -199,15 +243,10 @@ fn compile(
     // Back-ends share only the decided sets. The last ones of the registry take longest. So they begin first, and no
     // processor is idle at the end.
     let order: Vec<_> = backends.iter().rev().collect();
-    let results = parallel::map(&order, |b| {
-        b.compile(meaning, &args.options.of(**b, policy))
-    });
+    let results = parallel::map(&order, |b| one(**b, meaning, args.options.of(**b, policy)));
     for result in results.into_iter().rev() {
         match result {
-            Ok(c) => made.push(Made {
-                artifacts: c.artifacts,
-                ledger: c.ledger,
-            }),
+            Ok(one) => made.push(one),
             Err(d) => failed.items.extend(d.items),
         }
     }
@@ -216,6 +255,25 @@ fn compile(
     } else {
         Err(Stop::Diagnostics(failed))
     }
+}
+
+/// The artifacts of one target, with what they refuse of the policy's own tests.
+fn one(b: &dyn Backend, meaning: &Meaning<'_>, mut options: Options) -> Result<Made, Diagnostics> {
+    let made = b.compile(meaning, &options)?;
+    let policy = meaning.policy();
+    // The ledger knows of most that nothing is refused.
+    let refused = if proof::may_refuse(policy, b, &made.ledger) {
+        options.files = made.files;
+        let read = b.read_back(&made.artifacts, &options)?;
+        proof::refused(policy, b, read.as_ref(), &made.ledger)
+    } else {
+        Vec::new()
+    };
+    Ok(Made {
+        artifacts: made.artifacts,
+        ledger: made.ledger,
+        refused,
+    })
 }
 
 /// Where each artifact goes.

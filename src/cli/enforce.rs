@@ -2,7 +2,7 @@
 
 use super::require::Require;
 use super::{Done, Global, Outcome, emit, input, output, targets::TargetOptions};
-use polc::backend::landlock::RealHost;
+use polc::backend::landlock::{Holes, RealHost};
 use polc::enforce::landlock;
 use polc::semantics::Meaning;
 use std::ffi::OsString;
@@ -34,6 +34,24 @@ enum Layer {
     Tetragon(FileArgs),
 }
 
+/// What becomes of a denied path inside an allowed tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum HolesArg {
+    /// The tree is granted, so that what the policy allows works. The deny is lost
+    Open,
+    /// The deny is kept. Then nothing new can be made beside the denied path, and the directory cannot be listed
+    Closed,
+}
+
+impl From<HolesArg> for Holes {
+    fn from(arg: HolesArg) -> Self {
+        match arg {
+            HolesArg::Open => Self::Open,
+            HolesArg::Closed => Self::Closed,
+        }
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub struct LandlockArgs {
     /// Apply nothing: show each path with its rights, what is missing on this host, and what its kernel lacks
@@ -42,6 +60,9 @@ pub struct LandlockArgs {
     /// Start the program only if Landlock keeps the policy. Else exit 3
     #[arg(long, value_enum, value_name = "HOW")]
     require: Option<Require>,
+    /// What becomes of a denied path inside an allowed tree
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = HolesArg::Open)]
+    holes: HolesArg,
     /// Do not print what Landlock does not enforce
     #[arg(short, long)]
     quiet: bool,
@@ -78,7 +99,8 @@ pub fn run(global: &Global, args: &Args) -> Done {
             let loaded = input::load(global, input::Purpose::Host)?;
             let (policy, _) = input::with_own_rules(loaded, input::Purpose::Host);
             let meaning = Meaning::new(&policy);
-            let report = landlock::dry_run(&meaning, &RealHost, landlock::kernel_abi())?;
+            let report =
+                landlock::dry_run(&meaning, &RealHost, landlock::kernel_abi(), a.holes.into())?;
             output::stdout(report.as_bytes())?;
             Ok(Outcome::Fine)
         }
@@ -133,8 +155,13 @@ fn start(global: &Global, args: &LandlockArgs) -> Done {
         return Err(super::start::replace(&program, &arguments));
     };
     let meaning = Meaning::new(policy);
-    let lowered = polc::backend::landlock::rules(&meaning, abi.min(NEWEST_ABI), Some(&RealHost))
-        .map_err(Diagnostics::from)?;
+    let lowered = polc::backend::landlock::rules(
+        &meaning,
+        abi.min(NEWEST_ABI),
+        Some(&RealHost),
+        args.holes.into(),
+    )
+    .map_err(Diagnostics::from)?;
     // The ledger takes longer than all the rest: it is made where somebody reads it.
     let ledger = if args.quiet && args.require.is_none() {
         None

@@ -90,7 +90,7 @@ Examples:
 pub const TEST: &str = "\
 Examples:
   polc test
-  polc test --layers
+  polc test --layers all --lost
   polc test --no-host team.yaml";
 
 /// Of `polc targets`.

@@ -96,7 +96,7 @@ pub fn run(global: &Global, args: &Args) -> Done {
     let meaning: &'static Meaning<'static> = Box::leak(Box::new(Meaning::new(kept)));
     let end = Instant::now() + LONGEST;
     let resolver = (!args.no_host).then_some(&resolver);
-    let parts: Vec<Part> = super::test::parts(&query)
+    let parts: Vec<Part> = polc::proof::parts(&query)
         .into_iter()
         .map(|(operation, object)| part(policy, (meaning, end), operation, object, resolver))
         .collect();

@@ -45,6 +45,11 @@ pub fn report<'a>(
 fn lines(ledgers: &[&Ledger]) -> String {
     let mut out = String::new();
     for ledger in ledgers {
+        if let Some(warning) = &ledger.warning {
+            let _ = writeln!(out, "warning: {}: {warning}", ledger.target);
+        }
+    }
+    for ledger in ledgers {
         let leaks = if ledger.leaks() {
             "; lets through some of what the policy denies"
         } else {
@@ -118,11 +123,21 @@ fn to_json(policy: &Policy, ledger: &Ledger) -> Value {
         .iter()
         .map(|s| json!({"setting": s.setting, "fidelity": s.fidelity.name(), "reason": s.reason}))
         .collect();
-    json!({"policy": policy.name, "target": ledger.target, "entries": entries, "settings": settings})
+    json!({
+        "policy": policy.name,
+        "target": ledger.target,
+        "warning": ledger.warning,
+        "entries": entries,
+        "settings": settings,
+    })
 }
 
 fn human(policy: &Policy, ledger: &Ledger, limit: usize, exact_too: bool) -> String {
-    let mut out = counts(ledger) + "\n";
+    let mut out = String::new();
+    if let Some(warning) = &ledger.warning {
+        let _ = writeln!(out, "warning: {}: {warning}", ledger.target);
+    }
+    let _ = writeln!(out, "{}", counts(ledger));
     // What leaks comes first: it is what a reader has to know.
     let mut shown: Vec<&Entry> = ledger
         .entries

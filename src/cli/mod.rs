@@ -22,6 +22,7 @@ mod enforce;
 mod examples;
 mod explain;
 mod homes;
+mod host_layers;
 mod init;
 mod input;
 mod ledger;

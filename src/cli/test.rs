@@ -1,26 +1,34 @@
-//! `polc test`: the policy's own tests, against the policy and against every artifact.
+//! `polc test`: the policy's own tests, against the policy and against the artifacts of layers.
 
-use super::{Done, Format, Forms, Global, Outcome, answer, input, output};
-use polc::backend::{self, Backend, Options};
-use polc::fidelity::{Fidelity, Object};
+use super::host_layers::{self, Layer};
+use super::{Done, Format, Forms, Global, Outcome, answer, emit, input, output};
+use polc::backend::Options;
+use polc::fidelity::Fidelity;
 use polc::host::{RealLinks, Resolver};
 use polc::parallel;
-use polc::policy::{Operation, Platform, Policy, PolicyTest, Query};
-use polc::semantics::{Meaning, decide};
+use polc::policy::{Platform, Policy, PolicyTest};
+use polc::proof;
+use polc::semantics::Meaning;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt::Write;
 
-/// Run the policy's own tests, against the policy and against each target's artifact.
+/// Run the policy's own tests, against the policy and against the layers of this host.
+///
+/// A layer is what enforces the artifact of one target while the program runs. What a test allows must work under each
+/// layer, unless the test names the layers that it is for.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The policies to test. Without it: the policy of `--policy`
     #[arg(value_name = "FILE")]
     files: Vec<OsString>,
-    /// Show each test that a target does not keep, with the reason from its ledger
+    /// The layers to ask, by the names of their targets, or `all`. Without it: those that this host has
+    #[arg(long, value_delimiter = ',', value_name = "TARGET,…")]
+    layers: Vec<String>,
+    /// Show each test that a layer does not keep, with the reason from its ledger
     #[arg(long)]
-    layers: bool,
+    lost: bool,
     /// Do not follow the symbolic links of this host
     #[arg(long)]
     no_host: bool,
@@ -35,6 +43,8 @@ impl Forms for Args {
 struct Results {
     text: String,
     failed: Vec<Value>,
+    /// What layers fail, as text.
+    layer_failures: Vec<String>,
     passed: usize,
     failures: usize,
 }
@@ -52,7 +62,16 @@ pub fn run(global: &Global, args: &Args) -> Done {
     };
     let resolver = Resolver::new(&RealLinks);
     let resolver = (!args.no_host).then_some(&resolver);
-    let mut out = Results::default();
+    let layers: Vec<Layer> = if args.layers.is_empty() {
+        host_layers::of_this_host()
+    } else {
+        let chosen = emit::select(&args.layers)?;
+        chosen.into_iter().map(Layer::plain).collect()
+    };
+    let mut out = Results {
+        text: asked_of(&layers, args.layers.is_empty()),
+        ..Results::default()
+    };
     for name in names {
         let global = Global {
             policy: name,
@@ -65,7 +84,13 @@ pub fn run(global: &Global, args: &Args) -> Done {
             // Artifacts are tested with their own paths. This host's links do not affect those.
             let (emitted, _) = input::load_with_warnings(&global, input::Purpose::Emit)?;
             let meaning = Meaning::new(&emitted.policy);
-            out.failures += layers(&mut out.text, &meaning, args.layers);
+            let answered = ask_layers(&meaning, &layers, args.lost);
+            for failure in answered.iter().flat_map(|a| &a.failures) {
+                out.text.push_str(failure);
+                out.layer_failures.push(failure.trim_end().to_owned());
+                out.failures += 1;
+            }
+            out.text.extend(answered.iter().map(|a| a.summary.as_str()));
         }
         for t in &policy.tests {
             one(&mut out, policy, t, resolver);
@@ -76,6 +101,8 @@ pub fn run(global: &Global, args: &Args) -> Done {
             "passed": out.passed,
             "failed": out.failures,
             "failures": out.failed,
+            "layers": layers.iter().map(|l| l.backend.id()).collect::<Vec<_>>(),
+            "layer_failures": out.layer_failures,
         });
         format!("{all:#}\n")
     } else {
@@ -90,6 +117,19 @@ pub fn run(global: &Global, args: &Args) -> Done {
     } else {
         Outcome::Refused
     })
+}
+
+/// Whom the tests are asked of, as a line.
+fn asked_of(layers: &[Layer], of_host: bool) -> String {
+    let names: Vec<&str> = layers.iter().map(|l| l.shown.as_str()).collect();
+    match (names.is_empty(), of_host) {
+        (true, _) => "asked: the policy; this host has no layer that polc knows\n".to_owned(),
+        (false, true) => format!(
+            "asked: the policy, and the layers of this host: {}\n",
+            names.join(", ")
+        ),
+        (false, false) => format!("asked: the policy, and {}\n", names.join(", ")),
+    }
 }
 
 /// One test of the policy.
@@ -140,97 +180,99 @@ fn asked(policy: &Policy, t: &PolicyTest) -> String {
     polc::fidelity::show_bytes(text.as_bytes())
 }
 
-/// The operations and objects of a question.
-pub fn parts(query: &Query) -> Vec<(Operation, Object)> {
-    match query {
-        Query::Path(operations, path) => operations
-            .iter()
-            .map(|o| (o, Object::Path(path.clone())))
-            .collect(),
-        Query::Host(o, spec) => vec![(*o, Object::Host(spec.clone()))],
-        Query::Command(words) => {
-            let mut words = words.clone();
-            // As the policy reads it; a layer knows paths only.
-            if let Some(program) = words.first_mut().filter(|p| !p.contains(&b'/')) {
-                program.splice(..0, *b"/usr/bin/");
-            }
-            vec![(Operation::Execute, Object::Command(words))]
-        }
-        Query::Syscall(name) => vec![(Operation::Syscall, Object::Syscall(name.clone()))],
-        Query::Tool(name) => vec![(Operation::Tool, Object::Tool(name.clone()))],
-    }
+/// What a layer made of the tests.
+#[derive(Default)]
+struct Answered {
+    /// What fails, a line or two each.
+    failures: Vec<String>,
+    /// How the rest went.
+    summary: String,
 }
 
-/// Asks each target's artifact what the tests ask. A difference that the target's ledger does not account for is a
-/// failure; how many there are of the others is told.
-fn layers(out: &mut String, meaning: &Meaning<'_>, all: bool) -> usize {
+/// Asks each layer's artifact what the tests ask.
+fn ask_layers(meaning: &Meaning<'_>, layers: &[Layer], lost: bool) -> Vec<Answered> {
     // Targets share the decided sets and nothing else.
-    let answers = parallel::map(backend::all(), |b| layer(*b, meaning, all));
-    out.extend(answers.iter().map(|a| a.0.as_str()));
-    answers.iter().map(|a| a.1).sum()
+    parallel::map(layers, |layer| ask_layer(meaning, layer, lost))
 }
 
-fn layer(b: &dyn Backend, meaning: &Meaning<'_>, all: bool) -> (String, usize) {
-    // A test without platforms is asked everywhere: what counts is that the layer does as the policy does there.
-    let meaning = meaning.on(b.platform());
+/// A failure is: an `allow` test that the layer refuses, a test that names the layer and that it does not keep, and a
+/// difference of which the ledger does not tell. What the layer lets through besides, as its ledger says, is counted.
+fn ask_layer(meaning: &Meaning<'_>, layer: &Layer, lost: bool) -> Answered {
     let policy = meaning.policy();
+    let b = layer.backend;
     let id = b.id();
-    let mut options = Options::default();
+    let mut options = Options {
+        values: layer.options.iter().cloned().collect(),
+        ..Options::default()
+    };
     let Ok(made) = b.compile(meaning, &options) else {
-        return (format!("{id:<9} has no artifact for this policy\n"), 0);
+        return Answered {
+            summary: format!("{id:<9} has no artifact for this policy\n"),
+            ..Answered::default()
+        };
     };
     options.files = made.files;
     let read = match b.read_back(&made.artifacts, &options) {
         Ok(read) => read,
-        Err(d) => return (format!("FAILED {id} cannot be read back: {d}\n"), 1),
-    };
-    let mut out = String::new();
-    let (mut kept, mut silent, mut failed) = (0usize, 0usize, 0usize);
-    let mut lost: Vec<String> = Vec::new();
-    let asked = |t: &&PolicyTest| t.platforms.is_none_or(|all| all.contains(b.platform()));
-    for t in policy.tests.iter().filter(asked) {
-        for (operation, object) in parts(&t.query) {
-            let decision = decide(policy, operation, &object);
-            let Some(allows) = read.allows(operation, &object) else {
-                silent += 1;
-                continue;
+        Err(d) => {
+            return Answered {
+                failures: vec![format!("FAILED {id} cannot be read back: {d}\n")],
+                ..Answered::default()
             };
-            if allows == decision.action.permits() {
-                kept += 1;
-                continue;
-            }
-            let entry = made
-                .ledger
-                .entries
-                .iter()
-                .find(|e| e.rule == decision.rule && e.operation == operation);
-            let known = entry.is_some_and(|e| match e.fidelity {
-                Fidelity::Exact => false,
-                Fidelity::Stricter => !allows,
-                Fidelity::Looser | Fidelity::Unenforced => allows,
-                Fidelity::Mixed => true,
-            });
-            let does = if allows { "lets through" } else { "refuses" };
-            let line = format!(
-                "{}: {id} {does} {operation} {object}",
-                policy.sources.place(t.span)
-            );
-            if known {
-                let why = entry.map_or("", |e| e.reason.as_ref());
-                lost.push(format!("  {line}: {why}\n"));
-            } else {
-                failed += 1;
-                let _ = writeln!(out, "FAILED {line}, and its ledger does not say so");
-            }
+        }
+    };
+    let mut out = Answered::default();
+    let (mut kept, mut silent) = (0usize, 0usize);
+    let mut told: Vec<String> = Vec::new();
+    for answer in proof::answers(policy, b, read.as_ref()) {
+        let action = answer.decision.action;
+        // What no layer of a kernel keeps (an argument, a tool) is in the ledger, too.
+        let Some(allows) = answer.allows else {
+            silent += 1;
+            continue;
+        };
+        if allows == action.permits() {
+            kept += 1;
+            continue;
+        }
+        let entry = made
+            .ledger
+            .entries
+            .iter()
+            .find(|e| e.rule == answer.decision.rule && e.operation == answer.operation);
+        let known = entry.is_some_and(|e| match e.fidelity {
+            Fidelity::Exact => false,
+            Fidelity::Stricter => !allows,
+            Fidelity::Looser | Fidelity::Unenforced => allows,
+            Fidelity::Mixed => true,
+        });
+        let does = if allows { "lets through" } else { "refuses" };
+        let line = format!(
+            "{}: {id} {does} {} {}",
+            policy.sources.place(answer.test.span),
+            answer.operation,
+            answer.object
+        );
+        let why = entry.map_or("", |e| e.reason.as_ref());
+        let by = policy.decider(answer.decision.rule);
+        let named = !answer.test.layers.is_empty();
+        if !known {
+            out.failures
+                .push(format!("FAILED {line}, and its ledger does not say so\n"));
+        } else if named || answer.is_refused() {
+            out.failures.push(format!(
+                "FAILED {line}\n  the policy says {action} by {by}\n  {id}: {why}\n"
+            ));
+        } else {
+            told.push(format!("  {line}: {why}\n"));
         }
     }
-    let _ = writeln!(
-        out,
-        "{id:<9} keeps {kept}, loses {} as its ledger says (`polc emit {id} --ledger human`), cannot answer {silent}",
-        lost.len()
+    out.summary = format!(
+        "{id:<9} keeps {kept}, does not keep {} as its ledger says, has no answer to {silent}\n",
+        told.len()
     );
-    if all {
-        out.extend(lost);
+    if lost {
+        out.summary.extend(told);
     }
-    (out, failed)
+    out
 }

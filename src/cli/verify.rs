@@ -1,11 +1,15 @@
 //! `polc verify`: does an artifact still mean the policy?
 
+use super::coverage::refused_json;
 use super::{
     Done, Format, Forms, Global, Outcome, Stop, artifacts, input, output, targets::TargetOptions,
 };
-use polc::backend::{Artifact, Backend, Evaluate, Form as ObjectForm};
+use polc::backend::{Artifact, Backend, Evaluate, Form as ObjectForm, Options};
 use polc::policy::Policy;
-use polc::proof::{Bound, Comparison, Difference, compare, compare_unaccounted, subjects};
+use polc::proof::{
+    Bound, Comparison, Difference, Refused, answers, compare, compare_unaccounted, refused,
+    subjects,
+};
 use polc::semantics::Meaning;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -20,6 +24,9 @@ pub struct Args {
     /// Fail on every difference. Without it: artifacts may differ as the ledger of their target says
     #[arg(long)]
     strict: bool,
+    /// Exit 3 if an artifact refuses what an `allow` test of the policy names
+    #[arg(long, value_name = "HOW", value_parser = ["usable"])]
+    require: Option<String>,
     #[command(flatten)]
     options: TargetOptions,
 }
@@ -57,13 +64,22 @@ pub fn run(global: &Global, args: &Args) -> Done {
         } else {
             compare_unaccounted(&meaning, found.as_ref(), fresh.as_ref())
         };
+        let refused = refusals(group.backend, policy, &options, found.as_ref())?;
+        if !refused.is_empty() && args.require.is_some() {
+            worst = Outcome::BelowRequirement;
+        }
         let others = Others::of(found.as_ref(), fresh.as_ref());
         if !comparison.is_equal() || !others.is_empty() || others.bound.is_none() {
             worst = Outcome::BelowRequirement;
         }
         if global.format == Format::Json {
-            all.push(to_json(policy, group, &comparison, &others));
+            let mut value = to_json(policy, group, &comparison, &others);
+            value["refused"] = refused.iter().map(|r| refused_json(policy, r)).collect();
+            all.push(value);
         } else {
+            for r in &refused {
+                let _ = writeln!(text, "{}: {}", names(group), r.line(policy));
+            }
             human(
                 &mut text,
                 policy,
@@ -78,6 +94,22 @@ pub fn run(global: &Global, args: &Args) -> Done {
     }
     output::stdout(text.as_bytes())?;
     Ok(worst)
+}
+
+/// What the artifact refuses though a test of the policy allows it.
+fn refusals(
+    backend: &dyn Backend,
+    policy: &Policy,
+    options: &Options,
+    found: &dyn Evaluate,
+) -> Result<Vec<Refused>, Stop> {
+    let answered = answers(policy, backend, found);
+    if !answered.iter().any(|a| a.is_refused()) {
+        return Ok(Vec::new());
+    }
+    // Only the ledger has the reasons.
+    let ledger = backend.compile(&Meaning::new(policy), options)?.ledger;
+    Ok(refused(policy, backend, found, &ledger))
 }
 
 /// What is about no operation on an object, and not as in the artifact that the compiler makes.

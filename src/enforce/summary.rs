@@ -7,8 +7,13 @@ use std::fmt::Write;
 /// How much the layer keeps, and what a program in it can still do: one line for each reason.
 #[must_use]
 pub fn unenforced(layer: &str, ledger: &Ledger) -> String {
-    let mut out = format!(
-        "{layer}: {} exact, {} stricter, {} looser, {} unenforced of {} rules and operations\n",
+    let mut out = String::new();
+    if let Some(warning) = &ledger.warning {
+        let _ = writeln!(out, "warning: {warning}");
+    }
+    let _ = writeln!(
+        out,
+        "{layer}: {} exact, {} stricter, {} looser, {} unenforced of {} rules and operations",
         ledger.count(Fidelity::Exact),
         ledger.count(Fidelity::Stricter),
         ledger.count(Fidelity::Looser) + ledger.count(Fidelity::Mixed),

@@ -75,8 +75,23 @@ pub struct PolicyTest {
     pub query: Query,
     /// Where it is asked, if its author says so; `None`: wherever the rule that decides is for.
     pub platforms: Option<Platforms>,
+    /// The layers that it is for, by the names of their targets (some of [`LAYERS`]). Empty: every layer.
+    pub layers: Vec<&'static str>,
     /// Where the line stands.
     pub span: Span,
+}
+
+/// The layers that a test can name: the targets that there are.
+pub const LAYERS: [&str; 6] = [
+    "landlock", "seccomp", "apparmor", "selinux", "sbpl", "tetragon",
+];
+
+impl PolicyTest {
+    /// Whether it is for this layer.
+    #[must_use]
+    pub fn is_for(&self, layer: &str) -> bool {
+        self.layers.is_empty() || self.layers.contains(&layer)
+    }
 }
 
 /// A question to a policy: an operation on one object, or a command.

@@ -2,6 +2,7 @@
 
 use super::compare::{Account, Comparison, Difference, joined, outline_one};
 use super::together::Together;
+use super::usable::{Refused, answers, refused};
 use crate::backend::{Backend, Evaluate, Options};
 use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Object, Witness};
@@ -69,9 +70,17 @@ pub struct Coverage {
     pub rows: Vec<Row>,
     /// What gets through.
     pub gaps: Vec<Gap>,
+    /// What the policy's `allow` tests name and a layer refuses.
+    pub refused: Vec<Refused>,
 }
 
 impl Coverage {
+    /// Whether no layer refuses what the policy's `allow` tests name.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.refused.is_empty()
+    }
+
     /// Whether the layers together let nothing through that the policy denies.
     #[must_use]
     pub fn is_safe(&self) -> bool {
@@ -264,6 +273,7 @@ pub fn coverage(
         })
         .collect();
     let read = layers.finish()?;
+    let refused = refusals(meaning, chosen, &read)?;
     let rows = rows(meaning.policy(), &comparisons, &together);
     let closers: Vec<(&'static str, &dyn Evaluate)> = read[columns..]
         .iter()
@@ -282,7 +292,38 @@ pub fn coverage(
             .collect(),
         rows,
         gaps,
+        refused,
     })
+}
+
+/// What the policy's `allow` tests name and one of the first layers refuses.
+///
+/// # Errors
+/// The policy's automata are too large for a ledger.
+fn refusals(
+    meaning: &Meaning<'_>,
+    chosen: &[(&'static dyn Backend, Options)],
+    read: &[Read],
+) -> Result<Vec<Refused>, Diagnostics> {
+    let policy = meaning.policy();
+    let mut out = Vec::new();
+    for ((backend, options), layer) in chosen.iter().zip(read) {
+        let answered = answers(policy, *backend, &*layer.meant);
+        if !answered.iter().any(|a| a.is_refused()) {
+            continue;
+        }
+        // Only the ledger has the reasons, and most layers need none.
+        let with_ledgers;
+        let meaning = if meaning.has_ledgers() {
+            meaning
+        } else {
+            with_ledgers = Meaning::new(policy);
+            &with_ledgers
+        };
+        let ledger = backend.compile(meaning, options)?.ledger;
+        out.extend(refused(policy, *backend, &*layer.meant, &ledger));
+    }
+    Ok(out)
 }
 
 fn cell(account: Option<&Account>) -> Cell {

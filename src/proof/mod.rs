@@ -9,6 +9,8 @@
 //! [`disagreements`] compares a [`Ledger`](crate::fidelity::Ledger) with that. The ledger is what the compiler claims
 //! of an artifact. The comparison is what the artifact's bytes say.
 //!
+//! [`refused`] asks an artifact the policy's own tests: what the policy allows must work under it.
+//!
 //! # What is compared
 //!
 //! - A path is compared as a file and as a directory, if the layer tells them apart.
@@ -28,9 +30,11 @@ mod subject;
 mod tests;
 mod together;
 mod unaccounted;
+mod usable;
 
 pub use compare::{Account, Comparison, Difference, compare, compare_unaccounted};
 pub use coverage::{Cell, Coverage, Gap, Layer, Row, coverage};
 pub use ledger::{Disagreement, disagreements};
 pub use subject::{Bound, subjects};
 pub use together::Together;
+pub use usable::{Answer, Refused, answers, may_refuse, parts, refused};

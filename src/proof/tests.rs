@@ -234,6 +234,7 @@ fn a_ledger_that_claims_too_much_or_too_little_is_found() {
             target: "fake",
             entries: vec![entry(0, hole), entry(1, tree)],
             settings: vec![],
+            warning: None,
         };
         let mut out = disagreements(&ledger, &comparison);
         out.retain(|d| d.operation == Operation::Read && d.rule.is_some());

@@ -451,6 +451,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
                 target: self.target,
                 entries: Vec::new(),
                 settings: Vec::new(),
+                warning: None,
             };
         }
         self.tools();
@@ -494,6 +495,7 @@ impl<'m, 'a> LedgerBuilder<'m, 'a> {
             target: self.target,
             entries,
             settings: self.settings,
+            warning: None,
         }
     }
 }

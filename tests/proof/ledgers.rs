@@ -19,6 +19,7 @@ fn variants(backend: &str) -> Vec<BTreeMap<&'static str, String>> {
         "landlock" => ["6", "1", "2", "3", "4"]
             .iter()
             .map(|abi| of(&[("abi", abi)]))
+            .chain([of(&[("abi", "6"), ("holes", "closed")])])
             .collect(),
         "seccomp" => vec![of(&[]), of(&[("arch", "aarch64")]), of(&[("bpf", "")])],
         "apparmor" => vec![of(&[]), of(&[("apparmor-abi", "4.0")])],

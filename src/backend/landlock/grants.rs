@@ -29,6 +29,20 @@ pub struct Entry {
     pub kind: Kind,
 }
 
+/// What becomes of a tree that the policy allows and in which it denies something. Landlock takes nothing away below
+/// a directory that it granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holes {
+    /// The tree is granted, so that what the policy allows there works. The deny is lost.
+    ///
+    /// Reading, editing and starting need the whole tree only where the program can make something new. Elsewhere a
+    /// host that was looked at gives the entries that are there, and the deny is kept.
+    Open,
+    /// The deny is kept. The entries beside it are granted one by one: nothing can be made there, and the directory
+    /// cannot be listed.
+    Closed,
+}
+
 /// How rights reach objects.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reach {
@@ -64,6 +78,9 @@ struct Walk<'a> {
     /// Whether the right can be granted on a file.
     files: bool,
     host: Option<&'a Remembered<'a>>,
+    holes: Holes,
+    /// Where something can be made; `None`: that does not matter to the operation.
+    made: Option<&'a Grants>,
     /// By state: whether nothing at it or beneath it is allowed.
     dead: Vec<bool>,
     /// The state of each node.
@@ -102,6 +119,28 @@ impl Walk<'_> {
         }
     }
 
+    /// Whether a directory is granted whole, though something beneath it is denied.
+    fn opens(&self, path: &[u8]) -> bool {
+        match (self.holes, self.host, self.made) {
+            (Holes::Closed, ..) => false,
+            // Nobody knows the entries.
+            (Holes::Open, None, _) => true,
+            (Holes::Open, Some(_), made) => made.is_none_or(|m| m.covers(path)),
+        }
+    }
+
+    /// Whether a directory is granted with everything beneath it.
+    fn is_whole(&self, node: Option<usize>, path: &[u8], state: StateId) -> bool {
+        match node {
+            Some(n) if self.whole[n] => true,
+            Some(_) if !self.opens(path) => false,
+            _ => {
+                let own = self.decisions.permits_state(state);
+                self.unmentioned(state) && (own || self.reach == Reach::Beneath)
+            }
+        }
+    }
+
     /// Whether something may be granted at or beneath a name that the literal tree does not have. If not, the directory
     /// need not be listed. `/tmp` and `/etc` may be long.
     fn may_hold_more(&self, node: Option<usize>, state: StateId) -> bool {
@@ -116,7 +155,7 @@ impl Walk<'_> {
     fn run(mut self) -> (Grants, Vec<Entry>) {
         let start = self.decisions.dfa().start();
         self.find_whole();
-        if self.whole[self.tree.root()] {
+        if self.is_whole(Some(self.tree.root()), b"/", start) {
             self.grants.free = true;
             return (self.grants, self.absent);
         }
@@ -158,10 +197,7 @@ impl Walk<'_> {
             }
             return;
         }
-        let whole = match node {
-            Some(n) => self.whole[n],
-            None => self.unmentioned(state) && (own || self.reach == Reach::Beneath),
-        };
+        let whole = self.is_whole(node, &shown, state);
         if let Some(kind @ (Kind::Missing | Kind::Link)) = kind {
             // A rule on a link would apply to its target, which has a name of its own.
             if own || whole {
@@ -296,12 +332,13 @@ impl Grants {
 pub(super) fn granted(
     meaning: &Meaning<'_>,
     host: Option<&Remembered<'_>>,
+    holes: Holes,
 ) -> Result<(Granted, Vec<Entry>), TooLarge> {
     let tree = LiteralTree::of(meaning.policy(), usize::MAX, false);
     let mut absent: Vec<Entry> = Vec::new();
     // Most operations have decisions of one shape.
     let mut known: Option<(&Decisions, Vec<Option<StateId>>)> = None;
-    let mut of = |operation: Operation| -> Result<Grants, TooLarge> {
+    let mut of = |operation: Operation, made: Option<&Grants>| -> Result<Grants, TooLarge> {
         let decisions = meaning.decisions(operation)?;
         let reach = match operation {
             Operation::Create | Operation::Delete => Reach::Beneath,
@@ -319,6 +356,8 @@ pub(super) fn granted(
             reach,
             files: reach == Reach::Object && operation != Operation::List,
             host,
+            holes,
+            made,
             dead: if host.is_some() {
                 decisions.dfa().all_below(|l| !decisions.permits(l))
             } else {
@@ -333,12 +372,12 @@ pub(super) fn granted(
         absent.extend(missing);
         Ok(grants)
     };
-    let mut read = of(Operation::Read)?;
-    let list = of(Operation::List)?;
-    let mut edit = of(Operation::Edit)?;
-    let create = of(Operation::Create)?;
-    let delete = of(Operation::Delete)?;
-    let mut execute = of(Operation::Execute)?;
+    let create = of(Operation::Create, None)?;
+    let delete = of(Operation::Delete, None)?;
+    let list = of(Operation::List, None)?;
+    let mut read = of(Operation::Read, Some(&create))?;
+    let mut edit = of(Operation::Edit, Some(&create))?;
+    let mut execute = of(Operation::Execute, Some(&create))?;
     // What one operation is granted as a tree is a directory: a file's right on it would reach beneath.
     let directories: BTreeSet<Vec<u8>> = [&read, &list, &edit, &create, &delete, &execute]
         .iter()

@@ -1,11 +1,11 @@
 //! Makes a ruleset from what is granted, and its ledger.
 
-use super::grants::{self, Entry, Granted, Grants, Reach, reached};
+use super::grants::{self, Entry, Granted, Grants, Holes, Reach, reached};
 use super::host::{Host, Remembered};
 use super::model::{AccessFs, AccessNet, NetPort, PathBeneath, Ruleset, Scope};
 use crate::backend::loader;
 use crate::diagnostics::Diagnostics;
-use crate::fidelity::{Fidelity, Ledger};
+use crate::fidelity::{Fidelity, Ledger, Object, Witness, show_bytes};
 use crate::policy::{Operation, Policy, Protocol, Rule};
 use crate::semantics::{HostRegion, LedgerBuilder, Meaning, PathSet, TooLarge};
 use std::borrow::Cow;
@@ -29,6 +29,7 @@ pub struct Rules {
     /// With a host: paths on which the policy grants something, and that are missing or are links.
     pub absent: Vec<Entry>,
     on_host: bool,
+    holes: Holes,
     granted: Granted,
 }
 
@@ -43,8 +44,9 @@ pub fn lower(
     meaning: &Meaning<'_>,
     abi: u32,
     host: Option<&dyn Host>,
+    holes: Holes,
 ) -> Result<Lowered, Diagnostics> {
-    let rules = rules(meaning, abi, host)?;
+    let rules = rules(meaning, abi, host, holes)?;
     let ledger = rules.ledger(meaning)?;
     Ok(Lowered {
         ruleset: rules.ruleset,
@@ -57,13 +59,19 @@ pub fn lower(
 ///
 /// # Errors
 /// The policy's automata are too large.
-pub fn rules(meaning: &Meaning<'_>, abi: u32, host: Option<&dyn Host>) -> Result<Rules, TooLarge> {
+pub fn rules(
+    meaning: &Meaning<'_>,
+    abi: u32,
+    host: Option<&dyn Host>,
+    holes: Holes,
+) -> Result<Rules, TooLarge> {
     let remembered = host.map(Remembered::new);
-    let (granted, absent) = grants::granted(meaning, remembered.as_ref())?;
+    let (granted, absent) = grants::granted(meaning, remembered.as_ref(), holes)?;
     Ok(Rules {
         ruleset: ruleset(meaning, abi, &granted),
         absent,
         on_host: host.is_some(),
+        holes,
         granted,
     })
 }
@@ -176,11 +184,15 @@ impl Rules {
         } else {
             SHRINKS
         };
+        let reaches = match self.holes {
+            Holes::Open => REACHES,
+            Holes::Closed => REACHES_CLOSED,
+        };
         let reason = |fidelity: Fidelity| {
             if fidelity == Fidelity::Stricter {
                 shrinks
             } else {
-                REACHES
+                reaches
             }
         };
         let plain = |_: Option<&Rule>, f: Fidelity| -> Cow<'static, str> { reason(f).into() };
@@ -213,7 +225,7 @@ impl Rules {
             Fidelity::Stricter => {
                 format!("{shrinks}, and a program must be readable to start").into()
             }
-            _ => REACHES.into(),
+            _ => reaches.into(),
         })?;
         ledger.paths_unenforced(
             Operation::Metadata,
@@ -249,13 +261,66 @@ impl Rules {
                 "MPTCP, data sent with MSG_FASTOPEN (before Linux 7.2) and `listen` without `bind` pass the rules on ports",
             );
         }
-        Ok(ledger.finish())
+        let mut ledger = ledger.finish();
+        ledger.warning = lost_inside(meaning.policy(), &ledger, self.holes);
+        Ok(ledger)
     }
 }
 
 const SHRINKS: &str = "a right reaches everything beneath: in a tree with something denied, only paths that the policy names are granted (--expand looks at the host)";
 const SHRINKS_ON_HOST: &str = "a right reaches everything beneath: in a tree with something denied, only what is on this host now is granted";
-const REACHES: &str = "Landlock takes nothing away beneath a granted directory, so a deny with wildcards denies nothing there";
+const REACHES: &str =
+    "Landlock takes nothing away beneath a granted directory, so a deny denies nothing there";
+const REACHES_CLOSED: &str = "Landlock takes nothing away beneath a granted directory, so a deny with wildcards denies nothing there";
+
+/// Most rules that the warning names.
+const NAMED: usize = 3;
+
+/// The denies inside trees that are granted: the first thing to know of a ruleset.
+fn lost_inside(policy: &Policy, ledger: &Ledger, holes: Holes) -> Option<String> {
+    let on_trees = |o: Operation| {
+        use Operation::{Create, Delete, Edit, Execute, List, Read};
+        matches!(o, Read | List | Edit | Create | Delete | Execute)
+    };
+    let shows = |w: &&Witness| w.layer_allows && matches!(w.object, Object::Path(_));
+    // Names that can be listed are the least of it.
+    let rank = |o: Operation| usize::from(o == Operation::List);
+    let mut lost: Vec<(Operation, &str, &Witness)> = Vec::new();
+    for entry in ledger.entries.iter().filter(|e| on_trees(e.operation)) {
+        if let Some(witness) = entry.witnesses.iter().find(shows) {
+            let rule = entry.rule.map(|id| policy.rule(id).name.as_str());
+            lost.push((entry.operation, rule.unwrap_or("default_action"), witness));
+        }
+    }
+    lost.sort_by_key(|(operation, ..)| rank(*operation));
+    let (operation, _, witness) = lost.first()?;
+    let example = format!("{operation} {}", witness.object);
+    let mut names: Vec<&str> = Vec::new();
+    for (_, name, _) in &lost {
+        if !names.contains(name) {
+            names.push(name);
+        }
+    }
+    let more = names.len().saturating_sub(NAMED);
+    let mut list = names
+        .iter()
+        .take(NAMED)
+        .map(|n| format!("`{}`", show_bytes(n.as_bytes())))
+        .collect::<Vec<_>>()
+        .join(", ");
+    if more > 0 {
+        list.push_str(&format!(" and {more} more"));
+    }
+    let advice = match holes {
+        Holes::Open => {
+            "`--holes closed` keeps those without wildcards, and then nothing new can be made beside them; `polc run` keeps both"
+        }
+        Holes::Closed => "they have wildcards; `polc run` keeps them",
+    };
+    Some(format!(
+        "Landlock does not keep denies inside allowed trees, of {list}: it allows {example}; {advice}"
+    ))
+}
 
 /// The ledger's name for the ways to connect and to listen by TCP that Landlock does not check.
 pub const UNASKED: &str = "TCP that no rule on ports sees";

@@ -6,11 +6,15 @@
 //! (Documentation/userspace-api/landlock.rst).
 //!
 //! - Landlock only allows. A right on a directory reaches everything below it, and nothing below can be taken away
-//!   again. So the back-end grants the largest trees that hold nothing denied. A tree that holds a denied path is
-//!   granted in parts. Without a host to look at, the parts are the paths that the policy names. With a host
-//!   (`--expand`, and `enforce landlock`), the parts are the other entries of each directory above the denied path.
-//! - Only a literal denied path is kept this way. A denied pattern (`/w/**/.env`) could match anywhere, and nothing of
-//!   `/w` could be granted. No program could work so. The back-end grants `/w`, and the ledger says `looser`.
+//!   again. So an allowed tree with a denied path in it cannot be kept as it is ([`Holes`]):
+//!   - Open: the tree is granted and the deny is lost. The ledger says so first of all. A host that was looked at
+//!     (`--expand`, and `enforce landlock`) loses less: where the program can make nothing new, the entries that are
+//!     there are granted one by one for reading, editing and starting, and `/etc/shadow` is kept.
+//!   - Closed: the tree is granted in parts, and the deny is kept. Without a host to look at, the parts are the paths
+//!     that the policy names. With a host, the parts are the other entries of each directory above the denied path.
+//!     `polc run` takes this, and covers what is denied with mounts.
+//! - A denied pattern (`/w/**/.env`) could match anywhere, and in parts nothing of `/w` could be granted. The back-end
+//!   grants `/w` in both cases, and the ledger says `looser`.
 //! - Landlock does not restrict a right that a ruleset does not handle. So an operation that the policy allows
 //!   everywhere is not handled.
 //! - Making and removing are rights of the parent directory: `make_*` on D is for what is beneath D.
@@ -43,7 +47,7 @@ mod read_back;
 mod tests;
 
 pub use super::loader::{LOADED, LOADER, started_by_loader};
-pub use grants::Entry;
+pub use grants::{Entry, Holes};
 pub use host::{Host, Kind, RealHost};
 pub use lower::{Lowered, Rules, UNASKED, lower, rules};
 pub use model::{AccessFs, AccessNet, NetPort, PathBeneath, Ruleset, Scope};
@@ -73,6 +77,14 @@ const EXPAND: OptionSpec = OptionSpec {
     help: "look at this host: where a tree has something denied, grant its other entries one by one, and list what wildcards match",
 };
 
+const HOLES: OptionSpec = OptionSpec {
+    name: "holes",
+    value_name: Some("HOW"),
+    values: &["open", "closed"],
+    default: Some("open"),
+    help: "a denied path inside an allowed tree: `open` grants the tree, so that allowed work works and the deny is lost; `closed` keeps the deny, and nothing new can be made beside it",
+};
+
 impl Backend for Landlock {
     fn id(&self) -> &'static str {
         "landlock"
@@ -87,7 +99,7 @@ impl Backend for Landlock {
     }
 
     fn options(&self) -> &'static [OptionSpec] {
-        const ALL: &[OptionSpec] = &[ABI, EXPAND];
+        const ALL: &[OptionSpec] = &[ABI, EXPAND, HOLES];
         ALL
     }
 
@@ -105,7 +117,14 @@ impl Backend for Landlock {
         } else {
             None
         };
-        let lowered = lower(meaning, abi, host)?;
+        let holes = match options.value(&HOLES) {
+            Some("open") => Holes::Open,
+            Some("closed") => Holes::Closed,
+            _ => {
+                return Err(Diagnostic::error("E102", "`--holes` is `open` or `closed`").into());
+            }
+        };
+        let lowered = lower(meaning, abi, host, holes)?;
         let text = model::render(&lowered.ruleset, meaning.policy())?;
         let artifact = Artifact {
             file_name: format!("{}.landlock.json", meaning.policy().name),

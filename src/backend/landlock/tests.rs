@@ -107,7 +107,7 @@ fn with_hole() -> Policy {
 fn a_tree_with_a_hole_shrinks_to_its_siblings() {
     let policy = with_hole();
     let meaning = Meaning::new(&policy);
-    let blind = lower(&meaning, 6, None).unwrap();
+    let blind = lower(&meaning, 6, None, Holes::Closed).unwrap();
     assert_eq!(
         granted(&blind, AccessFs::WriteFile),
         ["/etc/passwd"],
@@ -127,7 +127,7 @@ fn a_tree_with_a_hole_shrinks_to_its_siblings() {
         "/w/.git/index",
         "/w/.git/objects/",
     ]);
-    let seen = lower(&meaning, 6, Some(&host)).unwrap();
+    let seen = lower(&meaning, 6, Some(&host), Holes::Closed).unwrap();
     assert_eq!(
         granted(&seen, AccessFs::WriteFile),
         [
@@ -165,13 +165,70 @@ fn a_tree_with_a_hole_shrinks_to_its_siblings() {
 }
 
 #[test]
+fn an_open_hole_gives_the_tree_and_the_ledger_says_what_is_lost() {
+    let policy = with_hole();
+    let meaning = Meaning::new(&policy);
+    let host = Fake::new(&["/etc/", "/etc/passwd", "/w/", "/w/.git/", "/w/.git/hooks/"]);
+    for host in [None, Some(&host as &dyn Host)] {
+        let lowered = lower(&meaning, 6, host, Holes::Open).unwrap();
+        for right in [
+            AccessFs::WriteFile,
+            AccessFs::Truncate,
+            AccessFs::MakeReg,
+            AccessFs::RemoveFile,
+            AccessFs::Refer,
+        ] {
+            assert!(granted(&lowered, right).contains(&"/w".to_owned()));
+        }
+        for operation in [Operation::Edit, Operation::Create, Operation::Delete] {
+            let lost = |e: &&crate::fidelity::Entry| {
+                e.rule.is_some_and(|r| r.0 == 0) && e.operation == operation
+            };
+            let entry = lowered.ledger.entries.iter().find(lost).unwrap();
+            assert_eq!(entry.fidelity, Fidelity::Looser);
+            assert!(!entry.witnesses.is_empty());
+        }
+        let warning = lowered.ledger.warning.unwrap();
+        assert!(
+            warning.contains("`hooks`: it allows edit /w/.git/hooks; `--holes closed` keeps"),
+            "{warning}"
+        );
+    }
+    let closed = lower(&meaning, 6, None, Holes::Closed).unwrap();
+    assert_eq!(closed.ledger.warning, None);
+}
+
+/// Where the program can make nothing, what stands there is all that it will ever need.
+#[test]
+fn a_hole_where_nothing_can_be_made_stays_closed_on_a_host() {
+    let policy = Policy::of_rules(
+        "hole",
+        Action::Deny,
+        vec![
+            rule("shadow", Action::Deny, &["read"], &["/etc/shadow"]),
+            rule("settings", Action::Allow, &["read"], &["/etc/**"]),
+        ],
+    );
+    let meaning = Meaning::new(&policy);
+    let host = Fake::new(&["/etc/", "/etc/passwd", "/etc/shadow", "/etc/ssl/"]);
+    let seen = lower(&meaning, 6, Some(&host), Holes::Open).unwrap();
+    assert_eq!(
+        granted(&seen, AccessFs::ReadFile),
+        ["/etc/passwd", "/etc/ssl"]
+    );
+    assert_eq!(granted(&seen, AccessFs::ReadDir), ["/etc"]);
+    let blind = lower(&meaning, 6, None, Holes::Open).unwrap();
+    assert_eq!(granted(&blind, AccessFs::ReadFile), ["/etc"]);
+}
+
+#[test]
 fn what_everything_may_do_is_not_restricted() {
     let policy = Policy::of_rules(
         "p",
         Action::Allow,
         vec![rule("ssh", Action::Deny, &["read"], &["/home/a/.ssh/**"])],
     );
-    let blind = lower(&Meaning::new(&policy), 6, None).unwrap();
+    let blind = lower(&Meaning::new(&policy), 6, None, Holes::Closed).unwrap();
     assert!(
         blind.ruleset.handled_fs.is_empty(),
         "without a host a default of allow cannot be cut up"
@@ -191,7 +248,7 @@ fn what_everything_may_do_is_not_restricted() {
         "/home/b/",
         "/usr/",
     ]);
-    let seen = lower(&Meaning::new(&policy), 6, Some(&host)).unwrap();
+    let seen = lower(&Meaning::new(&policy), 6, Some(&host), Holes::Closed).unwrap();
     assert_eq!(
         granted(&seen, AccessFs::ReadFile),
         ["/home/a/x", "/home/b", "/usr"]
@@ -203,7 +260,7 @@ fn what_everything_may_do_is_not_restricted() {
 fn rights_follow_the_abi() {
     let policy = with_hole();
     for abi in 1..=9 {
-        let lowered = lower(&Meaning::new(&policy), abi, None).unwrap();
+        let lowered = lower(&Meaning::new(&policy), abi, None, Holes::Closed).unwrap();
         let all = lowered
             .ruleset
             .paths
@@ -250,13 +307,15 @@ fn ports_stand_for_hosts() {
             },
         )],
     );
-    let lowered = lower(&Meaning::new(&policy), 6, None).unwrap();
+    let lowered = lower(&Meaning::new(&policy), 6, None, Holes::Closed).unwrap();
     assert_eq!(lowered.ruleset.ports[0].ports, [443]);
     assert!(lowered.ruleset.ports[1].ports.is_empty());
     // MPTCP and others avoid the rules on ports. Without a right on ports there are no such rules.
     let unasked = |l: &Lowered| l.ledger.lost().any(|s| s.setting == UNASKED);
     assert!(unasked(&lowered));
-    assert!(!unasked(&lower(&Meaning::new(&policy), 3, None).unwrap()));
+    assert!(!unasked(
+        &lower(&Meaning::new(&policy), 3, None, Holes::Closed).unwrap()
+    ));
     let default = lowered
         .ledger
         .entries
@@ -279,7 +338,7 @@ fn names_that_json_cannot_hold_are_refused() {
             Action::Deny,
             vec![Rule::new("n", Action::Allow, read, objects)],
         );
-        let lowered = lower(&Meaning::new(&policy), 6, None).unwrap();
+        let lowered = lower(&Meaning::new(&policy), 6, None, Holes::Closed).unwrap();
         assert_eq!(
             render(&lowered.ruleset, &policy).unwrap_err().items[0].code,
             "E110"
@@ -308,8 +367,10 @@ proptest! {
         }).collect();
         let policy = Policy::of_rules("p", if default_allow { Action::Allow } else { Action::Deny }, rules);
         let host = Fake::new(&["/a/", "/b", "/a/a/", "/a/b/", "/a/ab", "/a/a/x", "/a/b/a/", "/a/b/b"]);
-        for host in [None, Some(&host as &dyn Host)] {
-            let lowered = lower(&Meaning::new(&policy), 6, host).unwrap();
+        let hosts = [None, Some(&host as &dyn Host)];
+        let cases = hosts.iter().flat_map(|h| [(*h, Holes::Open), (*h, Holes::Closed)]);
+        for (host, holes) in cases {
+            let lowered = lower(&Meaning::new(&policy), 6, host, holes).unwrap();
             for path in &paths {
                 let path = format!("/{}", path.join("/")).into_bytes();
                 for (operation, right) in [(Operation::Read, AccessFs::ReadFile), (Operation::List, AccessFs::ReadDir), (Operation::Edit, AccessFs::WriteFile), (Operation::Create, AccessFs::MakeReg)] {

@@ -23,6 +23,13 @@ fn escape_markdown(text: &str) -> String {
 /// The text.
 pub(super) fn render(policy: &Policy, table: &Coverage, rows: Rows) -> String {
     let mut out = String::new();
+    for refused in &table.refused {
+        let line = escape_markdown(&refused.line(policy));
+        let _ = writeln!(out, "- refused though allowed: {line}");
+    }
+    if !table.refused.is_empty() {
+        out.push('\n');
+    }
     if rows == Rows::None {
         write_counts(&mut out, table);
     } else {

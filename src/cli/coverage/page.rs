@@ -16,6 +16,8 @@ struct Page<'p> {
     heads: Vec<Head>,
     rows: Vec<PageRow<'p>>,
     gaps: Vec<PageGap<'p>>,
+    /// What a layer refuses and a test allows.
+    refused: Vec<String>,
     version: &'static str,
 }
 
@@ -137,6 +139,7 @@ pub(super) fn render(policy: &Policy, table: &Coverage) -> anyhow::Result<String
                 closers: closers(table, g),
             })
             .collect(),
+        refused: table.refused.iter().map(|r| r.line(policy)).collect(),
         version: env!("CARGO_PKG_VERSION"),
     };
     page.render().context("cannot make the page")

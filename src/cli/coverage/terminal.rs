@@ -8,6 +8,9 @@ use polc::policy::Policy;
 use polc::proof::Coverage;
 use std::fmt::Write;
 
+/// Most refusals that are told without `--all`.
+const TOLD: usize = 10;
+
 /// The text.
 pub(super) fn render(
     policy: &Policy,
@@ -17,6 +20,23 @@ pub(super) fn render(
     columns: usize,
 ) -> String {
     let mut out = String::new();
+    if !table.refused.is_empty() {
+        let s = if table.refused.len() == 1 { "" } else { "s" };
+        let title = format!(
+            "{} allowed thing{s} that a test of the policy names and a layer refuses:",
+            table.refused.len()
+        );
+        let _ = writeln!(out, "{}", paint.bad(&title));
+        let told = if rows == Rows::All { usize::MAX } else { TOLD };
+        for refused in table.refused.iter().take(told) {
+            let _ = writeln!(out, "  {}", refused.line(policy));
+        }
+        if table.refused.len() > told {
+            let more = table.refused.len() - told;
+            let _ = writeln!(out, "  and {more} more (--all shows them)");
+        }
+        out.push('\n');
+    }
     if rows != Rows::None {
         write_rows(&mut out, policy, table, rows, paint, columns);
     }

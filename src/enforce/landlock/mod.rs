@@ -9,7 +9,7 @@
 #[cfg(target_os = "linux")]
 pub mod apply;
 
-use crate::backend::landlock::{AccessFs, Host, Kind, Lowered, lower};
+use crate::backend::landlock::{AccessFs, Holes, Host, Kind, Lowered, lower};
 use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Ledger, show_bytes};
 use crate::policy::Policy;
@@ -50,6 +50,7 @@ pub fn dry_run(
     meaning: &Meaning<'_>,
     host: &dyn Host,
     abi: Option<u32>,
+    holes: Holes,
 ) -> Result<String, Diagnostics> {
     let mut out = String::new();
     let policy = meaning.policy();
@@ -75,7 +76,10 @@ pub fn dry_run(
             NEWEST_ABI
         }
     };
-    let lowered = lower(meaning, used, Some(host))?;
+    let lowered = lower(meaning, used, Some(host), holes)?;
+    if let Some(warning) = &lowered.ledger.warning {
+        let _ = writeln!(out, "warning: {warning}");
+    }
     rules(&mut out, &lowered);
     absent(&mut out, host, &lowered);
     lacking(&mut out, used, &lowered);

@@ -168,7 +168,10 @@ impl Prepared<'_> {
             host: &RealHost,
             plan: layers.plan,
         };
-        let rules = crate::backend::landlock::rules(self.meaning, self.abi, Some(&host))?;
+        // Denied paths stay closed here, whatever `enforce landlock` does: mounts and the guard give the program the
+        // rest of the tree.
+        let holes = crate::backend::landlock::Holes::Closed;
+        let rules = crate::backend::landlock::rules(self.meaning, self.abi, Some(&host), holes)?;
         // The ledger takes longer than the ruleset.
         let ledger = (self.choice.required.is_some() || !self.choice.quiet)
             .then(|| rules.ledger(self.meaning))

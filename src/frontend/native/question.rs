@@ -3,12 +3,12 @@
 use super::command;
 use super::expand::{Mode, Use, expand, for_each_value};
 use super::node::Node;
-use super::reader::{Fields, Report, fields, list, nearest, nonempty, one_of, quoted};
+use super::reader::{Fields, Report, fields, list, nearest, nonempty, one_of, quoted, texts};
 use super::rule::ACTIONS;
 use crate::diagnostics::{Diagnostic, Diagnostics, codes};
 use crate::policy::{
-    HostSpec, Operation, OperationSet, PathPattern, PolicyTest, Query, Sources, Span, Subject,
-    syscalls,
+    HostSpec, LAYERS, Operation, OperationSet, PathPattern, PolicyTest, Query, Sources, Span,
+    Subject, syscalls,
 };
 use std::rc::Rc;
 
@@ -213,14 +213,32 @@ pub fn question(text: &str, subject: &Subject) -> Result<Query, Diagnostics> {
     })
 }
 
+/// The layers that a test is for.
+fn layers(node: &Rc<Node>, report: &mut Report) -> Vec<&'static str> {
+    let mut out = Vec::new();
+    for (n, t) in texts(node, "`layers`", false, report).unwrap_or_default() {
+        if let Some(known) = LAYERS.iter().find(|l| **l == t) {
+            if !out.contains(known) {
+                out.push(*known);
+            }
+            continue;
+        }
+        let mut d = Diagnostic::error(codes::BAD_TEST, format!("{} is not a layer", quoted(t)))
+            .at(n.span, "unknown");
+        d = match nearest(t, LAYERS) {
+            Some(near) => d.suggest(n.span, near, format!("did you mean `{near}`?")),
+            None => d.help(format!("the layers are {}", one_of(&LAYERS))),
+        };
+        report.push(d);
+    }
+    out
+}
+
 /// An entry of `tests`.
 pub(crate) fn test(node: &Rc<Node>, subject: &Subject, report: &mut Report) -> Option<PolicyTest> {
-    let f = fields(
-        node,
-        "a test",
-        &["allow", "deny", "ask", "platforms"],
-        report,
-    )?;
+    let known = ["allow", "deny", "ask", "platforms", "layers"];
+    let f = fields(node, "a test", &known, report)?;
+    let layers = f.get("layers").map_or_else(Vec::new, |n| layers(n, report));
     let found: Vec<_> = ACTIONS
         .iter()
         .filter_map(|(k, a)| f.get(k).map(|n| (*k, *a, n)))
@@ -228,8 +246,10 @@ pub(crate) fn test(node: &Rc<Node>, subject: &Subject, report: &mut Report) -> O
     let (expect, question) = match found[..] {
         [(_, action, n)] => (action, n),
         [] => {
+            let others = ["platforms", "layers"];
+            let others = others.iter().filter(|k| f.get(k).is_some()).count();
             if let super::node::Kind::Map(entries) = &node.kind
-                && entries.len() == usize::from(f.get("platforms").is_some())
+                && entries.len() == others
             {
                 report.error(
                     codes::BAD_TEST,
@@ -267,6 +287,7 @@ pub(crate) fn test(node: &Rc<Node>, subject: &Subject, report: &mut Report) -> O
             expect,
             query,
             platforms,
+            layers,
             span: question.span,
         }),
         Err(e) => {

@@ -50,8 +50,8 @@ struct Policy {
     /// Lints that are allowed in the whole policy.
     #[schemars(length(min = 1))]
     allow_lints: Option<Vec<AllowedLint>>,
-    /// Questions with the answer that you expect. `polc test` asks them of the policy and of every artifact. A test of
-    /// this file replaces a test of the base that asks the same question.
+    /// Questions with the answer that you expect. `polc test` asks them of the policy and of the layers of this host. A
+    /// test of this file replaces a test of the base that asks the same question.
     tests: Option<Vec<Test>>,
 }
 
@@ -525,6 +525,9 @@ struct AllowTest {
     /// The platforms on which it is asked. Without them all rules answer.
     #[schemars(length(min = 1))]
     platforms: Option<Vec<Platform>>,
+    /// The layers that must let it happen. Without this key: every layer. The policy is always asked.
+    #[schemars(length(min = 1))]
+    layers: Option<Vec<Layer>>,
 }
 
 /// A question whose answer is `deny`.
@@ -536,6 +539,9 @@ struct DenyTest {
     /// The platforms on which it is asked. Without them all rules answer.
     #[schemars(length(min = 1))]
     platforms: Option<Vec<Platform>>,
+    /// The layers that must refuse it. Without this key a layer may let it through if its ledger says so.
+    #[schemars(length(min = 1))]
+    layers: Option<Vec<Layer>>,
 }
 
 /// A question whose answer is `ask`.
@@ -547,6 +553,25 @@ struct AskTest {
     /// The platforms on which it is asked. Without them all rules answer.
     #[schemars(length(min = 1))]
     platforms: Option<Vec<Platform>>,
+    /// The layers that must refuse it. Without this key a layer may let it through if its ledger says so.
+    #[schemars(length(min = 1))]
+    layers: Option<Vec<Layer>>,
+}
+
+/// A layer, by the name of its target.
+struct Layer;
+
+impl JsonSchema for Layer {
+    fn schema_name() -> Cow<'static, str> {
+        "Layer".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A layer, by the name of its target.",
+            "type": "string",
+            "enum": crate::policy::LAYERS,
+        })
+    }
 }
 
 /// An operation and one object, or `run` and a command.

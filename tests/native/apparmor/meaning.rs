@@ -222,6 +222,7 @@ mod own {
             target: "t",
             entries: entries.collect(),
             settings: vec![],
+            warning: None,
         };
         Some(compare(
             &meaning,
