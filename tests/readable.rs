@@ -4,7 +4,7 @@
 
 use polc::backend::{self, Options};
 use polc::fidelity::Fidelity;
-use polc::frontend::{LoadOptions, load_path};
+use polc::frontend::{LoadOptions, load, load_path};
 use polc::semantics::Meaning;
 use std::path::{Path, PathBuf};
 
@@ -96,4 +96,142 @@ fn a_header_counts_every_entry_that_is_not_exact() {
         }
     }
     assert!(seen > 20, "{seen} artifacts that let something through");
+}
+
+/// Most lines of the profile of a built-in policy.
+const PROFILE: usize = 500;
+
+#[test]
+fn profiles_of_the_built_in_policies_stay_short() {
+    for file in files(Path::new("policies")) {
+        let Some(name) = file.file_stem().and_then(|s| s.to_str()) else {
+            continue;
+        };
+        let profile = Path::new("snapshots")
+            .join(name)
+            .join(format!("{name}.apparmor"));
+        // Rule sets have no snapshots.
+        let Ok(text) = std::fs::read_to_string(&profile) else {
+            continue;
+        };
+        let lines = text.lines().count();
+        assert!(lines <= PROFILE, "{name}: {lines} lines");
+    }
+}
+
+/// The profile of a policy in the text of either language.
+fn profile(text: &str) -> String {
+    let policy = load("policy.yaml", text, &LoadOptions::default());
+    let policy = policy.unwrap_or_else(|d| panic!("{d}\n{text}")).policy;
+    let all = backend::all();
+    let backend = all.iter().find(|b| b.id() == "apparmor").unwrap();
+    let compiled = backend.compile(&Meaning::new(&policy), &Options::default());
+    let artifact = compiled.unwrap().artifacts.remove(0);
+    String::from_utf8(artifact.bytes).unwrap()
+}
+
+/// A native policy of `n` times this rule, or these rules.
+fn of_rules(default: &str, n: usize, rule: impl Fn(usize) -> String) -> String {
+    let rules: String = (0..n).map(rule).collect();
+    format!("version: 1\nname: many\ndefault_action: {default}\nrules:\n{rules}")
+}
+
+fn one(name: &str, action: &str, operations: &str, paths: &str, except: &str) -> String {
+    format!(
+        "  - {{name: {name}, action: {action}, operations: [{operations}], paths: [{paths}], except: [{except}]}}\n"
+    )
+    .replace(", except: []", "")
+}
+
+#[test]
+fn a_profile_has_lines_in_proportion_to_its_rules() {
+    type Rules = fn(usize) -> String;
+    let shapes: [(&str, &str, Rules); 5] = [
+        ("denies under a default of allow", "allow", |i| {
+            one(
+                &format!("d{i}"),
+                "deny",
+                "read, write",
+                &format!("/srv/d{i}/**"),
+                "",
+            )
+        }),
+        ("an exception above each deny", "allow", |i| {
+            one(
+                &format!("a{i}"),
+                "allow",
+                "read, write",
+                &format!("/srv/n{i}/in/**"),
+                "",
+            ) + &one(
+                &format!("d{i}"),
+                "deny",
+                "read, write",
+                &format!("/srv/n{i}/**"),
+                "",
+            )
+        }),
+        ("denies within allows", "deny", |i| {
+            one(
+                &format!("d{i}"),
+                "deny",
+                "write",
+                &format!("/srv/n{i}/.git/**"),
+                "",
+            ) + &one(
+                &format!("a{i}"),
+                "allow",
+                "read, write",
+                &format!("/srv/n{i}/**"),
+                "",
+            )
+        }),
+        ("what each allow excepts", "deny", |i| {
+            let except = format!("/srv/n{i}/a/**, /srv/n{i}/b{i}, '/srv/n{i}/**/*.pem'");
+            one(
+                &format!("a{i}"),
+                "allow",
+                "read, write",
+                &format!("/srv/n{i}/**"),
+                &except,
+            )
+        }),
+        ("programs", "deny", |i| {
+            one(
+                &format!("x{i}"),
+                "allow",
+                "read, execute",
+                &format!("'/opt/p{i}/*'"),
+                "",
+            )
+        }),
+    ];
+    for (what, default, rule) in shapes {
+        let lines = |n| profile(&of_rules(default, n, rule)).lines().count();
+        let (few, many) = (lines(20), lines(200));
+        assert!(many <= few * 10, "{what}: {few} lines of 20, {many} of 200");
+        assert!(many <= 200 * 12 + 60, "{what}: {many} lines of 200");
+    }
+}
+
+#[test]
+fn four_rules_of_avakill_are_a_page() {
+    // The policy of which issue 12 tells: it came to 2,590 lines.
+    let text = r#"
+version: "1.0"
+default_action: allow
+policies:
+  - {name: tools, tools: [shell_execute], action: allow, conditions: {command_allowlist: [git, ls, cargo]}}
+  - {name: no-shell, tools: [shell_execute], action: deny}
+  - name: stay-home
+    tools: [file_write, file_edit, file_delete]
+    action: deny
+    conditions: {path_not_match: {file_path: ["__workspace__", "/tmp/"]}}
+  - name: secrets
+    tools: [file_read]
+    action: deny
+    conditions: {path_match: {file_path: ["~/.ssh/", "~/.aws/"]}}
+"#;
+    let profile = profile(text);
+    assert!(profile.lines().count() <= 80, "{profile}");
 }

@@ -193,6 +193,24 @@ impl OperationSet {
         self.0 == 0
     }
 
+    /// As a rule names them: `read` for reading with listing, `write` for its four parts.
+    #[must_use]
+    pub fn words(self) -> Vec<&'static str> {
+        let write = Self::WRITE.iter().all(|o| self.contains(o));
+        let mut out: Vec<&'static str> = Vec::new();
+        for operation in self.iter() {
+            let word = match operation {
+                Operation::List if self.contains(Operation::Read) => continue,
+                o if write && Self::WRITE.contains(o) => "write",
+                o => o.name(),
+            };
+            if !out.contains(&word) {
+                out.push(word);
+            }
+        }
+        out
+    }
+
     /// The members, in the order of [`Operation::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Operation> {
         Operation::ALL

@@ -4,129 +4,16 @@
 //! without the denies above it. If no allow above a deny intersects it, it can become a deny of the profile. Any other
 //! deny is cut out of the allows below it.
 
-use super::carve::without;
-use super::model::{Access, FileRule, Form, Profile};
+use super::groups::{Rights, groups};
+use super::model::{Access, Origin, Piece, Profile};
+use super::rights::{self, PathRule};
 use crate::backend::loader;
 use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Ledger};
 use crate::policy::{Component, Objects, Operation, Policy, Protocol, Rule, Sequence};
-use crate::semantics::{LedgerBuilder, Meaning, PathSet, SequenceIndex, TooLarge, intersects};
+use crate::semantics::{LedgerBuilder, Meaning, PathSet, SequenceIndex, TooLarge};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-
-/// A rule of the policy, as far as it speaks of one right.
-#[derive(Debug, Clone)]
-struct PathRule {
-    include: Vec<Sequence>,
-    except: Vec<Sequence>,
-    allows: bool,
-}
-
-/// Lowers ordered rules to what is granted and denied.
-fn lower_rules(rules: &[PathRule]) -> Access {
-    let mut out = Access::default();
-    // The allows above: their patterns, what they leave out, and what is left of them.
-    let mut above = SequenceIndex::default();
-    let mut left_out = SequenceIndex::default();
-    let mut granted = SequenceIndex::default();
-    // Denies that are cut out of the allows below them.
-    let mut cuts = SequenceIndex::default();
-    // What some allow below a deny meets decides whether it is needed at all.
-    let mut later = SequenceIndex::default();
-    for c in rules.iter().filter(|c| c.allows) {
-        c.include.iter().for_each(|s| {
-            later.add(s);
-        });
-    }
-    for rule in rules {
-        for s in &rule.include {
-            let except: Vec<&Sequence> = rule.except.iter().filter(|e| intersects(e, s)).collect();
-            if rule.allows {
-                let mut holes = cuts.intersecting(s);
-                holes.extend(&except);
-                if holes.is_empty() {
-                    out.allow.push(s.clone());
-                } else if let Some(rest) = without(s, &holes) {
-                    out.allow.extend(rest);
-                } else {
-                    // What cannot be cut out of the pattern stays denied for everybody: stricter.
-                    out.allow.push(s.clone());
-                    out.deny.extend(holes.into_iter().cloned());
-                }
-                continue;
-            }
-            if later.intersecting(s).is_empty() {
-                continue;
-            }
-            let pieces = if except.is_empty() {
-                vec![s.clone()]
-            } else {
-                // Exceptions that cannot be cut out stay denied: stricter.
-                without(s, &except).unwrap_or_else(|| vec![s.clone()])
-            };
-            for piece in pieces {
-                let literal = piece.as_literal().is_some() || piece.as_literal_tree().is_some();
-                let met = above.intersecting(&piece);
-                if met.is_empty() {
-                    out.deny.push(piece);
-                } else if literal && cuttable(&piece, &later) {
-                    cuts.add(&piece);
-                } else if let Some(rest) = without(&piece, &met) {
-                    out.deny.extend(rest);
-                    // What those allows leave out is denied all the same, but for what others of them allow.
-                    for e in left_out.intersecting(&piece) {
-                        let both = if holds(&piece, e) { e } else { &piece };
-                        if !later.intersecting(both).is_empty() {
-                            let rest = without(both, &granted.intersecting(both));
-                            out.deny.extend(rest.unwrap_or_else(|| vec![both.clone()]));
-                        }
-                    }
-                } else {
-                    out.deny.push(piece);
-                }
-            }
-        }
-        if rule.allows {
-            for s in &rule.include {
-                above.add(s);
-                let except: Vec<&Sequence> =
-                    rule.except.iter().filter(|e| intersects(e, s)).collect();
-                except.iter().for_each(|e| {
-                    left_out.add(e);
-                });
-                // What cannot be cut out of an allow is denied already.
-                let rest = if except.is_empty() {
-                    None
-                } else {
-                    without(s, &except)
-                };
-                for s in rest.as_deref().unwrap_or(std::slice::from_ref(s)) {
-                    granted.add(s);
-                }
-            }
-        }
-    }
-    let mut seen = rustc_hash::FxHashSet::default();
-    out.allow.retain(|s| seen.insert(s.clone()));
-    seen.clear();
-    out.deny.retain(|s| seen.insert(s.clone()));
-    out
-}
-
-/// Whether everything that `inner` matches lies in the literal tree `outer`.
-fn holds(outer: &Sequence, inner: &Sequence) -> bool {
-    outer.components.split_last().is_some_and(|(last, path)| {
-        *last == Component::AnyDepth && inner.components.starts_with(path)
-    })
-}
-
-/// Whether every allow that meets the literal piece is a literal tree, so that it can be cut out of it.
-fn cuttable(piece: &Sequence, allows: &SequenceIndex) -> bool {
-    allows
-        .intersecting(piece)
-        .iter()
-        .all(|s| s.as_literal_tree().is_some() || s.as_literal().is_some())
-}
 
 fn sequences_of<'a>(
     patterns: impl IntoIterator<Item = &'a crate::policy::PathPattern>,
@@ -162,6 +49,7 @@ fn rules(policy: &Policy, spoken: &[Option<bool>]) -> Vec<PathRule> {
         };
         if !include.is_empty() {
             out.push(PathRule {
+                origin: Origin::Rule(rule.id),
                 include,
                 except,
                 allows,
@@ -170,6 +58,7 @@ fn rules(policy: &Policy, spoken: &[Option<bool>]) -> Vec<PathRule> {
     }
     if policy.default_action.permits() {
         out.push(PathRule {
+            origin: Origin::Default,
             include: vec![Sequence::default().tree()],
             except: Vec::new(),
             allows: true,
@@ -181,6 +70,8 @@ fn rules(policy: &Policy, spoken: &[Option<bool>]) -> Vec<PathRule> {
 /// Lowers rights. If rules are about two rights in the same way, both are lowered once.
 struct Lowering<'p> {
     policy: &'p Policy,
+    /// What stays readable whatever rules leave out: the subject's own program.
+    kept: &'p [Sequence],
     known: Vec<(Vec<Option<bool>>, Access)>,
 }
 
@@ -191,7 +82,7 @@ impl Lowering<'_> {
         if let Some((_, access)) = self.known.iter().find(|k| k.0 == spoken) {
             return access.clone();
         }
-        let access = lower_rules(&rules(self.policy, &spoken));
+        let access = rights::lower(&rules(self.policy, &spoken), self.kept);
         self.known.push((spoken, access.clone()));
         access
     }
@@ -264,8 +155,15 @@ const DIRECTORY_WRITE: &[Operation] = &[Operation::Create, Operation::Delete];
 
 pub fn lower(meaning: &Meaning<'_>, abi: &str) -> Result<(Profile, Ledger), Diagnostics> {
     let policy = meaning.policy();
+    let attachment = policy
+        .subject
+        .executable
+        .as_ref()
+        .map(|e| e.sequences.clone())
+        .unwrap_or_default();
     let mut rights = Lowering {
         policy,
+        kept: &attachment,
         known: Vec::new(),
     };
     let mut read = rights.of(one(Operation::Read));
@@ -273,22 +171,29 @@ pub fn lower(meaning: &Meaning<'_>, abi: &str) -> Result<(Profile, Ledger), Diag
     let write_file = rights.of(write(FILE_WRITE));
     let mut write_directory = rights.of(write(DIRECTORY_WRITE));
     let execute = rights.of(one(Operation::Execute));
-    let attachment = policy
-        .subject
-        .executable
-        .as_ref()
-        .map(|e| e.sequences.clone())
-        .unwrap_or_default();
 
     // A directory is moved with everything beneath it, so it needs a tree. Paths that were cut out of a tree lie
     // beneath the directories that remain as single objects.
     write_directory
         .allow
-        .retain(|s| s.components.last() == Some(&Component::AnyDepth));
-    let above = ancestors(&denied(policy, DIRECTORY_WRITE));
-    write_directory.deny.extend(above);
+        .retain(|p| p.pattern.components.last() == Some(&Component::AnyDepth));
+    let mut moved = SequenceIndex::default();
+    for piece in &write_directory.allow {
+        moved.add(&piece.pattern);
+    }
+    let mut stay = denied(policy, DIRECTORY_WRITE);
+    stay.extend(write_directory.deny.iter().map(|p| p.pattern.clone()));
+    let above = ancestors(&stay).into_iter();
+    let above = above.filter(|s| !moved.intersecting(s).is_empty());
+    write_directory.deny.extend(above.map(|pattern| Piece {
+        pattern,
+        origin: Origin::Above,
+    }));
     // The kernel maps the program itself by the rules of its own profile.
-    read.allow.extend(attachment.iter().cloned());
+    read.allow.extend(attachment.iter().map(|pattern| Piece {
+        pattern: pattern.clone(),
+        origin: Origin::Subject,
+    }));
 
     let mut ledger = LedgerBuilder::new(meaning, "apparmor");
     if ledger.is_asked() {
@@ -303,34 +208,13 @@ pub fn lower(meaning: &Meaning<'_>, abi: &str) -> Result<(Profile, Ledger), Diag
         )?;
     }
 
-    // Locks are free: whoever may open a file for either may lock it (`k`).
-    let mut files = Vec::new();
-    let mut rules = |access: &Access, form: Form, rights: &'static str, denied: &'static str| {
-        let one = |deny, rights| {
-            move |s: &Sequence| FileRule {
-                deny,
-                pattern: s.clone(),
-                form,
-                rights,
-            }
-        };
-        files.extend(access.allow.iter().map(one(false, rights)));
-        files.extend(access.deny.iter().map(one(true, denied)));
-    };
-    if read == list {
-        rules(&read, Form::Both, "rmk", "r");
-    } else {
-        rules(&read, Form::File, "rmk", "r");
-        rules(&list, Form::Directory, "r", "r");
-    }
-    if write_file == write_directory {
-        rules(&write_file, Form::Both, "wk", "w");
-    } else {
-        rules(&write_file, Form::File, "wk", "w");
-        rules(&write_directory, Form::Directory, "w", "w");
-    }
-    rules(&execute, Form::File, "ix", "x");
-
+    let files = groups([
+        (Rights::READ, &read),
+        (Rights::LIST, &list),
+        (Rights::WRITE, &write_file),
+        (Rights::MOVE, &write_directory),
+        (Rights::EXECUTE, &execute),
+    ]);
     let mut profile = Profile {
         abi: abi.to_owned(),
         attachment,

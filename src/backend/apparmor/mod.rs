@@ -5,9 +5,12 @@
 //! Seen with apparmor_parser 3.0.8 and its compiled automaton (`tests/native/apparmor` walks it), or read in
 //! apparmor.d(5).
 //!
-//! - Deny beats allow, in whatever order. So an allow above a deny must be cut out. A deny that intersects no allow
-//!   above it becomes a deny of the profile. Another deny is cut out of the allows below it, name by name, with
-//!   complement classes ([`carve`]). What neither can say stays denied: stricter.
+//! - Deny beats allow, in whatever order. So rules are lowered together ([`rights`]). What a rule above decides of a
+//!   whole tree is dropped from the rules below it. A deny that meets no allow above it becomes a deny of the profile,
+//!   and so does what an allow excepts where no other allow meets it. The rest is cut out of the allows, name by name,
+//!   with complement classes ([`carve`]). What neither can say stays denied: stricter.
+//! - A profile is read by people. It has a group of lines for each rule, in the policy's order, under a comment with the
+//!   rule's name and place ([`groups`]). Patterns with the same rights share lines, in braces ([`braces`]).
 //! - A directory's name ends in `/`: `/a` is never the directory. The policy's `/a/**` is `/a{,/,/**}`, and its
 //!   `/a/**/b` is `/a/{,**/}b`. `r` is `read` on a file and `list` on a directory.
 //! - `w` is one right for edit, create and delete, and for mode and owner of metadata. The profile grants it on files
@@ -25,10 +28,13 @@
 //!   knows hosts; before, it knows families and types.
 //! - Container engines pin ABI 3.0. Newer ABIs drop `unix` from a plain `network,`. So 3.0 is the default.
 
+mod braces;
 mod carve;
+mod groups;
 mod lower;
 mod model;
 mod read_back;
+mod rights;
 #[cfg(test)]
 mod tests;
 

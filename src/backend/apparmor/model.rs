@@ -1,20 +1,41 @@
 //! A profile as data, and its text.
 
+use super::braces::globs;
 use crate::backend::Options;
 use crate::backend::header;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::fidelity::Ledger;
-use crate::policy::{ByteSet, Component, Name, Policy, Sequence, Token};
+use crate::fidelity::{Ledger, show_bytes};
+use crate::policy::{ByteSet, Component, Name, Policy, RuleId, Sequence, Token};
 use crate::semantics::{Case, PathSet, TooLarge};
 use askama::Template;
 use rustc_hash::FxHashMap;
 use std::fmt::Write;
 
+/// Where a file rule is from. In the order of the profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Origin {
+    /// The subject's own program.
+    Subject,
+    /// A rule of the policy.
+    Rule(RuleId),
+    /// Its default.
+    Default,
+    /// The directories above what rules deny.
+    Above,
+}
+
+/// A pattern, and where it is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    pub pattern: Sequence,
+    pub origin: Origin,
+}
+
 /// What one right is granted and denied on, by AppArmor's rule: deny wins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
-    pub allow: Vec<Sequence>,
-    pub deny: Vec<Sequence>,
+    pub allow: Vec<Piece>,
+    pub deny: Vec<Piece>,
 }
 
 impl Access {
@@ -41,10 +62,9 @@ impl Access {
         // Each right alone may still fit.
         let mut sets = std::array::from_fn(|_| PathSet::empty());
         for (set, right) in sets.iter_mut().zip(rights) {
-            let cases = [
-                (right.deny.as_slice(), false),
-                (right.allow.as_slice(), true),
-            ];
+            let [deny, allow] = [&right.deny, &right.allow]
+                .map(|list| -> Vec<Sequence> { list.iter().map(|p| p.pattern.clone()).collect() });
+            let cases = [(deny.as_slice(), false), (allow.as_slice(), true)];
             *set = PathSet::first_match(cases, false)?;
         }
         Ok(sets)
@@ -52,11 +72,11 @@ impl Access {
 }
 
 /// Patterns by the rights that have them, a bit for each.
-fn by_rights<const N: usize>(rights: [&[Sequence]; N]) -> Vec<(u16, Vec<&Sequence>)> {
+fn by_rights<const N: usize>(rights: [&[Piece]; N]) -> Vec<(u16, Vec<&Sequence>)> {
     let mut order: Vec<(&Sequence, u16)> = Vec::new();
     let mut known: FxHashMap<&Sequence, usize> = FxHashMap::default();
-    for (bit, patterns) in rights.into_iter().enumerate() {
-        for pattern in patterns {
+    for (bit, pieces) in rights.into_iter().enumerate() {
+        for Piece { pattern, .. } in pieces {
             let at = *known.entry(pattern).or_insert_with(|| {
                 order.push((pattern, 0));
                 order.len() - 1
@@ -82,14 +102,21 @@ pub enum Form {
     Directory,
 }
 
-/// One file rule.
+/// File rules that differ in their patterns alone.
 #[derive(Debug, Clone)]
 pub struct FileRule {
     pub deny: bool,
-    pub pattern: Sequence,
+    pub patterns: Vec<Sequence>,
     pub form: Form,
     /// Such as `rmk`.
-    pub rights: &'static str,
+    pub rights: String,
+}
+
+/// The file rules of one rule of the policy.
+#[derive(Debug, Clone)]
+pub struct Group {
+    pub origin: Origin,
+    pub rules: Vec<FileRule>,
 }
 
 /// A profile.
@@ -100,7 +127,7 @@ pub struct Profile {
     /// Whole lines without their comma: network, capability, signal, … polc writes all of them, without names from the
     /// policy.
     pub rules: Vec<String>,
-    pub files: Vec<FileRule>,
+    pub files: Vec<Group>,
 }
 
 /// One byte of a name, within double quotes.
@@ -124,14 +151,44 @@ fn plain_in_class(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"._+=:%~!#$&();<>|`',".contains(&b)
 }
 
+/// Whether a class is written by what is not in it.
+pub fn is_negated(set: &ByteSet) -> bool {
+    set.iter().count() > 128
+}
+
+/// Letters and digits, neighbours as a range.
+fn ranges(out: &mut String, set: &ByteSet) {
+    out.push('[');
+    let mut members = set.iter().peekable();
+    while let Some(first) = members.next() {
+        let mut last = first;
+        while let Some(next) = members.next_if(|b| b.checked_sub(last) == Some(1)) {
+            last = next;
+        }
+        out.push(char::from(first));
+        if last > first.saturating_add(1) {
+            out.push('-');
+        }
+        if last > first {
+            out.push(char::from(last));
+        }
+    }
+    out.push(']');
+}
+
 fn class(out: &mut String, set: &ByteSet) {
     // Most of the bytes: a negated class. Only bytes that stand for themselves there go into one; the
     // others are alternatives beside it.
-    let negated = set.iter().count() > 128;
-    if !negated {
+    if !is_negated(set) {
         let mut members = set.iter();
         if let (Some(one), None) = (members.next(), members.next()) {
             return byte(out, one);
+        }
+        if set
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"._".contains(&b))
+        {
+            return ranges(out, set);
         }
         out.push('{');
         for (i, b) in set.iter().enumerate() {
@@ -165,71 +222,83 @@ fn class(out: &mut String, set: &ByteSet) {
     out.push(']');
 }
 
-/// The pattern without its form, and whether it is a tree.
-fn stem(sequence: &Sequence) -> (String, bool) {
-    let (components, tree) = match sequence.components.split_last() {
-        Some((Component::AnyDepth, rest)) => (rest, true),
-        _ => (sequence.components.as_slice(), false),
-    };
-    let mut out = String::new();
-    let mut slash = true;
-    for c in components {
-        if slash {
-            out.push('/');
-        }
-        slash = true;
-        match c {
-            Component::AnyDepth => {
-                out.push_str("{,**/}");
-                slash = false;
-            }
-            Component::Name(name) => match name.as_literal() {
-                Some(bytes) => bytes.iter().for_each(|b| byte(&mut out, *b)),
-                None => {
-                    for t in name.iter() {
-                        match t {
-                            Token::Byte(b) => byte(&mut out, *b),
-                            Token::Any => out.push('?'),
-                            Token::Star => out.push('*'),
-                            Token::Class(set) => class(&mut out, set),
-                        }
-                    }
-                }
-            },
-        }
-    }
-    (out, tree)
+/// A pattern in AppArmor's syntax: its components, and what tells its form.
+pub struct Glob {
+    /// Between slashes. `{,**/}NAME` is a name below any number of directories.
+    pub components: Vec<String>,
+    pub tail: &'static str,
 }
 
-/// The pattern in AppArmor's syntax, quoted.
-pub fn glob(sequence: &Sequence, form: Form) -> Option<String> {
-    let (mut stem, tree) = stem(sequence);
-    let root = stem.is_empty();
-    let tail = match (root, tree, form) {
-        (true, false, Form::File) => return None,
-        (true, false, _) => "/",
-        (true, true, Form::Both) => "/{,**}",
-        (true, true, Form::File) => "/**[^/]",
-        (true, true, Form::Directory) => "/{,**/}",
-        (false, false, Form::Both) => "{,/}",
-        (false, false, Form::File) => "",
-        (false, false, Form::Directory) => "/",
-        (false, true, Form::Both) => "{,/,/**}",
-        (false, true, Form::File) => "{,/**[^/]}",
-        (false, true, Form::Directory) => "/{,**/}",
-    };
-    // `*` takes a byte at least between `/` and `/` or the end, but none beside a group, where `/*{,/}` is `/`
-    // too, and `/{,**/}*` as well.
-    let last = sequence.components.iter().rev().find_map(|c| match c {
-        Component::Name(name) => Some(name),
-        Component::AnyDepth => None,
-    });
-    let all_star = last.is_some_and(Name::is_star);
-    let grouped = tail.starts_with('{') || stem.ends_with("{,**/}*");
-    if grouped && all_star && stem.ends_with('*') {
-        stem.insert(stem.len() - 1, '?');
+impl Glob {
+    /// `None`: it has no such form, as the root is no file.
+    pub fn of(sequence: &Sequence, form: Form) -> Option<Self> {
+        let (parts, tree) = match sequence.components.split_last() {
+            Some((Component::AnyDepth, rest)) => (rest, true),
+            _ => (sequence.components.as_slice(), false),
+        };
+        let mut components = Vec::new();
+        let mut begun = String::new();
+        for part in parts {
+            match part {
+                Component::AnyDepth => begun.push_str("{,**/}"),
+                Component::Name(name) => {
+                    write_name(&mut begun, name);
+                    components.push(std::mem::take(&mut begun));
+                }
+            }
+        }
+        let root = components.is_empty();
+        let tail = match (root, tree, form) {
+            (true, false, Form::File) => return None,
+            (true, false, _) => "/",
+            (true, true, Form::Both) => "/{,**}",
+            (true, true, Form::File) => "/**[^/]",
+            (true, true, Form::Directory) => "/{,**/}",
+            (false, false, Form::Both) => "{,/}",
+            (false, false, Form::File) => "",
+            (false, false, Form::Directory) => "/",
+            (false, true, Form::Both) => "{,/,/**}",
+            (false, true, Form::File) => "{,/**[^/]}",
+            (false, true, Form::Directory) => "/{,**/}",
+        };
+        Some(Self { components, tail })
     }
-    Some(["\"", &stem, tail, "\""].concat())
+
+    /// Quoted.
+    pub fn alone(&self) -> String {
+        let mut out = "\"".to_owned();
+        for component in &self.components {
+            out.push('/');
+            out.push_str(component);
+        }
+        out.push_str(self.tail);
+        out.push('"');
+        out
+    }
+}
+
+fn write_name(out: &mut String, name: &Name) {
+    if let Some(bytes) = name.as_literal() {
+        return bytes.iter().for_each(|b| byte(out, *b));
+    }
+    if name.is_star() {
+        // `*` alone takes a byte at least between `/` and `/` or the end, but none beside a group, where
+        // `/*{,/}` is `/` too, and `/{,**/}*` as well.
+        return out.push_str("?*");
+    }
+    for t in name.iter() {
+        match t {
+            Token::Byte(b) => byte(out, *b),
+            Token::Any => out.push('?'),
+            Token::Star => out.push('*'),
+            Token::Class(set) => class(out, set),
+        }
+    }
+}
+
+/// One pattern, quoted.
+pub fn glob(sequence: &Sequence, form: Form) -> Option<String> {
+    Some(Glob::of(sequence, form)?.alone())
 }
 
 /// The attachment: one pattern that matches each of these programs.
@@ -252,6 +321,52 @@ fn attachment(list: &[Sequence]) -> Option<String> {
     }
 }
 
+/// A comment, and the rules below it.
+struct Lines {
+    comment: String,
+    rules: Vec<String>,
+}
+
+/// What stands above the rules: which rule of the policy they are from, where it is and what it says.
+fn comment(policy: &Policy, origin: Origin) -> String {
+    let said = |name: &str, place: String, what: String| {
+        format!(
+            "{} ({}): {what}",
+            show_bytes(name.as_bytes()),
+            show_bytes(place.as_bytes())
+        )
+    };
+    match origin {
+        Origin::Subject => "the subject's own program".to_owned(),
+        Origin::Above => {
+            "directories above what is denied: moved away, they would take it along".to_owned()
+        }
+        Origin::Default => said(
+            "default_action",
+            policy.sources.place(policy.default_span),
+            policy.default_action.to_string(),
+        ),
+        Origin::Rule(id) => {
+            let rule = policy.rule(id);
+            let what = format!("{} {}", rule.action, rule.operations.words().join(", "));
+            said(&rule.name, policy.sources.place(rule.span), what)
+        }
+    }
+}
+
+fn lines_of(policy: &Policy, group: &Group) -> Lines {
+    let mut rules = Vec::new();
+    for rule in &group.rules {
+        let deny = if rule.deny { "audit deny " } else { "" };
+        let globs = globs(&rule.patterns, rule.form).into_iter();
+        rules.extend(globs.map(|glob| [deny, &glob, " ", &rule.rights].concat()));
+    }
+    Lines {
+        comment: comment(policy, group.origin),
+        rules,
+    }
+}
+
 #[derive(Template)]
 #[template(path = "apparmor/profile.apparmor", escape = "none")]
 struct Text<'a> {
@@ -260,7 +375,7 @@ struct Text<'a> {
     name: &'a str,
     attachment: Option<String>,
     rules: &'a [String],
-    files: Vec<String>,
+    groups: Vec<Lines>,
 }
 
 /// The profile's text.
@@ -280,22 +395,14 @@ pub fn render(
         "undo: apparmor_parser -R THIS-FILE".to_owned(),
     ];
     let comments = header::lines(policy, ledger, options, usage);
-    let files = profile
-        .files
-        .iter()
-        .filter_map(|r| {
-            let glob = glob(&r.pattern, r.form)?;
-            let deny = if r.deny { "audit deny " } else { "" };
-            Some([deny, &glob, " ", r.rights].concat())
-        })
-        .collect();
+    let groups = profile.files.iter().map(|g| lines_of(policy, g)).collect();
     Text {
         comments,
         abi: &profile.abi,
         name: &policy.name,
         attachment: attachment(&profile.attachment),
         rules: &profile.rules,
-        files,
+        groups,
     }
     .render()
     .map_err(|e| Diagnostic::error("E112", format!("the profile cannot be written: {e}")).into())

@@ -103,6 +103,66 @@ fn an_allow_above_a_deny_survives() {
 }
 
 #[test]
+fn what_can_be_cut_out_is_cut_out_beside_what_cannot() {
+    let policy = Policy::of_rules(
+        "p",
+        Action::Deny,
+        vec![
+            rule(
+                "most",
+                Action::Allow,
+                "read",
+                &["/w/**"],
+                &["/w/vendor/**", "/w/**/*.lock"],
+            ),
+            rule("vendor", Action::Allow, "read", &["/w/vendor/**"], &[]),
+        ],
+    );
+    let (_, ledger) = lowered(&policy);
+    assert_eq!(fidelity(&ledger, Some(0), Operation::Read), Fidelity::Exact);
+    // Of `vendor` nothing but the locks is lost.
+    let entries = ledger.entries.iter();
+    let mut vendor = entries.filter(|e| e.rule == Some(RuleId(1)) && !e.witnesses.is_empty());
+    assert!(
+        vendor.all(|e| e.witnesses[0].object.to_string().ends_with(".lock")),
+        "{}",
+        text(&policy)
+    );
+}
+
+#[test]
+fn a_deny_of_everything_else_leaves_what_it_excepts() {
+    let policy = Policy::of_rules(
+        "p",
+        Action::Allow,
+        vec![
+            rule("tools", Action::Allow, "execute", &["/usr/bin/*"], &[]),
+            rule(
+                "others",
+                Action::Deny,
+                "execute",
+                &["/**"],
+                &["/opt/**", "/srv/*/bin/**"],
+            ),
+            rule("stay", Action::Deny, "write", &["/**"], &["/w/**"]),
+        ],
+    );
+    let text = text(&policy);
+    let classes = text.replace("[^/]", "").contains("[^");
+    assert!(!text.contains("audit deny \"") && !classes, "{text}");
+    let (_, ledger) = lowered(&policy);
+    for operation in [Operation::Execute, Operation::Edit] {
+        for r in [Some(0), Some(1), Some(2), None] {
+            let entry =
+                |e: &&crate::fidelity::Entry| e.rule == r.map(RuleId) && e.operation == operation;
+            if let Some(e) = ledger.entries.iter().find(entry) {
+                assert_eq!(e.fidelity, Fidelity::Exact, "{e:?} {text}");
+            }
+        }
+    }
+}
+
+#[test]
 fn forms_of_a_name() {
     let of = |p: &str, form| glob(&PathPattern::parse(p).unwrap().sequences[0], form).unwrap();
     assert_eq!(of("/a/**", Form::Both), r#""/a{,/,/**}""#);
@@ -126,7 +186,7 @@ fn nothing_of_a_policy_ends_a_comment_or_a_rule() {
         vec![
             rule("x\n  /** rwix,", Action::Deny, "metadata", &["/a"], &[]),
             Rule::new(
-                "y",
+                "y\n  /** rwix,\u{2028}",
                 Action::Allow,
                 OperationSet::from_word("read").unwrap(),
                 Objects::Paths {
@@ -148,6 +208,7 @@ fn nothing_of_a_policy_ends_a_comment_or_a_rule() {
     for line in text.lines().filter(|l| !l.is_empty()) {
         let fine = [
             "#",
+            "  # ",
             "abi ",
             "include ",
             "profile ",
@@ -174,7 +235,7 @@ fn what_lies_above_a_denied_path_cannot_be_moved() {
         ],
     );
     let text = text(&policy);
-    assert!(text.contains("audit deny \"/w/.git/\" w,"), "{text}");
+    assert!(text.contains("audit deny \"/w{,/.git}/\" w,"), "{text}");
     let (_, ledger) = lowered(&policy);
     assert_eq!(fidelity(&ledger, Some(1), Operation::Edit), Fidelity::Exact);
     assert_eq!(
