@@ -13,7 +13,8 @@
 
 use polc::backend::{self, Options};
 use polc::diagnostics::{Style, render};
-use polc::frontend::{LoadOptions, load_path};
+use polc::frontend::{LoadOptions, builtin, load, load_builtin, load_path};
+use polc::policy::Policy;
 use polc::semantics::Meaning;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -137,4 +138,47 @@ fn the_same_policy_gives_the_same_bytes() {
             .collect::<Vec<_>>()
     };
     assert_eq!(make(), make());
+}
+
+/// The lines of a Seatbelt profile.
+fn profile_lines(policy: &Policy) -> usize {
+    let sbpl = backend::find("sbpl").unwrap();
+    let made = sbpl.compile(&Meaning::new(policy), &Options::default());
+    let made = made.unwrap();
+    made.artifacts[0].bytes.split(|b| *b == b'\n').count()
+}
+
+#[test]
+fn profiles_of_built_in_policies_are_short() {
+    for b in builtin::policies() {
+        let policy = load_builtin(b.name, &LoadOptions::default())
+            .unwrap()
+            .policy;
+        let bound = match b.name {
+            "read-only-explorer" | "no-network" => 350,
+            "research-agent" => 550,
+            "ci-agent" | "coding-agent" => 700,
+            _ => 850,
+        };
+        let lines = profile_lines(&policy);
+        assert!(lines <= bound, "{}: {lines} lines, not {bound}", b.name);
+    }
+}
+
+/// Denied and allowed rules by turns, each denied one within the allowed one below it.
+#[test]
+fn a_profile_grows_as_its_rules_do() {
+    let of = |n: usize| {
+        let mut text = String::from("version: 1\nname: t\nrules:\n");
+        for i in 0..n {
+            text.push_str(&format!(
+                "  - {{name: d{i}, action: deny, operations: [read, write], paths: ['/w/{i}/x/**', '/w/{i}/*.key']}}\n  \
+                 - {{name: a{i}, action: allow, operations: [read, write], paths: ['/w/{i}/**']}}\n"
+            ));
+        }
+        let loaded = load("t.yaml", &text, &LoadOptions::default());
+        profile_lines(&loaded.unwrap().policy)
+    };
+    let (few, many) = (of(20), of(200));
+    assert!(many <= 12 * few, "{few} lines, then {many}");
 }

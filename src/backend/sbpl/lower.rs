@@ -5,7 +5,7 @@
 
 use super::model::{Filter, Profile, ProfileRule};
 use super::network;
-use super::path_rules::{Part, PathRules};
+use super::path_rules::{Named, Part, PathRules};
 use super::private::with_names_in_private;
 use crate::diagnostics::Diagnostics;
 use crate::fidelity::{Fidelity, Ledger};
@@ -119,17 +119,14 @@ fn lower_as_named(
             ledger.paths(operation, sets.of(operation), &reason(operation))?;
         }
     }
-    let filter = |operation, part| path_rules.filter(operation, part);
+    let mut named = Named::default();
+    let mut filter = |operation, part| path_rules.filter(operation, part, &mut named);
     let read = filter(Operation::Read, Part::Whole);
     let list = match path_rules.alike(Operation::Read, Operation::List) {
         true => read.clone(),
         false => filter(Operation::List, Part::Whole),
     };
-    let same = match (&read, &list) {
-        (Some(read), Some(list)) => read.says(list, path_rules.patterns()),
-        (read, list) => read.is_none() && list.is_none(),
-    };
-    let data = if same {
+    let data = if read == list {
         read.clone()
     } else {
         let typed = |f: Option<Filter>, directory: bool| {
@@ -192,13 +189,18 @@ fn lower_as_named(
         rule(comment, names, either);
     }
     network::lower(meaning, &mut ledger, &mut rules, default_allow, proxy);
+    let (named, numbers, patterns) = path_rules.into_named(named);
+    for r in &mut rules {
+        r.filter.renumber(&numbers);
+    }
     ledger.syscalls_unenforced("a profile names operations, not system calls of Linux");
     settings(policy, &mut ledger);
     Ok((
         Profile {
             default_allow,
+            named,
             rules,
-            patterns: path_rules.into_patterns(),
+            patterns,
             with_base: !default_allow,
         },
         ledger.finish(),

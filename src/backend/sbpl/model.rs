@@ -1,12 +1,13 @@
 //! A profile as data, and its text.
 
+use super::moving;
 use crate::backend::Options;
 use crate::backend::header;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::fidelity::{Ledger, show_bytes};
-use crate::policy::{Component, Policy, Sequence, Token};
+use crate::policy::{Component, Operation, OperationSet, Policy, RuleId, Sequence, Token};
 use askama::Template;
-use std::cell::OnceCell;
+use rustc_hash::FxHashSet;
 use std::fmt::Write;
 
 /// A filter.
@@ -14,6 +15,8 @@ use std::fmt::Write;
 pub enum Filter {
     /// One of these patterns, by index in [`Profile::patterns`].
     Patterns(Vec<u32>),
+    /// What a rule of the policy matches: a number in [`Profile::named`].
+    Named(u32),
     /// Any of these.
     Any(Vec<Filter>),
     /// All of these.
@@ -44,10 +47,22 @@ pub struct ProfileRule {
     pub filter: Filter,
 }
 
+/// A filter that is written once, under a name, and used by that name.
+#[derive(Debug, Clone)]
+pub struct NamedFilter {
+    /// The rule of the policy that it is what matches; `None`: a rule of polc's own.
+    pub rule: Option<RuleId>,
+    /// What sets it apart from others of the rule, at the end of its name; the whole name where it is polc's own.
+    pub part: &'static str,
+    pub filter: Filter,
+}
+
 /// A profile.
 #[derive(Debug, Clone)]
 pub struct Profile {
     pub default_allow: bool,
+    /// The filters with names, in the order of the policy's rules.
+    pub named: Vec<NamedFilter>,
     pub rules: Vec<ProfileRule>,
     /// The patterns of all filters. Most are in many filters, and each is written once for all.
     pub patterns: Vec<Sequence>,
@@ -56,38 +71,36 @@ pub struct Profile {
 }
 
 impl Filter {
-    /// Whether another filter has the same text.
-    pub fn says(&self, other: &Self, patterns: &[Sequence]) -> bool {
-        let all = |a: &[Self], b: &[Self]| {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.says(b, patterns))
-        };
-        match (self, other) {
-            (Self::Patterns(a), Self::Patterns(b)) => {
-                let same = |(a, b): (&u32, &u32)| patterns[*a as usize] == patterns[*b as usize];
-                a.len() == b.len() && a.iter().zip(b).all(same)
-            }
-            (Self::Any(a), Self::Any(b)) | (Self::All(a), Self::All(b)) => all(a, b),
-            (Self::Not(a), Self::Not(b)) => a.says(b, patterns),
-            (Self::Directory, Self::Directory) => true,
-            (Self::Network { .. }, Self::Network { .. }) => self == other,
-            _ => false,
+    /// Gives the filters with names the numbers that they have in the end.
+    pub fn renumber(&mut self, numbers: &[u32]) {
+        match self {
+            Self::Named(n) => *n = numbers.get(*n as usize).copied().unwrap_or(*n),
+            Self::Any(list) | Self::All(list) => list.iter_mut().for_each(|f| f.renumber(numbers)),
+            Self::Not(f) => f.renumber(numbers),
+            Self::Patterns(_) | Self::Directory | Self::Network { .. } => {}
         }
     }
 
-    /// Whether the filter matches a path, by the model of SBPL's filters. For tests.
+    /// Whether the filter matches a path, for tests: by the meaning of SBPL's filters, in the model.
     #[cfg(test)]
-    pub fn matches(&self, patterns: &[Sequence], path: &[u8], directory: bool) -> bool {
+    pub fn matches(&self, profile: &Profile, path: &[u8], directory: bool) -> bool {
         match self {
+            Self::Named(n) => profile.named[*n as usize]
+                .filter
+                .matches(profile, path, directory),
             Self::Patterns(list) => {
                 let p = crate::policy::PathPattern {
                     text: String::new(),
-                    sequences: list.iter().map(|n| patterns[*n as usize].clone()).collect(),
+                    sequences: list
+                        .iter()
+                        .map(|n| profile.patterns[*n as usize].clone())
+                        .collect(),
                 };
                 crate::semantics::matches_path(&p, path)
             }
-            Self::Any(list) => list.iter().any(|f| f.matches(patterns, path, directory)),
-            Self::All(list) => list.iter().all(|f| f.matches(patterns, path, directory)),
-            Self::Not(f) => !f.matches(patterns, path, directory),
+            Self::Any(list) => list.iter().any(|f| f.matches(profile, path, directory)),
+            Self::All(list) => list.iter().all(|f| f.matches(profile, path, directory)),
+            Self::Not(f) => !f.matches(profile, path, directory),
             Self::Directory => directory,
             Self::Network { .. } => false,
         }
@@ -202,35 +215,18 @@ fn regex(sequence: &Sequence) -> Vec<u8> {
     out
 }
 
-/// Patterns. Each is written where it is first needed.
-struct Written<'p> {
-    patterns: &'p [Sequence],
-    texts: Vec<OnceCell<Result<String, String>>>,
-}
+/// The width that lists of names and paths are wrapped at.
+const WIDTH: usize = 110;
 
-impl<'p> Written<'p> {
-    fn new(patterns: &'p [Sequence]) -> Self {
-        Self {
-            patterns,
-            texts: vec![OnceCell::new(); patterns.len()],
-        }
-    }
-
-    fn pattern(&self, number: u32) -> Result<&str, String> {
-        let number = number as usize;
-        let text = self.texts[number].get_or_init(|| pattern(&self.patterns[number]));
-        text.as_deref().map_err(Clone::clone)
-    }
-}
-
-fn pattern(sequence: &Sequence) -> Result<String, String> {
+/// A pattern as the word of a filter and its string.
+fn pattern(sequence: &Sequence) -> Result<(&'static str, String), String> {
     if let Some(path) = sequence.as_literal() {
-        return Ok(format!("(literal {})", string(&path)?));
+        return Ok(("literal", string(&path)?));
     }
     if let Some(path) = sequence.as_literal_tree() {
-        return Ok(format!("(subpath {})", string(&path)?));
+        return Ok(("subpath", string(&path)?));
     }
-    Ok(format!("(regex {})", string(&regex(sequence))?))
+    Ok(("regex", string(&regex(sequence))?))
 }
 
 fn indent(out: &mut String, depth: usize) {
@@ -240,63 +236,186 @@ fn indent(out: &mut String, depth: usize) {
     }
 }
 
-fn write_filter(
+/// A list with this word before it, on as few lines as its parts need.
+fn write_list<'t>(
     out: &mut String,
-    filter: &Filter,
-    written: &Written<'_>,
+    word: &str,
+    parts: impl IntoIterator<Item = &'t str>,
     depth: usize,
-) -> Result<(), String> {
-    let group = |out: &mut String, word: &str, list: &[Filter]| -> Result<(), String> {
+) {
+    indent(out, depth);
+    let _ = write!(out, "({word}");
+    let mut column = 2 * depth + 1 + word.len();
+    for part in parts {
+        let width = 1 + part.chars().count();
+        if column + width > WIDTH && column > 2 * depth + 1 + word.len() {
+            indent(out, depth + 1);
+            column = 2 * depth + 1 + width;
+        } else {
+            out.push(' ');
+            column += width;
+        }
+        out.push_str(part);
+    }
+    out.push(')');
+}
+
+/// Writes filters.
+struct Writer<'p> {
+    patterns: &'p [Sequence],
+    /// By the number of a filter with a name.
+    names: Vec<String>,
+}
+
+impl Writer<'_> {
+    /// Strings of one word stand together.
+    fn patterns(&self, out: &mut String, list: &[u32], depth: usize) -> Result<(), String> {
+        let mut by_word: [(&str, Vec<String>); 3] =
+            ["subpath", "literal", "regex"].map(|word| (word, Vec::new()));
+        for number in list {
+            let (word, text) = pattern(&self.patterns[*number as usize])?;
+            for (of, texts) in &mut by_word {
+                if *of == word && !texts.contains(&text) {
+                    texts.push(text);
+                    break;
+                }
+            }
+        }
+        let used: Vec<_> = by_word.iter().filter(|(_, t)| !t.is_empty()).collect();
+        let depth = match used.len() {
+            1 => depth,
+            _ => {
+                indent(out, depth);
+                out.push_str("(require-any");
+                depth + 1
+            }
+        };
+        for (word, texts) in &used {
+            write_list(out, word, texts.iter().map(String::as_str), depth);
+        }
+        if used.len() != 1 {
+            out.push(')');
+        }
+        Ok(())
+    }
+
+    fn group(
+        &self,
+        out: &mut String,
+        word: &str,
+        list: &[Filter],
+        depth: usize,
+    ) -> Result<(), String> {
         if let [one] = list {
-            return write_filter(out, one, written, depth);
+            return self.filter(out, one, depth);
+        }
+        let name = |f: &Filter| match f {
+            Filter::Named(n) => Some(self.names[*n as usize].as_str()),
+            _ => None,
+        };
+        let names: Vec<&str> = list.iter().filter_map(name).collect();
+        if names.len() == list.len() {
+            write_list(out, word, names, depth);
+            return Ok(());
         }
         indent(out, depth);
         let _ = write!(out, "({word}");
         for f in list {
-            write_filter(out, f, written, depth + 1)?;
+            self.filter(out, f, depth + 1)?;
         }
         out.push(')');
         Ok(())
-    };
-    match filter {
-        Filter::Patterns(list) => {
-            if let [one] = list.as_slice() {
+    }
+
+    fn filter(&self, out: &mut String, filter: &Filter, depth: usize) -> Result<(), String> {
+        match filter {
+            Filter::Patterns(list) => self.patterns(out, list, depth)?,
+            Filter::Named(n) => {
                 indent(out, depth);
-                out.push_str(written.pattern(*one)?);
-                return Ok(());
+                out.push_str(&self.names[*n as usize]);
             }
-            indent(out, depth);
-            out.push_str("(require-any");
-            for s in list {
-                indent(out, depth + 1);
-                out.push_str(written.pattern(*s)?);
+            Filter::Any(list) => self.group(out, "require-any", list, depth)?,
+            Filter::All(list) => self.group(out, "require-all", list, depth)?,
+            Filter::Not(f) => {
+                indent(out, depth);
+                out.push_str("(require-not");
+                self.filter(out, f, depth + 1)?;
+                out.push(')');
             }
-            out.push(')');
+            Filter::Directory => {
+                indent(out, depth);
+                out.push_str("(vnode-type DIRECTORY)");
+            }
+            Filter::Network {
+                side,
+                protocol,
+                host,
+                port,
+            } => {
+                indent(out, depth);
+                let port = port.map_or_else(|| "*".to_owned(), |p| p.to_string());
+                let _ = write!(out, "({side} {protocol} \"{host}:{port}\")");
+            }
         }
-        Filter::Any(list) => group(out, "require-any", list)?,
-        Filter::All(list) => group(out, "require-all", list)?,
-        Filter::Not(f) => {
-            indent(out, depth);
-            out.push_str("(require-not");
-            write_filter(out, f, written, depth + 1)?;
-            out.push(')');
+        Ok(())
+    }
+}
+
+/// A name for each filter that has one. Scheme reads letters of either case as the same.
+fn names(named: &[NamedFilter], policy: &Policy) -> Vec<String> {
+    let mut taken: FxHashSet<String> = FxHashSet::default();
+    let plain = |c: char| match c {
+        c if c.is_ascii_alphanumeric() || "/_.-".contains(c) => c.to_ascii_lowercase(),
+        _ => '-',
+    };
+    let mut out = Vec::with_capacity(named.len());
+    for (at, n) in named.iter().enumerate() {
+        let mut name = match n.rule {
+            Some(id) => format!("rule-{}", policy.rule(id).name),
+            None => "polc".to_owned(),
+        };
+        name = name.chars().map(plain).collect();
+        name.push_str(n.part);
+        if taken.contains(&name) {
+            let _ = write!(name, "-{at}");
         }
-        Filter::Directory => {
-            indent(out, depth);
-            out.push_str("(vnode-type DIRECTORY)");
+        while !taken.insert(name.clone()) {
+            name.push('-');
         }
-        Filter::Network {
-            side,
-            protocol,
-            host,
-            port,
-        } => {
-            indent(out, depth);
-            let port = port.map_or_else(|| "*".to_owned(), |p| p.to_string());
-            let _ = write!(out, "({side} {protocol} \"{host}:{port}\")");
+        out.push(name);
+    }
+    out
+}
+
+/// What a filter with a name is of: `credentials/ssh (builtin:credentials:12): deny read, write`.
+fn heading(named: &NamedFilter, policy: &Policy) -> String {
+    let Some(id) = named.rule else {
+        return match named.part {
+            moving::PART => "directories above what is denied: neither renamed nor replaced",
+            _ => "the runtime base: what dyld and every program need to start",
+        }
+        .to_owned();
+    };
+    let rule = policy.rule(id);
+    let whole = |set: OperationSet| set.iter().all(|o| rule.operations.contains(o));
+    let mut words: Vec<&str> = Vec::new();
+    for o in rule.operations.iter() {
+        let word = match o {
+            Operation::List if rule.operations.contains(Operation::Read) => continue,
+            o if OperationSet::WRITE.contains(o) && whole(OperationSet::WRITE) => "write",
+            o => o.name(),
+        };
+        if !words.contains(&word) {
+            words.push(word);
         }
     }
-    Ok(())
+    format!(
+        "{} ({}): {} {}",
+        show_bytes(rule.name.as_bytes()),
+        policy.sources.place(rule.span),
+        rule.action,
+        words.join(", ")
+    )
 }
 
 #[derive(Template)]
@@ -306,6 +425,7 @@ struct Text<'a> {
     default: &'a str,
     with_base: bool,
     without_links: bool,
+    named: Vec<String>,
     rules: Vec<String>,
 }
 
@@ -322,8 +442,8 @@ fn fits(sequence: &Sequence) -> bool {
     longest.is_some_and(|n| n <= MAX_STRING)
 }
 
-/// Checks that SBPL can hold every pattern of the policy.
-fn names(policy: &Policy) -> Result<(), Diagnostics> {
+/// That SBPL can hold every pattern of the policy.
+fn fitting(policy: &Policy) -> Result<(), Diagnostics> {
     let mut refused = Diagnostics {
         items: Vec::new(),
         sources: policy.sources.clone(),
@@ -362,11 +482,29 @@ pub fn render(
     ledger: &Ledger,
     options: &Options,
 ) -> Result<String, Diagnostics> {
-    names(policy)?;
+    fitting(policy)?;
     let usage =
         ["run: sandbox-exec -f THIS-FILE COMMAND; nothing is installed, it ends with the program"];
     let comments = header::lines(policy, ledger, options, usage.map(str::to_owned));
-    let written = Written::new(&profile.patterns);
+    let writer = Writer {
+        patterns: &profile.patterns,
+        names: names(&profile.named, policy),
+    };
+    let refused = |message| Diagnostic::error("E110", message);
+    let mut named = Vec::with_capacity(profile.named.len());
+    let mut above: Option<Option<RuleId>> = None;
+    for (n, name) in profile.named.iter().zip(&writer.names) {
+        let mut out = String::new();
+        // What is told of a rule stands once above its parts.
+        if n.rule.is_none() || above != Some(n.rule) {
+            let _ = writeln!(out, ";; {}", heading(n, policy));
+        }
+        above = Some(n.rule);
+        let _ = write!(out, "(define {name}");
+        writer.filter(&mut out, &n.filter, 1).map_err(refused)?;
+        out.push(')');
+        named.push(out);
+    }
     let mut rules = Vec::new();
     for r in &profile.rules {
         let mut out = format!(
@@ -375,8 +513,7 @@ pub fn render(
             if r.allow { "allow" } else { "deny" },
             r.operations.join(" ")
         );
-        write_filter(&mut out, &r.filter, &written, 1)
-            .map_err(|message| Diagnostic::error("E110", message))?;
+        writer.filter(&mut out, &r.filter, 1).map_err(refused)?;
         out.push(')');
         rules.push(out);
     }
@@ -398,6 +535,7 @@ pub fn render(
         default,
         with_base: profile.with_base,
         without_links,
+        named,
         rules,
     }
     .render()

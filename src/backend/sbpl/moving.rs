@@ -2,6 +2,9 @@
 
 use crate::policy::{Component, Objects, Policy, Sequence, Token};
 
+/// What the filter of these directories is called.
+pub const PART: &str = "-above-what-is-denied";
+
 /// The directories above denied patterns, as patterns.
 pub fn ancestors(policy: &Policy) -> Vec<Sequence> {
     let mut out = Vec::new();

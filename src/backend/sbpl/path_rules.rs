@@ -4,10 +4,11 @@
 //! pattern intersects are also found once. The patterns of all rules are in one array.
 
 use super::lower::base;
-use super::model::Filter;
+use super::model::{Filter, NamedFilter};
 use super::moving;
-use crate::policy::{Component, Objects, Operation, Policy, Sequence};
+use crate::policy::{Component, Objects, Operation, Policy, RuleId, Sequence};
 use crate::semantics::{self, PathSet, SequenceIndex, TooLarge};
+use rustc_hash::FxHashMap;
 use std::cell::OnceCell;
 use std::ops::Range;
 
@@ -16,8 +17,8 @@ fn is_tree(s: &Sequence) -> bool {
     s.components.last() == Some(&Component::AnyDepth)
 }
 
-/// Which allowed patterns count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which of the patterns that are allowed count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Part {
     Whole,
     /// Trees. If everything is allowed by default, there is no difference: all patterns.
@@ -26,9 +27,14 @@ pub(super) enum Part {
     Single,
 }
 
+/// The parts of rules that filters name: the place of the rule and the part, and the number in the order of use.
+pub(super) type Named = FxHashMap<(usize, Part), u32>;
+
 /// A rule: patterns, exceptions, whether it allows, and for which operations.
 #[derive(Debug)]
 struct PathRule {
+    /// The rule of the policy; `None`: one of polc's own.
+    rule: Option<RuleId>,
     include: Range<usize>,
     except: Range<usize>,
     allows: bool,
@@ -79,7 +85,7 @@ impl PathRules {
         };
         let above = moving::ancestors(policy);
         let moves = bit(Operation::Create) | bit(Operation::Delete);
-        out.add(above.iter(), [].iter(), false, moves);
+        out.add(None, above.iter(), [].iter(), false, moves);
         for rule in &policy.rules {
             let operations = Operation::ON_PATHS.into_iter();
             let operations = operations.filter(|o| rule.concerns_paths(*o));
@@ -92,7 +98,7 @@ impl PathRules {
                 Objects::Paths { paths, except } => {
                     let paths = paths.iter().flat_map(|p| &p.sequences);
                     let except = except.iter().flat_map(|p| &p.sequences);
-                    out.add(paths, except, allows, operations);
+                    out.add(Some(rule.id), paths, except, allows, operations);
                 }
                 Objects::Commands { commands, except } => {
                     // SBPL sees only the program. To deny some argument lists denies nothing here, and to allow some
@@ -101,16 +107,16 @@ impl PathRules {
                     let except = except.iter().filter(|c| !allows || c.arguments.is_any());
                     let whole = whole.flat_map(|c| &c.program.sequences);
                     let except = except.flat_map(|c| &c.program.sequences);
-                    out.add(whole, except, allows, operations);
+                    out.add(Some(rule.id), whole, except, allows, operations);
                 }
                 _ => {}
             }
         }
         if !out.default_allow {
             let both = bit(Operation::Read) | bit(Operation::List);
-            out.add(base(Operation::Read).iter(), [].iter(), true, both);
+            out.add(None, base(Operation::Read).iter(), [].iter(), true, both);
             let edit = bit(Operation::Edit);
-            out.add(base(Operation::Edit).iter(), [].iter(), true, edit);
+            out.add(None, base(Operation::Edit).iter(), [].iter(), true, edit);
         }
         out.intersecting
             .resize_with(out.patterns.len(), OnceCell::new);
@@ -119,6 +125,7 @@ impl PathRules {
 
     fn add<'p>(
         &mut self,
+        rule_id: Option<RuleId>,
         include: impl Iterator<Item = &'p Sequence>,
         except: impl Iterator<Item = &'p Sequence>,
         allows: bool,
@@ -148,6 +155,7 @@ impl PathRules {
         }
         let except = self.patterns_of(except, rule);
         self.list.push(PathRule {
+            rule: rule_id,
             include,
             except,
             allows,
@@ -164,16 +172,6 @@ impl PathRules {
         self.patterns.extend(list.cloned());
         self.owner.resize(self.patterns.len(), rule);
         from..self.patterns.len()
-    }
-
-    /// The patterns. Filters have their indices.
-    pub fn patterns(&self) -> &[Sequence] {
-        &self.patterns
-    }
-
-    /// Returns the patterns, and drops the rest.
-    pub fn into_patterns(self) -> Vec<Sequence> {
-        self.patterns
     }
 
     /// Whether two operations have the same rules.
@@ -258,56 +256,49 @@ impl PathRules {
         })
     }
 
-    /// The filter for the paths with the opposite of the default action. `None`: there are no such paths.
-    pub fn filter(&self, operation: Operation, part: Part) -> Option<Filter> {
+    /// The filter for what has the action that is not the default; `None`: there is nothing. Rules are in it by their
+    /// names.
+    pub fn filter(&self, operation: Operation, part: Part, named: &mut Named) -> Option<Filter> {
         let wanted = !self.default_allow;
         let part = match (part, self.default_allow) {
             (Part::Single, true) => return None,
             (_, true) => Part::Whole,
             (part, false) => part,
         };
-        let of = |c: &PathRule| -> Vec<u32> {
-            let own = c.include.clone();
-            let counts = |at: &usize| match part {
-                Part::Whole => true,
-                _ if !c.allows => true,
-                Part::Trees => is_tree(&self.patterns[*at]),
-                Part::Single => !is_tree(&self.patterns[*at]),
-            };
-            own.filter(counts).map(|at| at as u32).collect()
-        };
         let own = self.list.iter().enumerate();
         let own = own.filter(|(_, c)| c.operations & bit(operation) != 0);
-        let own = own.map(|(at, c)| (at, c, of(c)));
-        let own: Vec<_> = own.filter(|(_, _, include)| !include.is_empty()).collect();
+        let own = own.map(|(at, c)| (at, c, if c.allows { part } else { Part::Whole }));
+        let own: Vec<_> = own
+            .filter(|(_, c, part)| c.include.clone().any(|at| self.counts(at, *part)))
+            .collect();
         let mut union = Vec::new();
         for run in own.chunk_by(|a, b| a.1.allows == b.1.allows) {
             if run[0].1.allows != wanted {
                 continue;
             }
-            // The denies above it that it intersects.
+            // Rules above it, with the action of the default, that it runs into.
             let mut against: Vec<usize> = Vec::new();
-            for at in run.iter().flat_map(|(_, _, include)| include) {
-                let above = |n: &&usize| {
-                    let rule = self.owner[**n];
-                    rule < run[0].0 && self.list[rule].operations & bit(operation) != 0
-                };
-                against.extend(self.intersecting(*at as usize).iter().filter(above));
+            for (_, c, part) in run {
+                for at in c.include.clone().filter(|at| self.counts(*at, *part)) {
+                    let rules = self.intersecting(at).iter().map(|n| self.owner[*n]);
+                    against.extend(rules.filter(|rule| {
+                        *rule < run[0].0 && self.list[*rule].operations & bit(operation) != 0
+                    }));
+                }
             }
             against.sort_unstable();
             against.dedup();
-            let allowed = Filter::Any(self.parts(run.iter().map(|(_, c, i)| (*c, i.clone()))));
+            let allowed = run
+                .iter()
+                .map(|(at, _, part)| self.named(*at, *part, named));
+            let allowed = Filter::Any(allowed.collect());
             if against.is_empty() {
                 union.push(allowed);
                 continue;
             }
-            // Only those patterns of a rule that intersect.
-            let met = against.chunk_by(|a, b| self.owner[*a] == self.owner[*b]);
-            let met = met.map(|of| {
-                let rule = &self.list[self.owner[of[0]]];
-                (rule, of.iter().map(|n| *n as u32).collect())
-            });
-            let carved = Filter::Any(self.parts(met));
+            let carved = against.iter();
+            let carved = carved.map(|at| self.named(*at, Part::Whole, named));
+            let carved = Filter::Any(carved.collect());
             union.push(Filter::All(vec![allowed, Filter::Not(Box::new(carved))]));
         }
         match union.len() {
@@ -317,8 +308,62 @@ impl PathRules {
         }
     }
 
-    /// The patterns that one pattern intersects. Their rules are about some of its operations, and have the default's
-    /// action.
+    /// Whether a pattern is in this part of its rule.
+    fn counts(&self, at: usize, part: Part) -> bool {
+        match part {
+            Part::Whole => true,
+            Part::Trees => is_tree(&self.patterns[at]),
+            Part::Single => !is_tree(&self.patterns[at]),
+        }
+    }
+
+    /// A part of a rule by its name.
+    fn named(&self, at: usize, part: Part, named: &mut Named) -> Filter {
+        let own = &self.list[at].include;
+        let all = |part| own.clone().all(|at| self.counts(at, part));
+        let part = if all(part) { Part::Whole } else { part };
+        let next = named.len() as u32;
+        Filter::Named(*named.entry((at, part)).or_insert(next))
+    }
+
+    /// The filters that were named, in the order of the rules.
+    pub fn into_named(self, named: Named) -> (Vec<NamedFilter>, Vec<u32>, Vec<Sequence>) {
+        let mut order: Vec<((usize, Part), u32)> = named.into_iter().collect();
+        order.sort_unstable_by_key(|(key, _)| *key);
+        let mut numbers = vec![0; order.len()];
+        let mut out = Vec::with_capacity(order.len());
+        for ((at, part), number) in order {
+            if let Some(slot) = numbers.get_mut(number as usize) {
+                *slot = out.len() as u32;
+            }
+            let rule = &self.list[at];
+            let include = rule.include.clone().filter(|at| self.counts(*at, part));
+            let include = Filter::Patterns(include.map(|at| at as u32).collect());
+            let filter = if rule.except.is_empty() {
+                include
+            } else {
+                let except = rule.except.clone().map(|at| at as u32).collect();
+                let except = Filter::Not(Box::new(Filter::Patterns(except)));
+                Filter::All(vec![include, except])
+            };
+            let part = match (rule.rule, part) {
+                (None, _) if !rule.allows => moving::PART,
+                (None, _) if rule.operations & bit(Operation::Read) != 0 => "-base-read",
+                (None, _) => "-base-edit",
+                (_, Part::Whole) => "",
+                (_, Part::Trees) => "-trees",
+                (_, Part::Single) => "-files",
+            };
+            out.push(NamedFilter {
+                rule: rule.rule,
+                part,
+                filter,
+            });
+        }
+        (out, numbers, self.patterns)
+    }
+
+    /// The patterns that one intersects, of rules about some of its operations and with the action of the default.
     fn intersecting(&self, at: usize) -> &[usize] {
         self.intersecting[at].get_or_init(|| {
             let operations = self.list[self.owner[at]].operations;
@@ -330,25 +375,6 @@ impl PathRules {
             });
             met.collect()
         })
-    }
-
-    /// Rules with these of their patterns. Rules without exceptions are joined, and the others stay separate.
-    fn parts<'c>(&self, rules: impl Iterator<Item = (&'c PathRule, Vec<u32>)>) -> Vec<Filter> {
-        let mut plain: Vec<u32> = Vec::new();
-        let mut out = Vec::new();
-        for (rule, include) in rules {
-            if rule.except.is_empty() {
-                plain.extend(include);
-                continue;
-            }
-            let except = rule.except.clone().map(|at| at as u32).collect();
-            let except = Filter::Not(Box::new(Filter::Patterns(except)));
-            out.push(Filter::All(vec![Filter::Patterns(include), except]));
-        }
-        if !plain.is_empty() {
-            out.insert(0, Filter::Patterns(plain));
-        }
-        out
     }
 }
 

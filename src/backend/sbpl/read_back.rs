@@ -30,6 +30,7 @@
 
 mod deciding;
 mod expression;
+mod filter;
 mod operations;
 mod profile;
 mod regex;

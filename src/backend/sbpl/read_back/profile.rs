@@ -1,6 +1,7 @@
 //! Parses rules, operations and filters.
 
 use super::expression::{Fault, Kind, Node, fault};
+pub(super) use super::filter::{Filter, Network, Paths};
 use super::operations::{OTHER_FILTERS, OTHERS, PARENTS};
 use super::regex;
 use crate::fidelity::show_bytes;
@@ -8,73 +9,6 @@ use crate::policy::ByteSet;
 use crate::semantics::{Step, StepsIndex};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
-use std::ops::Range;
-
-/// A filter on paths: where it is written, and what it says. Two filters with the same text on one line are one.
-#[derive(Debug)]
-pub(super) struct Paths {
-    /// What it matches: one of [`Profile::patterns`].
-    pub pattern: u32,
-    pub line: usize,
-    range: Range<usize>,
-}
-
-/// Which end of a connection, of which protocols, and where.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Network {
-    /// `remote`, else `local`.
-    pub remote: bool,
-    pub tcp: bool,
-    pub udp: bool,
-    /// It is for unix sockets.
-    pub unix: bool,
-    /// It is for `localhost` alone.
-    pub local_host: bool,
-    /// `None`: every port.
-    pub port: Option<u16>,
-    pub line: usize,
-    pub text: String,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Filter {
-    /// One of [`Profile::paths`].
-    Paths(u32),
-    Any(Vec<Filter>),
-    All(Vec<Filter>),
-    Not(Box<Filter>),
-    Directory,
-    Network(Network),
-}
-
-impl Filter {
-    /// Whether it matches all addresses or none. `None`: it depends on the address.
-    fn elsewhere(&self) -> Option<bool> {
-        match self {
-            Self::Paths(_) | Self::Directory => Some(false),
-            Self::Network(_) => None,
-            Self::Not(f) => f.elsewhere().map(|b| !b),
-            Self::Any(list) => {
-                let all: Option<Vec<bool>> = list.iter().map(Self::elsewhere).collect();
-                all.map(|all| all.contains(&true))
-            }
-            Self::All(list) => {
-                let all: Option<Vec<bool>> = list.iter().map(Self::elsewhere).collect();
-                all.map(|all| !all.contains(&false))
-            }
-        }
-    }
-
-    /// Whether it asks for more than the path: a directory, or a socket.
-    fn is_typed(&self) -> bool {
-        match self {
-            Self::Paths(_) => false,
-            Self::Network(_) | Self::Directory => true,
-            Self::Not(f) => f.is_typed(),
-            Self::Any(list) | Self::All(list) => list.iter().any(Self::is_typed),
-        }
-    }
-}
 
 /// One rule.
 #[derive(Debug)]
@@ -119,7 +53,11 @@ impl Profile {
 
     /// The text of a filter on paths, on one line.
     pub fn written(&self, paths: &Paths) -> String {
-        on_one_line(&self.text[paths.range.clone()])
+        on_one_line(&format!(
+            "({} {})",
+            paths.word,
+            &self.text[paths.range.clone()]
+        ))
     }
 }
 
@@ -143,8 +81,17 @@ struct Reader<'t> {
     paths: Vec<Paths>,
     patterns: Vec<Vec<Vec<Step>>>,
     /// By text: the index in `patterns`, and the last of `paths` with this text.
-    written: FxHashMap<&'t str, (u32, u32)>,
+    written: FxHashMap<(&'static str, &'t str), (u32, u32)>,
+    /// The filters with names, each with its size.
+    defined: FxHashMap<&'t str, (Filter, usize)>,
+    /// Names may stand for filters: in a filter that is given a name they do not, or profiles would grow without end.
+    takes_names: bool,
+    /// How many filters names have stood for.
+    used: usize,
 }
+
+/// More filters than this are not put in the place of names.
+const MAX_USED: usize = 4_000_000;
 
 /// The word that a list begins with, and the rest.
 fn call<'n, 't>(node: &'n Node<'t>) -> Option<(&'t str, &'n [Node<'t>])> {
@@ -170,6 +117,9 @@ pub(super) fn profile(text: &str, nodes: &[Node<'_>]) -> Result<Profile, Fault> 
         paths: Vec::new(),
         patterns: Vec::new(),
         written: FxHashMap::default(),
+        defined: FxHashMap::default(),
+        takes_names: true,
+        used: 0,
     };
     let mut default: Option<(bool, usize)> = None;
     let mut version = false;
@@ -198,6 +148,7 @@ pub(super) fn profile(text: &str, nodes: &[Node<'_>]) -> Result<Profile, Fault> 
                 ] => {}
                 _ => return fault(node.line, "`debug` takes one word"),
             },
+            "define" => reader.define(node, rest)?,
             "allow" | "deny" => {
                 let allow = word == "allow";
                 let other = |n: &Node<'_>| matches!(&n.kind, Kind::Word(w) if OTHERS.contains(w));
@@ -247,12 +198,16 @@ impl<'t> Reader<'t> {
             Kind::Word(w) => Some(w),
             _ => None,
         };
-        let names: Vec<&str> = rest.iter().map_while(word).collect();
+        let names = rest.iter().map_while(word);
+        let names: Vec<&str> = names
+            .take_while(|w| !self.defined.contains_key(w))
+            .collect();
         let mut filters = Vec::new();
         for filter in &rest[names.len()..] {
             match call(filter) {
                 Some(("with", with)) => self.with(filter, with)?,
                 Some(_) => filters.push(filter),
+                None if word(filter).is_some() => filters.push(filter),
                 None => {
                     return fault(
                         filter.line,
@@ -341,6 +296,49 @@ impl<'t> Reader<'t> {
         }))
     }
 
+    /// A filter that is given a name.
+    fn define(&mut self, node: &Node<'t>, rest: &[Node<'t>]) -> Result<(), Fault> {
+        let [
+            Node {
+                kind: Kind::Word(name),
+                ..
+            },
+            filter,
+        ] = rest
+        else {
+            return fault(node.line, "polc reads `(define NAME FILTER)`");
+        };
+        // A name that means something already would change what the rules below say.
+        let own = name.starts_with("rule-") || name.starts_with("polc-");
+        if !own || self.defined.contains_key(name) {
+            return fault(
+                node.line,
+                format!(
+                    "`{name}` cannot be defined: a name begins with `rule-`, and is given once"
+                ),
+            );
+        }
+        self.takes_names = false;
+        let filter = self.filter(filter);
+        self.takes_names = true;
+        let filter = filter?;
+        let size = filter.size();
+        self.defined.insert(name, (filter, size));
+        Ok(())
+    }
+
+    /// The filter that a name stands for.
+    fn by_name(&mut self, line: usize, name: &str) -> Result<Filter, Fault> {
+        let Some((filter, size)) = self.defined.get(name).filter(|_| self.takes_names) else {
+            return fault(line, format!("`{name}` is no filter, and no name of one"));
+        };
+        self.used += size;
+        if self.used > MAX_USED {
+            return fault(line, "names stand for too many filters");
+        }
+        Ok(filter.clone())
+    }
+
     /// What a rule does besides. It changes nothing about what is allowed.
     fn with(&self, node: &Node<'t>, rest: &[Node<'t>]) -> Result<(), Fault> {
         const HARMLESS: [&str; 7] = [
@@ -385,6 +383,9 @@ impl<'t> Reader<'t> {
 
     fn filter(&mut self, node: &Node<'t>) -> Result<Filter, Fault> {
         let line = node.line;
+        if let Kind::Word(name) = node.kind {
+            return self.by_name(line, name);
+        }
         let Some((word, rest)) = call(node) else {
             return fault(line, format!("`{}` is no filter", shown(self.text, node)));
         };
@@ -418,11 +419,36 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// A filter on paths.
+    /// A filter on paths: one for each of its strings.
     fn paths(&mut self, node: &Node<'t>, word: &str, rest: &[Node<'t>]) -> Result<Filter, Fault> {
-        let line = node.line;
-        let written = &self.text[node.range.clone()];
-        let known = self.written.get(written).copied();
+        const WORDS: [&str; 6] = [
+            "literal",
+            "path",
+            "path-literal",
+            "subpath",
+            "prefix",
+            "regex",
+        ];
+        let word = WORDS.into_iter().find(|w| *w == word).unwrap_or("literal");
+        match rest {
+            [] => fault(node.line, format!("`{word}` without a string")),
+            [one] => self.path(node, word, one),
+            _ => {
+                let all = rest.iter().map(|one| self.path(node, word, one));
+                Ok(Filter::Any(all.collect::<Result<_, _>>()?))
+            }
+        }
+    }
+
+    fn path(
+        &mut self,
+        node: &Node<'t>,
+        word: &'static str,
+        string: &Node<'t>,
+    ) -> Result<Filter, Fault> {
+        let line = string.line;
+        let key = (word, &self.text[string.range.clone()]);
+        let known = self.written.get(&key).copied();
         if let Some((_, at)) = known
             && self.paths[at as usize].line == line
         {
@@ -431,7 +457,18 @@ impl<'t> Reader<'t> {
         let pattern = match known {
             Some((pattern, _)) => pattern,
             None => {
-                let patterns = self.patterns_of(node, word, rest)?;
+                let Kind::Text(bytes) = &string.kind else {
+                    return fault(
+                        line,
+                        format!(
+                            "`{}`: the value is not in this file; write the path itself",
+                            shown(self.text, node)
+                        ),
+                    );
+                };
+                let patterns = path_patterns(word, bytes).or_else(|message| {
+                    fault(line, format!("`{}`: {message}", shown(self.text, node)))
+                })?;
                 self.patterns.push(patterns);
                 self.patterns.len() as u32 - 1
             }
@@ -440,37 +477,11 @@ impl<'t> Reader<'t> {
         self.paths.push(Paths {
             pattern,
             line,
-            range: node.range.clone(),
+            word,
+            range: string.range.clone(),
         });
-        self.written.insert(written, (pattern, at));
+        self.written.insert(key, (pattern, at));
         Ok(Filter::Paths(at))
-    }
-
-    fn patterns_of(
-        &self,
-        node: &Node<'t>,
-        word: &str,
-        rest: &[Node<'t>],
-    ) -> Result<Vec<Vec<Step>>, Fault> {
-        let mut patterns = Vec::new();
-        if rest.is_empty() {
-            return fault(node.line, format!("`{word}` without a string"));
-        }
-        for n in rest {
-            let Kind::Text(bytes) = &n.kind else {
-                return fault(
-                    n.line,
-                    format!(
-                        "`{}`: the value is not in this file; write the path itself",
-                        shown(self.text, node)
-                    ),
-                );
-            };
-            patterns.extend(path_patterns(word, bytes).or_else(|message| {
-                fault(n.line, format!("`{}`: {message}", shown(self.text, node)))
-            })?);
-        }
-        Ok(patterns)
     }
 
     fn network(
@@ -515,7 +526,10 @@ impl<'t> Reader<'t> {
             return match rest {
                 [] => Ok(Filter::Network(out)),
                 [one] => match self.filter(one)? {
-                    Filter::Paths(paths) => Ok(Filter::Paths(paths)),
+                    paths @ Filter::Paths(_) => Ok(paths),
+                    Filter::Any(list) if list.iter().all(|f| matches!(f, Filter::Paths(_))) => {
+                        Ok(Filter::Any(list))
+                    }
                     _ => odd(),
                 },
                 _ => odd(),
