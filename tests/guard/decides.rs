@@ -61,6 +61,17 @@ const GROUPS: &[&str] = &[
     "read, edit",
 ];
 
+/// The operations that a rule with `except_new` may name.
+const OF_EXCEPT_NEW: &[&str] = &[
+    "edit",
+    "delete",
+    "metadata",
+    "edit, metadata",
+    "edit, delete, metadata",
+];
+/// Such a rule leaves out what the program has made itself.
+const EXCEPT_NEW: &str = ", except_new: true";
+
 fn policy(random: &mut Random, workspace: &str) -> String {
     let mut text = format!(
         "version: 1\nname: random\nsubject: {{workspace: {workspace:?}}}\nrules:\n  \
@@ -68,7 +79,9 @@ fn policy(random: &mut Random, workspace: &str) -> String {
     );
     for n in 0..2 + random.below(5) {
         let action = random.of(&["allow", "allow", "deny"]);
-        let (operations, path) = (random.of(GROUPS), random.of(PATTERNS));
+        let except_new = action == "deny" && random.below(2) == 0;
+        let groups = if except_new { OF_EXCEPT_NEW } else { GROUPS };
+        let (operations, path) = (random.of(groups), random.of(PATTERNS));
         write!(text, "  - {{name: r{n}, action: {action}, operations: [{operations}], paths: ['${{workspace}}/{path}'").unwrap();
         if random.below(3) == 0 {
             write!(text, ", '${{workspace}}/{}'", random.of(PATTERNS)).unwrap();
@@ -76,6 +89,9 @@ fn policy(random: &mut Random, workspace: &str) -> String {
         text.push(']');
         if random.below(4) == 0 {
             write!(text, ", except: ['${{workspace}}/{}']", random.of(PATTERNS)).unwrap();
+        }
+        if except_new {
+            text.push_str(EXCEPT_NEW);
         }
         text.push_str("}\n");
     }
@@ -111,7 +127,7 @@ fn tree() -> Tree {
         .collect()
 }
 
-/// What the program may do to objects that it made itself, even if the policy denies it.
+/// What the program may do to objects that it made itself, if only rules with `except_new` deny it.
 const CHANGES: [Operation; 3] = [Operation::Edit, Operation::Delete, Operation::Metadata];
 /// The rights that an object must not gain by another name.
 const GAINS: [Operation; 4] = [
@@ -123,6 +139,8 @@ const GAINS: [Operation; 4] = [
 
 struct Model<'a> {
     policy: &'a Policy,
+    /// The policy without the rules that leave out what is new.
+    for_new: &'a Policy,
     workspace: &'a str,
     tree: Tree,
     own: BTreeMap<usize, Vec<Operation>>,
@@ -133,16 +151,26 @@ struct Model<'a> {
 type Row = (String, Option<bool>);
 
 impl Model<'_> {
-    fn may(&self, operation: Operation, path: &str) -> bool {
+    fn asks(&self, policy: &Policy, operation: Operation, path: &str) -> bool {
         let path = format!("{}/{path}", self.workspace);
-        decide(self.policy, operation, &Object::Path(path.into_bytes()))
+        decide(policy, operation, &Object::Path(path.into_bytes()))
             .action
             .permits()
     }
 
+    fn may(&self, operation: Operation, path: &str) -> bool {
+        self.asks(self.policy, operation, path)
+    }
+
+    /// Whether the policy allows it on a new object at this path.
+    fn may_if_new(&self, operation: Operation, path: &str) -> bool {
+        self.may(operation, path) || self.asks(self.for_new, operation, path)
+    }
+
     fn may_change(&self, operation: Operation, path: &str) -> bool {
         let own = self.own.get(&self.tree[path].1);
-        self.may(operation, path) || own.is_some_and(|o| o.contains(&operation))
+        self.may(operation, path)
+            || own.is_some_and(|o| o.contains(&operation)) && self.may_if_new(operation, path)
     }
 
     /// Notes that an object was made, or came from another name that might have been denied more.
@@ -264,7 +292,9 @@ impl Model<'_> {
                 (format!("unlink {path}"), Some(may))
             }
             (None, n @ 0..=3) => {
-                let may = self.may(Op::Create, &path);
+                // The file is opened for writing, so making it takes the right to edit as well.
+                let may =
+                    self.may(Op::Create, &path) && (n < 2 || self.may_if_new(Op::Edit, &path));
                 if may {
                     self.make(&path, n < 2);
                 }
@@ -279,6 +309,15 @@ impl Model<'_> {
         };
         Some(row)
     }
+}
+
+/// The policy without the rules that leave out what is new, from its text.
+fn without_except_new(text: &str) -> Policy {
+    let lines = text.lines().filter(|l| !l.contains(EXCEPT_NEW));
+    let text: String = lines.map(|l| format!("{l}\n")).collect();
+    load("random", &text, &LoadOptions::default())
+        .unwrap()
+        .policy
 }
 
 #[test]
@@ -307,8 +346,10 @@ fn the_guard_answers_as_the_policy_decides() {
         let Ok(loaded) = load("random", &text, &LoadOptions::default()) else {
             continue;
         };
+        let for_new = without_except_new(&text);
         let mut model = Model {
             policy: &loaded.policy,
+            for_new: &for_new,
             workspace: &workspace,
             tree: tree(),
             own: BTreeMap::new(),
