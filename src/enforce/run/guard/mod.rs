@@ -216,6 +216,8 @@ pub fn split(meaning: &Meaning<'_>, task: Task) -> Result<Inside, Error> {
     let (inside, outside) = UnixStream::pair().map_err(error)?;
     leftovers::adopt().map_err(error)?;
     let guard = std::process::id() as libc::pid_t;
+    // The program must not read polc's command line. It can run before the guard does anything, so this comes first.
+    let _ = init::rename(c"polc-guard");
     // SAFETY: this process has one thread, so that the child may do whatever it likes.
     match unsafe { libc::fork() } {
         -1 => Err(error(io::Error::last_os_error())),
@@ -285,8 +287,6 @@ fn guard_it(meaning: &Meaning<'_>, line: &UnixStream, program: libc::pid_t, task
     signals::handle();
     signals::begin(program);
     blocking::prepare();
-    // The program must not read polc's command line.
-    let _ = init::rename(c"polc-guard");
     // If the program gave up before it was guarded, it reports that itself.
     let listener = line::receive(line)
         .ok()
