@@ -5,7 +5,7 @@ use std::ops::Range;
 /// A filter on paths: where it is written, and what it says. Two filters with the same text on one line are one.
 #[derive(Debug)]
 pub(super) struct Paths {
-    /// What it matches: one of [`Profile::patterns`].
+    /// What it matches: one of [`Profile::patterns`](super::profile::Profile::patterns).
     pub pattern: u32,
     pub line: usize,
     pub word: &'static str,
@@ -32,7 +32,7 @@ pub(super) struct Network {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Filter {
-    /// One of [`Profile::paths`].
+    /// One of [`Profile::paths`](super::profile::Profile::paths).
     Paths(u32),
     Any(Vec<Filter>),
     All(Vec<Filter>),
