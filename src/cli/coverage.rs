@@ -2,6 +2,7 @@
 
 mod markdown;
 mod page;
+mod short;
 mod terminal;
 
 use super::require::{Demand, Found};
@@ -33,7 +34,7 @@ pub struct Args {
     /// Show every row, also the rows that all layers keep
     #[arg(long, conflicts_with = "summary")]
     all: bool,
-    /// Show no rows, but how many of them each layer keeps, and what gets through
+    /// Show no rows, but how many of them each layer keeps, and an example of what gets through for each operation
     #[arg(long)]
     summary: bool,
     #[command(flatten)]

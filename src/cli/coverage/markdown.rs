@@ -1,5 +1,6 @@
 //! The table as Markdown.
 
+use super::short::{gaps, refused};
 use super::{Rows, cells, closers, counts, lines, name, sign, titled};
 use polc::policy::Policy;
 use polc::proof::Coverage;
@@ -23,9 +24,15 @@ fn escape_markdown(text: &str) -> String {
 /// The text.
 pub(super) fn render(policy: &Policy, table: &Coverage, rows: Rows) -> String {
     let mut out = String::new();
-    for refused in &table.refused {
-        let line = escape_markdown(&refused.line(policy));
-        let _ = writeln!(out, "- refused though allowed: {line}");
+    if rows == Rows::None {
+        for text in refused(table) {
+            let _ = writeln!(out, "- refused though allowed: {}", escape_markdown(&text));
+        }
+    } else {
+        for refused in &table.refused {
+            let line = escape_markdown(&refused.line(policy));
+            let _ = writeln!(out, "- refused though allowed: {line}");
+        }
     }
     if !table.refused.is_empty() {
         out.push('\n');
@@ -45,6 +52,12 @@ pub(super) fn render(policy: &Policy, table: &Coverage, rows: Rows) -> String {
                 escape_markdown(why)
             );
         }
+    }
+    if rows == Rows::None {
+        for text in gaps(policy, table) {
+            let _ = writeln!(out, "- gets through: {}", escape_markdown(&text));
+        }
+        return out;
     }
     for gap in &table.gaps {
         let _ = writeln!(

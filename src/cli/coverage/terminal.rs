@@ -2,6 +2,7 @@
 //!
 //! If the columns with words do not fit, they become as narrow as their signs, with numbers as heads.
 
+use super::short::{gaps, refused};
 use super::{Line, Rows, cells, closers, counts, lines, name, place, sign, titled};
 use crate::cli::output::Paint;
 use polc::policy::Policy;
@@ -27,9 +28,18 @@ pub(super) fn render(
             table.refused.len()
         );
         let _ = writeln!(out, "{}", paint.bad(&title));
-        let told = if rows == Rows::All { usize::MAX } else { TOLD };
-        for refused in table.refused.iter().take(told) {
-            let _ = writeln!(out, "  {}", refused.line(policy));
+        let told = match rows {
+            Rows::All | Rows::None => usize::MAX,
+            Rows::NotKept => TOLD,
+        };
+        if rows == Rows::None {
+            for text in refused(table) {
+                let _ = writeln!(out, "  {text}");
+            }
+        } else {
+            for refused in table.refused.iter().take(told) {
+                let _ = writeln!(out, "  {}", refused.line(policy));
+            }
         }
         if table.refused.len() > told {
             let more = table.refused.len() - told;
@@ -71,6 +81,12 @@ pub(super) fn render(
         table.gaps.len()
     );
     let _ = writeln!(out, "{}", paint.bad(&title));
+    if rows == Rows::None {
+        for text in gaps(policy, table) {
+            let _ = writeln!(out, "  {text}");
+        }
+        return out;
+    }
     for gap in &table.gaps {
         let _ = writeln!(
             out,
