@@ -355,13 +355,14 @@ rules:
         let w = ws.display();
         let locks: Vec<String> = (10..30).map(|i| format!("`{w}/{i}.lock`")).collect();
         let locks = locks.join(", ");
+        let todo = "; look at it, or remove it, before a program outside uses it";
         assert_eq!(
             told(&scan, &before, &scan.look(Some(&before)), Detail::Short),
             format!(
                 "polc: made while the program ran, against the policy: `{w}/b/hooks`, `{w}/c/.env`, \
-                 `{w}/kept/new\\x0aline` and `{w}/a/hooks/new`: denied by rule `env` at p.yaml:5\n\
+                 `{w}/kept/new\\x0aline` and `{w}/a/hooks/new`: denied by rule `env` at p.yaml:5{todo}\n\
                  polc: made while the program ran, against the policy: {locks} and \
-                 2 more beneath `{w}` (`--explain` names all): denied by rule `asks` at p.yaml:9\n"
+                 2 more beneath `{w}` (`--explain` names all): denied by rule `asks` at p.yaml:9{todo}\n"
             )
         );
     }

@@ -14,9 +14,13 @@
 use super::kernel;
 use crate::backend::landlock::{AccessFs, Host, Kind, PathBeneath, RealHost, Ruleset};
 use crate::enforce::unlinked;
+use crate::fidelity::Object;
 use crate::policy::Operation;
-use crate::semantics::{Decisions, LiteralTree, Meaning, StateId, TooLarge};
+use crate::semantics::{Decisions, LiteralTree, Meaning, StateId, TooLarge, decide};
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 /// The operations that both the guard and Landlock decide.
 const WRITES: [Operation; 3] = [Operation::Edit, Operation::Create, Operation::Delete];
@@ -214,6 +218,40 @@ fn is_device(path: &[u8]) -> bool {
     }
 }
 
+/// The most devices that are looked at.
+const MOST_DEVICES: usize = 2000;
+
+/// The devices beneath `/dev`.
+fn devices() -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::from("/dev")];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            let Ok(kind) = entry.file_type() else {
+                continue;
+            };
+            if kind.is_char_device() || kind.is_block_device() {
+                found.push(entry.path().into_os_string().into_vec());
+            } else if kind.is_dir() && is_of_devices(&entry.path()) {
+                folders.push(entry.path());
+            }
+            if found.len() + folders.len() > MOST_DEVICES {
+                return found;
+            }
+        }
+    }
+    found
+}
+
+/// Whether a directory is on the file system of `/dev`. Shared memory and others are not, and hold many files.
+fn is_of_devices(folder: &Path) -> bool {
+    let device = |path: &Path| std::fs::metadata(path).map(|m| m.dev()).ok();
+    device(folder) == device(Path::new("/dev"))
+}
+
 /// Whether anything may not be written. If not, the guard is not asked, and the kernel does every call.
 ///
 /// # Errors
@@ -255,6 +293,18 @@ pub fn narrow(meaning: &Meaning<'_>, named: &Named, ruleset: &mut Ruleset) -> Re
                 file,
                 rights.filter(|a| handled.contains(a)),
             );
+        }
+    }
+    // A rule may allow a device without naming it.
+    for path in devices() {
+        let object = Object::Path(path.clone());
+        if decide(meaning.policy(), operation, &object)
+            .action
+            .permits()
+        {
+            let rights = rights(operation).iter().copied();
+            let rights = rights.filter(|a| handled.contains(a));
+            grant(&mut grants, &path, true, rights);
         }
     }
     ruleset.handled_fs.extend(handled);
