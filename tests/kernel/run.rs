@@ -81,7 +81,7 @@ fn run_here() {
         sheet.plan(&mut plan);
         sheets.push((sheet, text.to_owned()));
     };
-    for (name, _, text) in lab::random(12) {
+    for (name, _, text) in lab::random(30) {
         let text = text.replace("rules:\n", START).replace("  []\n", "");
         add(&name, &text, &name);
     }
