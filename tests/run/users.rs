@@ -175,7 +175,9 @@ fn an_ordinary_user_enforces_with_and_without_namespaces() {
     }
     for forbidden in [false, true] {
         let place = place();
-        let done = somebody(&place, forbidden, &["enforce", "landlock", "-q"], SCRIPT);
+        // What is denied inside the workspace stays closed only so.
+        let options = ["enforce", "landlock", "--holes", "closed", "-q"];
+        let done = somebody(&place, forbidden, &options, SCRIPT);
         // Of processes Landlock alone grants nothing, as they are not there yet: not what they tell of themselves, either.
         holds(&place, &done, false);
         let refused = text(&done.stderr).matches("ermission denied").count();
@@ -211,7 +213,7 @@ fn where_nothing_may_be_mounted_it_does_without() {
     .unwrap();
     let polc = place.path("bin/polc");
     let done = Command::new(&polc)
-        .args(["enforce", "landlock", "-q", "-p"])
+        .args(["enforce", "landlock", "--holes", "closed", "-q", "-p"])
         .arg(outer)
         .arg("--")
         .arg(&polc)
