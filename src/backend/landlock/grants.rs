@@ -1,7 +1,7 @@
 //! Finds the trees and files that can be granted without granting what the policy denies.
 
 use super::host::{Kind, Remembered};
-use crate::policy::{Component, Operation, Sequence, Token};
+use crate::policy::{Component, Objects, Operation, Policy, Sequence, Token};
 use crate::semantics::{Case, Decisions, LiteralTree, Meaning, PathSet, StateId, TooLarge};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -79,6 +79,8 @@ struct Walk<'a> {
     files: bool,
     host: Option<&'a Remembered<'a>>,
     holes: Holes,
+    /// The trees that polc itself closes: where it keeps its state. No directory above them is opened.
+    sealed: &'a [Vec<u8>],
     /// Where something can be made; `None`: that does not matter to the operation.
     made: Option<&'a Grants>,
     /// By state: whether nothing at it or beneath it is allowed.
@@ -121,6 +123,13 @@ impl Walk<'_> {
 
     /// Whether a directory is granted whole, though something beneath it is denied.
     fn opens(&self, path: &[u8]) -> bool {
+        let above = |sealed: &Vec<u8>| {
+            let rest = sealed.strip_prefix(path);
+            path == b"/" || rest.is_some_and(|r| r.is_empty() || r.starts_with(b"/"))
+        };
+        if self.host.is_some() && self.sealed.iter().any(above) {
+            return false;
+        }
         match (self.holes, self.host, self.made) {
             (Holes::Closed, ..) => false,
             // Nobody knows the entries.
@@ -324,6 +333,17 @@ impl Grants {
     }
 }
 
+/// The trees in polc's own rules.
+fn sealed(policy: &Policy) -> Vec<Vec<u8>> {
+    let own = policy.rules.iter().filter(|r| policy.is_own(r.id));
+    let paths = own.filter_map(|r| match &r.objects {
+        Objects::Paths { paths, .. } => Some(paths),
+        _ => None,
+    });
+    let sequences = paths.flatten().flat_map(|p| &p.sequences);
+    sequences.filter_map(Sequence::as_literal_tree).collect()
+}
+
 /// What is granted by a policy's meaning. With a host, also the paths that would be granted but are missing or are
 /// links.
 ///
@@ -335,6 +355,7 @@ pub(super) fn granted(
     holes: Holes,
 ) -> Result<(Granted, Vec<Entry>), TooLarge> {
     let tree = LiteralTree::of(meaning.policy(), usize::MAX, false);
+    let sealed = sealed(meaning.policy());
     let mut absent: Vec<Entry> = Vec::new();
     // Most operations have decisions of one shape.
     let mut known: Option<(&Decisions, Vec<Option<StateId>>)> = None;
@@ -357,6 +378,7 @@ pub(super) fn granted(
             files: reach == Reach::Object && operation != Operation::List,
             host,
             holes,
+            sealed: &sealed,
             made,
             dead: if host.is_some() {
                 decisions.dfa().all_below(|l| !decisions.permits(l))
